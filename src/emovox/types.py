@@ -1,0 +1,168 @@
+"""The values that travel between the stages; shapes and units are stated here and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Sampling rate of everything after `emovox.audio`, in Hz.
+RATE = 16000
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """Mono speech at 16 kHz.
+
+    Attributes
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Finite values, nominally in [-1, 1].
+    start : float
+        Where this stretch begins in its recording, in seconds.
+    """
+
+    samples: Float
+    start: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / RATE
+
+    @property
+    def end(self) -> float:
+        """Where this stretch ends in its recording, in seconds."""
+        return self.start + self.duration
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What must be done to a waveform before a model sees it; a model file carries it.
+
+    Attributes
+    ----------
+    set : str
+        Name of the feature set, for example ``"classic193"``.
+    version : int
+        Version of the set's arithmetic.  It rises whenever the numbers change.
+    dimension : int
+        Number of features (a vector a clip, or a vector a frame).
+    parameters : mapping
+        Parameters of the set, complete (defaults written out).
+    preprocess : mapping
+        Preprocessing options, complete (see `emovox.preprocess.PreprocessOptions`).
+    """
+
+    set: str
+    version: int
+    dimension: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """One corpus that a model was trained on, as its card tells it."""
+
+    name: str
+    licence: str
+    clips: int
+    speakers: int
+    hours: float
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, made by training and carried inside the model file.
+
+    Attributes
+    ----------
+    name : str
+        Short name, for people.
+    family : str
+        ``"ann"``, ``"mlp"``, ``"svm"``, ...
+    labels : tuple of str
+        Class order of the network's output: the only place where it is stated.
+    features : FeatureSpec
+        The front end that this model needs.
+    threshold : float
+        A prediction whose confidence is lower is an abstention.  0 never abstains.
+    corpora : tuple of CorpusSummary
+        Training data with licences.
+    licence : str
+        Licence of the weights, as inherited from the training data.
+    evaluation : mapping
+        Protocol and scores: ``protocol``, ``folds``, ``seed``, ``uar``, ``wa``, ``macro_f1``, ...
+    recipe : mapping
+        The recipe that made the model, complete.
+    intended_use, limitations : str
+        Prose for whoever deploys the model.
+    software : str
+        Version of emovox that wrote the file.
+    created : str
+        Date, ISO 8601.
+    rate : int
+        Sampling rate in Hz.
+    format_version : int
+        Version of this structure.
+    """
+
+    name: str
+    family: str
+    labels: tuple[str, ...]
+    features: FeatureSpec
+    threshold: float = 0.0
+    corpora: tuple[CorpusSummary, ...] = ()
+    licence: str = ""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    intended_use: str = ""
+    limitations: str = ""
+    software: str = ""
+    created: str = ""
+    rate: int = RATE
+    format_version: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The emotion of one stretch of one recording.
+
+    Attributes
+    ----------
+    file : str
+        Where the sound came from.
+    start, end : float
+        The stretch, in seconds from the beginning of the recording.
+    label : str
+        Most probable emotion.
+    probabilities : mapping of str to float
+        One for each of the model's labels, in the model's order; they sum to 1.
+    confidence : float
+        Probability of `label`, in [0, 1].
+    abstained : bool
+        The confidence is below the model's threshold: treat the answer as "don't know".
+    model : str
+        Name of the model.
+    """
+
+    file: str
+    start: float
+    end: float
+    label: str
+    probabilities: Mapping[str, float]
+    confidence: float
+    abstained: bool
+    model: str
