@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from emovox.preprocess import WINDOWS, frame, window
-from emovox.types import Float
+from emovox.types import RATE, Float
 
-__all__ = ["WINDOWS", "Analysis", "Float", "frame", "window"]
+__all__ = ["WINDOWS", "Analysis", "Float", "Stft", "frame", "window"]
+
+
+class Stft(NamedTuple):
+    """Parameters of a short-time Fourier transform, in the order of :meth:`Analysis.magnitude`.
+
+    Attributes
+    ----------
+    length, hop : int, default 2048 and 512
+        Frame length and step in samples: 128 ms and 32 ms at 16 kHz.
+    shape : str, default "hann"
+        Window, see :func:`emovox.preprocess.window`.
+    n_fft : int, optional
+        Transform length, at least `length`; the default is `length` itself.
+
+    Examples
+    --------
+    >>> Stft(400, 160, n_fft=512).bins
+    257
+    """
+
+    length: int = 2048
+    hop: int = 512
+    shape: str = "hann"
+    n_fft: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Transform length in samples."""
+        return self.n_fft or self.length
+
+    @property
+    def bins(self) -> int:
+        """Number of frequencies, from 0 Hz to half the sampling rate."""
+        return self.size // 2 + 1
 
 
 class Analysis:
@@ -28,11 +64,11 @@ class Analysis:
     (1025, 32)
     """
 
-    def __init__(self, samples: Float, rate: int = 16000) -> None:
+    def __init__(self, samples: Float, rate: int = RATE) -> None:
         self.samples = np.ascontiguousarray(samples, dtype=np.float32)
         self.rate = rate
-        self._magnitudes: dict[tuple[int, int, str, int], Float] = {}
-        self._powers: dict[tuple[int, int, str, int], Float] = {}
+        self._magnitudes: dict[Stft, Float] = {}
+        self._powers: dict[Stft, Float] = {}
 
     def magnitude(self, length: int, hop: int, shape: str = "hann", n_fft: int | None = None) -> Float:
         """Magnitude of the short-time Fourier transform.
@@ -49,18 +85,22 @@ class Analysis:
         Returns
         -------
         ndarray of float32, shape (n_fft // 2 + 1, n_frames)
-            Frame ``t`` is centred on sample ``t * hop`` (zero padding at the ends).
+            Frame ``t`` is centred on sample ``t * hop`` (zero padding at the ends).  Read-only.
         """
-        key = (length, hop, shape, n_fft or length)
+        key = Stft(length, hop, shape, n_fft or length)
         if key not in self._magnitudes:
             frames = frame(self.samples, length, hop) * window(shape, length)
-            # Laid out frequency first, because every filter bank multiplies from the left.
-            self._magnitudes[key] = np.abs(np.fft.rfft(frames, n=key[3], axis=1)).T
+            magnitude = np.abs(np.fft.rfft(frames, n=key.size, axis=1))
+            magnitude.setflags(write=False)
+            # Frames stay contiguous in memory; the view has frequency first, as filter banks want it.
+            self._magnitudes[key] = magnitude.T
         return self._magnitudes[key]
 
     def power(self, length: int, hop: int, shape: str = "hann", n_fft: int | None = None) -> Float:
         """Power spectrum: the square of :meth:`magnitude`, shape (n_fft // 2 + 1, n_frames)."""
-        key = (length, hop, shape, n_fft or length)
+        key = Stft(length, hop, shape, n_fft or length)
         if key not in self._powers:
-            self._powers[key] = np.square(self.magnitude(length, hop, shape, n_fft))
+            power = np.square(self.magnitude(*key))
+            power.setflags(write=False)
+            self._powers[key] = power
         return self._powers[key]

@@ -1,0 +1,482 @@
+"""Descriptors of the short-time spectrum: mel bands, MFCC, chroma, contrast, tonnetz and their derivatives.
+
+Descriptors are float32 of shape (n_features, n_frames).  The definitions are those of librosa 0.11 with its
+defaults, so that features of published recipes can be reproduced; ``docs/features.md`` states the agreement.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox.errors import FeatureError
+from emovox.features.analysis import Analysis, Float, Stft
+
+#: Transform that the published recipes use: 128 ms Hann windows every 32 ms at 16 kHz.
+CLASSIC = Stft()
+
+#: Names of the pitch classes, in the order of :func:`chroma`.
+PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+
+_A0 = 27.5  # Hz; octaves of pitch are counted from here
+_TINY = np.finfo(np.float32).tiny
+
+
+def _frozen(values: NDArray[np.float64]) -> Float:
+    """Store a filter bank as read-only float32, because it is cached."""
+    result = np.ascontiguousarray(values, dtype=np.float32)
+    result.setflags(write=False)
+    return result
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Invert Slaney's mel scale: linear up to 1 kHz (15 mel), logarithmic above."""
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(np.log(6.4) / 27 * (mel - 15)))
+
+
+def _hz_to_mel(hertz: float) -> float:
+    return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * np.log(hertz / 1000) / np.log(6.4)
+
+
+@lru_cache(maxsize=32)
+def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None) -> Float:
+    """Make triangular filters, equally wide on Slaney's mel scale and of equal area.
+
+    Parameters
+    ----------
+    rate, n_fft : int
+        Sampling rate in Hz and transform length in samples.
+    n_mels : int, default 128
+        Number of bands.
+    fmin, fmax : float
+        Range in Hz; the default is 0 to half the sampling rate.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_mels, n_fft // 2 + 1)
+        Weights of the power spectrum; read-only.
+
+    Raises
+    ------
+    FeatureError
+        A band is so narrow that no frequency of the transform falls into it, or the range is empty.
+
+    Notes
+    -----
+    Source: M. Slaney, Auditory Toolbox, Interval Research technical report 1998-010; the same numbers as
+    ``librosa.filters.mel``.
+
+    Examples
+    --------
+    >>> mel_bank(16000, 2048).shape
+    (128, 1025)
+    """
+    top = rate / 2 if fmax is None else fmax
+    if not 0 <= fmin < top <= rate / 2:
+        raise FeatureError(
+            f"mel bands from {fmin:g} to {top:g} Hz: choose a range within 0 and {rate / 2:g} Hz"
+        )
+    edges = _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(top), n_mels + 2))
+    ramps = np.subtract.outer(edges, np.arange(n_fft // 2 + 1) * rate / n_fft)
+    widths = np.diff(edges)[:, None]
+    weights = np.maximum(0, np.minimum(-ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]))
+    if (empty := int(np.sum(~weights.any(axis=1)))) > 0:
+        raise FeatureError(
+            f"n_mels={n_mels} leaves {empty} bands without any of the {n_fft // 2 + 1} frequencies: "
+            "use fewer bands or a longer frame"
+        )
+    return _frozen(weights * (2 / (edges[2:] - edges[:-2]))[:, None])
+
+
+def mel_spectrogram(
+    analysis: Analysis, stft: Stft = CLASSIC, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None
+) -> Float:
+    """Power in mel bands.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The waveform and its shared spectra.
+    stft : Stft
+        Short-time transform; 128 ms Hann windows every 32 ms by default.
+    n_mels, fmin, fmax
+        See :func:`mel_bank`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_mels, n_frames)
+        Non-negative; full scale is the power of samples in [-1, 1].
+
+    Notes
+    -----
+    Source: ``librosa.feature.melspectrogram``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mel_spectrogram(Analysis(np.ones(16000, dtype=np.float32))).shape
+    (128, 32)
+    """
+    bank = mel_bank(analysis.rate, stft.size, n_mels, fmin, fmax)
+    return bank @ analysis.power(*stft)
+
+
+def decibels(power: Float, top_db: float | None = 80.0) -> Float:
+    """Express power in decibels, ``10 log10(max(power, 1e-10))``.
+
+    Parameters
+    ----------
+    power : ndarray of float32
+        Non-negative values of any shape.
+    top_db : float or None, default 80
+        Values lower than the largest one by more than this are raised to that limit, so that digital silence
+        does not stretch the scale.  None keeps them.
+
+    Returns
+    -------
+    ndarray of float32
+        Same shape; at least -100 dB.
+
+    Notes
+    -----
+    Source: ``librosa.power_to_db``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> decibels(np.array([1.0, 0.5, 0.0], dtype=np.float32)).round(2)
+    array([  0.  ,  -3.01, -80.  ], dtype=float32)
+    """
+    level = np.log10(np.maximum(power, np.float32(1e-10)))
+    level *= np.float32(10)
+    return level if top_db is None else np.maximum(level, level.max() - np.float32(top_db))
+
+
+@lru_cache(maxsize=32)
+def _dct(n_out: int, n_in: int) -> Float:
+    """Make the first rows of the orthonormal type-2 discrete cosine transform."""
+    basis = np.cos(np.pi / n_in * np.outer(np.arange(n_out), np.arange(n_in) + 0.5)) * np.sqrt(2 / n_in)
+    basis[0] /= np.sqrt(2)
+    return _frozen(basis)
+
+
+def mfcc(mel_level: Float, n_mfcc: int = 40) -> Float:
+    """Mel-frequency cepstral coefficients.
+
+    Parameters
+    ----------
+    mel_level : ndarray of float32, shape (n_mels, n_frames)
+        Mel spectrogram in decibels: ``decibels(mel_spectrogram(analysis))``.
+    n_mfcc : int, default 40
+        Number of coefficients, at most ``n_mels``.  The first is the level.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_mfcc, n_frames)
+        Orthonormal type-2 cosine transform of each frame's level, without liftering.
+
+    Notes
+    -----
+    Source: S. Davis, P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; ``librosa.feature.mfcc``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mfcc(np.full((128, 3), -20, dtype=np.float32), 1).round(1)
+    array([[-226.3, -226.3, -226.3]], dtype=float32)
+    """
+    return _dct(n_mfcc, len(mel_level)) @ mel_level
+
+
+@lru_cache(maxsize=8)
+def _derivative_kernel(width: int, order: int) -> Float:
+    """Make the weights of the `order`-th derivative of a polynomial fitted to `width` points."""
+    powers = np.vander(np.arange(width) - width // 2, order + 1, increasing=True).astype(np.float64)
+    return _frozen(np.linalg.pinv(powers)[order] * float(order))  # order! is order for 1 and 2
+
+
+def delta(features: Float, order: int = 1, width: int = 9) -> Float:
+    """Differentiate over time by fitting a line (or a parabola) to neighbouring frames.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n_features, n_frames)
+        Contours.
+    order : {1, 2}, default 1
+        Slope or curvature.
+    width : int, default 9
+        Number of frames in the fit, odd.  A shorter contour is fitted over the largest odd number of frames
+        it has; one of fewer than 3 frames has no derivative and gives zeros.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_features, n_frames)
+        Change per frame (per frame squared for order 2); near the ends, that of the first or last full fit.
+
+    Notes
+    -----
+    Source: A. Savitzky, M. Golay, Analytical Chemistry 36(8), 1964; ``librosa.feature.delta``, which refuses
+    contours shorter than `width`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> delta(np.arange(0, 24, 2, dtype=np.float32)[None, :]).round(4).tolist()
+    [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
+    """
+    n_frames = features.shape[1]
+    width = min(width, n_frames - (n_frames + 1) % 2)
+    if width < 3:
+        return np.zeros_like(features)
+    inner = np.lib.stride_tricks.sliding_window_view(features, width, axis=1) @ _derivative_kernel(
+        width, order
+    )
+    # A polynomial of degree `order` has a constant derivative of that order, also in the edge frames.
+    return np.pad(inner, ((0, 0), (width // 2, width // 2)), mode="edge")
+
+
+def _peaks(magnitude: Float, rate: int) -> tuple[Float, Float]:
+    """Find frequency and magnitude of the spectral peaks from 150 to 4000 Hz, refined by parabolas."""
+    spectra = magnitude.T
+    spacing = rate / (2 * (len(magnitude) - 1))
+    low = max(1, int(np.ceil(150 / spacing)))
+    high = min(int(np.ceil(4000 / spacing)), len(magnitude) - 1)
+    if high <= low:
+        return np.empty(0, np.float32), np.empty(0, np.float32)
+    centre, left, right = spectra[:, low:high], spectra[:, low - 1 : high - 1], spectra[:, low + 1 : high + 1]
+    threshold = np.float32(0.1) * spectra.max(axis=1, keepdims=True)
+    frames, bins = np.nonzero((centre > left) & (centre >= right) & (centre > threshold))
+    height, before, after = centre[frames, bins], left[frames, bins], right[frames, bins]
+    slope = (after - before) / 2
+    bend = (after + before) - 2.0 * height.astype(np.float64)
+    shift = np.divide(-slope, bend, out=np.zeros_like(bend), where=np.abs(slope) < np.abs(bend))
+    frequency = (bins + low + shift) * spacing
+    return frequency.astype(np.float32), (height + 0.5 * slope * shift).astype(np.float32)
+
+
+def tuning(analysis: Analysis, stft: Stft = CLASSIC) -> float:
+    """Estimate how far the pitches deviate from equal temperament at A4 = 440 Hz.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The waveform and its shared spectra.
+    stft : Stft
+        Short-time transform.
+
+    Returns
+    -------
+    float
+        Most frequent deviation of the stronger half of the spectral peaks, in semitones: a multiple of 0.01
+        in [-0.5, 0.5); 0 when there is no peak.
+
+    Notes
+    -----
+    Source: ``librosa.estimate_tuning`` (peaks of the magnitude between 150 and 4000 Hz above a tenth of the
+    frame's maximum, parabolic interpolation).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 440 * 2 ** (0.25 / 12) * np.arange(16000) / 16000)
+    >>> abs(tuning(Analysis(tone.astype(np.float32))) - 0.25) < 0.03
+    True
+    """
+    frequency, height = _peaks(analysis.magnitude(*stft), analysis.rate)
+    if len(frequency) == 0:
+        return 0.0
+    strong = frequency[height >= np.median(height)]
+    deviation = np.mod(12 * np.log2(strong / np.float32(_A0)), 1.0)
+    deviation[deviation >= 0.5] -= 1.0
+    counts, edges = np.histogram(deviation, np.linspace(-0.5, 0.5, 101))
+    return float(edges[np.argmax(counts)])
+
+
+@lru_cache(maxsize=128)
+def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float:
+    """Make filters that fold the spectrum into the twelve pitch classes.
+
+    Parameters
+    ----------
+    rate, n_fft : int
+        Sampling rate in Hz and transform length in samples.
+    deviation : float, default 0
+        Tuning in semitones, see :func:`tuning`.
+
+    Returns
+    -------
+    ndarray of float32, shape (12, n_fft // 2 + 1)
+        Weights of the magnitude spectrum, C first: Gaussian bumps a semitone apart, each frequency's weights
+        of unit Euclidean length and then emphasised around 880 Hz (five octaves above A0; standard deviation
+        two octaves).  Read-only.
+
+    Notes
+    -----
+    Source: D. Ellis, "Chroma feature analysis and synthesis", Columbia University, 2007; the same numbers as
+    ``librosa.filters.chroma``.
+
+    Examples
+    --------
+    >>> bank = chroma_bank(16000, 2048)
+    >>> PITCH_CLASSES[bank[:, round(440 / (16000 / 2048))].argmax()]
+    'A'
+    """
+    frequency = np.arange(1, n_fft // 2 + 2) * rate / n_fft
+    semitones = 12 * np.log2(frequency / (_A0 * 2 ** (deviation / 12)))
+    # 0 Hz has no pitch: it is put 1.5 octaves below the first frequency, so that it spreads over all classes.
+    semitones = np.concatenate(([semitones[0] - 18], semitones))
+    spread = np.maximum(np.diff(semitones), 1.0)
+    semitones = semitones[:-1]
+    distance = np.remainder(np.subtract.outer(semitones, np.arange(12)).T + 6, 12) - 6
+    weights = np.exp(-0.5 * (2 * distance / spread) ** 2)
+    weights /= np.linalg.norm(weights, axis=0)
+    weights *= np.exp(-0.5 * ((semitones / 12 - 5) / 2) ** 2)
+    return _frozen(np.roll(weights, -3, axis=0))
+
+
+def _normalised(features: Float, length: Float) -> Float:
+    """Divide frames by their lengths, and leave silent ones as they are."""
+    return np.divide(features, length, out=features.copy(), where=length >= _TINY)
+
+
+def chroma(analysis: Analysis, stft: Stft = CLASSIC) -> Float:
+    """Strength of the twelve pitch classes, after estimating the tuning.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The waveform and its shared spectra.
+    stft : Stft
+        Short-time transform.
+
+    Returns
+    -------
+    ndarray of float32, shape (12, n_frames)
+        In [0, 1], C first; the largest of each frame is 1 (a silent frame is all 0).
+
+    Notes
+    -----
+    Source: ``librosa.feature.chroma_stft(S=magnitude)``, as the published recipes call it; left to itself,
+    librosa takes the power.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000).astype(np.float32)
+    >>> PITCH_CLASSES[chroma(Analysis(tone)).mean(axis=1).argmax()]
+    'A'
+    """
+    bank = chroma_bank(analysis.rate, stft.size, tuning(analysis, stft))
+    raw = bank @ analysis.magnitude(*stft)
+    return _normalised(raw, raw.max(axis=0))
+
+
+@lru_cache(maxsize=32)
+def _octaves(rate: int, n_fft: int, fmin: float, n_bands: int) -> tuple[tuple[int, int, int], ...]:
+    """Give first bin, last bin + 1 and size of the 2 % quantile of each octave band, the lowest from 0 Hz."""
+    edges = [0.0, *(fmin * 2.0**k for k in range(n_bands + 1))]
+    if edges[-2] >= rate / 2:
+        raise FeatureError(
+            f"spectral contrast of {n_bands} octaves from {fmin:g} Hz exceeds {rate / 2:g} Hz: lower either"
+        )
+    frequency = np.arange(n_fft // 2 + 1) * rate / n_fft
+    bands = []
+    for k, (low, high) in enumerate(pairwise(edges)):
+        first = int(np.searchsorted(frequency, low, "left"))
+        stop = int(np.searchsorted(frequency, high, "right"))
+        first = max(first - 1, 0) if k else first  # librosa's bands reach one bin below their edge ...
+        stop = len(frequency) if k == n_bands else stop
+        tail = max(1, int(np.rint(0.02 * (stop - first))))
+        stop = stop if k == n_bands else stop - 1  # ... and end one bin short, save the last
+        if stop <= first:
+            raise FeatureError(f"the band from {low:g} to {high:g} Hz has no frequency: use a longer frame")
+        bands.append((first, stop, tail))
+    return tuple(bands)
+
+
+def contrast(analysis: Analysis, stft: Stft = CLASSIC, fmin: float = 200.0, n_bands: int = 6) -> Float:
+    """Level difference between the peaks and the valleys of octave bands.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The waveform and its shared spectra.
+    stft : Stft
+        Short-time transform.
+    fmin : float, default 200
+        Upper edge of the lowest band, in Hz.
+    n_bands : int, default 6
+        Number of octaves above `fmin`; the last reaches up to half the sampling rate.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_bands + 1, n_frames)
+        ``10 log10`` of the mean of the largest 2 % of the magnitudes over that of the smallest 2 % (one bin
+        at least), each floored at 80 dB below the clip's largest.
+
+    Raises
+    ------
+    FeatureError
+        A band lies above half the sampling rate or contains no frequency.
+
+    Notes
+    -----
+    Source: D.-N. Jiang et al., "Music type classification by spectral contrast feature", ICME 2002;
+    ``librosa.feature.spectral_contrast(S=magnitude)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> contrast(Analysis(np.ones(16000, dtype=np.float32))).shape
+    (7, 32)
+    """
+    spectra = analysis.magnitude(*stft).T
+    bands = _octaves(analysis.rate, stft.size, fmin, n_bands)
+    valleys = np.empty((len(bands), len(spectra)), dtype=np.float32)
+    peaks = np.empty_like(valleys)
+    for k, (first, stop, tail) in enumerate(bands):
+        ordered = np.sort(spectra[:, first:stop], axis=1)
+        valleys[k] = ordered[:, :tail].mean(axis=1)
+        peaks[k] = ordered[:, -tail:].mean(axis=1)
+    return decibels(peaks) - decibels(valleys)
+
+
+@lru_cache(maxsize=1)
+def _tonnetz_basis() -> Float:
+    """Make the map of pitch classes to three circles: fifths, minor thirds, major thirds."""
+    angle = np.outer(np.repeat([7 / 6, 3 / 2, 2 / 3], 2), np.arange(12)) * np.pi
+    angle[::2] -= np.pi / 2
+    return _frozen(np.repeat([1, 1, 0.5], 2)[:, None] * np.cos(angle))
+
+
+def tonnetz(chroma: Float) -> Float:
+    """Tonal centroid of each frame: where its pitch classes balance on three circles of harmonic relations.
+
+    Parameters
+    ----------
+    chroma : ndarray of float32, shape (12, n_frames)
+        Non-negative strengths of the pitch classes.
+
+    Returns
+    -------
+    ndarray of float32, shape (6, n_frames)
+        Sine and cosine on the circle of fifths, of minor thirds (both in [-1, 1]) and of major thirds (in
+        [-0.5, 0.5]); 0 for a silent frame.
+
+    Notes
+    -----
+    Source: C. Harte, M. Sandler, M. Gasser, "Detecting harmonic change in musical audio", 2006;
+    ``librosa.feature.tonnetz(chroma=chroma)``.  Left to itself, librosa starts from a constant-Q chroma,
+    which is another quantity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> only_c = np.eye(12, 1, dtype=np.float32)
+    >>> tonnetz(only_c).ravel().round(3).tolist()
+    [0.0, 1.0, 0.0, 1.0, 0.0, 0.5]
+    """
+    return _tonnetz_basis() @ _normalised(chroma, np.abs(chroma).sum(axis=0))
