@@ -11,6 +11,8 @@ from emovox.types import RATE, Float
 
 __all__ = ["WINDOWS", "Analysis", "Float", "Stft", "frame", "window"]
 
+_BLOCK = 1 << 14  # samples transformed at a time
+
 
 class Stft(NamedTuple):
     """Parameters of a short-time Fourier transform, in the order of :meth:`Analysis.magnitude`.
@@ -89,8 +91,18 @@ class Analysis:
         """
         key = Stft(length, hop, shape, n_fft or length)
         if key not in self._magnitudes:
-            frames = frame(self.samples, length, hop) * window(shape, length)
-            magnitude = np.abs(np.fft.rfft(frames, n=key.size, axis=1))
+            frames, taper = frame(self.samples, length, hop), window(shape, length)
+            magnitude = np.empty((len(frames), key.bins), dtype=np.float32)
+            # Small buffers used again keep the steps on the way in the processor's cache.
+            step = max(1, _BLOCK // key.size)
+            padded = np.zeros((step, key.size), dtype=np.float32)
+            spectrum = np.empty((step, key.bins), dtype=np.complex64)
+            for i in range(0, len(frames), step):
+                rows = frames[i : i + step]
+                np.multiply(rows, taper, out=padded[: len(rows), :length])
+                # numpy's type stubs do not know that the transform of float32 is complex64.
+                np.fft.rfft(padded[: len(rows)], axis=1, out=spectrum[: len(rows)])  # type: ignore[arg-type]
+                np.abs(spectrum[: len(rows)], out=magnitude[i : i + step])
             magnitude.setflags(write=False)
             # Frames stay contiguous in memory; the view has frequency first, as filter banks want it.
             self._magnitudes[key] = magnitude.T

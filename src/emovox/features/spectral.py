@@ -240,21 +240,23 @@ def delta(features: Float, order: int = 1, width: int = 9) -> Float:
 
 def _peaks(magnitude: Float, rate: int) -> tuple[Float, Float]:
     """Find frequency and magnitude of the spectral peaks from 150 to 4000 Hz, refined by parabolas."""
-    spectra = magnitude.T
-    spacing = rate / (2 * (len(magnitude) - 1))
+    spectra = np.ascontiguousarray(magnitude.T)
+    spacing = rate / (2 * (spectra.shape[1] - 1))
     low = max(1, int(np.ceil(150 / spacing)))
-    high = min(int(np.ceil(4000 / spacing)), len(magnitude) - 1)
+    high = min(int(np.ceil(4000 / spacing)), spectra.shape[1] - 1)
     if high <= low:
         return np.empty(0, np.float32), np.empty(0, np.float32)
     centre, left, right = spectra[:, low:high], spectra[:, low - 1 : high - 1], spectra[:, low + 1 : high + 1]
     threshold = np.float32(0.1) * spectra.max(axis=1, keepdims=True)
-    frames, bins = np.nonzero((centre > left) & (centre >= right) & (centre > threshold))
-    height, before, after = centre[frames, bins], left[frames, bins], right[frames, bins]
+    found = np.flatnonzero((centre > left) & (centre >= right) & (centre > threshold))
+    frames, bins = np.divmod(found, high - low)
+    bins += low
+    places, flat = frames * spectra.shape[1] + bins, spectra.ravel()
+    height, before, after = flat[places], flat[places - 1], flat[places + 1]
     slope = (after - before) / 2
     bend = (after + before) - 2.0 * height.astype(np.float64)
     shift = np.divide(-slope, bend, out=np.zeros_like(bend), where=np.abs(slope) < np.abs(bend))
-    frequency = (bins + low + shift) * spacing
-    return frequency.astype(np.float32), (height + 0.5 * slope * shift).astype(np.float32)
+    return ((bins + shift) * spacing).astype(np.float32), (height + 0.5 * slope * shift).astype(np.float32)
 
 
 def tuning(analysis: Analysis, stft: Stft = CLASSIC) -> float:

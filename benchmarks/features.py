@@ -1,0 +1,107 @@
+"""How much faster our feature sets are than librosa and openSMILE on the same recordings.
+
+    python benchmarks/features.py --corpora ../shared/corpora --clips 200
+
+One process, one thread, recordings decoded beforehand, ours and theirs in turns on each clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from emovox.features import sets
+from emovox.features.analysis import Analysis
+from emovox.types import RATE, Float
+
+Extractor = Callable[[Float], object]
+
+
+def ours(name: str) -> Extractor:
+    """Compute one of our sets with its defaults."""
+    chosen = sets.get(name)
+    return lambda samples: chosen.compute(Analysis(samples))
+
+
+def classic_librosa(samples: Float) -> NDArray[np.float32]:
+    """Compute the 193 numbers as the published recipes do."""
+    magnitude = np.abs(librosa.stft(samples))
+    rows = (
+        librosa.feature.mfcc(y=samples, sr=RATE, n_mfcc=40),
+        librosa.feature.chroma_stft(S=magnitude, sr=RATE),
+        librosa.feature.melspectrogram(y=samples, sr=RATE),
+        librosa.feature.spectral_contrast(S=magnitude, sr=RATE),
+        librosa.feature.tonnetz(y=librosa.effects.harmonic(samples), sr=RATE),
+    )
+    return np.concatenate([row.mean(axis=1) for row in rows])
+
+
+def egemaps() -> Extractor:
+    """Compute the functionals of eGeMAPSv02 with openSMILE."""
+    import opensmile
+
+    smile = opensmile.Smile(
+        feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals
+    )
+    return lambda samples: smile.process_signal(samples, RATE)
+
+
+def comparisons() -> Iterator[tuple[str, str, Extractor, Extractor]]:
+    yield "classic193", "librosa, its own tonnetz", ours("classic193"), classic_librosa
+    if "prosodic" in sets.available():
+        yield "prosodic", "opensmile eGeMAPSv02", ours("prosodic"), egemaps()
+
+
+def measure(clips: list[Float], *extractors: Extractor) -> NDArray[np.float64]:
+    """Return milliseconds a clip, shape (n_clips, n_extractors)."""
+    for extractor in extractors:
+        extractor(clips[0])
+    times = np.empty((len(clips), len(extractors)))
+    for row, clip in zip(times, clips, strict=True):
+        for column, extractor in enumerate(extractors):
+            start = time.perf_counter()
+            extractor(clip)
+            row[column] = 1000 * (time.perf_counter() - start)
+    return times
+
+
+def main() -> None:
+    default = os.environ.get("EMOVOX_CORPORA", Path(__file__).resolve().parents[2] / "shared" / "corpora")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--corpora", type=Path, default=Path(default), help="folder that contains ravdess/")
+    parser.add_argument("--clips", type=int, default=200, help="number of clips, spread over the corpus")
+    options = parser.parse_args()
+
+    files = sorted(options.corpora.glob("ravdess/**/*.flac")) or sorted(
+        options.corpora.glob("ravdess/**/*.wav")
+    )
+    if not files:
+        parser.error(f"no RAVDESS recordings below {options.corpora}: name the folder with --corpora")
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, options.clips).round().astype(int)]
+    clips = [soundfile.read(file, dtype="float32")[0] for file in chosen]
+    duration = np.median([len(clip) for clip in clips]) / RATE
+
+    print(f"{len(clips)} clips, median duration {duration:.2f} s, one thread\n")
+    print("| set | ms a clip (median) | yardstick | ms a clip (median) | times faster (median, 10-90 %) |")
+    print("|---|---|---|---|---|")
+    warnings.filterwarnings("ignore", module="librosa")
+    for name, yardstick, mine, theirs in comparisons():
+        with threadpool_limits(1):
+            times = measure(clips, mine, theirs)
+        own, other = np.median(times, axis=0)
+        low, ratio, high = np.percentile(times[:, 1] / times[:, 0], (10, 50, 90))
+        print(f"| {name} | {own:.1f} | {yardstick} | {other:.1f} | {ratio:.0f} ({low:.0f}-{high:.0f}) |")
+
+
+if __name__ == "__main__":
+    main()
