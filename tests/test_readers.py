@@ -21,7 +21,7 @@ from emovox.corpora import readers, registry
 from emovox.corpora.manifest import manifest
 from emovox.corpora.readers import folder, nemo, ravdess, tess
 from emovox.corpora.registry import check, detect, load
-from emovox.corpora.table import Clip, Corpus, Source, combine, from_clips, validate
+from emovox.corpora.table import INDEX, Clip, Corpus, Source, combine, from_clips, validate
 from emovox.errors import CorpusError
 
 RAVDESS_EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
@@ -41,9 +41,10 @@ def files_of(corpus: Corpus) -> list[str]:
 
 
 def row(corpus: Corpus, file: str) -> dict[str, str]:
-    found = corpus.table.xs(file, level="file")
-    assert found.index.tolist() == [(0.0, math.inf)], "a whole file"
-    return {str(column): str(found[column].iloc[0]) for column in found}
+    records = corpus.table.reset_index().to_dict("records")
+    (found,) = (record for record in records if record["file"] == file)
+    assert (found["start"], found["end"]) == (0.0, math.inf), "a whole file"
+    return {str(column): str(value) for column, value in found.items() if column not in INDEX}
 
 
 def reasons(corpus: Corpus) -> dict[str, tuple[str, ...]]:

@@ -112,7 +112,7 @@ def text_groups(table: pd.DataFrame, k: int, seed: int) -> Positions:
 
 def held_out_speakers(
     speakers: Sequence[str] | Words,
-    labels: Sequence[str] | NDArray[Any],
+    labels: Sequence[str] | Sequence[int] | NDArray[Any],
     fraction: float = 0.2,
     seed: int = 0,
 ) -> tuple[Positions, Positions]:
