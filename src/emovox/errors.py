@@ -17,6 +17,9 @@ Every message is one line that names the value, what was expected and what to do
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class EmovoxError(Exception):
     """Base of every exception emovox raises on purpose."""
@@ -71,3 +74,16 @@ class MissingExtraError(EmovoxError, ImportError):
         super().__init__(
             f"{what} needs the [{extra}] extra, which is not installed: pip install 'emovox[{extra}]'"
         )
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Tell what is allowed, the nearest first: the remedy in messages about a name that is not known.
+
+    Examples
+    --------
+    >>> did_you_mean("hapy", ["happy", "sad"])
+    "did you mean 'happy'? choose one of happy, sad"
+    """
+    names = list(allowed)
+    near = difflib.get_close_matches(word, names, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"choose one of {', '.join(names) or '(none)'}"

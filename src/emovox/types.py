@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emovox.errors import ModelError
+
 #: Sampling rate of everything after `emovox.audio`, in Hz.
 RATE = 16000
+
+#: Version of the ModelCard's structure; a file with another one is refused.
+FORMAT_VERSION = 1
 
 Float = NDArray[np.float32]
 
@@ -75,7 +80,6 @@ class CorpusSummary:
     licence: str
     clips: int
     speakers: int
-    hours: float
     labels: tuple[str, ...]
 
 
@@ -129,11 +133,37 @@ class ModelCard:
     software: str = ""
     created: str = ""
     rate: int = RATE
-    format_version: int = 1
+    format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelCard:
+        """Rebuild a card from :meth:`to_dict`'s values.
+
+        Raises
+        ------
+        ModelError
+            The values are of a newer format, or are not a card at all.
+        """
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"model card format {version!r}, expected {FORMAT_VERSION}: "
+                "upgrade emovox, or train the model again with this version"
+            )
+        try:
+            plain = dict(values)
+            plain["features"] = FeatureSpec(**plain["features"])
+            plain["labels"] = tuple(plain["labels"])
+            plain["corpora"] = tuple(
+                CorpusSummary(**{**corpus, "labels": tuple(corpus["labels"])}) for corpus in plain["corpora"]
+            )
+            return cls(**plain)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"the model card is damaged ({error}): get the model file again") from error
 
 
 @dataclass(frozen=True)
@@ -166,3 +196,23 @@ class Prediction:
     confidence: float
     abstained: bool
     model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; the keys are the attributes."""
+        return {**dataclasses.asdict(self), "probabilities": dict(self.probabilities)}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be analysed, among others that could.
+
+    Attributes
+    ----------
+    file : str
+        Where the sound came from.
+    error : str
+        One line that says why and what to do.
+    """
+
+    file: str
+    error: str

@@ -1,0 +1,55 @@
+"""Speech emotion recognition: from a recording to a label, honestly scored and portable.
+
+>>> from emovox import EmotionRecognizer
+>>> recognizer = EmotionRecognizer()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError, ModelError
+    from emovox.recognizer import EmotionRecognizer, WindowOptions
+    from emovox.types import Failure, ModelCard, Prediction
+
+__version__ = "0.1.0"
+
+# Importing the package costs nothing: each name is imported when it is first asked for.
+_HOMES = {
+    "AudioError": "emovox.errors",
+    "EmotionRecognizer": "emovox.recognizer",
+    "EmovoxError": "emovox.errors",
+    "Failure": "emovox.types",
+    "InputError": "emovox.errors",
+    "MissingExtraError": "emovox.errors",
+    "ModelCard": "emovox.types",
+    "ModelError": "emovox.errors",
+    "Prediction": "emovox.types",
+    "WindowOptions": "emovox.recognizer",
+}
+
+__all__ = [
+    "AudioError",
+    "EmotionRecognizer",
+    "EmovoxError",
+    "Failure",
+    "InputError",
+    "MissingExtraError",
+    "ModelCard",
+    "ModelError",
+    "Prediction",
+    "WindowOptions",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'emovox' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,114 @@
+"""What the commands share: where to write, progress bars, and the recordings that arguments stand for."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from emovox.errors import AudioError, InputError
+
+#: Endings that are looked for in folders; a file named outright is read whatever it is called.
+AUDIO_SUFFIXES = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 "
+    ".m4a .mp4 .m4v .mov .webm .mkv .mka .aac .wma .wmv .amr .3gp".split()
+)
+
+
+def say(message: str) -> None:
+    """Write a line for people to standard error, where it does not mix with results."""
+    typer.echo(message, err=True)
+
+
+def recordings(arguments: Sequence[str]) -> list[str]:
+    """Turn files, folders, patterns and ``-`` into a list of recordings.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        A folder stands for the audio files in it and below, a pattern such as ``calls/*.wav`` for what it matches.
+        What does not exist stays in the list, so that its error is reported beside the others' results.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    AudioError
+        A folder or pattern holds no audio file.
+
+    Examples
+    --------
+    >>> recordings(["missing.wav", "-"])
+    ['missing.wav', '-']
+    """
+    found: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument != "-" and path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
+            if not inside:
+                raise AudioError(f"no audio file in the folder {argument}: name the files, or another folder")
+            found += [str(file) for file in inside if not file.name.startswith("._")]
+        elif argument != "-" and glob.has_magic(argument) and not path.exists():
+            matches = sorted(glob.glob(argument, recursive=True))
+            if not matches:
+                raise AudioError(f"nothing matches {argument}: check the pattern")
+            found += recordings(matches)
+        else:
+            found.append(argument)
+    return found
+
+
+class Tell:
+    """Progress bars on standard error, one a stage; silent where standard error is not a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: float, total: float | None) -> None:
+        """Show that `done` of `total` is done of a stage."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self.progress.add_task(stage, total=total)
+        self.progress.update(self._tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+
+
+@contextmanager
+def progress_bars() -> Iterator[Tell]:
+    """Show progress while the block runs."""
+    tell = Tell()
+    with tell.progress:
+        yield tell
+
+
+def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=DIR`` options.
+
+    Examples
+    --------
+    >>> named_folders(["ravdess=data/ravdess"])["ravdess"].name
+    'ravdess'
+    """
+    folders: dict[str, Path] = {}
+    for argument in arguments:
+        name, equals, folder = argument.partition("=")
+        if not (name and equals and folder):
+            raise InputError(f"--corpus {argument!r} is not NAME=DIR: write for example --corpus ravdess=data/ravdess")
+        folders[name] = Path(folder).expanduser()
+    return folders

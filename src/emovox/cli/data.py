@@ -1,0 +1,62 @@
+"""`emovox data`: the corpora that emovox knows, and whether a folder holds one whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emovox.errors import MissingExtraError
+
+app = typer.Typer(no_args_is_help=True, help="Know and check corpora.")
+
+
+def _registry() -> Any:
+    try:
+        from emovox.corpora import registry
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"reading corpora (it imports {error.name})", "train") from error
+    return registry
+
+
+@app.command("list")
+def list_corpora() -> None:
+    """List the corpora that have a reader, with licence and address."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "corpus", "licence", "address"):
+        table.add_column(column, overflow="fold")
+    for name, entry in _registry().CORPORA.items():
+        table.add_row(name, entry.title, entry.source.licence, entry.source.url)
+    Console().print(table)
+
+
+@app.command("check")
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus, or a manifest.")],
+    name: Annotated[
+        str | None, typer.Option("--corpus", "-c", help="Its name; the default is to guess from the content.")
+    ] = None,
+) -> None:
+    """Read a corpus and compare it with what its authors published.
+
+    Examples:
+
+    - `emovox data check data/ravdess`
+    - `emovox data check recordings.csv`
+    """
+    registry = _registry()
+    corpus = registry.load(name, folder) if name else registry.load(folder)
+    table = corpus.table
+    speakers = table["speaker"][table["speaker"] != ""].nunique()
+    typer.echo(f"{corpus.name}: {len(table)} clips, {speakers} speakers, licence {corpus.licence or 'not stated'}")
+    for label, count in table["label"].value_counts().items():
+        typer.echo(f"  {label}: {count}")
+    findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
+    for finding in findings:
+        typer.echo(finding)
+    if not findings:
+        typer.echo("complete, as published" if registry.CORPORA.get(corpus.name) else "no fault found")

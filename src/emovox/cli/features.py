@@ -1,0 +1,107 @@
+"""`emovox features`: recordings to a table of features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emovox import audio
+from emovox.cli.console import progress_bars, recordings, say
+from emovox.errors import EmovoxError, InputError, MissingExtraError
+from emovox.features import sets
+from emovox.types import FeatureSpec, Float
+
+
+def features(
+    sources: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Files, folders or quoted patterns.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .csv or .parquet file.")],
+    name: Annotated[str, typer.Option("--set", "-s", help=f"One of {', '.join(sets.available())}.")] = "prosodic",
+) -> None:
+    """Compute acoustic features and write them as CSV or Parquet, one row a recording (or a frame).
+
+    Examples:
+
+    - `emovox features clips/ --set prosodic -o features.csv`
+    - `emovox features speech.wav --set logmel -o frames.parquet`
+
+    Rows are keyed by file, start and end in seconds; frame-level sets give one row a frame.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"--out {out} must end in .csv or .parquet")
+    spec = sets.spec(name)
+    files = recordings(sources)
+    keys: list[tuple[str, float, float]] = []
+    rows: list[Float] = []
+    failed = 0
+    with progress_bars() as tell:
+        for number, file in enumerate(files, 1):
+            try:
+                waveform = audio.require_signal(audio.read(file), file)
+                found = sets.extract(waveform, spec)
+            except EmovoxError as error:
+                failed += 1
+                say(f"emovox: {error}")
+                continue
+            keys += _keys(file, waveform.duration, spec, found)
+            rows += list(found) if found.ndim == 2 else [found]
+            tell("recordings", number, len(files))
+    if rows:
+        _write(out, keys, rows, sets.feature_names(spec))
+        say(f"wrote {len(rows)} rows of {spec.dimension} features to {out}")
+    if failed:
+        say(f"emovox: {failed} of {len(files)} recordings could not be analysed")
+        raise typer.Exit(2)
+
+
+def _keys(file: str, duration: float, spec: FeatureSpec, found: Float) -> list[tuple[str, float, float]]:
+    """Name the stretch of each row; frames of the sets are centred, a hop apart."""
+    if found.ndim == 1:
+        return [(file, 0.0, duration)]
+    hop = float(spec.parameters.get("hop_length", 160)) / 16000
+    return [(file, round(i * hop, 6), round((i + 1) * hop, 6)) for i in range(len(found))]
+
+
+def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
+    """Write in one step: a half-written table never has the final name."""
+    partial = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".parquet":
+            _write_parquet(partial, keys, rows, names)
+        else:
+            _write_csv(partial, keys, rows, names)
+        partial.replace(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_csv(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
+    import csv
+
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", "start", "end", *names])
+        for (source, start, end), row in zip(keys, rows, strict=True):
+            writer.writerow([source, start, end, *(f"{value:.7g}" for value in row.tolist())])
+
+
+def _write_parquet(
+    out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]
+) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("writing Parquet", "parquet") from error
+    columns: dict[str, Any] = {
+        "file": [key[0] for key in keys],
+        "start": [key[1] for key in keys],
+        "end": [key[2] for key in keys],
+    }
+    for index, name in enumerate(names):
+        columns[name] = pyarrow.array([row[index] for row in rows], type=pyarrow.float32())
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)

@@ -1,0 +1,112 @@
+"""`emovox predict`: recordings to emotions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from emovox import audio, outputs
+from emovox.cli.console import progress_bars, recordings, say
+from emovox.errors import EmovoxError
+from emovox.recognizer import EmotionRecognizer
+from emovox.types import Prediction
+
+#: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
+LONG = 120.0
+
+
+class Format(StrEnum):
+    """Output formats of predict."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="AUDIO...", help="Files, folders, quoted patterns, or - for standard input."),
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", "-f", help="For people, or for machines.")] = Format.TABLE,
+) -> None:
+    """Say which emotion each recording expresses, and how sure that is.
+
+    Examples:
+
+    - `emovox predict call.wav`
+    - `emovox predict interviews/ --format csv > emotions.csv`
+    - `cat call.mp3 | emovox predict - --format json`
+
+    A recording that cannot be analysed is reported on standard error and the rest are done; the exit code is then 2.
+    """
+    recognizer = EmotionRecognizer(model)
+    work = Work(recognizer, recordings(sources))
+    if form is Format.TABLE:
+        _print_table(work)
+    elif form is Format.JSON:
+        _stream(outputs.to_json(work.predictions()))
+    else:
+        _stream(outputs.to_csv(work.predictions(), recognizer.card.labels))
+    if work.failed:
+        say(f"emovox: {work.failed} of {len(work.sources)} recordings could not be analysed")
+        raise typer.Exit(2)
+
+
+class Work:
+    """The recordings of one call, done one after the other."""
+
+    def __init__(self, recognizer: EmotionRecognizer, sources: list[str]) -> None:
+        self.recognizer = recognizer
+        self.sources = sources
+        self.failed = 0
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield results as they come; report what fails and go on."""
+        with progress_bars() as tell:
+            for number, source in enumerate(self.sources):
+                if len(self.sources) > 1:
+                    tell("recordings", number, len(self.sources))
+                try:
+                    yield self._one(source, tell)
+                except EmovoxError as error:
+                    self.failed += 1
+                    say(f"emovox: {error}")
+            if len(self.sources) > 1:
+                tell("recordings", len(self.sources), len(self.sources))
+
+    def _one(self, source: str, tell: Callable[[str, float, float | None], None]) -> Prediction:
+        if source == "-":
+            return self.recognizer.predict(sys.stdin.buffer)
+        length = audio.duration(source)
+        if length is None or length < LONG:
+            return self.recognizer.predict(source)
+        return self.recognizer.predict(source, progress=lambda done: tell("seconds", round(done), round(length)))
+
+
+def _print_table(work: Work) -> None:
+    """Print a table at the end, or what there is of it when the user stops."""
+    from rich.console import Console
+
+    done: list[Prediction] = []
+    try:
+        for prediction in work.predictions():
+            done.append(prediction)
+    finally:
+        if done:
+            console = Console()
+            # A pipe or file is not 80 columns wide: never fold what another program may read.
+            console.print(outputs.to_table(done), width=None if console.is_terminal else 10_000)
+
+
+def _stream(pieces: Iterator[str]) -> None:
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()

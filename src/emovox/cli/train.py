@@ -1,0 +1,125 @@
+"""`emovox train`: a recipe to a scored, portable model."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emovox.cli.console import named_folders, progress_bars, say
+from emovox.errors import MissingExtraError, RecipeError
+
+
+def train(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")],
+    corpus: Annotated[
+        list[str] | None, typer.Option("--corpus", "-c", metavar="NAME=DIR", help="Where a corpus lies; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; the default is runs/RECIPE-DATE-TIME.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", "-p", help="Evaluate otherwise than the recipe says.")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option("--seed", help="Seed of the model; repeat it for a mean over seeds.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: --set model.epochs=50; repeatable."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
+) -> None:
+    """Evaluate a recipe by its protocol, then fit it on everything and write one model file and a report.
+
+    Examples:
+
+    - `emovox train ravdess-ann --corpus ravdess=data/ravdess`
+    - `emovox train ravdess-svm --corpus ravdess=data/ravdess --protocol loso`
+    - `emovox train ravdess-ann --corpus ravdess=data/ravdess --seed 0 --seed 1 --seed 2`
+
+    Protocols: `emobox`, `loso`, `speaker-K`, `text`, `speaker-text`, `cross-corpus`, `split-column` and
+    `random-70/30`, which leaks speakers and says so.
+    """
+    recipes, experiment = import_training()
+    recipe = recipes.load(name, overrides(protocol, seed, change or []))
+    folder = out or Path("runs") / f"{recipe.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    with progress_bars() as tell:
+        results = experiment.run(recipe, named_folders(corpus or []), folder, jobs=jobs, tell=tell)
+    for line in results["skipped"]:
+        say(f"skipped: {line}")
+    if as_json:
+        typer.echo((folder / "metrics.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        print_scores(results)
+    say(f"wrote {folder}: model.onnx, metrics.json, predictions.csv, recipe.toml, report.html")
+
+
+def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str]) -> dict[str, Any]:
+    """Turn options into changes of a recipe; values are TOML, and a bare word is a string.
+
+    Examples
+    --------
+    >>> overrides("loso", [1, 2], ["model.epochs=50", "model.hidden=[64]", "preprocess.level=none"])
+    {'model.epochs': 50, 'model.hidden': [64], 'preprocess.level': 'none', 'protocol.name': 'loso', 'protocol.seeds': [1, 2]}
+    """
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not (key and equals):
+            raise RecipeError(f"--set {change!r} is not KEY=VALUE: write for example --set model.epochs=50")
+        try:
+            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text.strip()
+    if protocol is not None:
+        values["protocol.name"] = protocol
+    if seeds:
+        values["protocol.seeds"] = seeds
+    return values
+
+
+def print_scores(results: dict[str, Any]) -> None:
+    """Print the headline with its protocol, spread and interval, then each class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    protocol = results["protocol"]
+    seeds = ", ".join(str(seed) for seed in protocol["seeds"])
+    console.print(f"protocol {protocol['name']}, {protocol['folds']} folds, seeds {seeds}. {protocol['note']}", highlight=False)
+    if not protocol["speaker_independent"]:
+        console.print("This score is not speaker-independent.", style="bold yellow")
+    spread = "" if results["sd_folds"] is None else f" ± {100 * results['sd_folds']:.1f} over folds"
+    spread += "" if results["sd_seeds"] is None else f", ± {100 * results['sd_seeds']:.1f} over seeds"
+    interval = results["interval"]
+    if interval:
+        spread += f", 95 % by speaker {100 * interval['low']:.1f} to {100 * interval['high']:.1f}"
+    console.print(f"UAR {100 * results['uar']:.1f}{spread}", style="bold", highlight=False)
+    console.print(
+        f"WA {100 * results['wa']:.1f}  macro-F1 {100 * results['macro_f1']:.1f}  "
+        f"precision {100 * results['precision']:.1f}  recall {100 * results['recall']:.1f}  "
+        f"ECE {100 * results['calibration']['ece']:.1f}",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("class", "precision", "recall", "F1", "clips"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for label, scores in results["per_class"].items():
+        cells = ["-" if scores[key] is None else f"{100 * scores[key]:.1f}" for key in ("precision", "recall", "f1")]
+        table.add_row(label, *cells, str(scores.get("support", scores.get("n", ""))))
+    console.print(table)
+
+
+def import_training() -> tuple[Any, Any]:
+    """Import what trains, or say how to install it."""
+    try:
+        from emovox import experiment, recipe
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"training (it imports {error.name})", "train") from error
+    return recipe, experiment

@@ -1,0 +1,140 @@
+"""From class probabilities to an answer: calibration, averaging over windows, abstention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float = NDArray[np.float64]
+
+#: Probabilities are kept this far from 0 before a logarithm is taken.
+TINY = 1e-7
+
+
+def temper(probabilities: ArrayLike, temperature: float) -> Float:
+    """Sharpen or flatten class probabilities: softmax of their logarithms over a temperature.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, n_classes)
+        Rows that sum to 1.
+    temperature : float
+        1 changes nothing, larger values flatten.
+
+    Returns
+    -------
+    ndarray, shape (n, n_classes)
+        Rows that sum to 1; the most probable class stays the same.
+
+    Source
+    ------
+    Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599.
+
+    Examples
+    --------
+    >>> temper([[0.8, 0.2]], 2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    logs = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY)) / temperature
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    result: Float = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
+    """Find the temperature with the smallest negative log-likelihood.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, n_classes)
+        Predictions for clips of speakers that the predicting model never saw.
+    target : array_like of int, shape (n,)
+        True class indices.
+
+    Returns
+    -------
+    float
+        Between 0.1 and 10.
+
+    Examples
+    --------
+    >>> sure = [[0.99, 0.01]] * 4  # right three times of four, and far too sure
+    >>> 0.2 < 1 / fit_temperature(sure, [0, 0, 0, 1]) < 0.3
+    True
+    """
+    index = np.asarray(target)
+    low, high = np.log(0.1), np.log(10.0)
+
+    def loss(log_temperature: float) -> float:
+        tempered = temper(probabilities, float(np.exp(log_temperature)))
+        return float(-np.log(np.maximum(tempered[np.arange(len(index)), index], TINY)).mean())
+
+    # The loss has one minimum in log-temperature, so golden-section search finds it.
+    ratio = (np.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    for _ in range(40):
+        if loss(left) < loss(right):
+            high, right = right, left
+            left = high - ratio * (high - low)
+        else:
+            low, left = left, right
+            right = low + ratio * (high - low)
+    return float(np.exp((low + high) / 2))
+
+
+def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float:
+    """Average the windows of one recording.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n_windows, n_classes)
+        One row a window.
+    weights : array_like, shape (n_windows,)
+        Usually the windows' durations.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        Weighted mean, sums to 1.
+
+    Examples
+    --------
+    >>> combine([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0]).tolist()
+    [0.75, 0.25]
+    """
+    mean = np.average(np.asarray(probabilities, dtype=np.float64), axis=0, weights=np.asarray(weights))
+    result: Float = mean / mean.sum()
+    return result
+
+
+def decide(probabilities: ArrayLike, labels: Sequence[str], threshold: float) -> tuple[str, float, bool]:
+    """Choose the most probable label and say whether to trust it.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n_classes,)
+        Class probabilities in the order of `labels`.
+    labels : sequence of str
+        The model's labels.
+    threshold : float
+        Confidence under which the answer counts as "don't know".
+
+    Returns
+    -------
+    label : str
+    confidence : float
+        Its probability.
+    abstained : bool
+        True when the confidence is below the threshold.
+
+    Examples
+    --------
+    >>> decide([0.4, 0.6], ["sad", "happy"], 0.7)
+    ('happy', 0.6, True)
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    best = int(values.argmax())
+    confidence = float(values[best])
+    return labels[best], confidence, confidence < threshold

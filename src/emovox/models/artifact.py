@@ -1,0 +1,159 @@
+"""Reading a model: one ONNX file with its card inside, run by onnxruntime alone."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox.errors import ModelError
+from emovox.types import ModelCard
+
+#: Key of the card in the file's metadata.
+CARD_KEY = "emovox.card"
+#: Names of the graph's input and output.
+INPUT, OUTPUT = "features", "probabilities"
+#: Where the models inside the package lie, and the one that is used when none is named.
+PRETRAINED = "emovox.pretrained"
+DEFAULT = "classic"
+
+Float = NDArray[np.float32]
+
+
+class Model:
+    """A classifier from feature vectors to class probabilities.
+
+    Parameters
+    ----------
+    content : bytes
+        An ONNX file as :mod:`emovox.models.export` writes it.  Nothing in it is executed but its graph, and a graph
+        given as bytes cannot refer to other files.
+    source : str
+        Where it came from, for messages.
+
+    Attributes
+    ----------
+    card : ModelCard
+        What the model is.
+
+    Raises
+    ------
+    ModelError
+        Not an ONNX file, no card inside, or a graph that does not fit its card.
+    """
+
+    def __init__(self, content: bytes, source: str) -> None:
+        import onnxruntime  # 0.1 s of import that `emovox --help` need not pay
+
+        options = onnxruntime.SessionOptions()
+        # The nets are small: one thread is fastest, and many recordings at once do not fight for cores.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
+            raise ModelError(
+                f"{source} is not an ONNX model that can be read ({_first_line(error)}): "
+                "give a model.onnx that emovox wrote"
+            ) from error
+        self.card = _card(self._session.get_modelmeta().custom_metadata_map, source)
+        self._check(source)
+
+    def _check(self, source: str) -> None:
+        """Refuse a graph whose inputs and outputs are not what its card says."""
+        inputs = {node.name: node.shape for node in self._session.get_inputs()}
+        outputs = {node.name: node.shape for node in self._session.get_outputs()}
+        wanted = (self.card.features.dimension, len(self.card.labels))
+        found = (inputs.get(INPUT, [None])[-1], outputs.get(OUTPUT, [None])[-1])
+        if len(inputs) != 1 or found != wanted:
+            raise ModelError(
+                f"{source} maps {found[0]} features to {found[1]} classes, "
+                f"but its card says {wanted[0]} and {wanted[1]}: get the model file again"
+            )
+
+    def probabilities(self, features: Float) -> Float:
+        """Run the graph.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, n_features)
+            Raw (not standardised) features: the scaler is inside.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_classes)
+            Calibrated probabilities in the order of ``card.labels``; rows sum to 1.
+        """
+        (result,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(features, dtype=np.float32)})
+        return np.asarray(result, dtype=np.float32)
+
+
+def _card(metadata: dict[str, str], source: str) -> ModelCard:
+    """Read the card out of a file's metadata."""
+    if CARD_KEY not in metadata:
+        raise ModelError(f"{source} is an ONNX file without an emovox model card: train or export it with emovox")
+    try:
+        values: Any = json.loads(metadata[CARD_KEY])
+    except json.JSONDecodeError as error:
+        raise ModelError(f"the model card in {source} is damaged ({error}): get the file again") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"the model card in {source} is damaged (not an object): get the file again")
+    try:
+        return ModelCard.from_dict(values)
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Shorten onnxruntime's messages, which can run over pages."""
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    return text[0][:120]
+
+
+def load(model: str | Path | None = None) -> Model:
+    """Load a model file, or one of the models inside the package by name.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        A ``model.onnx``, a run folder that holds one, or a name that :func:`builtin` lists; the default is
+        the built-in model.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        There is no such file or name, or the file cannot be used.
+
+    Examples
+    --------
+    >>> load().card.labels[:3]
+    ('neutral', 'calm', 'happy')
+    """
+    name = DEFAULT if model is None else str(model)
+    if name in builtin():
+        return Model((resources.files(PRETRAINED) / f"{name}.onnx").read_bytes(), f"built-in model {name!r}")
+    path = Path(name)
+    if path.is_dir():
+        path = path / "model.onnx"
+    try:
+        return Model(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise ModelError(
+            f"no model {name!r}: give a model.onnx, a run folder, or a built-in name ({', '.join(builtin())})"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}; check its permissions") from error
+
+
+def builtin() -> tuple[str, ...]:
+    """Return the names of the models inside the package."""
+    files = resources.files(PRETRAINED).iterdir()
+    return tuple(sorted(Path(file.name).stem for file in files if file.name.endswith(".onnx")))

@@ -1,0 +1,86 @@
+"""The model families by name: their options, and how to build and fit one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
+
+from emovox.errors import RecipeError, did_you_mean
+from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
+from emovox.models.neural import AnnClassifier, AnnOptions
+
+Options = AnnOptions | MlpOptions | SvmOptions
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of model.
+
+    Attributes
+    ----------
+    options : type
+        Frozen dataclass of its settings.
+    learner : callable
+        Makes the unfitted classifier from options.
+    """
+
+    options: type
+    learner: Callable[[Any], Any]
+
+
+FAMILIES: dict[str, Family] = {
+    "ann": Family(AnnOptions, AnnClassifier),
+    "mlp": Family(MlpOptions, mlp),
+    "svm": Family(SvmOptions, SvmClassifier),
+}
+
+
+def family(name: str) -> Family:
+    """Look a family up; raise RecipeError with the nearest name when it does not exist."""
+    if name not in FAMILIES:
+        raise RecipeError(f"unknown model family {name!r}: {did_you_mean(name, FAMILIES)}")
+    return FAMILIES[name]
+
+
+def build(name: str, options: Options) -> Pipeline:
+    """Make an unfitted pipeline: standardisation, then the family's learner.
+
+    The scaler sits inside, so that whoever fits the pipeline on a training fold fits the scaler there too.
+    """
+    return Pipeline([("scale", StandardScaler()), ("model", family(name).learner(options))])
+
+
+def fit(
+    pipeline: Pipeline,
+    X: NDArray[np.float32],
+    y: NDArray[Any],
+    speakers: NDArray[Any] | None,
+    corpora: NDArray[Any],
+) -> Pipeline:
+    """Fit a pipeline, handing speakers and corpora to learners that use them.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As :func:`build` makes it.
+    X : ndarray of float32, shape (n_clips, n_features)
+        Raw features.
+    y, corpora : ndarray, shape (n_clips,)
+        Labels and corpus names.
+    speakers : ndarray, shape (n_clips,), or None
+        Speakers, None where they are not known.
+    """
+    extras = {"speakers": speakers, "corpora": corpora}
+    used = {
+        f"model__{key}": value
+        for key, value in extras.items()
+        if has_fit_parameter(pipeline.named_steps["model"], key)
+    }
+    return pipeline.fit(X, y, **used)

@@ -1,0 +1,16 @@
+"""The ranges that options of models may have; pydantic enforces them where a recipe is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Lt
+
+Share = Annotated[float, Ge(0), Lt(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+
+#: Read by pydantic when it validates a dataclass: a key that is not an option is an error.
+FORBID: Any = {"extra": "forbid"}
