@@ -1,0 +1,323 @@
+"""Fundamental frequency and voicing: the autocorrelation method of Boersma (1993), all frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox.errors import FeatureError
+from emovox.features.analysis import Analysis, Float, frame
+from emovox.types import RATE
+
+Int = NDArray[np.intp]
+
+_DEPTH = 8  # samples on either side that take part in interpolating the autocorrelation
+_BLOCK = 32  # frames transformed together: few enough to stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class PitchOptions:
+    """Settings of the pitch tracker; the defaults are those of Praat's autocorrelation method.
+
+    Attributes
+    ----------
+    floor, ceiling : float, default 75 and 600
+        Range of F0 in Hz.  A frame is three periods of the floor long (40 ms).
+    hop : float, default 0.01
+        Step between frames in seconds.
+    silence : float, default 0.03
+        Frames whose peak is less than about this part of the recording's peak are unvoiced.
+    voicing : float, default 0.45
+        Strength that a periodicity must have to be called voiced, in [0, 1].
+    octave_cost : float, default 0.01
+        Advantage of a candidate an octave higher, so that of equally strong ones the highest F0 wins.
+    jump_cost : float, default 0.35
+        Cost of a jump by one octave from a frame to the next one 10 ms later.
+    voicing_cost : float, default 0.14
+        Cost of a change between voiced and unvoiced.
+    candidates : int, default 7
+        Number of periodicities that compete in a frame.
+    """
+
+    floor: float = 75.0
+    ceiling: float = 600.0
+    hop: float = 0.01
+    silence: float = 0.03
+    voicing: float = 0.45
+    octave_cost: float = 0.01
+    jump_cost: float = 0.35
+    voicing_cost: float = 0.14
+    candidates: int = 7
+
+    def __post_init__(self) -> None:
+        if not 20 <= self.floor < self.ceiling <= RATE / 4:
+            raise FeatureError(
+                f"pitch from {self.floor:g} to {self.ceiling:g} Hz: choose a range within 20 and "
+                f"{RATE // 4} Hz"
+            )
+
+
+class PitchTrack(NamedTuple):
+    """F0 over time.
+
+    Attributes
+    ----------
+    f0 : ndarray of float32, shape (n_frames,)
+        Fundamental frequency in Hz, 0 in unvoiced frames.
+    strength : ndarray of float32, shape (n_frames,)
+        Normalised autocorrelation at the period (of the strongest candidate in unvoiced frames), in [0, 1]:
+        1 for a periodic sound, 0 in silence.
+    times : ndarray of float64, shape (n_frames,)
+        Centres of the frames in seconds: 0, 0.01, 0.02, ...
+    """
+
+    f0: Float
+    strength: Float
+    times: NDArray[np.float64]
+
+    @property
+    def voiced(self) -> NDArray[np.bool_]:
+        """Which frames are voiced."""
+        return self.f0 > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Correlogram:
+    """Short-time spectra and autocorrelations, from which F0, harmonics and formants are read.
+
+    Attributes
+    ----------
+    power : ndarray of float32, shape (n_frames, n_fft // 2 + 1)
+        Power spectra of the Hann-windowed frames, relative to the recording's peak; 0 in silent frames.
+    correlation : ndarray of float32, shape (n_frames, n_lags)
+        Autocorrelation by lag in samples, divided by that of the window: 1 at lag 0; 0 in silent frames.
+    level : ndarray of float32, shape (n_frames,)
+        Peak around the centre of the frame, relative to the recording's peak.
+    rate, hop, n_fft : int
+        Sampling rate in Hz, step between frames and length of the transform in samples.
+    """
+
+    power: Float
+    correlation: Float
+    level: Float
+    rate: int
+    hop: int
+    n_fft: int
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Centres of the frames in seconds."""
+        return np.arange(len(self.level), dtype=np.float64) * (self.hop / self.rate)
+
+
+@lru_cache(maxsize=8)
+def _window(length: int, n_fft: int, n_lags: int) -> tuple[Float, Float]:
+    """Make a symmetric Hann window and the inverse of its autocorrelation."""
+    shape = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)
+    correlation = np.fft.irfft(np.abs(np.fft.rfft(shape, n_fft)) ** 2)[:n_lags]
+    return shape.astype(np.float32), (correlation[0] / correlation).astype(np.float32)
+
+
+def correlogram(analysis: Analysis, options: PitchOptions | None = None) -> Correlogram:
+    """Compute the windowed autocorrelation of every frame that is not silent.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The waveform.
+    options : PitchOptions, optional
+        Range, step and silence threshold.
+
+    Returns
+    -------
+    Correlogram
+        ``1 + n_samples // hop`` frames; frame ``t`` is centred on sample ``t * hop``.
+
+    Notes
+    -----
+    A frame so weak that no periodicity could win against the silence threshold is left at 0.
+
+    Source: P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise
+    ratio of a sampled sound", Proc. Inst. Phonetic Sciences, Univ. of Amsterdam 17, 1993, equations 8 and 9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 200 * np.arange(16000) / 16000).astype(np.float32)
+    >>> bool(abs(correlogram(Analysis(tone)).correlation[50, 80] - 1) < 1e-3)
+    True
+    """
+    options = options or PitchOptions()
+    rate, hop = analysis.rate, round(options.hop * analysis.rate)
+    period = int(rate / options.floor)
+    length = 3 * period // 2 * 2
+    n_fft = 1 << (length + length // 2 - 1).bit_length()
+    n_lags = period + 2 + _DEPTH + 1
+    shape, weight = _window(length, n_fft, n_lags)
+
+    centred = analysis.samples - analysis.samples.mean() if len(analysis.samples) else analysis.samples
+    peak = np.abs(centred).max(initial=0.0)
+    frames = frame(centred / peak if peak > 0 else centred, length, hop)
+    middle = frames[:, (length - period) // 2 : (length + period) // 2]
+    level = np.maximum(middle.max(axis=1), -middle.min(axis=1))
+    power = np.zeros((len(frames), n_fft // 2 + 1), dtype=np.float32)
+    correlation = np.zeros((len(frames), n_lags), dtype=np.float32)
+    sounding = np.flatnonzero(_silence_strength(level, options) < 1 + 2 * options.voicing_cost)
+    for start in range(0, len(sounding), _BLOCK):
+        rows = sounding[start : start + _BLOCK]
+        block = frames[rows]
+        spectrum = np.fft.rfft((block - block.mean(axis=1, keepdims=True)) * shape, n_fft, axis=1)
+        power[rows] = spectrum.real**2 + spectrum.imag**2
+        raw = np.fft.irfft(power[rows], axis=1)[:, :n_lags]
+        correlation[rows] = raw * weight / np.maximum(raw[:, :1], np.finfo(np.float32).tiny)
+    return Correlogram(power, correlation, level, rate, hop, n_fft)
+
+
+def _silence_strength(level: Float, options: PitchOptions) -> Float:
+    """Strength of the unvoiced candidate: the voicing threshold, and more in weak frames."""
+    excess = np.maximum(0, 2 - level * np.float32((1 + options.voicing) / options.silence))
+    return np.asarray(options.voicing + excess, dtype=np.float32)
+
+
+def _interpolated(correlation: Float, rows: Int, position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate autocorrelations between samples, by sinc functions under a raised cosine."""
+    left = np.floor(position).astype(np.intp)
+    taps = np.arange(1 - _DEPTH, _DEPTH + 1)
+    distance = (position - left)[:, None] - taps
+    kernel = np.sinc(distance) * (0.5 + 0.5 * np.cos(np.pi / (_DEPTH + 1) * distance))
+    return np.asarray(np.einsum("ij,ij->i", correlation[rows[:, None], left[:, None] + taps], kernel))
+
+
+def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the strongest peaks of each autocorrelation.
+
+    Frequency and strength have shape (n_frames, 1 + candidates); the first column is the unvoiced candidate,
+    and places that no peak fills are 0.
+    """
+    lowest = max(_DEPTH, int(gram.rate / options.ceiling))
+    highest = gram.correlation.shape[1] - _DEPTH - 1
+    centre = gram.correlation[:, lowest:highest]
+    before = gram.correlation[:, lowest - 1 : highest - 1]
+    after = gram.correlation[:, lowest + 1 : highest + 1]
+    rows, lags = np.nonzero((centre > 0.5 * options.voicing) & (centre > before) & (centre >= after))
+    here, left, right = centre[rows, lags].astype(np.float64), before[rows, lags], after[rows, lags]
+    position = lowest + lags + 0.5 * (right - left) / (2 * here - left - right)
+    strength = _interpolated(gram.correlation, rows, position)
+    strength = np.where(
+        strength > 1, 1 / strength, strength
+    )  # as Praat: more than 1 is an error of the same size
+    frequency = gram.rate / position
+
+    inside = frequency <= options.ceiling
+    rows, frequency, strength = rows[inside], frequency[inside], strength[inside]
+    merit = strength + options.octave_cost * np.log2(frequency)
+    order = np.lexsort((-merit, rows))
+    rows = rows[order]
+    rank = 1 + np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = rank <= options.candidates
+    frequencies = np.zeros((len(centre), 1 + options.candidates))
+    strengths = np.zeros_like(frequencies)
+    frequencies[rows[kept], rank[kept]] = frequency[order][kept]
+    strengths[rows[kept], rank[kept]] = strength[order][kept]
+    return frequencies, strengths
+
+
+def _best_path(
+    frequencies: NDArray[np.float64], strengths: NDArray[np.float64], level: Float, options: PitchOptions
+) -> Int:
+    """Choose one candidate a frame by dynamic programming, weighing strength against jumps."""
+    octave = np.log2(frequencies, out=np.zeros_like(frequencies), where=frequencies > 0)
+    merit = strengths - options.octave_cost * (np.log2(options.ceiling) - octave)
+    merit[frequencies == 0] = -np.inf
+    merit[:, 0] = _silence_strength(level, options)
+    cost = options.jump_cost * np.abs(octave[:-1, :, None] - octave[1:, None, :])
+    cost[:, 0, :] = cost[:, :, 0] = options.voicing_cost
+    cost[:, 0, 0] = 0
+    gain = merit[1:, None, :] - (0.01 / options.hop) * cost  # costs are stated for frames 10 ms apart
+
+    origin = np.zeros(frequencies.shape, dtype=np.intp)
+    score = merit[0]
+    for step, origins in zip(gain, origin[1:], strict=True):
+        total = step + score[:, None]
+        total.argmax(axis=0, out=origins)
+        score = total.max(axis=0)
+    path = [int(score.argmax())]
+    for origins_of in reversed(origin[1:].tolist()):
+        path.append(origins_of[path[-1]])
+    return np.array(path[::-1], dtype=np.intp)
+
+
+def follow(gram: Correlogram, options: PitchOptions | None = None) -> PitchTrack:
+    """Find the best path of F0 through a correlogram.
+
+    Parameters
+    ----------
+    gram : Correlogram
+        Made by :func:`correlogram` with the same options.
+    options : PitchOptions, optional
+        Thresholds and costs.
+
+    Returns
+    -------
+    PitchTrack
+        F0, strength and time of each frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> follow(correlogram(Analysis(np.zeros(1600, dtype=np.float32)))).voiced.any()
+    np.False_
+    """
+    options = options or PitchOptions()
+    frequencies, strengths = _candidates(gram, options)
+    # In a run of frames without any periodicity there is nothing to choose: its first frame stands for all.
+    periodic = frequencies[:, 1] > 0
+    undecided = periodic | np.concatenate(([True], periodic[:-1]))
+    chosen = np.zeros(len(periodic), dtype=np.intp)
+    chosen[undecided] = _best_path(
+        frequencies[undecided], strengths[undecided], gram.level[undecided], options
+    )
+    rows = np.arange(len(chosen))
+    strength = np.where(chosen > 0, strengths[rows, chosen], strengths[:, 1])
+    return PitchTrack(frequencies[rows, chosen].astype(np.float32), strength.astype(np.float32), gram.times)
+
+
+def track(signal: Analysis | Float, options: PitchOptions | None = None) -> PitchTrack:
+    """Track the fundamental frequency.
+
+    Parameters
+    ----------
+    signal : Analysis or ndarray of float32, shape (n_samples,)
+        The waveform; bare samples are taken to be at 16 kHz.
+    options : PitchOptions, optional
+        Range, thresholds and costs.
+
+    Returns
+    -------
+    PitchTrack
+        ``f0`` in Hz (0 where unvoiced), ``strength`` in [0, 1] and ``times`` in seconds, every 10 ms.
+
+    Raises
+    ------
+    FeatureError
+        The options give an impossible range.
+
+    Notes
+    -----
+    The sound's level does not matter, only its shape.  Source: Boersma (1993), see :func:`correlogram`;
+    ``docs/prosody.md`` states the agreement with Praat's own implementation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 220 * np.arange(8000) / 16000).astype(np.float32)
+    >>> f0, strength, times = track(tone)
+    >>> float(np.median(f0).round(1)), float(np.median(strength).round(2))
+    (220.0, 1.0)
+    """
+    analysis = signal if isinstance(signal, Analysis) else Analysis(signal)
+    return follow(correlogram(analysis, options), options)
