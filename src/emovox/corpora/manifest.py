@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from emovox.corpora.table import Clip, Corpus, Source, did_you_mean, from_clips, skipped
-from emovox.errors import CorpusError
+from emovox.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.errors import CorpusError, did_you_mean
 from emovox.labels import canonical
 
 #: Columns a manifest must have.
@@ -153,9 +153,8 @@ def _check_columns(header: Sequence[str], path: Path) -> None:
         )
     for column in header:
         if column not in known:
-            raise CorpusError(
-                f"manifest {path.name!r} has an unknown column {column!r}: {did_you_mean(column, known)}"
-            )
+            remedy = did_you_mean(column.lower(), known)
+            raise CorpusError(f"manifest {path.name!r} has an unknown column {column!r}: {remedy}")
         if header.count(column) > 1:
             raise CorpusError(f"manifest {path.name!r} has the column {column!r} twice: keep one of them")
     for column in REQUIRED:

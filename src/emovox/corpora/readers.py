@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
-from emovox.corpora.table import Clip, Corpus, Source, did_you_mean, from_clips, skipped
-from emovox.errors import CorpusError
+from emovox.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.errors import CorpusError, did_you_mean
 from emovox.labels import canonical
 
 #: Suffixes of the recordings that readers look for (some need the [formats] extra to be decoded).
@@ -157,11 +157,11 @@ _RAVDESS_NAME = re.compile(
 )
 _RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 _RAVDESS_STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
-#: Channels (the second number of a file name) of each kind, with the name in the table's column ``corpus``.
+#: Kind -> channels (the second number of a file name) and name of the corpus.
 _RAVDESS_KINDS = {
-    "speech": {"01": "ravdess"},
-    "song": {"02": "ravdess-song"},
-    "both": {"01": "ravdess", "02": "ravdess-song"},
+    "speech": (("01",), "ravdess"),
+    "song": (("02",), "ravdess-song"),
+    "both": (("01", "02"), "ravdess-both"),
 }
 
 
@@ -173,8 +173,9 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
     root : Path
         Folder with the ``Actor_NN`` folders, or any folder above it.
     kind : {"speech", "song", "both"}, default "speech"
-        What to keep.  Song has six emotions and no actor 18.  With ``"both"`` the rows' ``corpus`` is
-        ``"ravdess"`` or ``"ravdess-song"``.  An actor has one speaker name for both, because it is one voice.
+        What to keep.  Song has six emotions and no actor 18.  The corpus is named ``"ravdess"``,
+        ``"ravdess-song"`` or ``"ravdess-both"``; an actor has one speaker name in all, because it is one
+        voice.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
     """
     if kind not in _RAVDESS_KINDS:
         raise CorpusError(f"unknown kind {kind!r} of RAVDESS: {did_you_mean(kind, _RAVDESS_KINDS)}")
-    channels = _RAVDESS_KINDS[kind]
+    channels, name = _RAVDESS_KINDS[kind]
     notes: Notes = defaultdict(list)
     files = audio_files(root, notes)
     audio: list[PurePosixPath] = []
@@ -205,14 +206,13 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
     if not audio:
         what = "RAVDESS audio" if kind == "both" else f"RAVDESS {kind} audio"
         raise _nothing(root, files, f"{what} (named like 03-{min(channels)}-05-02-01-01-12.wav)")
-    clips = [_ravdess_clip(file, channels) for file in _distinct(audio, lambda file: file.stem, notes)]
-    name = "ravdess-song" if kind == "song" else "ravdess"
+    clips = [_ravdess_clip(file) for file in _distinct(audio, lambda file: file.stem, notes)]
     return Corpus(name, root, RAVDESS, from_clips(clips, name, RAVDESS), skipped(notes))
 
 
-def _ravdess_clip(file: PurePosixPath, channels: dict[str, str]) -> Clip:
+def _ravdess_clip(file: PurePosixPath) -> Clip:
     """Decode one file name."""
-    _, channel, emotion, intensity, statement, _, actor = file.stem.split("-")
+    _, _, emotion, intensity, statement, _, actor = file.stem.split("-")
     return Clip(
         file=str(file),
         label=_RAVDESS_EMOTIONS[int(emotion) - 1],
@@ -220,7 +220,6 @@ def _ravdess_clip(file: PurePosixPath, channels: dict[str, str]) -> Clip:
         sex="male" if int(actor) % 2 else "female",
         text=_RAVDESS_STATEMENTS[int(statement) - 1],
         intensity="normal" if intensity == "01" else "strong",
-        corpus=channels[channel],
     )
 
 

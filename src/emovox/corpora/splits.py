@@ -21,8 +21,8 @@ from emovox.corpora.groups import (
     text_groups,
 )
 from emovox.corpora.protocol import Fold, Protocol, verify
-from emovox.corpora.table import Positions, Words, did_you_mean, sentences, words
-from emovox.errors import ProtocolError
+from emovox.corpora.table import Positions, Words, sentences, words
+from emovox.errors import ProtocolError, did_you_mean
 
 __all__ = [
     "EMOBOX_RAVDESS",

@@ -12,9 +12,8 @@ Columns, all str, empty where unknown
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,6 @@ class Clip:
     start: float = 0.0
     end: float = math.inf
     split: str | None = None
-    corpus: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def from_clips(clips: Sequence[Clip], corpus: str, source: Source) -> pd.DataFra
     clips : sequence of Clip
         In any order; the table is sorted by file, start and end.
     corpus : str
-        Name of the corpus, for clips that do not name one themselves.
+        Name of the corpus.
     source : Source
         Gives the licence.
 
@@ -178,7 +176,7 @@ def from_clips(clips: Sequence[Clip], corpus: str, source: Source) -> pd.DataFra
         "intensity": [clip.intensity for clip in clips],
         "label": [clip.label for clip in clips],
         "licence": [source.licence] * len(clips),
-        "corpus": [clip.corpus or corpus for clip in clips],
+        "corpus": [corpus] * len(clips),
     }
     if any(clip.split is not None for clip in clips):
         columns["split"] = [clip.split or "" for clip in clips]
@@ -297,19 +295,3 @@ def sentences(table: pd.DataFrame) -> Words:
 def skipped(reasons: Mapping[str, Sequence[str]]) -> tuple[Skipped, ...]:
     """Turn a reader's notes (reason -> files) into the report on a corpus; reasons without files drop out."""
     return tuple(Skipped(reason, tuple(files)) for reason, files in reasons.items() if files)
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """End an error message: name the nearest choice, if one is near, and all of them.
-
-    Examples
-    --------
-    >>> did_you_mean("lable", ["file", "label"])
-    "did you mean 'label'? (one of: file, label)"
-    >>> did_you_mean("x", ["file", "label"])
-    'expected one of: file, label'
-    """
-    choices = list(choices)
-    near = difflib.get_close_matches(word.lower(), choices, n=1)
-    listed = ", ".join(choices)
-    return f"did you mean {near[0]!r}? (one of: {listed})" if near else f"expected one of: {listed}"
