@@ -115,12 +115,8 @@ def energy(analysis: Analysis) -> Float:
     """
     power = analysis.power(*SHORT)
     total = 2 * power.sum(axis=0) - power[0] - power[-1]
-    return _level(total / _scale())
-
-
-def _scale() -> float:
-    """Power spectrum, summed over positive and negative frequencies, of a signal of mean square 1."""
-    return SHORT.size * float(np.square(window(SHORT.shape, SHORT.length)).sum())
+    full_scale = SHORT.size * float(np.square(window(SHORT.shape, SHORT.length)).sum())
+    return _level(total / full_scale)
 
 
 def _level(power: Float) -> Float:
@@ -130,13 +126,15 @@ def _level(power: Float) -> Float:
 
 @lru_cache(maxsize=4)
 def _equal_loudness(rate: int) -> Float:
-    """Weights from mel powers (of equal area) to what the ear makes of each band's whole power."""
+    """Weights from mel powers to what the ear makes of each band; a full 1 kHz sine has its level, -3 dB."""
     bank = mel_bank(rate, SHORT.size, *_BANDS)
     frequency = bank @ np.linspace(0, rate / 2, SHORT.bins) / bank.sum(axis=1)
     omega = (2 * np.pi * frequency) ** 2
     curve = (omega + 56.8e6) * omega**2 / ((omega + 6.3e6) ** 2 * (omega + 0.38e9))
-    # Twice, because power comes at negative frequencies too.
-    weights: Float = (2 * curve / bank.max(axis=1) / _scale()).astype(np.float32)
+    curve /= bank.max(axis=1)  # the bands have equal areas; the ear takes the whole power of each
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate // 10) / rate).astype(np.float32)
+    reference = mel_spectrogram(Analysis(tone, rate), SHORT, *_BANDS)[:, 5]
+    weights: Float = (curve * 0.5 / np.cbrt(reference * curve).mean() ** 3).astype(np.float32)
     return weights[:, None]
 
 
@@ -151,8 +149,9 @@ def loudness(analysis: Analysis) -> Float:
     Returns
     -------
     ndarray of float32, shape (n_frames,)
-        ``30 log10`` of the mean over 26 mel bands of the cube root of the band's power, which is weighted by
-        a curve of equal loudness.  In dB: it changes by as much as the gain does.  At least -120.
+        ``30 log10`` of the mean over 26 mel bands of the cube root of the band's power, weighted by a curve of
+        equal loudness: dB, of which a full 1 kHz sine has -3.  It changes by as much as the gain does; at
+        least -120.
 
     Notes
     -----
@@ -168,7 +167,12 @@ def loudness(analysis: Analysis) -> Float:
     >>> round(float(loud - quiet), 2)
     20.0
     """
-    bands = mel_spectrogram(analysis, SHORT, *_BANDS) * _equal_loudness(analysis.rate)
+    return _loudness(mel_spectrogram(analysis, SHORT, *_BANDS), analysis.rate)
+
+
+def _loudness(mel: Float, rate: int) -> Float:
+    """Compute the loudness from the powers in mel bands."""
+    bands = mel * _equal_loudness(rate)
     root = np.maximum(np.cbrt(bands).mean(axis=0), np.float32(1e-4))
     return np.asarray(30 * np.log10(root), dtype=np.float32)
 
@@ -236,9 +240,7 @@ def spectral_balance(analysis: Analysis) -> Float:
     return np.stack([10 * np.log10(alpha), 10 * np.log10(hammarberg), *slopes, flux])
 
 
-def _voice(
-    analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack
-) -> tuple[Float, float, float]:
+def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack) -> tuple[Float, float, float]:
     """Compute the rows of :data:`VOICED`, and jitter and shimmer of the whole recording."""
     samples, rate = analysis.samples, analysis.rate
     rows = np.zeros((len(VOICED), len(track.f0)), dtype=np.float32)
@@ -289,8 +291,9 @@ def descriptors(analysis: Analysis, options: pitch.PitchOptions | None = None) -
     gram = pitch.correlogram(analysis, options)
     track = pitch.follow(gram, options)
     voice, jitter, shimmer = _voice(analysis, gram, track)
-    cepstrum = mfcc(decibels(mel_spectrogram(analysis, SHORT, *_BANDS)), 5)[1:]
+    mel = mel_spectrogram(analysis, SHORT, *_BANDS)
+    cepstrum = mfcc(decibels(mel), 5)[1:]
     everywhere = np.stack(
-        [track.strength, energy(analysis), loudness(analysis), *spectral_balance(analysis), *cepstrum]
+        [track.strength, energy(analysis), _loudness(mel, analysis.rate), *spectral_balance(analysis), *cepstrum]
     )
     return Descriptors(np.concatenate((voice, everywhere)), track.times, jitter, shimmer)
