@@ -158,6 +158,10 @@ def test_ece_of_perfect_and_of_overconfident_predictions() -> None:
     assert ece(calibrated, [0, 0, 0, 1]) == pytest.approx(0.0)
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    assert ece([[0.5, 0.5], [0.75, 0.25]], [0, 1], bins=2) == pytest.approx((0.5 + 0.75) / 2)
+
+
 # --- bootstrap
 
 

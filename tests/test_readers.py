@@ -62,9 +62,7 @@ def test_ravdess_is_complete(corpora: Path) -> None:
     names = [path.stem for path in (corpora / "ravdess").rglob("*.flac")]
     expected = Counter(RAVDESS_EMOTIONS[int(name[6:8]) - 1] for name in names)
     assert corpus.table["label"].value_counts().to_dict() == expected
-    assert corpus.table["speaker"].value_counts().to_dict() == Counter(
-        f"ravdess/{name[-2:]}" for name in names
-    )
+    assert corpus.table["speaker"].value_counts().to_dict() == Counter(f"ravdess/{name[-2:]}" for name in names)
     assert corpus.table.groupby("sex").size().to_dict() == {"female": 720, "male": 720}
     assert corpus.table.groupby("text").size().to_list() == [720, 720]
 
@@ -144,15 +142,11 @@ def test_ravdess_separates_speech_song_and_video(tmp_path: Path) -> None:
 
 
 def test_kaggle_copies_do_not_double_the_clips(tmp_path: Path) -> None:
-    names = [
-        f"Actor_0{actor}/03-01-0{emotion}-01-01-01-0{actor}.wav" for actor in (1, 2) for emotion in (1, 3)
-    ]
+    names = [f"Actor_0{actor}/03-01-0{emotion}-01-01-01-0{actor}.wav" for actor in (1, 2) for emotion in (1, 3)]
     tree(tmp_path, *names, *(f"audio_speech_actors_01-24/{name}" for name in names))
     corpus = ravdess(tmp_path)
     assert files_of(corpus) == names
-    assert reasons(corpus)["second copies of a clip"] == tuple(
-        f"audio_speech_actors_01-24/{name}" for name in names
-    )
+    assert reasons(corpus)["second copies of a clip"] == tuple(f"audio_speech_actors_01-24/{name}" for name in names)
 
 
 @pytest.mark.parametrize(
@@ -263,9 +257,7 @@ def test_folder_with_and_without_speakers(tmp_path: Path) -> None:
     assert row(corpus, "Happiness/bob/take2/1.wav")["speaker"] == "mine/bob"
     assert row(corpus, "boredom/1.mp3")["speaker"] == ""
     assert corpus.table["label"].tolist() == ["happy", "happy", "boredom"]
-    assert [str(group) for group in corpus.skipped] == [
-        "skipped 1 file, not inside a label's folder: loose.wav"
-    ]
+    assert [str(group) for group in corpus.skipped] == ["skipped 1 file, not inside a label's folder: loose.wav"]
     assert check(corpus) == [
         "1 of 3 clips have no speaker: protocols that hold out speakers fail",
         "label 'boredom' has only 1 clip",
@@ -424,9 +416,9 @@ def test_empty_recordings_of_a_manifest_are_reported(tmp_path: Path) -> None:
         (f"file,label\n{'x' * 5000},sad\n", "names 1 files that are not there"),
         ("file,label\na.wav,sad\na.wav,happy\n", "'a.wav' from 0.0 s to inf s is in corpus 'm' twice"),
         ("file,label,start,end\na.wav,sad,2,1\n", "line 2 .* goes from 2.0 s to 1.0 s: start must be"),
-        ("file,label,start,end\na.wav,sad,1,1\n", "goes from 1.0 s to 1.0 s"),
-        ("file,label,start\na.wav,sad,-1\n", "goes from -1.0 s to inf s"),
-        ("file,label,start\na.wav,sad,inf\n", "goes from inf s to inf s"),
+        ("file,label,start,end\na.wav,sad,1,1\n", "line 2 .* goes from 1.0 s to 1.0 s"),
+        ("file,label,start\na.wav,sad,-1\n", "line 2 .* goes from -1.0 s to inf s"),
+        ("file,label,start\na.wav,sad,inf\n", "line 2 .* goes from inf s to inf s"),
         ("file,label,start\na.wav,sad,soon\n", "start 'soon' in line 2 .* is not a number: give seconds"),
         ("file,label,end\na.wav,sad,nan\n", "end 'nan' in line 2 .* is not a number"),
         ("file,label,sex\na.wav,sad,woman\n", "sex 'woman' in line 2"),
@@ -469,9 +461,7 @@ def test_manifest_that_is_missing_or_a_folder(tmp_path: Path) -> None:
         st.binary(max_size=80),
         st.text(alphabet='file,label\n\r\t;"a.wvsd\x00\u2028é', max_size=80).map(str.encode),
         st.lists(st.lists(st.text(max_size=6), min_size=2, max_size=2), max_size=4).map(
-            lambda rows: ("file,label\n" + "".join(f"{a},{b}\n" for a, b in rows)).encode(
-                "utf-8", "surrogatepass"
-            )
+            lambda rows: ("file,label\n" + "".join(f"{a},{b}\n" for a, b in rows)).encode("utf-8", "surrogatepass")
         ),
     ),
     st.sampled_from(["m.csv", "m.tsv", "m.parquet"]),
@@ -520,9 +510,7 @@ def test_folders_of_something_else(tmp_path: Path, name: str, files: list[str], 
 def test_bad_nemo_tables(tmp_path: Path) -> None:
     tree(tmp_path, "samples/AB0_anger_1.wav")
     (tmp_path / "data.tsv").write_text("file\tlabel\n")
-    with pytest.raises(
-        CorpusError, match=r"data.tsv' is not nEMO's: it must have the columns emotion, file_id"
-    ):
+    with pytest.raises(CorpusError, match=r"data.tsv' is not nEMO's: it must have the columns emotion, file_id"):
         nemo(tmp_path)
     write_nemo(tmp_path, "other.wav\tanger\tKot.\tkot\tAB0\tfemale\t23")
     with pytest.raises(CorpusError, match=r"none of the 1 recordings .* is listed in its data.tsv"):
@@ -530,9 +518,7 @@ def test_bad_nemo_tables(tmp_path: Path) -> None:
     write_nemo(tmp_path, "AB0_anger_1.wav")
     with pytest.raises(CorpusError, match="have no label"):
         nemo(tmp_path)
-    (tmp_path / "data.tsv").write_bytes(
-        NEMO_HEAD.encode() + b"AB0_anger_1.wav\tanger\t\xff\t\tAB0\tfemale\t1\n"
-    )
+    (tmp_path / "data.tsv").write_bytes(NEMO_HEAD.encode() + b"AB0_anger_1.wav\tanger\t\xff\t\tAB0\tfemale\t1\n")
     with pytest.raises(CorpusError, match="is not UTF-8 text"):
         nemo(tmp_path)
 
@@ -552,9 +538,7 @@ def test_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(
-        CorpusError, match=r"cannot read folder '.*': Permission denied; change its permissions"
-    ):
+    with pytest.raises(CorpusError, match=r"cannot read folder '.*': Permission denied; change its permissions"):
         readers.folder(tmp_path)
 
 
@@ -565,9 +549,7 @@ def test_every_published_number_is_consistent() -> None:
     for name, entry in registry.CORPORA.items():
         assert sum(entry.labels.values()) == entry.clips, name
         assert not entry.per_speaker or entry.per_speaker * entry.speakers == entry.clips, name
-        assert bool(entry.clips) == bool(
-            entry.source.licence and entry.source.citation and entry.source.url
-        ), name
+        assert bool(entry.clips) == bool(entry.source.licence and entry.source.citation and entry.source.url), name
 
 
 def test_load_guesses_and_names(tmp_path: Path) -> None:
@@ -652,9 +634,7 @@ def test_validate_refuses(table: pd.DataFrame, message: str) -> None:
 
 
 def test_combine_keeps_equal_files_apart() -> None:
-    one = Corpus(
-        "one", Path("1"), Source(), from_clips([Clip("a.wav", "sad", split="test")], "one", Source())
-    )
+    one = Corpus("one", Path("1"), Source(), from_clips([Clip("a.wav", "sad", split="test")], "one", Source()))
     two = Corpus("two", Path("2"), Source(), from_clips([Clip("a.wav", "sad")], "two", Source()))
     table = combine([one, two])
     assert table.index.get_level_values("file").tolist() == ["one/a.wav", "two/a.wav"]

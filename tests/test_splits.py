@@ -48,9 +48,7 @@ def keys(table: pd.DataFrame, positions: np.ndarray) -> frozenset[Key]:
     return frozenset(table.index[positions].tolist())
 
 
-def factorial(
-    speakers: int = 4, labels: int = 3, texts: int = 2, takes: int = 2, corpora: int = 1
-) -> list[Clip]:
+def factorial(speakers: int = 4, labels: int = 3, texts: int = 2, takes: int = 2, corpora: int = 1) -> list[Clip]:
     """Every speaker says every text in every emotion."""
     return [
         Clip(
@@ -133,9 +131,7 @@ def assert_promises(protocol: Protocol, table: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 @settings(max_examples=60, deadline=None)
 @given(table=tables(), seed=st.integers(0, 2**32 - 1))
-def test_promises_hold_and_the_order_of_rows_does_not_matter(
-    name: str, table: pd.DataFrame, seed: int
-) -> None:
+def test_promises_hold_and_the_order_of_rows_does_not_matter(name: str, table: pd.DataFrame, seed: int) -> None:
     shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
     try:
         protocol = PROTOCOLS[name](table)
@@ -173,9 +169,7 @@ def test_speaker_kfold_balances_speakers_women_men_and_corpora() -> None:
         for label in ("happy", "sad")
     ]
     table = table_of(clips)
-    tested = [
-        table.iloc[fold.test].drop_duplicates("speaker") for fold in speaker_kfold(table, 4, seed=1).folds
-    ]
+    tested = [table.iloc[fold.test].drop_duplicates("speaker") for fold in speaker_kfold(table, 4, seed=1).folds]
     for kind in (["corpus", "sex"], ["corpus"], []):
         counts = pd.concat(
             [fold.assign(fold=number).groupby([*kind, "fold"]).size() for number, fold in enumerate(tested)]
@@ -210,9 +204,7 @@ def test_emobox_folds_are_the_published_ones(corpora: Path) -> None:
     assert len(protocol.folds) == len(expected) == 6
     for number, fold in enumerate(protocol.folds, 1):
         entry = expected[f"fold_{number}"]
-        assert set(table["speaker"].iloc[fold.test]) == {
-            f"ravdess/{actor}" for actor in entry["test_speakers"]
-        }
+        assert set(table["speaker"].iloc[fold.test]) == {f"ravdess/{actor}" for actor in entry["test_speakers"]}
         assert len(fold.test) == entry["n_test"]
         # 32 clips of each class, 16 of neutral, as the benchmark says.
         counts = table["label"].iloc[fold.test].value_counts().to_dict()
@@ -240,9 +232,7 @@ def test_emobox_is_for_all_of_ravdess_speech() -> None:
         ProtocolError, match="needs all 24 actors of RAVDESS, and 2 are missing, the first is 'ravdess/07'"
     ):
         emobox(ravdess_like([actor for actor in range(1, 25) if actor not in (7, 9)]))
-    with pytest.raises(
-        ProtocolError, match="defined on RAVDESS speech alone, and the clips are from ravdess-song"
-    ):
+    with pytest.raises(ProtocolError, match="defined on RAVDESS speech alone, and the clips are from ravdess-song"):
         emobox(ravdess_like(list(range(1, 25)), "ravdess-song"))
     with pytest.raises(ProtocolError, match="the clips are from corpus0"):
         emobox(table_of(factorial()))
@@ -301,9 +291,7 @@ def test_cross_corpus_uses_shared_labels_only() -> None:
 
 def test_cross_corpus_tells_of_shared_voices() -> None:
     table = table_of(factorial(speakers=2))
-    protocol = cross_corpus(
-        table.assign(corpus=np.where(table["text"] == "Text 0", "ravdess", "ravdess-song"))
-    )
+    protocol = cross_corpus(table.assign(corpus=np.where(table["text"] == "Text 0", "ravdess", "ravdess-song")))
     assert not protocol.speaker_independent
     assert "NOT shown to be speaker-independent" in protocol.note
 
@@ -384,9 +372,7 @@ def test_one_speaker_cannot_be_held_out() -> None:
 
 
 def test_unknown_or_single_sentences_cannot_be_held_out() -> None:
-    with pytest.raises(
-        ProtocolError, match=r"24 of 24 clips have no text, .*: give a manifest with a text column"
-    ):
+    with pytest.raises(ProtocolError, match=r"24 of 24 clips have no text, .*: give a manifest with a text column"):
         text_independent(table_of(factorial(speakers=2)).assign(text=""))
     with pytest.raises(ProtocolError, match="2 groups cannot be made of 1 sentences: at least 2 are needed"):
         text_independent(table_of(factorial(texts=1)))
@@ -399,9 +385,7 @@ def test_label_of_one_speaker_is_named() -> None:
     ):
         leave_one_speaker_out(table)
     twice = table_of([*factorial(), *(Clip(f"{n}.wav", "proud", "corpus0/0", text="Text 0") for n in "12")])
-    with pytest.raises(
-        ProtocolError, match=r"label 'proud' is tested but never trained, all its 2 clips are"
-    ):
+    with pytest.raises(ProtocolError, match=r"label 'proud' is tested but never trained, all its 2 clips are"):
         speaker_kfold(twice)
 
 
@@ -500,9 +484,7 @@ def test_verify_refuses(protocol: Protocol, message: str) -> None:
 
 
 def test_verify_refuses_unknown_speakers() -> None:
-    with pytest.raises(
-        ProtocolError, match="a clip has no speaker, so training and test cannot be told apart by it"
-    ):
+    with pytest.raises(ProtocolError, match="a clip has no speaker, so training and test cannot be told apart by it"):
         verify(broken(), table_of(factorial(speakers=2, labels=2, takes=1)).assign(speaker=""))
 
 
@@ -517,9 +499,7 @@ def test_held_out_speakers_property(spoken: list[tuple[str, str]], fraction: flo
     speakers, labels = [speaker for speaker, _ in spoken], [label for _, label in spoken]
     # Some speaker can be spared unless each has a label that no other has.
     spared = [
-        speaker
-        for speaker in set(speakers)
-        if {label for other, label in spoken if other != speaker} == set(labels)
+        speaker for speaker in set(speakers) if {label for other, label in spoken if other != speaker} == set(labels)
     ]
     if not spared:
         with pytest.raises(ProtocolError, match=r"only 1 speakers|can be held out without losing a label"):
@@ -549,9 +529,7 @@ def test_held_out_speakers_takes_the_fraction() -> None:
 def test_held_out_speakers_refuses() -> None:
     with pytest.raises(ProtocolError, match=r"share of held-out speakers 1.0: must be between 0 and 1"):
         held_out_speakers(["a", "b"], ["x", "x"], 1.0)
-    with pytest.raises(
-        ProtocolError, match=r"only 1 speakers, 'a', .*: add speakers, or use the protocol 'random'"
-    ):
+    with pytest.raises(ProtocolError, match=r"only 1 speakers, 'a', .*: add speakers, or use the protocol 'random'"):
         held_out_speakers(["a", "a"], ["x", "y"])
     with pytest.raises(ProtocolError, match="1 of 2 clips have no speaker"):
         held_out_speakers(["a", ""], ["x", "y"])

@@ -148,9 +148,7 @@ def held_out_speakers(
     ([2, 3], [0, 1])
     """
     if not 0 < fraction < 1:
-        raise ProtocolError(
-            f"share of held-out speakers {fraction}: must be between 0 and 1, for example 0.2"
-        )
+        raise ProtocolError(f"share of held-out speakers {fraction}: must be between 0 and 1, for example 0.2")
     voices, classes = np.asarray(speakers, dtype=str), np.asarray(labels)
     _require_known(voices)
     names, voice = np.unique(voices, return_inverse=True)

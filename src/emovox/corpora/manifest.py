@@ -77,13 +77,9 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     empty = sorted(file for file, size in sizes.items() if size == 0)
     kept = [clip for clip in clips if sizes[clip.file]]
     if not kept:
-        raise CorpusError(
-            f"manifest {path.name!r} names no recording that is not empty: give at least one row"
-        )
+        raise CorpusError(f"manifest {path.name!r} names no recording that is not empty: give at least one row")
     source = Source(licence=licence)
-    return Corpus(
-        name, path.parent, source, from_clips(kept, name, source), skipped({"empty (0 bytes)": empty})
-    )
+    return Corpus(name, path.parent, source, from_clips(kept, name, source), skipped({"empty (0 bytes)": empty}))
 
 
 def _read_text(path: Path) -> list[tuple[str, dict[str, str]]]:
@@ -96,9 +92,7 @@ def _read_text(path: Path) -> list[tuple[str, dict[str, str]]]:
         raise CorpusError(f"cannot read manifest {str(path)!r}: {error.strerror}") from None
     head = text.partition("\n")[0]
     comma = ";" if ";" in head and "," not in head else ","
-    lines = csv.reader(
-        io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else comma
-    )
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else comma)
     try:
         header = [cell.strip() for cell in next(lines, [])]
         _check_columns(header, path)
@@ -134,23 +128,17 @@ def _read_parquet(path: Path) -> list[tuple[str, dict[str, str]]]:
     frame.columns = pd.Index([str(column) for column in frame.columns])
     _check_columns(list(frame.columns), path)
     cells = {
-        column: [
-            "" if absent else str(cell).strip() for cell, absent in zip(cells, cells.isna(), strict=True)
-        ]
+        column: ["" if absent else str(cell).strip() for cell, absent in zip(cells, cells.isna(), strict=True)]
         for column, cells in frame.items()
     }
-    return [
-        (f"row {row + 1}", {str(column): cells[column][row] for column in cells}) for row in range(len(frame))
-    ]
+    return [(f"row {row + 1}", {str(column): cells[column][row] for column in cells}) for row in range(len(frame))]
 
 
 def _check_columns(header: Sequence[str], path: Path) -> None:
     """Refuse a header with a column that is missing, unknown or there twice."""
     known = (*REQUIRED, *OPTIONAL)
     if not any(header):
-        raise CorpusError(
-            f"manifest {path.name!r} is empty: its first line must name the columns {', '.join(known)}"
-        )
+        raise CorpusError(f"manifest {path.name!r} is empty: its first line must name the columns {', '.join(known)}")
     for column in header:
         if column not in known:
             remedy = did_you_mean(column.lower(), known)
@@ -159,9 +147,7 @@ def _check_columns(header: Sequence[str], path: Path) -> None:
             raise CorpusError(f"manifest {path.name!r} has the column {column!r} twice: keep one of them")
     for column in REQUIRED:
         if column not in header:
-            raise CorpusError(
-                f"manifest {path.name!r} has no column {column!r}: it needs {' and '.join(REQUIRED)}"
-            )
+            raise CorpusError(f"manifest {path.name!r} has no column {column!r}: it needs {' and '.join(REQUIRED)}")
 
 
 def _clip(row: dict[str, str], where: str, folder: Path, name: str) -> Clip:

@@ -88,9 +88,7 @@ def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
         once.
     """
     if not protocol.folds:
-        raise ProtocolError(
-            f"protocol {protocol.name!r} has no folds: give it a corpus with more speakers or labels"
-        )
+        raise ProtocolError(f"protocol {protocol.name!r} has no folds: give it a corpus with more speakers or labels")
     labels = words(table, "label")
     for fold in protocol.folds:
         where = f"protocol {protocol.name!r}, {fold.name!r}"
@@ -154,9 +152,7 @@ def _verify_coverage(protocol: Protocol, count: int) -> None:
     promised[protocol.clips] = True
     if (used != promised).any():
         wrong = int((used != promised).sum())
-        raise ProtocolError(
-            f"protocol {protocol.name!r}: {wrong} clips take part against its promise, or do not"
-        )
+        raise ProtocolError(f"protocol {protocol.name!r}: {wrong} clips take part against its promise, or do not")
     if protocol.tests_each_once and (tested[protocol.clips] != 1).any():
         wrong = int((tested[protocol.clips] != 1).sum())
         raise ProtocolError(f"protocol {protocol.name!r}: {wrong} clips are not tested exactly once")

@@ -85,13 +85,9 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
         The folder is missing, is a file, or cannot be read.
     """
     if not root.exists():
-        raise CorpusError(
-            f"corpus folder {str(root)!r} does not exist: give the folder that holds the recordings"
-        )
+        raise CorpusError(f"corpus folder {str(root)!r} does not exist: give the folder that holds the recordings")
     if not root.is_dir():
-        raise CorpusError(
-            f"{str(root)!r} is a file, not a corpus folder: give the folder that holds the recordings"
-        )
+        raise CorpusError(f"{str(root)!r} is a file, not a corpus folder: give the folder that holds the recordings")
     found = []
     for file in _walk(root):
         if file.suffix.lower() not in AUDIO_SUFFIXES:
@@ -142,9 +138,7 @@ def _nothing(root: Path, files: Iterable[PurePosixPath], what: str) -> CorpusErr
     """Say that a folder holds nothing of a corpus."""
     count = len(list(files))
     if count == 0:
-        return CorpusError(
-            f"no recordings in {str(root)!r}: give the folder that holds the corpus's sound files"
-        )
+        return CorpusError(f"no recordings in {str(root)!r}: give the folder that holds the corpus's sound files")
     return CorpusError(
         f"none of the {count} recordings in {str(root)!r} is {what}: for recordings of your own use "
         "the corpus 'folder' (a folder for each label) or a manifest"
@@ -316,13 +310,9 @@ def nemo(root: Path) -> Corpus:
     files = audio_files(root, notes)
     index = root / "data.tsv"
     if not index.is_file():
-        raise CorpusError(
-            f"no data.tsv in {str(root)!r}: give nEMO's own folder, the one with data.tsv in it"
-        )
+        raise CorpusError(f"no data.tsv in {str(root)!r}: give nEMO's own folder, the one with data.tsv in it")
     if not is_nemo_index(index):
-        raise CorpusError(
-            f"{str(index)!r} is not nEMO's: it must have the columns {', '.join(sorted(_NEMO_COLUMNS))}"
-        )
+        raise CorpusError(f"{str(index)!r} is not nEMO's: it must have the columns {', '.join(sorted(_NEMO_COLUMNS))}")
     by_stem = {file.stem: file for file in _distinct(files, lambda file: file.stem, notes)}
     clips = []
     try:

@@ -156,9 +156,7 @@ def detect(root: Path) -> str:
     """
     if root.is_file():
         if root.suffix.lower() not in SUFFIXES:
-            raise CorpusError(
-                f"{str(root)!r} is not a corpus: give a folder or a {', '.join(SUFFIXES)} manifest"
-            )
+            raise CorpusError(f"{str(root)!r} is not a corpus: give a folder or a {', '.join(SUFFIXES)} manifest")
         return "manifest"
     if readers.is_nemo_index(root / "data.tsv"):
         return "nemo"
@@ -192,9 +190,7 @@ def check(corpus: Corpus) -> list[str]:
     if entry is None or not entry.clips:
         unknown = int((table["speaker"] == "").sum())
         if unknown:
-            findings.append(
-                f"{unknown} of {len(table)} clips have no speaker: protocols that hold out speakers fail"
-            )
+            findings.append(f"{unknown} of {len(table)} clips have no speaker: protocols that hold out speakers fail")
         findings += [f"label {label!r} has only 1 clip" for label in sorted(counts.index[counts == 1])]
         return findings
     if len(table) != entry.clips:

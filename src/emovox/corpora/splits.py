@@ -317,9 +317,7 @@ def split_column(table: pd.DataFrame) -> Protocol:
         There is no such column, or it has no train or no test.
     """
     if "split" not in table.columns:
-        raise ProtocolError(
-            "protocol 'split-column' needs a manifest with a split column (train, valid, test)"
-        )
+        raise ProtocolError("protocol 'split-column' needs a manifest with a split column (train, valid, test)")
     split = words(table, "split")
     for part in ("train", "test"):
         if part not in split:
@@ -339,9 +337,7 @@ def split_column(table: pd.DataFrame) -> Protocol:
     return verify(protocol, table)
 
 
-def random_split(
-    table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, stratified: bool = True
-) -> Protocol:
+def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, stratified: bool = True) -> Protocol:
     """Draw test clips at random, as most public projects do: speakers leak, and the note says so.
 
     Parameters

@@ -200,9 +200,7 @@ def validate(table: pd.DataFrame, name: str) -> None:
         before it starts; or a column holds something else than str, or a word outside its vocabulary.
     """
     if len(table) == 0:
-        raise CorpusError(
-            f"corpus {name!r} has no clips: give the folder or manifest that has the recordings"
-        )
+        raise CorpusError(f"corpus {name!r} has no clips: give the folder or manifest that has the recordings")
     _validate_index(table, name)
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
@@ -233,8 +231,7 @@ def _validate_index(table: pd.DataFrame, name: str) -> None:
     if wrong.any():
         file, first, last = table.index[int(wrong.argmax())]
         raise CorpusError(
-            f"{file!r} in corpus {name!r} goes from {first} s to {last} s: "
-            "start must be 0 or later and before end"
+            f"{file!r} in corpus {name!r} goes from {first} s to {last} s: start must be 0 or later and before end"
         )
     twice = table.index.duplicated()
     if twice.any():

@@ -56,9 +56,7 @@ def confusion(true: ArrayLike, predicted: ArrayLike, labels: Sequence[str] | Seq
     """
     rows, columns = _codes(true, labels), _codes(predicted, labels)
     _require_same_length(len(rows), predictions=len(columns))
-    return np.bincount(rows * len(labels) + columns, minlength=len(labels) ** 2).reshape(
-        len(labels), len(labels)
-    )
+    return np.bincount(rows * len(labels) + columns, minlength=len(labels) ** 2).reshape(len(labels), len(labels))
 
 
 def wa(matrix: Counts) -> Scores:
@@ -140,9 +138,7 @@ STATISTICS: dict[str, Callable[[Counts], Scores]] = {
 }
 
 
-def per_class(
-    matrix: Counts, labels: Sequence[str] | Sequence[int]
-) -> dict[str, dict[str, float | int | None]]:
+def per_class(matrix: Counts, labels: Sequence[str] | Sequence[int]) -> dict[str, dict[str, float | int | None]]:
     """Score each class by itself.
 
     Parameters
@@ -389,18 +385,14 @@ def _distributions(probabilities: ArrayLike, true_index: ArrayLike) -> tuple[Sco
     """Check probabilities against their truth."""
     given, index = np.asarray(probabilities, dtype=np.float64), np.asarray(true_index)
     if given.ndim != 2 or given.size == 0:
-        raise InputError(
-            f"probabilities of shape {given.shape}: expected a row for each clip, a column for each class"
-        )
+        raise InputError(f"probabilities of shape {given.shape}: expected a row for each clip, a column for each class")
     _require_same_length(len(given), labels=len(index))
     if index.min() < 0 or index.max() >= given.shape[1]:
         raise InputError(f"a true class outside the {given.shape[1]} columns of the probabilities")
     wrong = ~((given >= 0).all(axis=1) & (np.abs(given.sum(axis=1) - 1) < 1e-3))  # NaN is wrong too
     if wrong.any():
         row = int(wrong.argmax())
-        raise InputError(
-            f"row {row} of the probabilities sums to {given[row].sum():.4g}: expected parts of 1"
-        )
+        raise InputError(f"row {row} of the probabilities sums to {given[row].sum():.4g}: expected parts of 1")
     return given, index
 
 
