@@ -42,7 +42,7 @@ def test_mixture_beyond_full_scale_is_scaled_as_a_whole(rng: np.random.Generator
 
 def test_noise_longer_than_the_speech_is_cropped_at_random(rng: np.random.Generator) -> None:
     speech = sine(220, 0.1, amplitude=0.1)
-    ramp = np.arange(1, 16001, dtype=np.float32) / 16000
+    ramp = np.linspace(1 / 16000, 1, 16000, dtype=np.float32)
     starts = set()
     for _ in range(20):
         added = mix(speech, ramp, 20, rng) - speech

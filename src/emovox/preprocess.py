@@ -330,7 +330,7 @@ def _wiener_gains(power: Float) -> Float:
     # Power of noise is exponentially distributed: its quantile q is its mean times -log(1 - q).
     noise = np.partition(power, rank, axis=0)[rank] / -np.log1p(-NOISE_QUANTILE).astype(np.float32)
     # Where there is none (digital silence, an empty band) the floor keeps the ratio finite and the gain at 1.
-    posterior = power / np.maximum(noise, max(1e-10 * power.max(), np.finfo(np.float32).tiny))
+    posterior = power / np.maximum(noise, max(1e-14 * power.max(), np.finfo(np.float32).tiny))
     fresh = np.maximum(posterior - 1, 0)
     gains = np.empty_like(power)
     # Before the first frame there is no past: it is taken to have been like the first.
