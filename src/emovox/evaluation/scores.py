@@ -58,7 +58,7 @@ def score(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         "aggregation": "mean over folds, then over seeds",
         "sd_folds": float(table.groupby("fold")["uar"].mean().std(ddof=1)) if table["fold"].nunique() > 1 else None,
         "sd_seeds": float(by_seed["uar"].std(ddof=1)) if len(by_seed) > 1 else None,
-        "interval": _interval(predictions),
+        "interval": _interval(predictions, labels),
         "n": int(len(predictions) / len(by_seed)),
         "labels": list(labels),
         "per_class": pooled["per_class"],
@@ -92,14 +92,16 @@ def _grouped(predictions: pd.DataFrame, column: str, labels: Sequence[str]) -> d
     return groups
 
 
-def _interval(predictions: pd.DataFrame) -> dict[str, Any] | None:
+def _interval(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any] | None:
     """Bootstrap the pooled UAR over speakers; there is none where fewer than two are known."""
     speakers = predictions["speaker"].to_numpy(str)
-    if (speakers == "").any() or len(np.unique(speakers)) < 2:
+    if (speakers == "").any():
         return None
     interval = metrics.bootstrap_by_speaker(
-        predictions["label"].to_numpy(str), predictions["predicted"].to_numpy(str), speakers
+        predictions["label"].to_numpy(str), predictions["predicted"].to_numpy(str), speakers, labels
     )
+    if interval is None:
+        return None
     return {"statistic": "pooled uar", "level": 0.95, "by": "speaker", "low": interval.low, "high": interval.high}
 
 
