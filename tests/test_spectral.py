@@ -60,9 +60,7 @@ def analyses(signals: list[Float]) -> list[Analysis]:
 def test_magnitude_is_that_of_librosa(signals: list[Float], stft: Stft) -> None:
     for samples in signals:
         theirs = np.abs(
-            librosa.stft(
-                samples, n_fft=stft.size, hop_length=stft.hop, win_length=stft.length, window=stft.shape
-            )
+            librosa.stft(samples, n_fft=stft.size, hop_length=stft.hop, win_length=stft.length, window=stft.shape)
         )
         ours = Analysis(samples).magnitude(*stft)
         # librosa centres a frame that is shorter than the transform in it, which shifts the phase only.
@@ -241,14 +239,10 @@ def test_contrast_is_that_of_librosa(analyses: list[Analysis]) -> None:
 
 
 @pytest.mark.parametrize(("fmin", "n_bands"), [(100.0, 6), (200.0, 4), (300.0, 5)])
-def test_contrast_of_other_bands_is_that_of_librosa(
-    analyses: list[Analysis], fmin: float, n_bands: int
-) -> None:
+def test_contrast_of_other_bands_is_that_of_librosa(analyses: list[Analysis], fmin: float, n_bands: int) -> None:
     stft = Stft(1024, 256, "hamming")
     for analysis in analyses[:3]:
-        theirs = librosa.feature.spectral_contrast(
-            S=analysis.magnitude(*stft), sr=RATE, fmin=fmin, n_bands=n_bands
-        )
+        theirs = librosa.feature.spectral_contrast(S=analysis.magnitude(*stft), sr=RATE, fmin=fmin, n_bands=n_bands)
         assert deviation(spectral.contrast(analysis, stft, fmin, n_bands), theirs) < 1e-5
 
 
@@ -278,9 +272,7 @@ def test_from_the_waveform_to_chroma_and_contrast(signals: list[Float], analyses
 
 
 @settings(deadline=None, max_examples=30)
-@given(
-    st.integers(0, 4000), st.sampled_from([1e-20, 1e-6, 1.0, 1e4]), st.sampled_from([STFT, Stft(400, 160)])
-)
+@given(st.integers(0, 4000), st.sampled_from([1e-20, 1e-6, 1.0, 1e4]), st.sampled_from([STFT, Stft(400, 160)]))
 def test_every_descriptor_is_finite_and_has_its_shape(n_samples: int, scale: float, stft: Stft) -> None:
     noise = np.random.default_rng(n_samples).normal(scale=scale, size=n_samples)
     analysis = Analysis(noise.astype(np.float32))

@@ -71,9 +71,7 @@ class MissingExtraError(EmovoxError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(
-            f"{what} needs the [{extra}] extra, which is not installed: pip install 'emovox[{extra}]'"
-        )
+        super().__init__(f"{what} needs the [{extra}] extra, which is not installed: pip install 'emovox[{extra}]'")
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 import emovox
 from emovox.corpora import registry, splits
 from emovox.corpora.protocol import Protocol, verify
 from emovox.corpora.table import Corpus, combine
-from emovox.errors import CorpusError, EmovoxError, InputError, ProtocolError
+from emovox.errors import CorpusError, InputError
 from emovox.evaluation import report
 from emovox.evaluation.scores import score
 from emovox.features.cache import FeatureCache
+from emovox.features.extraction import extract_many
 from emovox.labels import ordered
-from emovox.models import families
 from emovox.models.artifact import Model
+from emovox.models.crossfit import Clips, Task, fit_many
 from emovox.models.export import export
 from emovox.recipe import Recipe, to_toml
 from emovox.types import CorpusSummary, FeatureSpec, Float, ModelCard
@@ -146,7 +145,7 @@ def run(
     try:
         partial.mkdir(parents=True)
         write_run(partial, recipe, data, predictions, results, final)
-        os.replace(partial, out)
+        partial.replace(out)
     except OSError as error:
         raise InputError(f"cannot write the run folder {out}: {error.strerror}") from error
     finally:
@@ -183,12 +182,23 @@ def load(
     spec = recipe.feature_spec()
     table = combine(corpora)
     paths = [path for corpus in corpora for path in corpus.paths()]
-    rows, skipped = extract_all(paths, table, spec, cache or FeatureCache(), jobs, tell)
+    X, kept, skipped = features_of(paths, table, spec, cache, jobs, tell)
     if len(skipped) > len(paths) / 10:
         raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
-    kept = np.array([row is not None for row in rows])
-    X = np.stack([row for row in rows if row is not None])
     return Data(table[kept], X, spec, corpora, tuple(skipped))
+
+
+def features_of(
+    paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
+) -> tuple[Float, NDArray[np.bool_], list[str]]:
+    """Compute the features of a table's rows; say which rows have some, and why the others have none."""
+    starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
+    results = extract_many(list(zip(paths, starts, ends, strict=True)), spec, cache or FeatureCache(), jobs, tell)
+    kept = np.array([not isinstance(one, str) for one in results])
+    skipped = [one for one in results if isinstance(one, str)]
+    if not kept.any():
+        raise CorpusError(f"none of {len(paths)} clips can be analysed, the first: {skipped[0]}")
+    return np.stack([one for one in results if not isinstance(one, str)]), kept, skipped
 
 
 def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
@@ -203,47 +213,7 @@ def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
     return dataclasses.replace(corpus, table=corpus.table[corpus.table["label"].isin(labels)])
 
 
-def extract_all(
-    paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache, jobs: int, tell: Tell
-) -> tuple[list[Float | None], list[str]]:
-    """Compute the features of every row in parallel; a failure gives None and a line that says why."""
-    stretches = zip(
-        paths, table.index.get_level_values("start"), table.index.get_level_values("end"), strict=True
-    )
-    batches = list(_batches(list(stretches), 32))
-    rows: list[Float | None] = []
-    skipped: list[str] = []
-    workers = Parallel(n_jobs=jobs, return_as="generator")
-    for batch in workers(delayed(_extract_batch)(batch, spec, cache) for batch in batches):
-        for result in batch:
-            rows.append(None if isinstance(result, str) else result)
-            if isinstance(result, str):
-                skipped.append(result)
-        tell("features", len(rows), len(paths))
-    return rows, skipped
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]
-
-
-def _extract_batch(
-    batch: list[tuple[Path, float, float]], spec: FeatureSpec, cache: FeatureCache
-) -> list[Float | str]:
-    """Compute the features of some clips, in a worker process."""
-    results: list[Float | str] = []
-    for path, start, end in batch:
-        try:
-            results.append(cache.features(path, spec, start, end))
-        except EmovoxError as error:
-            results.append(str(error))
-    return results
-
-
-def train(
-    recipe: Recipe, data: Data, protocol: Protocol, *, jobs: int, tell: Tell
-) -> tuple[pd.DataFrame, Any]:
+def train(recipe: Recipe, data: Data, protocol: Protocol, *, jobs: int, tell: Tell) -> tuple[pd.DataFrame, Any]:
     """Fit every fold with every seed, and the model of all clips, side by side.
 
     Returns
@@ -254,49 +224,17 @@ def train(
         Fitted on every clip that takes part in the protocol, with the first seed.
     """
     labels = ordered(data.y)
-    tasks = [(seed, fold) for seed in recipe.protocol.seeds for fold in protocol.folds]
-    calls = [
-        delayed(_fit_and_test)(recipe, data.X, data.y, data.speakers, _corpora(data), seed, fold.train, fold.test)
-        for seed, fold in tasks
-    ]
-    calls.append(
-        delayed(_fit_and_test)(
-            recipe, data.X, data.y, data.speakers, _corpora(data), recipe.protocol.seeds[0], protocol.clips, None
-        )
-    )
-    results: list[Any] = []
-    for result in Parallel(n_jobs=jobs, return_as="generator")(calls):
-        results.append(result)
-        tell("training", len(results), len(calls))
-    *tested, final = results
+    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str))
+    seeds = recipe.protocol.seeds
+    where = [(seed, fold) for seed in seeds for fold in protocol.folds]
+    tasks = [Task(recipe.family, recipe.options(seed), fold.train, fold.test) for seed, fold in where]
+    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None)
+    *tested, final = fit_many(clips, [*tasks, everything], jobs, tell)
     frames = [
-        _predictions(data.table.iloc[fold.test], seed, fold.name, found, classes, labels)
-        for (seed, fold), (found, classes) in zip(tasks, tested, strict=True)
+        _predictions(data.table.iloc[fold.test], seed, fold.name, *found, labels)
+        for (seed, fold), found in zip(where, tested, strict=True)
     ]
     return pd.concat(frames, ignore_index=True), final
-
-
-def _corpora(data: Data) -> NDArray[np.str_]:
-    return data.table["corpus"].to_numpy(str)
-
-
-def _fit_and_test(
-    recipe: Recipe,
-    X: Float,
-    y: NDArray[np.str_],
-    speakers: NDArray[np.str_] | None,
-    corpora: NDArray[np.str_],
-    seed: int,
-    train: NDArray[np.intp],
-    test: NDArray[np.intp] | None,
-) -> Any:
-    """Fit on some rows; return the test rows' probabilities and classes, or the fitted pipeline without a test."""
-    if test is not None and np.intersect1d(train, test).size:
-        raise ProtocolError("a test clip is among the training clips: this must not happen, please report it")
-    pipeline = families.build(recipe.family, recipe.options(seed))
-    known = None if speakers is None else speakers[train]
-    families.fit(pipeline, X[train], y[train], known, corpora[train])
-    return pipeline if test is None else (pipeline.predict_proba(X[test]), pipeline.classes_)
 
 
 def _predictions(
@@ -414,12 +352,8 @@ def evaluate(
         raise CorpusError(f"no clip has a label that {model.card.name!r} knows: it knows {', '.join(labels)}")
     paths = [path for corpus in corpora for path in corpus.paths()]
     chosen = [path for path, keep in zip(paths, known, strict=True) if keep]
-    rows, skipped = extract_all(chosen, table[known], model.card.features, cache or FeatureCache(), jobs, tell)
-    usable = np.array([row is not None for row in rows])
-    X = np.stack([row for row in rows if row is not None])
-    predictions = _predictions(
-        table[known][usable], 0, "all", model.probabilities(X), np.array(labels), labels
-    )
+    X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, tell)
+    predictions = _predictions(table[known][usable], 0, "all", model.probabilities(X), np.array(labels), labels)
     seen = sorted({corpus.name for corpus in model.card.corpora} & {corpus.name for corpus in corpora})
     note = (
         f"The model was trained on {', '.join(seen)}: this is not a score on unseen voices."
@@ -434,4 +368,3 @@ def evaluate(
         **score(predictions, labels),
         "skipped": left_out + skipped,
     }, predictions
-

@@ -316,7 +316,7 @@ def reduce_noise(samples: Float, floor: float = PreprocessOptions.denoise_floor)
     True
     """
     hop = NOISE_FRAME // 2
-    taper = np.sqrt(window("hann", NOISE_FRAME))
+    taper = np.sqrt(window("hann", NOISE_FRAME)).astype(np.float32)
     padded = np.pad(samples, (hop, hop + -len(samples) % hop))
     spectra = np.fft.rfft(frame(padded, NOISE_FRAME, hop, center=False) * taper, axis=1)
     gains = np.maximum(_wiener_gains(np.square(np.abs(spectra))), np.float32(10 ** (floor / 20)))
@@ -395,7 +395,7 @@ WINDOWS: dict[str, tuple[float, ...]] = {
 
 
 @lru_cache(maxsize=32)
-def window(name: str, length: int) -> Float:
+def window(name: str, length: int) -> NDArray[np.float64]:
     """Make a window as a sum of cosines.
 
     Parameters
@@ -407,8 +407,9 @@ def window(name: str, length: int) -> Float:
 
     Returns
     -------
-    ndarray of float32, shape (length,)
-        Periodic window with values in [0, 1]; read-only, because it is cached.
+    ndarray of float64, shape (length,)
+        Periodic window with values in [0, 1]; read-only, because it is cached.  In double precision, because
+        rounding the window spreads a little of every strong frequency over all others.
 
     Raises
     ------
@@ -424,7 +425,7 @@ def window(name: str, length: int) -> Float:
         raise FeatureError(f"unknown window {name!r}: choose one of {', '.join(WINDOWS)}")
     phase = 2 * np.pi * np.arange(length) / length
     shape = sum((-1) ** k * weight * np.cos(k * phase) for k, weight in enumerate(WINDOWS[name]))
-    result = np.asarray(shape, dtype=np.float32)
+    result = np.asarray(shape, dtype=np.float64)
     result.setflags(write=False)
     return result
 

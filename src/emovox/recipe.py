@@ -171,7 +171,7 @@ def validate(values: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(_explain(error, source, Recipe)) from error
     for section, key in (("features", "set"), ("model", "family")):
         if not isinstance(getattr(recipe, section).get(key), str):
-            raise RecipeError(f"{source}: [{section}] needs {key} = \"...\"")
+            raise RecipeError(f'{source}: [{section}] needs {key} = "..."')
     try:
         recipe.feature_spec()
         family(recipe.family)

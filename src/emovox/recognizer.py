@@ -124,9 +124,7 @@ class EmotionRecognizer:
             except EmovoxError as error:
                 yield Failure(source_name(source), str(error))
 
-    def _predict(
-        self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None
-    ) -> Prediction:
+    def _predict(self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None) -> Prediction:
         rows, weights, end = [], [], 0.0
         silent: AudioError | None = None
         for window in join_rest(blocks, self.windows.duration / 2):

@@ -13,8 +13,33 @@ from emovox.errors import AudioError, InputError
 
 #: Endings that are looked for in folders; a file named outright is read whatever it is called.
 AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 "
-    ".m4a .mp4 .m4v .mov .webm .mkv .mka .aac .wma .wmv .amr .3gp".split()
+    [
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".m4a",
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".webm",
+        ".mkv",
+        ".mka",
+        ".aac",
+        ".wma",
+        ".wmv",
+        ".amr",
+        ".3gp",
+    ]
 )
 
 

@@ -43,8 +43,8 @@ def check(
 ) -> None:
     """Read a corpus and compare it with what its authors published.
 
-    Examples:
-
+    Examples
+    --------
     - `emovox data check data/ravdess`
     - `emovox data check recordings.csv`
     """

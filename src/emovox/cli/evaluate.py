@@ -19,16 +19,14 @@ def evaluate(
     corpus: Annotated[
         list[str], typer.Option("--corpus", "-c", metavar="NAME=DIR", help="Where a corpus lies; repeatable.")
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write predictions as CSV to this file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write predictions as CSV to this file.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
     as_json: Annotated[bool, typer.Option("--json", help="Print all metrics as JSON instead of a table.")] = False,
 ) -> None:
     """Score a model on whole corpora, and say so if it was trained on them.
 
-    Examples:
-
+    Examples
+    --------
     - `emovox evaluate runs/ravdess-ann/model.onnx --corpus tess=data/tess`
     - `emovox evaluate model.onnx --corpus mine=recordings.csv --json`
     """

@@ -21,8 +21,8 @@ def features(
 ) -> None:
     """Compute acoustic features and write them as CSV or Parquet, one row a recording (or a frame).
 
-    Examples:
-
+    Examples
+    --------
     - `emovox features clips/ --set prosodic -o features.csv`
     - `emovox features speech.wav --set logmel -o frames.parquet`
 
@@ -89,9 +89,7 @@ def _write_csv(out: Path, keys: list[tuple[str, float, float]], rows: list[Float
             writer.writerow([source, start, end, *(f"{value:.7g}" for value in row.tolist())])
 
 
-def _write_parquet(
-    out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]
-) -> None:
+def _write_parquet(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
     try:
         import pyarrow
         import pyarrow.parquet

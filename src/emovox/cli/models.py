@@ -19,8 +19,8 @@ def models(
 ) -> None:
     """List the models inside the package, or show a model's card: data, licence, protocol, scores, intended use.
 
-    Examples:
-
+    Examples
+    --------
     - `emovox models`
     - `emovox models runs/ravdess-ann/model.onnx`
     - `emovox models classic --json`
@@ -76,9 +76,7 @@ def _lines(card: ModelCard) -> list[tuple[str, str]]:
     by_corpus = ", ".join(f"{name} {_percent(one['uar'])}" for name, one in evaluation.get("corpora", {}).items())
     by_sex = ", ".join(f"{name} {_percent(one['uar'])}" for name, one in evaluation.get("sexes", {}).items())
     recall = ", ".join(f"{name} {_percent(one['recall'])}" for name, one in evaluation.get("per_class", {}).items())
-    data = "; ".join(
-        f"{one.name}: {one.clips} clips, {one.speakers} speakers, {one.licence}" for one in card.corpora
-    )
+    data = "; ".join(f"{one.name}: {one.clips} clips, {one.speakers} speakers, {one.licence}" for one in card.corpora)
     return [
         ("name", card.name),
         ("family", card.family),

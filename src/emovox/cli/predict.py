@@ -32,15 +32,13 @@ def predict(
         list[str],
         typer.Argument(metavar="AUDIO...", help="Files, folders, quoted patterns, or - for standard input."),
     ],
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")
-    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
     form: Annotated[Format, typer.Option("--format", "-f", help="For people, or for machines.")] = Format.TABLE,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
-    Examples:
-
+    Examples
+    --------
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
     - `cat call.mp3 | emovox predict - --format json`

@@ -35,8 +35,8 @@ def train(
 ) -> None:
     """Evaluate a recipe by its protocol, then fit it on everything and write one model file and a report.
 
-    Examples:
-
+    Examples
+    --------
     - `emovox train ravdess-ann --corpus ravdess=data/ravdess`
     - `emovox train ravdess-svm --corpus ravdess=data/ravdess --protocol loso`
     - `emovox train ravdess-ann --corpus ravdess=data/ravdess --seed 0 --seed 1 --seed 2`
@@ -92,7 +92,9 @@ def print_scores(results: dict[str, Any]) -> None:
     console = Console()
     protocol = results["protocol"]
     seeds = ", ".join(str(seed) for seed in protocol["seeds"])
-    console.print(f"protocol {protocol['name']}, {protocol['folds']} folds, seeds {seeds}. {protocol['note']}", highlight=False)
+    console.print(
+        f"protocol {protocol['name']}, {protocol['folds']} folds, seeds {seeds}. {protocol['note']}", highlight=False
+    )
     if not protocol["speaker_independent"]:
         console.print("This score is not speaker-independent.", style="bold yellow")
     spread = "" if results["sd_folds"] is None else f" ± {100 * results['sd_folds']:.1f} over folds"

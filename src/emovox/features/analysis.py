@@ -95,12 +95,12 @@ class Analysis:
             magnitude = np.empty((len(frames), key.bins), dtype=np.float32)
             # Small buffers used again keep the steps on the way in the processor's cache.
             step = max(1, _BLOCK // key.size)
-            padded = np.zeros((step, key.size), dtype=np.float32)
+            padded = np.zeros((step, key.size))
             spectrum = np.empty((step, key.bins), dtype=np.complex64)
             for i in range(0, len(frames), step):
                 rows = frames[i : i + step]
                 np.multiply(rows, taper, out=padded[: len(rows), :length])
-                # numpy's type stubs do not know that the transform of float32 is complex64.
+                # numpy's type stubs do not know that the result may be stored in single precision.
                 np.fft.rfft(padded[: len(rows)], axis=1, out=spectrum[: len(rows)])  # type: ignore[arg-type]
                 np.abs(spectrum[: len(rows)], out=magnitude[i : i + step])
             magnitude.setflags(write=False)

@@ -133,7 +133,7 @@ class FeatureCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
                 np.save(file, features, allow_pickle=False)
-            os.replace(file.name, path)
+            Path(file.name).replace(path)
         except OSError as error:
             raise InputError(
                 f"cannot write the feature cache {self.folder} ({error.strerror}): "

@@ -1,9 +1,9 @@
 """The comprehensive set: every kind of statistic over timbre, voice and rhythm that helps a classic model.
 
-Six views of one clip, each a block of features:
+Five views of one clip, each a block of features:
 
-``cepstrum``    statistics of 26 MFCC over all, voiced, unvoiced and loud frames, and of their change
-``shape``       statistics of loudness, spectral balance and spectral moments, and of their change
+functionals     of 26 MFCC, loudness, spectral balance and moments: over ``all``, ``active``, ``voiced``, ``unvoiced``
+                and ``loud`` frames, and of their ``change`` and ``curvature``
 ``prosodic``    the prosodic set as it is
 ``modulation``  how fast each of 20 mel bands rises and falls (the rhythm of syllables, tremor)
 ``course``      how the first, ..., last fifth of the clip differs from the whole
@@ -12,17 +12,19 @@ Six views of one clip, each a block of features:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emovox.features import functionals, prosody
 from emovox.features.analysis import Analysis, Float
 from emovox.features.prosody import SHORT, Descriptors
 from emovox.features.spectral import decibels, delta, mel_spectrogram, mfcc
 
-MELS, CEPSTRA = 64, 26
+#: Mel bands from which the cepstrum is computed.
+MELS = 64
 #: Frames softer than the loudest by more than this, in dB, are pauses.
 PAUSE = 30.0
 #: Edges of the modulation bands in Hz: phrases, syllables (4 to 8 Hz), tremor and roughness.
@@ -34,11 +36,37 @@ JOINT = 13
 #: Added to the covariance's diagonal, in dB squared: one digital step of a flat contour has no logarithm.
 RIDGE = 0.1
 
-_SHAPE_ROWS = ("energy", "loudness", "alpha_ratio", "hammarberg", "slope_0_500", "slope_500_1500", "flux")
-_MOMENTS = ("centroid", "bandwidth", "rolloff", "flatness")
-SHAPE = _SHAPE_ROWS + _MOMENTS
+#: Frames that a view needs; with fewer it would describe an accident.
+FEWEST = 4
 
-Mask = NDArray[np.bool_]
+
+@dataclass(frozen=True)
+class _View:
+    """Which functionals of which contours, over which frames."""
+
+    name: str
+    rows: tuple[str, ...]
+    which: tuple[str, ...]
+
+
+CEPSTRA = tuple(f"mfcc_{i}" for i in range(26))
+SHAPE = (
+    *("energy", "loudness", "alpha_ratio", "hammarberg", "slope_0_500", "slope_500_1500", "flux"),
+    *("centroid", "bandwidth", "rolloff", "flatness"),
+)
+_VIEWS = (
+    _View("all", CEPSTRA, ("mean", "sd", "p10", "p50", "p90")),
+    _View("voiced", CEPSTRA, ("mean", "sd")),
+    _View("unvoiced", CEPSTRA, ("mean",)),
+    _View("loud", CEPSTRA, ("mean",)),
+    _View("change", CEPSTRA, ("sd",)),
+    _View("change_size", CEPSTRA, ("mean",)),
+    _View("curvature", CEPSTRA, ("sd",)),
+    _View("all", SHAPE, ("mean", "sd", "p5", "p25", "p50", "p75", "p95")),
+    _View("active", SHAPE, ("mean", "sd", "p10", "p50", "p90")),
+    _View("change", SHAPE, ("sd",)),
+    _View("change_size", SHAPE, ("mean",)),
+)
 
 
 def comprehensive(analysis: Analysis) -> Float:
@@ -63,13 +91,12 @@ def comprehensive(analysis: Analysis) -> Float:
     """
     found = prosody.descriptors(analysis)
     level = decibels(mel_spectrogram(analysis, SHORT, MELS, 50.0, 8000.0))
-    cepstrum = mfcc(level, CEPSTRA)
-    shape = np.concatenate([np.stack([found[name] for name in _SHAPE_ROWS]), moments(analysis)])
-    active = found["energy"] > found["energy"].max() - PAUSE
+    cepstrum = mfcc(level, len(CEPSTRA))
+    shape = np.concatenate([np.stack([found[name] for name in SHAPE[:-4]]), moments(analysis)])
+    contours = np.concatenate([cepstrum, shape])
     blocks = (
-        _cepstrum_block(cepstrum, found, active),
-        _shape_block(shape, active),
-        functionals.prosodic_from(found, analysis),
+        *_functionals(contours, found),
+        functionals.prosodic_of(found),
         modulation(level),
         course(np.concatenate([cepstrum[:JOINT], shape])),
         covariance(np.concatenate([cepstrum[:JOINT], delta(cepstrum[:JOINT]), found["energy"][None]])),
@@ -79,60 +106,43 @@ def comprehensive(analysis: Analysis) -> Float:
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """Return the names of the features, ``block_row_statistic``."""
-    cepstra = tuple(f"mfcc{i}" for i in range(CEPSTRA))
-    parts: list[str] = []
-    for where, statistics in _CEPSTRUM_STATISTICS:
-        parts += [f"cepstrum_{where}_{row}_{one}" for one in statistics for row in cepstra]
-    for where, statistics in _SHAPE_STATISTICS:
-        parts += [f"shape_{where}_{row}_{one}" for one in statistics for row in SHAPE]
+    """Return the names of the features, block first.
+
+    Examples
+    --------
+    >>> names()[0], names()[-1]
+    ('all_mfcc_0_mean', 'covariance_energy_energy')
+    """
+    parts = [f"{view.name}_{name}" for view in _VIEWS for name in functionals.summary_names(view.rows, view.which)]
     parts += [f"prosodic_{name}" for name in functionals.prosodic_names()]
-    bands = len(MODULATION) - 1
-    parts += [f"modulation_band{b}_{MODULATION[m]:g}hz" for b in range(MODULATED_BANDS) for m in range(bands)]
-    parts += [f"course_{part + 1}_{row}" for part in range(FIFTHS) for row in cepstra[:JOINT] + SHAPE]
-    joint = [*cepstra[:JOINT], *(f"delta{i}" for i in range(JOINT)), "energy"]
+    bands = [f"{low:g}_{high:g}hz" for low, high in pairwise(MODULATION)]
+    parts += [f"modulation_{group}_{band}" for group in range(MODULATED_BANDS) for band in bands]
+    parts += [f"course_{part}_{row}" for part in range(FIFTHS) for row in (*CEPSTRA[:JOINT], *SHAPE)]
+    joint = [*CEPSTRA[:JOINT], *(f"delta_{i}" for i in range(JOINT)), "energy"]
     parts += [f"covariance_{joint[i]}_{joint[j]}" for i, j in zip(*np.triu_indices(len(joint)), strict=True)]
     return tuple(parts)
 
 
-_CEPSTRUM_STATISTICS = (
-    ("all", ("mean", "sd", "p10", "p50", "p90")),
-    ("voiced", ("mean", "sd")),
-    ("unvoiced", ("mean",)),
-    ("loud", ("mean",)),
-    ("delta", ("sd", "size")),
-    ("delta2", ("sd",)),
-)
-_SHAPE_STATISTICS = (
-    ("all", ("mean", "sd", "p5", "p25", "p50", "p75", "p95")),
-    ("active", ("mean", "sd", "p10", "p50", "p90")),
-    ("delta", ("sd", "size")),
-)
-
-
-def _summary(rows: Float, statistics: tuple[str, ...], mask: Mask | None = None) -> Float:
-    """Apply statistics to the chosen frames of each row, or to all frames when almost none are chosen."""
-    chosen = rows if mask is None or mask.sum() < 4 else rows[:, mask]
-    percentiles = [float(name[1:]) for name in statistics if name[0] == "p"]
-    ranked = iter(np.percentile(chosen, percentiles, axis=1) if percentiles else ())
-    simple = {"mean": lambda: chosen.mean(axis=1), "sd": lambda: chosen.std(axis=1), "size": lambda: np.abs(chosen).mean(axis=1)}
-    return np.concatenate([next(ranked) if name[0] == "p" else simple[name]() for name in statistics])
-
-
-def _cepstrum_block(cepstrum: Float, found: Descriptors, active: Mask) -> Float:
-    voiced = found.voiced
-    masks = {"voiced": voiced, "unvoiced": active & ~voiced, "loud": found["energy"] >= np.percentile(found["energy"], 75)}
-    rows = {"delta": delta(cepstrum), "delta2": delta(cepstrum, order=2)}
-    return np.concatenate(
-        [_summary(rows.get(where, cepstrum), which, masks.get(where)) for where, which in _CEPSTRUM_STATISTICS]
-    )
-
-
-def _shape_block(shape: Float, active: Mask) -> Float:
-    rows, masks = {"delta": delta(shape)}, {"active": active}
-    return np.concatenate(
-        [_summary(rows.get(where, shape), which, masks.get(where)) for where, which in _SHAPE_STATISTICS]
-    )
+def _functionals(contours: Float, found: Descriptors) -> list[Float]:
+    """Apply every view's functionals; a view of hardly any frames is taken over all of them."""
+    energy = found["energy"]
+    active = energy > energy.max() - PAUSE
+    masks = {
+        "active": active,
+        "voiced": found.voiced,
+        "unvoiced": active & ~found.voiced,
+        "loud": energy >= np.percentile(energy, 75),
+    }
+    change = delta(contours)
+    derived = {"change": change, "change_size": np.abs(change), "curvature": delta(contours, order=2)}
+    places = {name: place for place, name in enumerate((*CEPSTRA, *SHAPE))}
+    result = []
+    for view in _VIEWS:
+        rows = derived.get(view.name, contours)[[places[name] for name in view.rows]]
+        mask = masks.get(view.name)
+        enough = mask is not None and mask.sum() >= FEWEST
+        result.append(functionals.summarise(rows, view.which, mask if enough else None))
+    return result
 
 
 def moments(analysis: Analysis) -> Float:
@@ -180,7 +190,7 @@ def modulation(level: Float) -> Float:
     taper = np.hanning(frames + 2)[1:-1].astype(np.float32)
     power = np.square(np.abs(np.fft.rfft(bands * taper, n_fft, axis=1))) / frames
     edges = np.rint(np.array(MODULATION) * n_fft / 100).astype(int)
-    found = np.stack([power[:, low:high].mean(axis=1) for low, high in zip(edges[:-1], edges[1:], strict=True)], axis=1)
+    found = np.stack([power[:, low:high].mean(axis=1) for low, high in pairwise(edges)], axis=1)
     return np.log(found + 1e-3).ravel()
 
 

@@ -76,9 +76,7 @@ def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: 
     """
     top = rate / 2 if fmax is None else fmax
     if not 0 <= fmin < top <= rate / 2:
-        raise FeatureError(
-            f"mel bands from {fmin:g} to {top:g} Hz: choose a range within 0 and {rate / 2:g} Hz"
-        )
+        raise FeatureError(f"mel bands from {fmin:g} to {top:g} Hz: choose a range within 0 and {rate / 2:g} Hz")
     edges = _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(top), n_mels + 2))
     ramps = np.subtract.outer(edges, np.arange(n_fft // 2 + 1) * rate / n_fft)
     widths = np.diff(edges)[:, None]
@@ -178,6 +176,11 @@ def mfcc(mel_level: Float, n_mfcc: int = 40) -> Float:
     ndarray of float32, shape (n_mfcc, n_frames)
         Orthonormal type-2 cosine transform of each frame's level, without liftering.
 
+    Raises
+    ------
+    FeatureError
+        There are fewer bands than coefficients.
+
     Notes
     -----
     Source: S. Davis, P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; ``librosa.feature.mfcc``.
@@ -188,6 +191,8 @@ def mfcc(mel_level: Float, n_mfcc: int = 40) -> Float:
     >>> mfcc(np.full((128, 3), -20, dtype=np.float32), 1).round(1)
     array([[-226.3, -226.3, -226.3]], dtype=float32)
     """
+    if n_mfcc > len(mel_level):
+        raise FeatureError(f"n_mfcc={n_mfcc} exceeds the {len(mel_level)} mel bands: use more bands")
     return _dct(n_mfcc, len(mel_level)) @ mel_level
 
 
@@ -231,9 +236,7 @@ def delta(features: Float, order: int = 1, width: int = 9) -> Float:
     width = min(width, n_frames - (n_frames + 1) % 2)
     if width < 3:
         return np.zeros_like(features)
-    inner = np.lib.stride_tricks.sliding_window_view(features, width, axis=1) @ _derivative_kernel(
-        width, order
-    )
+    inner = np.lib.stride_tricks.sliding_window_view(features, width, axis=1) @ _derivative_kernel(width, order)
     # A polynomial of degree `order` has a constant derivative of that order, also in the edge frames.
     return np.pad(inner, ((0, 0), (width // 2, width // 2)), mode="edge")
 

@@ -1,0 +1,1 @@
+"""Models: networks and estimators, and the one file that carries them."""

@@ -30,8 +30,10 @@ class MlpOptions:
         Weight of the L2 penalty.
     learning_rate : float
         Initial step size of Adam.
-    batch_size, epochs : int
-        Clips a step; the most passes over the training clips.
+    batch_size : int or "auto"
+        Clips a step; ``"auto"`` is 200, or all clips where there are fewer.
+    epochs : int
+        Passes over the training clips.
     seed : int
         Seed of initial weights and batches.
     """
@@ -41,7 +43,7 @@ class MlpOptions:
     hidden: tuple[Count, ...] = (300,)
     alpha: NotNegative = 0.01
     learning_rate: Positive = 1e-3
-    batch_size: Count = 256
+    batch_size: Count | Literal["auto"] = "auto"
     epochs: Count = 300
     seed: Natural = 0
 
@@ -118,9 +120,7 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, options: SvmOptions | None = None) -> None:
         self.options = options
 
-    def fit(
-        self, X: NDArray[np.float32], y: NDArray[Any], speakers: NDArray[Any] | None = None
-    ) -> SvmClassifier:
+    def fit(self, X: NDArray[np.float32], y: NDArray[Any], speakers: NDArray[Any] | None = None) -> SvmClassifier:
         """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,)."""
         options = self.options or SvmOptions()
         machine = SVC(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,7 @@ OPSET = {"": 18, "ai.onnx.ml": 3}
 Float = NDArray[np.float32]
 
 
-def export(
-    pipeline: Pipeline, card: ModelCard, path: Path, example: Float, *, temperature: float = 1.0
-) -> Model:
+def export(pipeline: Pipeline, card: ModelCard, path: Path, example: Float, *, temperature: float = 1.0) -> Model:
     """Write a fitted pipeline as one ONNX file, and prove that the file computes the same.
 
     Parameters
@@ -68,13 +65,11 @@ def export(
     check_parity(model, pipeline, order, temperature, example)
     partial = path.with_suffix(".part")
     partial.write_bytes(content)
-    os.replace(partial, path)
+    partial.replace(path)
     return model
 
 
-def check_parity(
-    model: Model, pipeline: Pipeline, order: list[int], temperature: float, example: Float
-) -> None:
+def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature: float, example: Float) -> None:
     """Compare file and estimator one clip at a time and all at once; an exporter may freeze a dimension silently."""
     expected = temper(pipeline.predict_proba(example), temperature)[:, order]
     for rows in (slice(0, 1), slice(0, 2), slice(None)):
@@ -136,9 +131,7 @@ def _from_sklearn(pipeline: Pipeline) -> onnx.ModelProto:
     return graph
 
 
-def _finish(
-    graph: onnx.ModelProto, order: list[int], temperature: float, card: ModelCard
-) -> onnx.ModelProto:
+def _finish(graph: onnx.ModelProto, order: list[int], temperature: float, card: ModelCard) -> onnx.ModelProto:
     """Append label order and calibration, name the output, put the card inside."""
     body = graph.graph
     raw = next(output.name for output in body.output if output.name in (OUTPUT, "probabilities"))

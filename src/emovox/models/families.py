@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
@@ -79,8 +81,9 @@ def fit(
     """
     extras = {"speakers": speakers, "corpora": corpora}
     used = {
-        f"model__{key}": value
-        for key, value in extras.items()
-        if has_fit_parameter(pipeline.named_steps["model"], key)
+        f"model__{key}": value for key, value in extras.items() if has_fit_parameter(pipeline.named_steps["model"], key)
     }
-    return pipeline.fit(X, y, **used)
+    with warnings.catch_warnings():
+        # The number of epochs is the recipe's choice, not a sign of trouble.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return pipeline.fit(X, y, **used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -93,8 +94,8 @@ class MaskedCrossEntropy(nn.Module):
         """Mean loss of logits, shape (batch, n_classes), against class indices, shape (batch,)."""
         allowed = logits > torch.finfo(logits.dtype).min / 4
         wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
-        even = allowed / allowed.sum(dim=1, keepdim=True)
-        wanted = torch.lerp(wanted, even, self.label_smoothing)
+        even = allowed.to(logits.dtype) / allowed.sum(dim=1, keepdim=True)
+        wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * even
         # A masked class has a target of exactly 0 and a finite logarithm, so its product is 0, not NaN.
         return -(wanted * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
@@ -186,9 +187,10 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     "give a speaker column, or set patience = 0"
                 )
             train, valid = held_out_speakers(speakers, y, options.validation, options.seed)
-        self.members_ = [
-            self._train_member(options, inputs, target, train, valid, index) for index in range(options.members)
-        ]
+        with single_thread():
+            self.members_ = [
+                self._train_member(options, inputs, target, train, valid, index) for index in range(options.members)
+            ]
         self.n_features_in_ = X.shape[1]
         return self
 
@@ -252,9 +254,18 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
 
-def allowed_classes(
-    target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None
-) -> NDArray[np.bool_]:
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Train on one thread: for nets this small a second one costs more than it gives, and folds run side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def allowed_classes(target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None) -> NDArray[np.bool_]:
     """Say which classes each clip's corpus has, shape (n_clips, n_classes)."""
     allowed = np.ones((len(target), n_classes), dtype=bool)
     if corpora is not None:
