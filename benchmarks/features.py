@@ -1,4 +1,4 @@
-"""How much faster our feature sets are than librosa and openSMILE on the same recordings.
+"""How much faster our feature sets are than librosa and openSMILE, and how well they agree with librosa.
 
     python benchmarks/features.py --corpora ../shared/corpora --clips 200
 
@@ -20,7 +20,7 @@ import soundfile
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from emovox.features import sets
+from emovox.features import sets, spectral
 from emovox.features.analysis import Analysis
 from emovox.types import RATE, Float
 
@@ -75,6 +75,32 @@ def measure(clips: list[Float], *extractors: Extractor) -> NDArray[np.float64]:
     return times
 
 
+def descriptors(samples: Float) -> Iterator[tuple[str, Float, NDArray[np.floating]]]:
+    """Give (name, ours, librosa's) of one clip, shape (n_features, n_frames)."""
+    analysis = Analysis(samples)
+    single, double = (np.abs(librosa.stft(samples.astype(kind))) for kind in (np.float32, np.float64))
+    mel, chroma = spectral.mel_spectrogram(analysis), spectral.chroma(analysis)
+    cepstrum, contrast = spectral.mfcc(spectral.decibels(mel), 40), spectral.contrast(analysis)
+    yield "mel", mel, librosa.feature.melspectrogram(y=samples, sr=RATE)
+    yield "MFCC", cepstrum, librosa.feature.mfcc(y=samples, sr=RATE, n_mfcc=40)
+    yield "delta of MFCC", spectral.delta(cepstrum), librosa.feature.delta(cepstrum)
+    yield "delta-delta of MFCC", spectral.delta(cepstrum, 2), librosa.feature.delta(cepstrum, order=2)
+    yield "chroma", chroma, librosa.feature.chroma_stft(S=single, sr=RATE)
+    yield "tonnetz of the same chroma", spectral.tonnetz(chroma), librosa.feature.tonnetz(chroma=chroma)
+    yield "contrast", contrast, librosa.feature.spectral_contrast(S=single, sr=RATE)
+    yield "contrast, librosa in float64", contrast, librosa.feature.spectral_contrast(S=double, sr=RATE)
+
+
+def agreement(clips: list[Float]) -> dict[str, NDArray[np.float64]]:
+    """Return the difference of each clip's frames and means, relative to the clip's largest value."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for clip in clips:
+        for name, mine, theirs in descriptors(clip):
+            means = np.abs(mine.mean(axis=1) - theirs.mean(axis=1)).max() / np.abs(theirs.mean(axis=1)).max()
+            found.setdefault(name, []).append((np.abs(mine - theirs).max() / np.abs(theirs).max(), means))
+    return {name: np.array(pairs) for name, pairs in found.items()}
+
+
 def main() -> None:
     default = os.environ.get("EMOVOX_CORPORA", Path(__file__).resolve().parents[2] / "shared" / "corpora")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -82,9 +108,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=200, help="number of clips, spread over the corpus")
     options = parser.parse_args()
 
-    files = sorted(options.corpora.glob("ravdess/**/*.flac")) or sorted(
-        options.corpora.glob("ravdess/**/*.wav")
-    )
+    files = sorted(options.corpora.glob("ravdess/**/*.flac")) or sorted(options.corpora.glob("ravdess/**/*.wav"))
     if not files:
         parser.error(f"no RAVDESS recordings below {options.corpora}: name the folder with --corpora")
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, options.clips).round().astype(int)]
@@ -101,6 +125,12 @@ def main() -> None:
         own, other = np.median(times, axis=0)
         low, ratio, high = np.percentile(times[:, 1] / times[:, 0], (10, 50, 90))
         print(f"| {name} | {own:.1f} | {yardstick} | {other:.1f} | {ratio:.0f} ({low:.0f}-{high:.0f}) |")
+
+    print("\n| descriptor | frames: median clip | worst clip | means: median clip | worst clip |")
+    print("|---|---|---|---|---|")
+    for name, differences in agreement(clips).items():
+        middle, worst = np.median(differences, axis=0), differences.max(axis=0)
+        print(f"| {name} | {middle[0]:.0e} | {worst[0]:.0e} | {middle[1]:.0e} | {worst[1]:.0e} |")
 
 
 if __name__ == "__main__":
