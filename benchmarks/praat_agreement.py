@@ -80,13 +80,18 @@ def agreement(clips: Sequence[Clip]) -> dict[str, float]:
     f0 = np.concatenate([clip.f0 for clip in clips], axis=1)
     both = (f0 > 0).all(axis=0)
     measures = np.stack([clip.measures for clip in clips if np.isfinite(clip.measures).all()])
-    medians = np.stack([np.nanmedian(clip.formants, axis=1) for clip in clips if clip.formants.shape[1]])
+    medians = clip_medians(clips)
     return {
         "F0 within 10 %": float((np.abs(f0[0, both] / f0[1, both] - 1) < 0.1).mean()),
         "voicing": float(((f0[0] > 0) == (f0[1] > 0)).mean()),
         **{name: correlation(measures[:, :, k]) for k, name in enumerate(CLIP_LEVEL)},
         **{name: correlation(medians[:, :, k]) for k, name in enumerate(FORMANTS)},
     }
+
+
+def clip_medians(clips: Sequence[Clip]) -> Array:
+    """Take the medians of formants over the jointly voiced frames of each clip, (n_clips, 2, 6)."""
+    return np.array([np.nanmedian(clip.formants, axis=1) for clip in clips if clip.formants.shape[1]])
 
 
 def correlation(pairs: Array) -> float:
@@ -124,7 +129,7 @@ def table(clips: Sequence[Clip]) -> str:
         own, other = np.nanmean(measures[:, :, k], axis=0)
         lines.append(f"| {name} | correlation {found[name]:.3f} | mean {own:.3g} | mean {other:.3g} |")
     frames = np.concatenate([clip.formants for clip in clips], axis=1)
-    medians = np.stack([np.nanmedian(clip.formants, axis=1) for clip in clips if clip.formants.shape[1]])
+    medians = clip_medians(clips)
     for k, name in enumerate(FORMANTS):
         own, other = np.median(medians[:, :, k], axis=0)
         within = np.nanmean(np.abs(frames[0, :, k] / frames[1, :, k] - 1) < 0.1)
