@@ -89,9 +89,7 @@ def test_every_format_gives_the_signal_that_was_written(
     assert waveform.samples.dtype == np.float32
     assert waveform.start == 0
     assert len(waveform.samples) == 2 * RATE
-    inside = slice(
-        RATE // 2, -RATE // 20
-    )  # the resampler's edges and the codecs' first frames are not the tone
+    inside = slice(RATE // 2, -RATE // 20)  # the resampler's edges and the codecs' first frames are not the tone
     error = waveform.samples[inside] - two_tones(RATE)[inside]
     assert np.sqrt(np.mean(error**2)) < tolerance
 
@@ -172,9 +170,7 @@ def test_a_real_pipe_is_read() -> None:
     np.testing.assert_array_equal(waveform.samples, audio.read(content).samples)
 
 
-@pytest.mark.parametrize(
-    ("container", "subtype"), [("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
-)
+@pytest.mark.parametrize(("container", "subtype"), [("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
 def test_lossy_files_decode_as_soundfile_decodes_them_whole(container: str, subtype: str) -> None:
     content = encoded(noise(RATE * 20), RATE, container, subtype)
     whole, _ = soundfile.read(io.BytesIO(content), dtype="float32")
@@ -275,9 +271,7 @@ def test_duration_of_a_stream_is_unknown_and_leaves_it_unread() -> None:
 
 # Arrays.
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
-@pytest.mark.parametrize(
-    ("dtype", "subtype"), [("int16", "PCM_16"), ("int32", "PCM_32"), ("float64", "DOUBLE")]
-)
+@pytest.mark.parametrize(("dtype", "subtype"), [("int16", "PCM_16"), ("int32", "PCM_32"), ("float64", "DOUBLE")])
 def test_array_gives_what_the_file_gives(dtype: str, subtype: str, rate: int) -> None:
     content = encoded(noise(rate * 2, 2), rate, subtype=subtype)
     samples, _ = soundfile.read(io.BytesIO(content), dtype=dtype)
@@ -462,9 +456,7 @@ def test_block_of_no_length_is_refused_at_once(duration: float) -> None:
 def test_signal_is_required() -> None:
     tone = Waveform(two_tones(RATE).astype(np.float32))
     assert audio.require_signal(tone, "call.wav") is tone
-    with pytest.raises(
-        AudioError, match=r"call\.wav lasts 0\.020 s, too short to analyse: give at least 0\.1 s"
-    ):
+    with pytest.raises(AudioError, match=r"call\.wav lasts 0\.020 s, too short to analyse: give at least 0\.1 s"):
         audio.require_signal(Waveform(tone.samples[:320]), "call.wav")
     with pytest.raises(AudioError, match=r"call\.wav is silent, every sample is zero: check"):
         audio.require_signal(Waveform(np.zeros(RATE, np.float32)), "call.wav")
@@ -486,9 +478,7 @@ def contained(
         )
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         # The encoders here take one sample format each and, some of them, frames of a fixed size.
-        fit = av.AudioResampler(
-            wanted.codec.audio_formats[0].name, layout, rate, frame_size=wanted.frame_size or 0
-        )
+        fit = av.AudioResampler(wanted.codec.audio_formats[0].name, layout, rate, frame_size=wanted.frame_size or 0)
         for piece in [*fit.resample(frame), *fit.resample(None), None]:
             output.mux(stream.encode(piece))
     return file.getvalue()
@@ -552,9 +542,7 @@ def test_damaged_containers_are_refused() -> None:
         b"\x1a\x45\xdf\xa3" + bytes(1000),
         b"\xff\xf1" + bytes(99),
     ):
-        with pytest.raises(
-            AudioError, match=r"<bytes> (is damaged or incomplete|has a sampling rate of 0 Hz)"
-        ):
+        with pytest.raises(AudioError, match=r"<bytes> (is damaged or incomplete|has a sampling rate of 0 Hz)"):
             audio.read(content)
 
 
@@ -595,9 +583,7 @@ def peak_memory(path: Path, seconds: int) -> float:
     size = seconds * 48000 * 4
     form = struct.pack("<IHHIIHH", 16, 1, 2, 48000, 48000 * 4, 4, 16)
     with path.open("wb") as file:
-        file.write(
-            b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size)
-        )
+        file.write(b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size))
         file.write((noise(48000, 2) * 2**15).astype("<i2").tobytes())
         file.truncate(44 + size)  # the rest is a hole in the file, read as zeros
     result = subprocess.run(

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_audio import contained
 
 from emovox import audio
 from emovox.errors import AudioError
+from tests.test_audio import contained
 
 
 @cache
@@ -107,15 +107,11 @@ def check(content: bytes) -> None:
         assert samples.ndim == 1
         assert len(samples) > 0
         assert np.isfinite(samples).all()
-        np.testing.assert_array_equal(
-            np.concatenate([block.samples for block in audio.blocks(content, 0.1)]), samples
-        )
+        np.testing.assert_array_equal(np.concatenate([block.samples for block in audio.blocks(content, 0.1)]), samples)
     assert time.monotonic() - begun < 5
 
 
-quick = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("channels", [1, 2])

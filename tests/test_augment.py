@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import sine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emovox.augment import babble, coloured_noise, mix
 from emovox.errors import InputError
 from emovox.types import Float
+from tests.conftest import sine
 
 
 def ratio_db(signal: Float, noise: Float) -> float:

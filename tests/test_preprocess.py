@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
@@ -26,6 +25,7 @@ from emovox.preprocess import (
     trim_silence,
 )
 from emovox.types import RATE, Float, Waveform
+from tests.conftest import sine
 
 signals = numpy_strategies.arrays(
     np.float32, st.integers(0, 3000), elements=st.floats(-1e3, 1e3, width=32), fill=st.just(0)
@@ -169,7 +169,8 @@ def test_weighting_is_that_of_the_standard(frequency: float) -> None:
 
 def test_loudness_of_speech_is_normalised(ravdess_clips: list[Path]) -> None:
     for path in ravdess_clips:
-        samples = normalise_peak(audio.read(path).samples)
+        # Without its pauses, which the absolute gate would count at one level and not at another.
+        samples, _ = trim_silence(normalise_peak(audio.read(path).samples), 30, 0)
         for level in (-30, -23, -16):
             assert loudness(normalise_loudness(samples, level)) == pytest.approx(level, abs=0.01)
 

@@ -229,8 +229,7 @@ def require_signal(waveform: Waveform, name: str) -> Waveform:
     """
     if waveform.duration < MIN_DURATION:
         raise AudioError(
-            f"{name} lasts {waveform.duration:.3f} s, too short to analyse: "
-            f"give at least {MIN_DURATION:g} s of sound"
+            f"{name} lasts {waveform.duration:.3f} s, too short to analyse: give at least {MIN_DURATION:g} s of sound"
         )
     if not waveform.samples.any():
         raise AudioError(f"{name} is silent, every sample is zero: check the microphone or the export")

@@ -31,9 +31,7 @@ CHUNK = 2**18
 SPOOL = 2**25
 
 #: Encodings in which seeking is exact and cheap: a stretch is reached without decoding what precedes it.
-UNCOMPRESSED = frozenset(
-    {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
-)
+UNCOMPRESSED = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 
 #: How the files begin that libsndfile is asked to read: the formats in use, and not all it knows, because its
 #: readers for some old ones print what they meet.  MPEG frames begin with eleven set bits and come on top.

@@ -316,7 +316,7 @@ def reduce_noise(samples: Float, floor: float = PreprocessOptions.denoise_floor)
     True
     """
     hop = NOISE_FRAME // 2
-    taper = np.sqrt(window("hann", NOISE_FRAME)).astype(np.float32)
+    taper = np.sqrt(window("hann", NOISE_FRAME)).astype(np.float32).astype(np.float32)
     padded = np.pad(samples, (hop, hop + -len(samples) % hop))
     spectra = np.fft.rfft(frame(padded, NOISE_FRAME, hop, center=False) * taper, axis=1)
     gains = np.maximum(_wiener_gains(np.square(np.abs(spectra))), np.float32(10 ** (floor / 20)))
@@ -418,7 +418,7 @@ def window(name: str, length: int) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> window("hann", 4).tolist()
+    >>> window("hann", 4).round(6).tolist()
     [0.0, 0.5, 1.0, 0.5]
     """
     if name not in WINDOWS:
