@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import sine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -21,6 +20,7 @@ from emovox.features import pitch, prosody, sets
 from emovox.features.analysis import Analysis
 from emovox.preprocess import PreprocessOptions
 from emovox.types import RATE, FeatureSpec, Float, Waveform
+from tests.conftest import sine
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
