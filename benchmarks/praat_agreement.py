@@ -96,7 +96,8 @@ def clip_medians(clips: Sequence[Clip]) -> Array:
 
 def correlation(pairs: Array) -> float:
     """Pearson's correlation of pairs, shape (n, 2)."""
-    return float(np.corrcoef(pairs.T)[0, 1])
+    own, other = pairs.T
+    return float(np.asarray(np.corrcoef(own, other))[0, 1])
 
 
 def spread(corpora: Path, count: int | None = None) -> list[Path]:
