@@ -13,9 +13,11 @@ from emovox.errors import FeatureError
 from emovox.features.analysis import Analysis, Float, frame
 from emovox.types import RATE
 
+Array = NDArray[np.float64]
 Int = NDArray[np.intp]
 
 _DEPTH = 8  # samples on either side that take part in interpolating the autocorrelation
+_FINE = 64  # steps per sample at which it is interpolated
 _BLOCK = 32  # frames transformed together: few enough to stay in the processor's cache
 
 
@@ -56,8 +58,7 @@ class PitchOptions:
     def __post_init__(self) -> None:
         if not 20 <= self.floor < self.ceiling <= RATE / 4:
             raise FeatureError(
-                f"pitch from {self.floor:g} to {self.ceiling:g} Hz: choose a range within 20 and "
-                f"{RATE // 4} Hz"
+                f"pitch from {self.floor:g} to {self.ceiling:g} Hz: choose a range within 20 and {RATE // 4} Hz"
             )
 
 
@@ -77,7 +78,7 @@ class PitchTrack(NamedTuple):
 
     f0: Float
     strength: Float
-    times: NDArray[np.float64]
+    times: Array
 
     @property
     def voiced(self) -> NDArray[np.bool_]:
@@ -109,7 +110,7 @@ class Correlogram:
     n_fft: int
 
     @property
-    def times(self) -> NDArray[np.float64]:
+    def times(self) -> Array:
         """Centres of the frames in seconds."""
         return np.arange(len(self.level), dtype=np.float64) * (self.hop / self.rate)
 
@@ -183,16 +184,32 @@ def _silence_strength(level: Float, options: PitchOptions) -> Float:
     return np.asarray(options.voicing + excess, dtype=np.float32)
 
 
-def _interpolated(correlation: Float, rows: Int, position: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Interpolate autocorrelations between samples, by sinc functions under a raised cosine."""
-    left = np.floor(position).astype(np.intp)
+@lru_cache(maxsize=1)
+def _kernels() -> Float:
+    """Make sinc functions under a raised cosine, one for each fraction of a sample, (_FINE, 2 * _DEPTH)."""
+    distance = np.arange(_FINE)[:, None] / _FINE - np.arange(1 - _DEPTH, _DEPTH + 1)
+    shape = np.sinc(distance) * (0.5 + 0.5 * np.cos(np.pi / (_DEPTH + 1) * distance))
+    # Equal sums: otherwise the ripple between the fractions would shift the flat peaks of low, pure tones.
+    return np.asarray(shape / shape.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _refined(correlation: Float, rows: Int, position: Array) -> tuple[Array, Array]:
+    """Move to the peaks between samples: position, and height there.
+
+    A parabola runs through the values there and half a sample before and after, which are interpolated.
+    """
+    fine = np.rint(position * _FINE).astype(np.intp)
     taps = np.arange(1 - _DEPTH, _DEPTH + 1)
-    distance = (position - left)[:, None] - taps
-    kernel = np.sinc(distance) * (0.5 + 0.5 * np.cos(np.pi / (_DEPTH + 1) * distance))
-    return np.asarray(np.einsum("ij,ij->i", correlation[rows[:, None], left[:, None] + taps], kernel))
+    left, here, right = (
+        np.einsum("ij,ij->i", correlation[rows[:, None], (place // _FINE)[:, None] + taps], _kernels()[place % _FINE])
+        for place in (fine - _FINE // 2, fine, fine + _FINE // 2)
+    )
+    bend = np.maximum(2 * here.astype(np.float64) - left - right, 1e-12)
+    shift = np.clip(0.5 * (right - left) / bend, -1, 1)
+    return fine / _FINE + shift / 2, here + 0.25 * (right - left) * shift
 
 
-def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[Array, Array]:
     """Find the strongest peaks of each autocorrelation.
 
     Frequency and strength have shape (n_frames, 1 + candidates); the first column is the unvoiced candidate,
@@ -205,11 +222,9 @@ def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[NDArray[np.fl
     after = gram.correlation[:, lowest + 1 : highest + 1]
     rows, lags = np.nonzero((centre > 0.5 * options.voicing) & (centre > before) & (centre >= after))
     here, left, right = centre[rows, lags].astype(np.float64), before[rows, lags], after[rows, lags]
-    position = lowest + lags + 0.5 * (right - left) / (2 * here - left - right)
-    strength = _interpolated(gram.correlation, rows, position)
-    strength = np.where(
-        strength > 1, 1 / strength, strength
-    )  # as Praat: more than 1 is an error of the same size
+    rough = lowest + lags + 0.5 * (right - left) / (2 * here - left - right)
+    position, strength = _refined(gram.correlation, rows, rough)
+    strength = np.where(strength > 1, 1 / strength, strength)  # as Praat: more than 1 is an error of the same size
     frequency = gram.rate / position
 
     inside = frequency <= options.ceiling
@@ -226,9 +241,7 @@ def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[NDArray[np.fl
     return frequencies, strengths
 
 
-def _best_path(
-    frequencies: NDArray[np.float64], strengths: NDArray[np.float64], level: Float, options: PitchOptions
-) -> Int:
+def _best_path(frequencies: Array, strengths: Array, level: Float, options: PitchOptions) -> Int:
     """Choose one candidate a frame by dynamic programming, weighing strength against jumps."""
     octave = np.log2(frequencies, out=np.zeros_like(frequencies), where=frequencies > 0)
     merit = strengths - options.octave_cost * (np.log2(options.ceiling) - octave)
@@ -278,9 +291,7 @@ def follow(gram: Correlogram, options: PitchOptions | None = None) -> PitchTrack
     periodic = frequencies[:, 1] > 0
     undecided = periodic | np.concatenate(([True], periodic[:-1]))
     chosen = np.zeros(len(periodic), dtype=np.intp)
-    chosen[undecided] = _best_path(
-        frequencies[undecided], strengths[undecided], gram.level[undecided], options
-    )
+    chosen[undecided] = _best_path(frequencies[undecided], strengths[undecided], gram.level[undecided], options)
     rows = np.arange(len(chosen))
     strength = np.where(chosen > 0, strengths[rows, chosen], strengths[:, 1])
     return PitchTrack(frequencies[rows, chosen].astype(np.float32), strength.astype(np.float32), gram.times)
