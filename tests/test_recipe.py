@@ -94,7 +94,7 @@ def test_a_missing_recipe_suggests_the_nearest() -> None:
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("name = ", encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"broken.toml is not TOML: .*line 1"):
+    with pytest.raises(RecipeError, match=r"broken.toml is not TOML: Invalid value"):
         recipe.load(broken)
     with pytest.raises(RecipeError, match="cannot read the recipe"):
         recipe.load(tmp_path)

@@ -319,3 +319,12 @@ def test_a_clip_does_not_change_when_others_were_computed_before(rng: np.random.
     for scale in (0.01, 0.3):
         sets.extract(Waveform(rng.normal(scale=scale, size=9000).astype(np.float32)), spec)
     np.testing.assert_array_equal(sets.extract(sound, spec), before)
+
+
+def test_the_documentation_lists_every_set_and_parameter() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "features.md").read_text(encoding="utf-8")
+    for name in sets.available():
+        chosen = sets.get(name)
+        assert f"| `{name}` | {chosen.level} | {len(chosen.names())} |" in text
+        for key, parameter in chosen.parameters.items():
+            assert f"| `{name}` | `{key}` | {parameter.default} | {parameter.allowed()} |" in text

@@ -13,6 +13,9 @@ from emovox.types import Prediction
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: Columns below which the table leaves out what can be spared.
+NARROW = 72
+
 #: Colour of each emotion on a terminal; labels not listed are white.
 COLOURS = {
     "neutral": "white",
@@ -78,28 +81,27 @@ def _csv_line(values: Sequence[str]) -> str:
     return line.getvalue()
 
 
-def to_table(predictions: Sequence[Prediction]) -> Table:
-    """Make a table for a terminal: the label, how sure it is, and the runner-up."""
+def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
+    """Make a table for a terminal: the label, how sure it is and, where the terminal is wide enough, the runner-up."""
     from rich.table import Table  # only people need it
     from rich.text import Text
 
+    wide = width >= NARROW
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("emotion", no_wrap=True)
-    table.add_column("confidence", no_wrap=True)
-    table.add_column("then", no_wrap=True)
+    table.add_column("confidence" if wide else "sure", no_wrap=True)
+    if wide:
+        table.add_column("then", no_wrap=True)
     for one in predictions:
         ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
         colour = COLOURS.get(one.label, "white")
         label = f"{one.label} (unsure)" if one.abstained else one.label
         bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
-        second = f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else ""
-        table.add_row(
-            Text(one.file),
-            f"{one.start:.1f}-{one.end:.1f} s",
-            Text(label, style=colour),
-            Text(f"{bar} {one.confidence:.0%}", style=colour),
-            second,
-        )
+        sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
+        cells = [Text(one.file), f"{one.start:.1f}-{one.end:.1f} s", Text(label, colour), Text(sure, colour)]
+        if wide:
+            cells.append(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
+        table.add_row(*cells)
     return table

@@ -95,13 +95,13 @@ def _print_table(work: Work) -> None:
 
     done: list[Prediction] = []
     try:
-        for prediction in work.predictions():
-            done.append(prediction)
+        done.extend(work.predictions())  # keeps what came before an interruption
     finally:
         if done:
             console = Console()
             # A pipe or file is not 80 columns wide: never fold what another program may read.
-            console.print(outputs.to_table(done), width=None if console.is_terminal else 10_000)
+            width = console.width if console.is_terminal else 10_000
+            console.print(outputs.to_table(done, width), width=width)
 
 
 def _stream(pieces: Iterator[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emovox.errors import FeatureError, did_you_mean
-from emovox.features import functionals, pitch, prosody, spectral
+from emovox.features import comprehensive, functionals, pitch, prosody, spectral
 from emovox.features.analysis import Analysis, Float, Stft
 from emovox.preprocess import WINDOWS, PreprocessOptions, preprocess
 from emovox.types import RATE, FeatureSpec, Waveform
@@ -265,6 +265,14 @@ _SETS = {
             _prosodic_names,
             _prosodic,
             _PITCH,
+        ),
+        FeatureSet(
+            "comprehensive",
+            1,
+            "clip",
+            "the prosodic set with statistics of timbre, its modulation and its course: the most a classic model can use",
+            comprehensive.names,
+            comprehensive.comprehensive,
         ),
         FeatureSet(
             "logmel",

@@ -122,12 +122,14 @@ def _from_sklearn(pipeline: Pipeline) -> onnx.ModelProto:
     if isinstance(learner, SvmClassifier):
         learner = learner.calibrated_
     bare = Pipeline([("scale", pipeline.named_steps["scale"]), ("model", learner)])
-    graph: onnx.ModelProto = convert_sklearn(
-        bare,
-        initial_types=[(INPUT, FloatTensorType([None, pipeline.n_features_in_]))],
-        options={id(learner): {"zipmap": False}},
-        target_opset=OPSET,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the converter, not ours to mend
+        graph: onnx.ModelProto = convert_sklearn(
+            bare,
+            initial_types=[(INPUT, FloatTensorType([None, pipeline.n_features_in_]))],
+            options={id(learner): {"zipmap": False}},
+            target_opset=OPSET,
+        )
     return graph
 
 

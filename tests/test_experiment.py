@@ -1,0 +1,196 @@
+"""Whole experiments on a synthetic corpus: the run folder, honesty, alignment, bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+
+from emovox import EmotionRecognizer, experiment, recipe
+from emovox.corpora import registry
+from emovox.corpora.splits import by_name
+from emovox.errors import CorpusError, InputError, ProtocolError
+from emovox.models.artifact import load
+from emovox.models.crossfit import Clips, Task, fit_one
+from emovox.models.neural import AnnOptions
+
+BASE: dict[str, Any] = {
+    "name": "toy",
+    "description": "toy",
+    "corpora": {"toy": {}},
+    "features": {"set": "classic193"},
+    "model": {"family": "ann", "hidden": [32], "epochs": 30, "learning_rate": 0.003},
+    "protocol": {"name": "speaker-3", "seeds": [0, 1]},
+}
+
+
+def toy(**changes: Any) -> recipe.Recipe:
+    return recipe.validate({**BASE, **changes}, "toy")
+
+
+def run(out: Path, manifest: Path, one: recipe.Recipe | None = None) -> Mapping[str, Any]:
+    return experiment.run(one or toy(), {"toy": manifest}, out, jobs=1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "toy"
+    run(out, toy_manifest)
+    return out
+
+
+def test_the_run_folder_is_complete(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {"model.onnx", "metrics.json", "predictions.csv", "recipe.toml", "report.html"} <= names
+    assert not list(finished.parent.glob("*.part"))
+    assert recipe.load(finished / "recipe.toml") == toy()
+
+
+def test_metrics_are_those_of_the_predictions(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
+    predictions = pd.read_csv(finished / "predictions.csv", dtype={"fold": str})
+    labels = metrics["labels"]
+    assert len(predictions) == 2 * 96
+    folds = predictions.groupby(["seed", "fold"])
+    expected = folds.apply(lambda rows: balanced_accuracy_score(rows["label"], rows["predicted"])).mean()
+    assert metrics["uar"] == pytest.approx(expected)
+    f1 = folds.apply(lambda rows: f1_score(rows["label"], rows["predicted"], average="macro")).mean()
+    assert metrics["macro_f1"] == pytest.approx(f1)
+    matrix = confusion_matrix(predictions["label"], predictions["predicted"], labels=labels)
+    np.testing.assert_array_equal(metrics["confusion"], matrix)
+    found = predictions[[f"p_{label}" for label in labels]].to_numpy()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-4)
+    assert (np.array(labels)[found.argmax(axis=1)] == predictions["predicted"]).mean() > 0.99
+    assert len(metrics["folds"]) == 6
+    assert set(metrics["speakers"]) == {f"toy/s{i}" for i in range(6)}
+    assert metrics["interval"]["low"] <= metrics["uar"] <= metrics["interval"]["high"]
+    assert metrics["uar"] > 0.7  # the toy emotions can be told apart
+
+
+def test_every_clip_is_tested_once_a_seed_by_a_model_that_never_heard_its_speaker(finished: Path) -> None:
+    predictions = pd.read_csv(finished / "predictions.csv", dtype={"fold": str})
+    assert (predictions.groupby(["seed", "file"]).size() == 1).all()
+    assert (predictions.groupby(["seed", "speaker"])["fold"].nunique() == 1).all()
+
+
+def test_the_exported_model_predicts_files(finished: Path, toy_manifest: Path) -> None:
+    recognizer = EmotionRecognizer(finished)
+    table = registry.load("toy", toy_manifest).table
+    rows = table.iloc[::8]
+    right = [
+        recognizer.predict(toy_manifest.parent / Path(file).name).label == label
+        for (file, _, _), label in zip(rows.index, rows["label"], strict=True)
+    ]
+    assert np.mean(right) > 0.8
+    assert recognizer.card.name == "toy"
+    assert recognizer.card.evaluation["uar"] == json.loads((finished / "metrics.json").read_text())["uar"]
+    assert recognizer.card.corpora[0].clips == 96
+
+
+def test_a_run_repeats_exactly(finished: Path, toy_manifest: Path, tmp_path: Path) -> None:
+    run(tmp_path / "again", toy_manifest)
+    for name in ("metrics.json", "predictions.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_the_order_of_the_manifest_changes_nothing(finished: Path, toy_manifest: Path, tmp_path: Path) -> None:
+    header, *rows = toy_manifest.read_text(encoding="utf-8").splitlines()
+    shuffled = toy_manifest.with_name("shuffled.csv")
+    shuffled.write_text("\n".join([header, *np.random.default_rng(0).permutation(rows)]) + "\n", encoding="utf-8")
+    assert run(tmp_path / "shuffled", shuffled)["uar"] == json.loads((finished / "metrics.json").read_text())["uar"]
+
+
+def test_shuffled_labels_fall_to_chance(toy_manifest: Path, tmp_path: Path) -> None:
+    data = experiment.load(toy(), {"toy": toy_manifest}, jobs=1)
+    wrong = data.table.assign(label=np.random.default_rng(0).permutation(data.table["label"]))
+    scrambled = experiment.Data(wrong, data.X, data.spec, data.corpora, ())
+    protocol = by_name("speaker-3", wrong)
+    predictions, _ = experiment.train(toy(), scrambled, protocol, jobs=1, tell=lambda *_: None)
+    accuracy = (predictions["label"] == predictions["predicted"]).mean()
+    assert 0.25 - 4 * np.sqrt(0.25 * 0.75 / 96) < accuracy < 0.25 + 4 * np.sqrt(0.25 * 0.75 / 96)
+
+
+def test_a_leaking_split_says_so(toy_manifest: Path, tmp_path: Path) -> None:
+    results = run(tmp_path / "random", toy_manifest, toy(protocol={"name": "random"}))
+    assert results["protocol"]["speaker_independent"] is False
+    assert "leak" in results["protocol"]["note"]
+    assert "leak" in (tmp_path / "random" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("family", ["mlp", "svm"])
+def test_other_families_run_too(family: str, toy_manifest: Path, tmp_path: Path) -> None:
+    one = toy(model={"family": family}, protocol={"name": "speaker-2"}, features={"set": "prosodic"})
+    assert run(tmp_path / family, toy_manifest, one)["uar"] > 0.6
+    assert load(tmp_path / family).card.family == family
+
+
+def test_evaluate_scores_a_model_on_a_corpus(finished: Path, toy_manifest: Path) -> None:
+    results, predictions = experiment.evaluate(load(finished), {"other": toy_manifest}, jobs=1)
+    assert results["uar"] == pytest.approx(balanced_accuracy_score(predictions["label"], predictions["predicted"]))
+    assert results["protocol"]["speaker_independent"] is True
+    seen, _ = experiment.evaluate(load(finished), {"toy": toy_manifest}, jobs=1)
+    assert "trained on toy" in seen["protocol"]["note"]
+
+
+def test_a_bad_clip_is_left_out_and_named(toy_manifest: Path, tmp_path: Path) -> None:
+    broken = toy_manifest.with_name("broken.wav")
+    broken.write_text("not sound")
+    manifest = toy_manifest.with_name("with-broken.csv")
+    manifest.write_text(toy_manifest.read_text() + "broken.wav,sad,s0,f\n")
+    results = run(tmp_path / "run", manifest, toy(model={"family": "svm"}))
+    assert len(results["skipped"]) == 1
+    assert "broken.wav" in results["skipped"][0]
+    assert results["n"] == 96
+
+
+def test_a_corpus_of_bad_clips_is_an_error(tmp_path: Path) -> None:
+    lines = ["file,label,speaker"]
+    for i in range(6):
+        (tmp_path / f"{i}.wav").write_text("not sound")
+        lines.append(f"{i}.wav,{'sad' if i % 2 else 'happy'},s{i}")
+    (tmp_path / "bad.csv").write_text("\n".join(lines))
+    with pytest.raises(CorpusError, match=r"none of 6 clips can be analysed, the first: .*0.wav"):
+        run(tmp_path / "run", tmp_path / "bad.csv")
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_corpora_are_named(toy_manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"recipe 'toy' needs corpus 'toy': say where it is with --corpus toy=DIR"):
+        experiment.run(toy(), {}, tmp_path / "run")
+    with pytest.raises(CorpusError, match=r"does not use corpus 'tess': it uses toy"):
+        experiment.run(toy(), {"toy": toy_manifest, "tess": toy_manifest}, tmp_path / "run")
+    with pytest.raises(CorpusError, match=r"corpus 'toy' has no label 'bored'"):
+        run(tmp_path / "run", toy_manifest, toy(corpora={"toy": {"labels": ["bored"]}}))
+
+
+def test_an_existing_run_is_never_overwritten(finished: Path, toy_manifest: Path) -> None:
+    before = (finished / "metrics.json").read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        run(finished, toy_manifest)
+    assert (finished / "metrics.json").read_bytes() == before
+
+
+def test_one_speaker_is_not_enough(toy_manifest: Path, tmp_path: Path) -> None:
+    lines = toy_manifest.read_text().splitlines()
+    alone = toy_manifest.with_name("alone.csv")
+    alone.write_text("\n".join([lines[0], *(line for line in lines if ",s0," in line)]))
+    with pytest.raises(ProtocolError, match="speaker"):
+        run(tmp_path / "run", alone)
+
+
+def test_labels_can_be_chosen(toy_manifest: Path, tmp_path: Path) -> None:
+    one = toy(corpora={"toy": {"labels": ["sad", "angry"]}}, model={"family": "svm"}, protocol={"name": "speaker-2"})
+    results = run(tmp_path / "two", toy_manifest, one)
+    assert results["labels"] == ["sad", "angry"]
+
+
+def test_a_test_row_in_training_is_refused() -> None:
+    clips = Clips(np.zeros((4, 2), np.float32), np.array(list("abab")), None, np.array(["x"] * 4))
+    with pytest.raises(ProtocolError, match="among the training clips"):
+        fit_one(clips, Task("ann", AnnOptions(), np.array([0, 1, 2]), np.array([2, 3])))

@@ -1,0 +1,156 @@
+"""From a recording to a label: every way in gives the same numbers, and long recordings cost no memory."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from emovox import AudioError, EmotionRecognizer, Failure, ModelError, Prediction, WindowOptions, audio
+from emovox.features import sets
+from emovox.models.artifact import builtin, load
+from emovox.recognizer import join_rest
+from emovox.types import Waveform
+from tests.conftest import sine, toy_clip
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> EmotionRecognizer:
+    return EmotionRecognizer()
+
+
+def speechlike(duration: float, seed: int = 0) -> np.ndarray:
+    clips = [toy_clip("angry", seed, take) for take in range(int(duration / 0.5) + 1)]
+    return np.concatenate(clips)[: round(duration * 16000)]
+
+
+def test_every_built_in_model_works() -> None:
+    assert "classic" in builtin()
+    for name in builtin():
+        prediction = EmotionRecognizer(name).predict_array(speechlike(1), 16000)
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_card_of_the_built_in_model_is_honest(recognizer: EmotionRecognizer) -> None:
+    card = recognizer.card
+    assert len(card.labels) == 8
+    assert {corpus.name for corpus in card.corpora} == {"ravdess", "tess", "nemo"}
+    assert "non-commercial" in card.licence
+    assert card.evaluation["protocol"]["speaker_independent"] is True
+    assert 0.3 < card.evaluation["uar"] < 0.9
+    assert card.intended_use
+    assert card.limitations
+
+
+def test_every_way_in_gives_the_same(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    samples = speechlike(2)
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    expected = recognizer.predict_array(samples, 16000)
+    for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
+        assert recognizer.predict(source).probabilities == expected.probabilities
+    assert recognizer.predict(path).file == str(path)
+
+
+@pytest.mark.corpora
+def test_real_clips_are_better_than_chance(recognizer: EmotionRecognizer, ravdess_clips: list[Path]) -> None:
+    # The built-in model was trained on these very clips: this is a test of the path, not of the accuracy.
+    predictions = [recognizer.predict(path) for path in ravdess_clips]
+    truth = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
+    assert sum(p.label == t for p, t in zip(predictions, truth, strict=True)) >= 5
+
+
+@pytest.mark.corpora
+def test_a_clip_is_the_models_own_arithmetic(recognizer: EmotionRecognizer, ravdess_clips: list[Path]) -> None:
+    for path in ravdess_clips:
+        features = sets.extract(audio.read(path), recognizer.card.features)
+        (expected,) = load().probabilities(features[None])
+        found = recognizer.predict(path)
+        np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=1e-6)
+        assert found.confidence == max(found.probabilities.values())
+        assert found.label == recognizer.card.labels[int(np.argmax(expected))]
+
+
+def test_one_by_one_is_the_same_as_many(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    paths = []
+    for i in range(3):
+        paths.append(tmp_path / f"{i}.wav")
+        soundfile.write(paths[-1], speechlike(1, i), 16000)
+    assert list(recognizer.predict_many(paths)) == [recognizer.predict(path) for path in paths]
+
+
+def test_a_bad_recording_among_many_is_reported(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    good = tmp_path / "good.wav"
+    soundfile.write(good, speechlike(1), 16000)
+    results = list(recognizer.predict_many([tmp_path / "missing.wav", good]))
+    assert isinstance(results[0], Failure)
+    assert "missing.wav" in results[0].error
+    assert isinstance(results[1], Prediction)
+
+
+def test_a_long_recording_is_the_mean_of_its_windows(recognizer: EmotionRecognizer) -> None:
+    samples = np.concatenate([speechlike(6), sine(150, 6), speechlike(6, 3), speechlike(4, 5)])
+    whole = recognizer.predict_array(samples, 16000)
+    starts = (0, 6, 12, 18)
+    parts = [recognizer.predict_array(samples[s * 16000 : (s + 6) * 16000], 16000) for s in starts]
+    rows = np.array([list(part.probabilities.values()) for part in parts])
+    expected = np.average(rows, axis=0, weights=[6, 6, 6, 4])
+    np.testing.assert_allclose(list(whole.probabilities.values()), expected, atol=1e-6)
+    assert (whole.start, whole.end) == (0, 22)
+
+
+def test_a_file_is_windowed_like_an_array(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    samples = np.concatenate([speechlike(6), speechlike(9.5, 2)])
+    path = tmp_path / "long.wav"
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    seen: list[float] = []
+    prediction = recognizer.predict(path, progress=seen.append)
+    assert prediction.probabilities == recognizer.predict_array(samples, 16000).probabilities
+    assert seen == [6.0, 15.5]
+
+
+@pytest.mark.parametrize(("length", "expected"), [(5, [5]), (8.9, [8.9]), (9, [6, 3]), (14.9, [6, 8.9]), (18, [6, 6, 6])])
+def test_a_short_rest_joins_the_window_before(length: float, expected: list[float]) -> None:
+    samples = np.zeros(round(length * 16000), np.float32)
+    blocks = [Waveform(samples[i : i + 96000], i / 16000) for i in range(0, len(samples), 96000)]
+    windows = list(join_rest(blocks, 3.0))
+    assert [round(window.duration, 3) for window in windows] == expected
+    assert sum(len(window.samples) for window in windows) == len(samples)
+
+
+def test_silent_stretches_do_not_count(recognizer: EmotionRecognizer) -> None:
+    speech = speechlike(6)
+    padded = np.concatenate([np.zeros(2 * 96000, np.float32), speech, np.zeros(96000, np.float32)])
+    expected = recognizer.predict_array(speech, 16000)
+    assert recognizer.predict_array(padded, 16000).probabilities == expected.probabilities
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros(16000, np.float32), "silent"),
+        (np.zeros(0, np.float32), "no samples"),
+        (sine(200, 0.02), "too short"),
+        (np.full(16000, np.nan, np.float32), r"NaN|nan|finite"),
+    ],
+)
+def test_unusable_samples_are_refused(recognizer: EmotionRecognizer, samples: np.ndarray, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        recognizer.predict_array(samples, 16000)
+
+
+def test_the_window_is_an_option() -> None:
+    short = EmotionRecognizer(windows=WindowOptions(duration=2.0))
+    seen: list[float] = []
+    buffer = io.BytesIO()
+    soundfile.write(buffer, speechlike(6), 16000, format="WAV")
+    short.predict(buffer, progress=seen.append)
+    assert seen == [2.0, 4.0, 6.0]
+
+
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(ModelError, match=r"no model 'nothing': .*built-in name \(classic"):
+        EmotionRecognizer("nothing")
