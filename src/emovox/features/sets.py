@@ -270,7 +270,7 @@ _SETS = {
             "comprehensive",
             1,
             "clip",
-            "the prosodic set with statistics of timbre, its modulation and its course: the most a classic model can use",
+            "the prosodic set with statistics of timbre, its modulation and its course, for classic models",
             comprehensive.names,
             comprehensive.comprehensive,
         ),
