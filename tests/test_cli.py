@@ -1,0 +1,260 @@
+"""The command line as a user meets it: formats, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import soundfile
+
+import emovox
+from emovox.features import sets
+from tests.conftest import sine, toy_clip
+
+EMOVOX = [sys.executable, "-c", "from emovox.cli.main import run; run()"]
+
+
+def emovox_command(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as its own process; standard error must never hold a traceback."""
+    done = subprocess.run(
+        [*EMOVOX, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "100", **environment},
+    )
+    result = subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
+    )
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.tile(toy_clip("happy", 2, 0), 3), 16000)
+    return path
+
+
+def test_json_has_the_fixed_fields(clip: Path) -> None:
+    done = emovox_command("predict", clip, "--format", "json")
+    assert done.returncode == 0
+    (found,) = json.loads(done.stdout)
+    assert set(found) == {"file", "start", "end", "label", "probabilities", "confidence", "abstained", "model"}
+    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
+    assert found["end"] == pytest.approx(soundfile.info(clip).duration, abs=1e-4)
+    assert found["file"] == str(clip)
+
+
+def test_the_command_is_the_library(clip: Path) -> None:
+    (found,) = json.loads(emovox_command("predict", clip, "--format", "json").stdout)
+    assert found == emovox.EmotionRecognizer().predict(str(clip)).to_dict()
+
+
+def test_standard_input_and_table(clip: Path) -> None:
+    done = emovox_command("predict", "-", stdin=clip.read_bytes())
+    assert done.returncode == 0
+    header, row = done.stdout.splitlines()
+    assert header.split() == ["file", "time", "emotion", "confidence", "then"]
+    assert row.startswith("<stdin>")
+
+
+def test_folders_patterns_and_csv(clip: Path) -> None:
+    inside = clip.parent / "deep" / "er"
+    inside.mkdir(parents=True)
+    (inside / "two.flac").write_bytes(b"")
+    soundfile.write(inside / "two.flac", toy_clip("sad", 1, 0), 16000)
+    (clip.parent / "notes.txt").write_text("not for us")
+    for argument in (clip.parent, clip.parent / "**" / "*.[wf]*"):
+        done = emovox_command("predict", argument, "--format", "csv")
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert [Path(row["file"]).name for row in rows] == ["clip.wav", "two.flac"]
+        assert done.returncode == 0
+
+
+def bad_inputs(folder: Path) -> dict[str, Path]:
+    """Make every bad input that a user may give."""
+    made = {
+        name: folder / name
+        for name in ("empty.wav", "text.wav", "truncated.wav", "nan.wav", "silent.wav", "short.wav", "0hz.wav", "1mhz.wav")
+    }
+    made["empty.wav"].write_bytes(b"")
+    made["text.wav"].write_text("this is not sound")
+    soundfile.write(made["truncated.wav"], sine(200, 1), 16000)
+    made["truncated.wav"].write_bytes(made["truncated.wav"].read_bytes()[:44])
+    soundfile.write(made["nan.wav"], np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+    soundfile.write(made["silent.wav"], np.zeros(16000), 16000)
+    soundfile.write(made["short.wav"], sine(200, 0.02), 16000)
+    for name, rate in (("0hz.wav", 0), ("1mhz.wav", 1_000_000)):
+        soundfile.write(made[name], sine(200, 1), 16000)
+        content = bytearray(made[name].read_bytes())
+        content[24:28] = rate.to_bytes(4, "little")
+        made[name].write_bytes(bytes(content))
+    made["missing.wav"] = folder / "missing.wav"
+    return made
+
+
+def test_each_bad_recording_is_one_line_and_the_rest_are_done(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    bad = bad_inputs(folder)
+    done = emovox_command("predict", clip, *bad.values(), clip, "--format", "json")
+    assert done.returncode == 2
+    assert [one["file"] for one in json.loads(done.stdout)] == [str(clip), str(clip)]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("emovox:")]
+    assert len(lines) == len(bad) + 1
+    for name in bad:
+        assert sum(name in line for line in lines) == 1, name
+    assert lines[-1].endswith(f"{len(bad)} of {len(bad) + 2} recordings could not be analysed")
+
+
+def test_eight_channels_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "eight.wav"
+    soundfile.write(path, np.repeat(toy_clip("sad", 1, 1)[:, None], 8, axis=1), 48000)
+    assert emovox_command("predict", path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "{dir}"], "no audio file in the folder"),
+        (["predict", "{dir}/*.wav"], "nothing matches"),
+        (["predict", "x.wav", "--model", "none.onnx"], "no model 'none.onnx'"),
+        (["train", "ravdes-ann"], "did you mean 'ravdess-ann'?"),
+        (["train", "ravdess-ann"], "say where it is with --corpus ravdess=DIR"),
+        (["train", "ravdess-ann", "--corpus", "ravdess"], "is not NAME=DIR"),
+        (["train", "ravdess-ann", "--corpus", "ravdess={dir}"], "{dir}"),
+        (["train", "ravdess-ann", "--corpus", "ravdess=/no/such/dir"], "/no/such/dir"),
+        (["train", "ravdess-ann", "--set", "model.hiden=[3]"], "did you mean 'hidden'?"),
+        (["train", "ravdess-ann", "--set", "epochs"], "is not KEY=VALUE"),
+        (["train", "{dir}"], "cannot read the recipe"),
+        (["features", "x.wav", "-o", "out.xls"], "must end in .csv or .parquet"),
+        (["features", "x.wav", "--set", "classic", "-o", "out.csv"], "did you mean 'classic193'?"),
+        (["evaluate", "classic", "--corpus", "mine=/no/such"], "/no/such"),
+        (["models", "nothing"], "no model 'nothing'"),
+        (["data", "check", "/no/such/dir"], "/no/such/dir"),
+        (["data", "check", "{dir}"], "{dir}"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "nothing-in-it"
+    folder.mkdir()
+    done = emovox_command(*(argument.format(dir=folder) for argument in arguments))
+    assert done.returncode == 2
+    assert message.format(dir=folder) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_corpus_folder_in_place_of_a_recording_reads_its_files(clip: Path) -> None:
+    assert emovox_command("predict", clip.parent).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything; test_audio covers the message")
+def test_a_file_that_may_not_be_read_is_named(clip: Path) -> None:
+    clip.chmod(stat.S_IWUSR)
+    done = emovox_command("predict", clip)
+    assert done.returncode == 2
+    assert str(clip) in done.stderr
+
+
+@pytest.mark.parametrize("name", ["classic193", "prosodic", "comprehensive", "logmel", "sequence"])
+def test_features_reach_csv_and_parquet_alike(name: str, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for suffix in (".csv", ".parquet"):
+        assert emovox_command("features", clip, "--set", name, "-o", out.with_suffix(suffix)).returncode == 0
+    table = pyarrow.parquet.read_table(out.with_suffix(".parquet")).to_pydict()
+    with out.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = sets.feature_names(sets.spec(name))
+    assert list(table) == list(rows[0]) == ["file", "start", "end", *names]
+    for column in names[:: len(names) // 10]:
+        np.testing.assert_allclose([float(row[column]) for row in rows], table[column], rtol=1e-5)
+    assert len(rows) == (1 if sets.get(name).level == "clip" else len(table["start"]))
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_features_of_a_bad_recording_among_good_ones(clip: Path, tmp_path: Path) -> None:
+    done = emovox_command("features", clip, "missing.wav", "-o", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert "missing.wav" in done.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+
+
+def test_nothing_is_written_where_writing_fails(clip: Path) -> None:
+    done = emovox_command("features", clip, "-o", clip / "out.csv")
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr
+
+
+def test_train_evaluate_and_models_from_a_manifest(toy_manifest: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(
+        'name = "toy"\n[corpora.toy]\n[features]\nset = "classic193"\n[model]\nfamily = "svm"\n'
+        '[protocol]\nname = "speaker-3"\n'
+    )
+    run = tmp_path / "run"
+    done = emovox_command("train", recipe, "--corpus", f"toy={toy_manifest}", "--out", run, "--jobs", 1)
+    assert done.returncode == 0, done.stderr
+    assert "UAR" in done.stdout
+    assert "speaker-3" in done.stdout
+    again = emovox_command("train", recipe, "--corpus", f"toy={toy_manifest}", "--out", run)
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)
+    scored = emovox_command("evaluate", run, "--corpus", f"toy={toy_manifest}", "--json", "--jobs", 1)
+    assert json.loads(scored.stdout)["n"] == 96
+    shown = emovox_command("models", run)
+    assert "96 clips, 6 speakers" in shown.stdout
+    checked = emovox_command("data", "check", toy_manifest)
+    assert checked.returncode == 0
+    assert "96 clips" in checked.stdout
+
+
+def test_lists(tmp_path: Path) -> None:
+    assert "classic (default)" in emovox_command("models").stdout
+    cards = json.loads(emovox_command("models", "--json").stdout)
+    assert cards[0]["format_version"] == 1
+    for name in ("ravdess", "tess", "nemo", "manifest"):
+        assert name in emovox_command("data", "list").stdout
+    assert emovox_command("--version").stdout.strip() == f"emovox {emovox.__version__}"
+
+
+@pytest.mark.parametrize("command", ["predict", "features", "train", "evaluate", "models", "data"])
+def test_help_has_examples(command: str) -> None:
+    done = emovox_command(command, "--help")
+    assert done.returncode == 0
+    assert f"emovox {command}" in done.stdout
+
+
+def test_without_the_extra_training_says_how_to_install_it() -> None:
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.split('.')[0] in ('torch', 'sklearn', 'pandas'):\n"
+        "            raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from emovox.cli.main import run; run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "ravdess-ann"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'emovox[train]'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_reader_that_has_enough_is_no_error(clip: Path) -> None:
+    command = " ".join(f"'{part}'" for part in [*EMOVOX, "predict", *[str(clip)] * 4, "--format", "csv"])
+    done = subprocess.run(f"{command} | head -1", shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("file,")
+    assert done.stderr == ""
