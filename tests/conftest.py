@@ -62,7 +62,7 @@ def toy_clip(label: str, speaker: int, take: int) -> NDArray[np.float32]:
     voice = sum(np.sin(k * phase) / k ** (2 - rough) for k in range(1, 12))
     syllables = 0.6 + 0.4 * np.sin(2 * np.pi * speed * time)
     clip = 0.2 * syllables * voice + 0.01 * (1 + 10 * rough) * rng.normal(size=len(time))
-    return (clip * rng.uniform(0.5, 1)).astype(np.float32)
+    return np.asarray(clip * rng.uniform(0.5, 1), dtype=np.float32)
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,16 @@ def bad_inputs(folder: Path) -> dict[str, Path]:
     """Make every bad input that a user may give."""
     made = {
         name: folder / name
-        for name in ("empty.wav", "text.wav", "truncated.wav", "nan.wav", "silent.wav", "short.wav", "0hz.wav", "1mhz.wav")
+        for name in (
+            "empty.wav",
+            "text.wav",
+            "truncated.wav",
+            "nan.wav",
+            "silent.wav",
+            "short.wav",
+            "0hz.wav",
+            "1mhz.wav",
+        )
     }
     made["empty.wav"].write_bytes(b"")
     made["text.wav"].write_text("this is not sound")

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from emovox.decision import TINY, combine, decide, fit_temperature, temper
 
 
-def random_probabilities(rng: np.random.Generator, n: int = 200, k: int = 5) -> np.ndarray:
-    return softmax(rng.normal(0, 3, (n, k)), axis=1)
+def random_probabilities(rng: np.random.Generator, n: int = 200, k: int = 5) -> NDArray[np.float64]:
+    return np.asarray(softmax(rng.normal(0, 3, (n, k)), axis=1))
 
 
 def test_temperature_one_changes_nothing(rng: np.random.Generator) -> None:

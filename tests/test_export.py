@@ -47,9 +47,7 @@ def clips() -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 def fitted(clips: tuple[NDArray[np.float32], NDArray[np.str_]]) -> dict[str, Pipeline]:
     X, y = clips
     corpora = np.repeat("demo", len(y))
-    return {
-        name: families.fit(families.build(name, options), X, y, None, corpora) for name, options in OPTIONS.items()
-    }
+    return {name: families.fit(families.build(name, options), X, y, None, corpora) for name, options in OPTIONS.items()}
 
 
 def card(**changes: Any) -> ModelCard:

@@ -31,7 +31,7 @@ def problem(rng: np.random.Generator) -> Problem:
     return X, y, speakers, corpora
 
 
-QUICK = {
+QUICK: dict[str, families.Options] = {
     "ann": AnnOptions(hidden=(16,), epochs=60, learning_rate=3e-3),
     "mlp": MlpOptions(hidden=(16,), epochs=60, learning_rate=0.02),
     "svm": SvmOptions(),
@@ -99,7 +99,7 @@ def test_a_missing_class_gets_no_gradient(smoothing: float) -> None:
     net = FeedForward(3, 4)
     allowed = torch.tensor([[True, True, False, True]] * 5)
     loss = MaskedCrossEntropy(smoothing)(net(torch.ones(5, 3), allowed), torch.tensor([0, 1, 3, 0, 1]))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     gradient = net.layers[-1].weight.grad
     assert isinstance(gradient, torch.Tensor)
     assert torch.isfinite(gradient).all()
@@ -117,7 +117,7 @@ def test_allowed_classes_are_those_of_the_corpus(problem: Problem) -> None:
 
 
 def test_a_corpus_without_a_class_does_not_teach_its_absence(rng: np.random.Generator) -> None:
-    # Corpus B (second feature 1) has no "sad"; its neutral clips look halfway sad.  Unmasked, a net learns B -> never sad.
+    # Corpus B (second feature 1) has no "sad".  Unmasked, a net learns that B is never sad.
     n = 200
     y = np.r_[np.repeat(["neutral", "sad"], n), np.repeat("neutral", 2 * n)]
     corpora = np.r_[np.repeat("A", 2 * n), np.repeat("B", 2 * n)]

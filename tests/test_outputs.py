@@ -19,7 +19,9 @@ LABELS = ("neutral", "happy", "sad")
 
 
 def prediction(file: str = "a.wav", abstained: bool = False) -> Prediction:
-    return Prediction(file, 0.0, 2.5, "sad", dict(zip(LABELS, (0.125, 0.25, 0.625), strict=True)), 0.625, abstained, "m")
+    return Prediction(
+        file, 0.0, 2.5, "sad", dict(zip(LABELS, (0.125, 0.25, 0.625), strict=True)), 0.625, abstained, "m"
+    )
 
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
@@ -57,7 +59,9 @@ def test_an_interrupted_list_is_valid_json() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_table_fits(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(outputs.to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width))
+    console.print(
+        outputs.to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width)
+    )
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(len(line) for line in text.splitlines()) <= width
     assert "sad" in text

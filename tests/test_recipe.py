@@ -103,7 +103,9 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 def test_overrides_replace_values() -> None:
     loaded = recipe.load("ravdess-ann", {"protocol.name": "loso", "model.epochs": 3})
     assert loaded.protocol.name == "loso"
-    assert loaded.options(0).epochs == 3
+    options = loaded.options(0)
+    assert isinstance(options, AnnOptions)
+    assert options.epochs == 3
 
 
 def test_an_override_through_a_value_is_refused() -> None:

@@ -112,7 +112,9 @@ def test_a_file_is_windowed_like_an_array(recognizer: EmotionRecognizer, tmp_pat
     assert seen == [6.0, 15.5]
 
 
-@pytest.mark.parametrize(("length", "expected"), [(5, [5]), (8.9, [8.9]), (9, [6, 3]), (14.9, [6, 8.9]), (18, [6, 6, 6])])
+@pytest.mark.parametrize(
+    ("length", "expected"), [(5, [5]), (8.9, [8.9]), (9, [6, 3]), (14.9, [6, 8.9]), (18, [6, 6, 6])]
+)
 def test_a_short_rest_joins_the_window_before(length: float, expected: list[float]) -> None:
     samples = np.zeros(round(length * 16000), np.float32)
     blocks = [Waveform(samples[i : i + 96000], i / 16000) for i in range(0, len(samples), 96000)]

@@ -231,8 +231,8 @@ def train(recipe: Recipe, data: Data, protocol: Protocol, *, jobs: int, tell: Te
     everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None)
     *tested, final = fit_many(clips, [*tasks, everything], jobs, tell)
     frames = [
-        _predictions(data.table.iloc[fold.test], seed, fold.name, *found, labels)
-        for (seed, fold), found in zip(where, tested, strict=True)
+        _predictions(data.table.iloc[fold.test], seed, fold.name, found, classes, labels)
+        for (seed, fold), (found, classes) in zip(where, tested, strict=True)
     ]
     return pd.concat(frames, ignore_index=True), final
 
@@ -339,8 +339,8 @@ def evaluate(
     Returns
     -------
     metrics : dict
-        As :func:`emovox.evaluation.scores.score` gives them; ``protocol`` says whether the model was trained on a corpus
-        of that name.
+        As :func:`emovox.evaluation.scores.score` gives them; ``protocol`` says whether the model was trained on a
+        corpus of that name.
     predictions : DataFrame
         One row a clip.
     """

@@ -100,7 +100,12 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
         label = f"{one.label} (unsure)" if one.abstained else one.label
         bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
         sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
-        cells = [Text(one.file), f"{one.start:.1f}-{one.end:.1f} s", Text(label, colour), Text(sure, colour)]
+        cells: list[Text | str] = [
+            Text(one.file),
+            f"{one.start:.1f}-{one.end:.1f} s",
+            Text(label, colour),
+            Text(sure, colour),
+        ]
         if wide:
             cells.append(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
         table.add_row(*cells)

@@ -80,7 +80,7 @@ def recordings(arguments: Sequence[str]) -> list[str]:
                 raise AudioError(f"no audio file in the folder {argument}: name the files, or another folder")
             found += [str(file) for file in inside if not file.name.startswith("._")]
         elif argument != "-" and glob.has_magic(argument) and not path.exists():
-            matches = sorted(glob.glob(argument, recursive=True))
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             if not matches:
                 raise AudioError(f"nothing matches {argument}: check the pattern")
             found += recordings(matches)

@@ -63,8 +63,8 @@ def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str])
 
     Examples
     --------
-    >>> overrides("loso", [1, 2], ["model.epochs=50", "model.hidden=[64]", "preprocess.level=none"])
-    {'model.epochs': 50, 'model.hidden': [64], 'preprocess.level': 'none', 'protocol.name': 'loso', 'protocol.seeds': [1, 2]}
+    >>> overrides("loso", [1], ["model.hidden=[64]", "preprocess.level=none"])
+    {'model.hidden': [64], 'preprocess.level': 'none', 'protocol.name': 'loso', 'protocol.seeds': [1]}
     """
     import tomllib
 

@@ -108,7 +108,9 @@ class FeatureCache:
 
     def key(self, path: Path, spec: FeatureSpec, start: float, end: float) -> str:
         """Digest of everything that the features depend on."""
-        what = json.dumps([dataclasses.asdict(spec), float(start), float(end), code_version()], sort_keys=True, default=str)
+        what = json.dumps(
+            [dataclasses.asdict(spec), float(start), float(end), code_version()], sort_keys=True, default=str
+        )
         digest = hashlib.sha256(what.encode())
         try:
             digest.update(path.read_bytes())

@@ -38,8 +38,7 @@ class FormantOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.count <= self.order // 2:
             raise FeatureError(
-                f"{self.count} formants from order {self.order}: choose 1 to {self.order // 2}, "
-                "or a higher order"
+                f"{self.count} formants from order {self.order}: choose 1 to {self.order // 2}, or a higher order"
             )
 
 
@@ -126,9 +125,7 @@ def formants(power: Float, rate: int, options: FormantOptions | None = None) -> 
     """
     options = options or FormantOptions()
     if options.ceiling > rate / 2:
-        raise FeatureError(
-            f"formants up to {options.ceiling:g} Hz: choose a ceiling of at most {rate / 2:g} Hz"
-        )
+        raise FeatureError(f"formants up to {options.ceiling:g} Hz: choose a ceiling of at most {rate / 2:g} Hz")
     spacing = rate / 2 / (power.shape[1] - 1)
     n_bins = 1 + round(options.ceiling / spacing)
     ceiling = spacing * (n_bins - 1)

@@ -191,9 +191,7 @@ def pulses(samples: Float, rate: int, f0: Float, times: Array) -> Array:
         period = rate / np.interp(places, times[voiced], pitch[voiced])
         centre = np.rint(places * rate).astype(np.intp) + margin
         for rows in _similar(period):
-            lag[rows], similarity[rows] = _match(
-                padded, energy, centre[rows], chains.direction[rows], period[rows]
-            )
+            lag[rows], similarity[rows] = _match(padded, energy, centre[rows], chains.direction[rows], period[rows])
         steps = np.concatenate(([0.0], np.cumsum(lag / rate)))
         reached = anchors[chains.stretch] + chains.direction * (steps[1:] - steps[chains.first])
         places = np.clip(reached - chains.direction * lag / rate, 0, end)
@@ -252,13 +250,9 @@ def _amplitudes(samples: Float, rate: int, points: Array, before: Array, after: 
     reach = int(0.2 * rate * max(before.max(), after.max())) + 2
     index = np.rint(centre).astype(np.intp)[:, None] + np.arange(-reach, reach + 1)
     offset = index - centre[:, None]
-    relative = np.abs(
-        offset / np.where(offset < 0, (0.2 * rate * before)[:, None], (0.2 * rate * after)[:, None])
-    )
+    relative = np.abs(offset / np.where(offset < 0, (0.2 * rate * before)[:, None], (0.2 * rate * after)[:, None]))
     weight = np.where(relative < 1, 0.5 + 0.5 * np.cos(np.pi * relative), 0)
-    windowed = (
-        weight * np.pad(samples, reach + 1)[np.clip(index + reach + 1, 0, len(samples) + 2 * reach + 1)]
-    )
+    windowed = weight * np.pad(samples, reach + 1)[np.clip(index + reach + 1, 0, len(samples) + 2 * reach + 1)]
     return np.asarray(np.sqrt(np.square(windowed).sum(axis=1) / np.square(weight).sum(axis=1)))
 
 

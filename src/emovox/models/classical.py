@@ -93,7 +93,7 @@ def mlp(options: MlpOptions) -> MLPClassifier:
     )
 
 
-class SvmClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SvmClassifier(ClassifierMixin, BaseEstimator):
     """SVM whose probabilities are calibrated on speakers it was not fitted on.
 
     Parameters

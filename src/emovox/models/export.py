@@ -102,7 +102,7 @@ def _from_torch(pipeline: Pipeline) -> onnx.ModelProto:
         torch.onnx.export(
             module,
             (torch.zeros(2, len(scaler.mean_)),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # a file object is as good as a path here
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}},
@@ -142,7 +142,7 @@ def _finish(graph: onnx.ModelProto, order: list[int], temperature: float, card: 
             for index, name in enumerate(names):
                 if name == raw:
                     names[index] = "raw_probabilities"
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "order": np.array(order, dtype=np.int64),
         "tiny": np.array(TINY, dtype=np.float32),
         "temperature": np.array(temperature, dtype=np.float32),

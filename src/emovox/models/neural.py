@@ -112,14 +112,14 @@ class TensorBatches:
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Yield (inputs, target); without labels the target is a placeholder, as skorch's own datasets do."""
         order = torch.randperm(self.length) if self.shuffle else torch.arange(self.length)
-        for rows in order.split(self.batch_size):
+        for rows in torch.split(order, self.batch_size):
             if self.shuffle and len(rows) == 1 and self.length > 1:
                 continue  # batch normalisation has no variance over a single clip
             target = torch.zeros(len(rows)) if self.target is None else self.target[rows]
             yield {name: value[rows] for name, value in self.features.items()}, target
 
 
-class AnnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class AnnClassifier(ClassifierMixin, BaseEstimator):
     """Feed-forward network (or an average of several) as a scikit-learn classifier.
 
     Parameters

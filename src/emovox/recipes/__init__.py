@@ -1,0 +1,1 @@
+"""The recipes inside the package: data, no code."""
