@@ -107,7 +107,7 @@ def _chains(
 def _match(signal: Float, energy: Array, centre: Int, direction: Int, period: Array) -> tuple[Array, Array]:
     """Find the lag at which one period of the signal around `centre` is most similar to the next one.
 
-    Returns lag in samples and correlation there, -1 where no lag in reach is a maximum.
+    Returns lag in samples and correlation there; the period itself and -1 where no lag in reach is a maximum.
     """
     half = np.rint(period / 2).astype(np.intp)
     start = (period * _REACH[0]).astype(np.intp) - 1
@@ -133,7 +133,7 @@ def _match(signal: Float, energy: Array, centre: Int, direction: Int, period: Ar
     bend = 2 * b - a - c
     shift = np.divide(c - a, 2 * bend, out=np.zeros_like(bend), where=bend > 0)
     height = np.where(is_peak[rows, best], b + 0.25 * (c - a) * shift, -1)
-    return lags[rows, best + 1] + shift, height
+    return np.where(height > -1, lags[rows, best + 1] + shift, period), height
 
 
 def pulses(samples: Float, rate: int, f0: Float, times: Array) -> Array:
