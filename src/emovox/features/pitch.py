@@ -56,9 +56,9 @@ class PitchOptions:
     candidates: int = 7
 
     def __post_init__(self) -> None:
-        if not 20 <= self.floor < self.ceiling <= RATE / 4:
+        if not 20 <= self.floor < self.ceiling <= RATE / 8:
             raise FeatureError(
-                f"pitch from {self.floor:g} to {self.ceiling:g} Hz: choose a range within 20 and {RATE // 4} Hz"
+                f"pitch from {self.floor:g} to {self.ceiling:g} Hz: choose a range within 20 and {RATE // 8} Hz"
             )
 
 
