@@ -182,6 +182,7 @@ def test_a_periodic_sound_has_neither_jitter_nor_shimmer(f0: float) -> None:
 @pytest.mark.parametrize("f0", [100, 180])
 @pytest.mark.parametrize("spread", [0.01, 0.02])
 def test_jitter_of_a_known_voice(f0: float, spread: float) -> None:
+    """Stronger jitter is underestimated, by Praat too: docs/prosody.md states by how much."""
     periods = np.random.default_rng(1).normal(1, spread, int(1.8 * f0)) / f0
     times = 0.05 + np.cumsum(periods)
     truth = np.abs(np.diff(periods)).mean() / periods.mean()
