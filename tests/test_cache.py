@@ -78,9 +78,12 @@ def test_everything_else_is_in_the_key(clip: Path, cache: FeatureCache, monkeypa
 def test_the_code_version_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_version()
     code_version.cache_clear()
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + b"#" * (self.name == "spectral.py"))
+    read, added = Path.read_bytes, b"# nothing\n"
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + added * (self.name == "spectral.py"))
     try:
+        assert code_version() == before  # a comment is no change
+        added = b"X = 1\n"
+        code_version.cache_clear()
         assert code_version() != before
     finally:
         code_version.cache_clear()

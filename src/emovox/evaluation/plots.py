@@ -19,7 +19,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from emovox.evaluation.scores import probabilities
@@ -124,13 +123,15 @@ def _confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
     # From transparent to blue: nothing is the paper's colour, light or dark.
     blues = LinearSegmentedColormap.from_list("blues", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), 1.0)])
     axes.pcolormesh(share, cmap=blues, vmin=0, vmax=1, edgecolors=(*to_rgb(GREY), 0.3), linewidth=0.5)
-    with_counts = count <= 10
+    detailed = count <= 10
     for i, j in np.ndindex(matrix.shape):
         ink = "white" if share[i, j] >= 0.9 else "black"
-        percent = f"{100 * share[i, j]:.1f}" if with_counts else f"{100 * share[i, j]:.0f}"
-        lines = [(0.4, percent, 7.5), (0.74, str(matrix[i, j]), 6.0)] if with_counts else [(0.5, percent, 6.0)]
-        for height, text, size in lines:
-            axes.text(j + 0.5, i + height, text, size=size, color=ink, ha="center", va="center", in_layout=False)
+        place = {"x": j + 0.5, "y": i + 0.5, "color": ink, "ha": "center", "in_layout": False}
+        if detailed:
+            axes.text(s=f"{100 * share[i, j]:.1f}", va="bottom", size=7.5, **place)
+            axes.text(s=f"{matrix[i, j]}", va="top", size=6, **place)
+        elif matrix[i, j]:
+            axes.text(s=f"{100 * share[i, j]:.0f}", va="center", size=6, **place)
     upright = longest * 0.09 > cell
     axes.set_xticks(np.arange(count) + 0.5, names)
     axes.set_yticks(np.arange(count) + 0.5, names)
@@ -156,7 +157,7 @@ def _per_class(scores: Mapping[str, Mapping[str, Any]]) -> Drawing:
         axes.barh(places + 0.27 * (k - 1), values, height=0.24, color=colour, label=name)
     axes.set_yticks(places, [shortened(label) for label in scores])
     axes.tick_params("y", length=0)
-    axes.set(xlim=(0, 100), xlabel="percent")
+    axes.set(xlim=(0, 100), ylim=(-0.6, len(scores) - 0.4), xlabel="percent")
     axes.grid(axis="x")
     axes.invert_yaxis()
     figure.legend(loc="outside upper center", ncols=3)
@@ -169,18 +170,14 @@ def _folds(results: Mapping[str, Any]) -> Drawing:
     table = pd.DataFrame(results["folds"])
     names = list(dict.fromkeys(table["fold"]))
     mean, spread = 100 * results["uar"], results["sd_folds"]
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _row([shortened(name) for name in names], "fold")
     if spread is not None:
         band = (mean - 100 * spread, mean + 100 * spread)
         axes.axhspan(*band, color=BLUE, alpha=0.15, lw=0, label=f"± {100 * spread:.1f} (SD over folds)")
     axes.axhline(mean, color=BLUE, lw=1.2, label=f"mean {mean:.1f} %")
     _draw_chance(axes, results)
-    places = table["fold"].map({name: k for k, name in enumerate(names)})
+    places = table["fold"].map({name: k for k, name in enumerate(names, 1)})
     axes.plot(places, 100 * table["uar"], "o", color=VERMILION, ms=4.5, alpha=0.8, mew=0)
-    _set_names(axes, [shortened(name) for name in names], "fold")
-    axes.set(ylabel="UAR, percent", xlim=(-0.6, len(names) - 0.4))
-    axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
     low, high = 100 * table["uar"].min(), 100 * table["uar"].max()
     return figure, f"UAR of {len(names)} folds, from {low:.1f} to {high:.1f} %, mean {mean:.1f} %."
@@ -194,19 +191,17 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
     names = [shortened(name.removeprefix(f"{corpus}/")) for name, _ in speakers]
     values = np.array([100 * scores["uar"] for _, scores in speakers])
     sexes = np.array([scores["sex"] for _, scores in speakers])
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _row(names, "speaker, by rank")
     looks = {"female": ("o", VERMILION), "male": ("s", BLUE)}
     for sex in np.unique(sexes):
         marker, colour = looks.get(str(sex), ("D", GREEN))
-        here = np.flatnonzero(sexes == sex)
-        axes.vlines(here, 0, values[here], color=colour, lw=1, alpha=0.5)
+        here = sexes == sex
+        ranks = np.flatnonzero(here) + 1
+        axes.vlines(ranks, 0, values[here], color=colour, lw=1, alpha=0.5)
         label = str(sex) or ("sex not known" if len(set(sexes)) > 1 else None)
-        axes.plot(here, values[here], marker, color=colour, ms=4.5, mew=0, label=label)
+        axes.plot(ranks, values[here], marker, color=colour, ms=4.5, mew=0, label=label, clip_on=False)
     _draw_chance(axes, results)
-    _set_names(axes, names, "speaker")
-    axes.set(ylabel="UAR, percent", xlim=(-0.8, len(names) - 0.2), ylim=(0, 100))
-    axes.grid(axis="y")
+    axes.set_ylim(0, 100)
     figure.legend(loc="outside upper center", ncols=4)
     return figure, f"UAR of {len(names)} speakers, from {values[-1]:.1f} to {values[0]:.1f} %."
 
@@ -225,8 +220,10 @@ def _reliability(
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     curve, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     curve.plot([0, 100], [0, 100], color=GREY, ls="--", lw=1, label="perfect calibration")
-    curve.plot(x, y, "o-", color=BLUE, ms=4.5, lw=1.2, mew=0, label=f"model, ECE {100 * error:.1f} %")
-    curve.set(ylabel="accuracy, percent", xlim=(0, 100), ylim=(0, 102))
+    curve.plot(x, y, color=BLUE, lw=1, label=f"model, ECE {100 * error:.1f} %")
+    # A bin of few clips says little, and gets a small dot.
+    curve.scatter(x, y, s=4 + 46 * clips[filled] / clips.max(), color=BLUE, lw=0, clip_on=False)
+    curve.set(ylabel="accuracy, percent", xlim=(0, 100), ylim=(0, 100))
     curve.grid()
     edges = np.linspace(0, 100, bins + 1)
     histogram.bar(edges[:-1], 100 * clips / clips.sum(), width=0.92 * 100 / bins, align="edge", color=BLUE)
@@ -243,18 +240,21 @@ def _draw_chance(axes: Axes, results: Mapping[str, Any]) -> None:
     axes.axhline(level, color=GREY, ls="--", lw=1, label=f"chance {level:.1f} %")
 
 
-def _set_names(axes: Axes, names: Sequence[str], what: str) -> None:
-    """Write names under an axis, upright where they are long or many, not at all where too many."""
-    if len(names) > MOST_NAMES:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(f"{what} (of {len(names)})")
-        return
-    axes.xaxis.set_major_locator(FixedLocator(range(len(names))))
-    axes.set_xticklabels(names)
-    if len(names) * max(map(len, names)) > 50:
+def _row(names: Sequence[str], what: str) -> tuple[Figure, Axes]:
+    """Begin a plot of one UAR a name, at 1, 2, ...; long names stand upright, and too many are left out."""
+    longest = max(map(len, names))
+    upright = len(names) * longest > 50
+    named = len(names) <= MOST_NAMES
+    figure = Figure(figsize=(WIDTH, 2.8 + 0.07 * longest * (named and upright)), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0.3, len(names) + 0.7), xlabel=what if named else f"{what}, of {len(names)}", ylabel="UAR, percent")
+    axes.grid(axis="y")
+    if named:
+        axes.set_xticks(range(1, len(names) + 1), names)
+        axes.tick_params("x", length=0)
+    if named and upright:
         axes.tick_params("x", labelrotation=90, labelsize=8 if len(names) <= 28 else 6.5)
-    axes.tick_params("x", length=0)
-    axes.set_xlabel(what)
+    return figure, axes
 
 
 def chance(results: Mapping[str, Any]) -> dict[str, float]:

@@ -106,12 +106,12 @@ def _confusions(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """List nested settings by their dotted names, as a recipe's ``--set`` takes them."""
+    """List nested settings by their dotted names, as ``--set`` takes them; what is empty says nothing."""
     for key, value in values.items():
         name = f"{path}.{key}" if path else key
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             yield from _flat(value, name)
-        else:
+        elif value not in ("", [], ()):
             yield name, value
 
 
@@ -128,7 +128,5 @@ def _percent(value: float | None) -> str:
 def _value(value: Any) -> str:
     """Write a setting as people read it."""
     if isinstance(value, (list, tuple)):
-        return ", ".join(_value(item) for item in value) or "none"
-    if isinstance(value, str):
-        return value or "–"
-    return "defaults" if value == {} else json.dumps(value)
+        return ", ".join(map(_value, value))
+    return value if isinstance(value, str) else json.dumps(value)

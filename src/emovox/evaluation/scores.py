@@ -32,7 +32,8 @@ def score(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
     dict
         Plain values: the headline (means over folds, then seeds), its spread over folds and over seeds,
         ``interval`` (bootstrap by speaker), ``per_class``, ``confusion``, ``labels``, ``folds``, ``speakers``,
-        ``sexes``, ``corpora`` and ``calibration``.  Per-class scores and the confusion matrix are pooled over folds and seeds.
+        ``sexes``, ``corpora`` and ``calibration``.  Per-class scores and the confusion matrix are pooled over folds
+        and seeds.
 
     Examples
     --------
