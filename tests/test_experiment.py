@@ -70,7 +70,7 @@ def test_metrics_are_those_of_the_predictions(finished: Path) -> None:
     assert len(metrics["folds"]) == 6
     assert set(metrics["speakers"]) == {f"toy/s{i}" for i in range(6)}
     assert metrics["interval"]["low"] <= metrics["uar"] <= metrics["interval"]["high"]
-    assert metrics["uar"] > 0.7  # the toy emotions can be told apart
+    assert metrics["uar"] > 0.5  # twice chance: the toy emotions can be told apart
 
 
 def test_every_clip_is_tested_once_a_seed_by_a_model_that_never_heard_its_speaker(finished: Path) -> None:
@@ -119,8 +119,8 @@ def test_shuffled_labels_fall_to_chance(toy_manifest: Path, tmp_path: Path) -> N
 def test_a_leaking_split_says_so(toy_manifest: Path, tmp_path: Path) -> None:
     results = run(tmp_path / "random", toy_manifest, toy(protocol={"name": "random"}))
     assert results["protocol"]["speaker_independent"] is False
-    assert "leak" in results["protocol"]["note"]
-    assert "leak" in (tmp_path / "random" / "report.html").read_text(encoding="utf-8")
+    assert "LEAKS SPEAKERS" in results["protocol"]["note"]
+    assert "LEAKS SPEAKERS" in (tmp_path / "random" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("family", ["mlp", "svm"])
