@@ -126,12 +126,12 @@ def _confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
     detailed = count <= 10
     for i, j in np.ndindex(matrix.shape):
         ink = "white" if share[i, j] >= 0.9 else "black"
-        place = {"x": j + 0.5, "y": i + 0.5, "color": ink, "ha": "center", "in_layout": False}
+        look: dict[str, Any] = {"color": ink, "ha": "center", "in_layout": False}
         if detailed:
-            axes.text(s=f"{100 * share[i, j]:.1f}", va="bottom", size=7.5, **place)
-            axes.text(s=f"{matrix[i, j]}", va="top", size=6, **place)
+            axes.text(j + 0.5, i + 0.52, f"{100 * share[i, j]:.1f}", va="bottom", size=7.5, **look)
+            axes.text(j + 0.5, i + 0.58, f"{matrix[i, j]}", va="top", size=6, **look)
         elif matrix[i, j]:
-            axes.text(s=f"{100 * share[i, j]:.0f}", va="center", size=6, **place)
+            axes.text(j + 0.5, i + 0.5, f"{100 * share[i, j]:.0f}", va="center", size=6, **look)
     upright = longest * 0.09 > cell
     axes.set_xticks(np.arange(count) + 0.5, names)
     axes.set_yticks(np.arange(count) + 0.5, names)
@@ -192,6 +192,7 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
     values = np.array([100 * scores["uar"] for _, scores in speakers])
     sexes = np.array([scores["sex"] for _, scores in speakers])
     figure, axes = _row(names, "speaker, by rank")
+    size = np.clip(180 / len(names), 2.5, 4.5)
     looks = {"female": ("o", VERMILION), "male": ("s", BLUE)}
     for sex in np.unique(sexes):
         marker, colour = looks.get(str(sex), ("D", GREEN))
@@ -199,7 +200,7 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
         ranks = np.flatnonzero(here) + 1
         axes.vlines(ranks, 0, values[here], color=colour, lw=1, alpha=0.5)
         label = str(sex) or ("sex not known" if len(set(sexes)) > 1 else None)
-        axes.plot(ranks, values[here], marker, color=colour, ms=4.5, mew=0, label=label, clip_on=False)
+        axes.plot(ranks, values[here], marker, color=colour, ms=size, mew=0, label=label, clip_on=False)
     _draw_chance(axes, results)
     axes.set_ylim(0, 100)
     figure.legend(loc="outside upper center", ncols=4)
