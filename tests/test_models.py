@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
@@ -15,7 +14,7 @@ from emovox.errors import ProtocolError, RecipeError
 from emovox.models import families
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions
 from emovox.models.networks import FeedForward
-from emovox.models.neural import AnnClassifier, AnnOptions, MaskedCrossEntropy, TensorBatches, allowed_classes
+from emovox.models.neural import AnnClassifier, AnnOptions, TensorBatches, WeighedCrossEntropy, class_weights
 
 Problem = tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]
 
@@ -64,10 +63,12 @@ def test_another_seed_is_another_network(problem: Problem) -> None:
 def test_members_are_averaged(problem: Problem) -> None:
     X, y, _, _ = problem
     model = AnnClassifier(AnnOptions(hidden=(8,), epochs=3, members=3)).fit(X, y)
-    each = [net.predict_proba({"features": X}) for net in model.members_]
+    each = [net.module_.network(torch.as_tensor(X)).detach().numpy() for net in model.members_]
     assert len(each) == 3
     assert not np.allclose(each[0], each[1])
-    soft = np.mean([torch.softmax(net.module_(torch.as_tensor(X)), 1).detach().numpy() for net in model.members_], 0)
+    soft = np.mean(
+        [torch.softmax(net.module_.network(torch.as_tensor(X)), 1).detach().numpy() for net in model.members_], 0
+    )
     np.testing.assert_allclose(model.predict_proba(X), soft, atol=1e-6)
 
 
@@ -77,28 +78,28 @@ def test_the_published_network_has_the_published_size() -> None:
     assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
-def test_loss_without_masks_is_cross_entropy(rng: np.random.Generator) -> None:
+def test_loss_with_equal_weights_is_cross_entropy(rng: np.random.Generator) -> None:
     logits = torch.as_tensor(rng.normal(size=(20, 5)))
     target = torch.as_tensor(rng.integers(0, 5, 20))
     for smoothing in (0.0, 0.1):
         expected = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, target)
-        torch.testing.assert_close(MaskedCrossEntropy(smoothing)(logits, target), expected)
+        torch.testing.assert_close(WeighedCrossEntropy(smoothing)((logits, torch.ones(20, 5)), target), expected)
 
 
-def test_masked_loss_is_cross_entropy_over_the_allowed_classes(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("absent", [0.0, 0.1])
+def test_an_absent_class_counts_by_its_weight(absent: float, rng: np.random.Generator) -> None:
     logits = rng.normal(size=(1, 4))
-    masked = logits.copy()
-    masked[0, 2] = torch.finfo(torch.float64).min / 2
-    expected = -log_softmax(logits[0, [0, 1, 3]])[1]
-    loss = MaskedCrossEntropy(0.0)(torch.as_tensor(masked), torch.tensor([1]))
-    assert float(loss) == pytest.approx(expected)
+    weight = torch.tensor([[1.0, 1.0, absent, 1.0]], dtype=torch.float64)
+    total = np.exp(logits[0]) @ [1, 1, absent, 1]
+    loss = WeighedCrossEntropy()((torch.as_tensor(logits), weight), torch.tensor([1]))
+    assert float(loss) == pytest.approx(np.log(total) - logits[0, 1])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_a_missing_class_gets_no_gradient(smoothing: float) -> None:
+def test_a_masked_class_gets_no_gradient(smoothing: float) -> None:
     net = FeedForward(3, 4)
-    allowed = torch.tensor([[True, True, False, True]] * 5)
-    loss = MaskedCrossEntropy(smoothing)(net(torch.ones(5, 3), allowed), torch.tensor([0, 1, 3, 0, 1]))
+    weight = torch.tensor([[1.0, 1.0, 0.0, 1.0]] * 5)
+    loss = WeighedCrossEntropy(smoothing)((net(torch.ones(5, 3)), weight), torch.tensor([0, 1, 3, 0, 1]))
     loss.backward()
     gradient = net.layers[-1].weight.grad
     assert isinstance(gradient, torch.Tensor)
@@ -107,13 +108,13 @@ def test_a_missing_class_gets_no_gradient(smoothing: float) -> None:
     assert (gradient[[0, 1, 3]] != 0).any()
 
 
-def test_allowed_classes_are_those_of_the_corpus(problem: Problem) -> None:
+def test_weights_are_those_of_the_corpus(problem: Problem) -> None:
     _, y, _, corpora = problem
     target = np.unique(y, return_inverse=True)[1]
-    allowed = allowed_classes(target, 3, corpora)
-    assert allowed[corpora == "first"].all()
-    assert (allowed[corpora == "second"] == [True, True, False]).all()
-    assert allowed_classes(target, 3, None).all()
+    weights = class_weights(target, 3, corpora, 0.25)
+    assert (weights[corpora == "first"] == 1).all()
+    assert (weights[corpora == "second"] == [1, 1, 0.25]).all()
+    assert (class_weights(target, 3, None, 0.25) == 1).all()
 
 
 def test_a_corpus_without_a_class_does_not_teach_its_absence(rng: np.random.Generator) -> None:

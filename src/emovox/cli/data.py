@@ -9,7 +9,7 @@ import typer
 
 from emovox.errors import MissingExtraError
 
-app = typer.Typer(no_args_is_help=True, help="Know and check corpora.")
+app = typer.Typer(no_args_is_help=True, help="Know and check corpora, for example `emovox data check data/ravdess`.")
 
 
 def _registry() -> Any:

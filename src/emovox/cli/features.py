@@ -32,6 +32,7 @@ def features(
         raise InputError(f"--out {out} must end in .csv or .parquet")
     spec = sets.spec(name)
     files = recordings(sources)
+    _prepare(out)
     keys: list[tuple[str, float, float]] = []
     rows: list[Float] = []
     failed = 0
@@ -63,20 +64,29 @@ def _keys(file: str, duration: float, spec: FeatureSpec, found: Float) -> list[t
     return [(file, round(i * hop, 6), round((i + 1) * hop, 6)) for i in range(len(found))]
 
 
+def _prepare(out: Path) -> None:
+    """Find out now, not after the last recording, that there is no writing there."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(out.name + ".part")
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+
+
 def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
     """Write in one step: a half-written table never has the final name."""
     partial = out.with_name(out.name + ".part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".parquet":
             _write_parquet(partial, keys, rows, names)
         else:
             _write_csv(partial, keys, rows, names)
         partial.replace(out)
     except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
         partial.unlink(missing_ok=True)
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _write_csv(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:

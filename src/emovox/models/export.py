@@ -93,7 +93,7 @@ def _from_torch(pipeline: Pipeline) -> onnx.ModelProto:
     module = Ensemble(
         torch.as_tensor(scaler.mean_, dtype=torch.float32),
         torch.as_tensor(scaler.scale_, dtype=torch.float32),
-        [net.module_ for net in _learner(pipeline).members_],
+        [net.module_.network for net in _learner(pipeline).members_],
     ).eval()
     buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

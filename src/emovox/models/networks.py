@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,19 +59,28 @@ class FeedForward(nn.Module):
             width = units
         self.layers = nn.Sequential(*layers, nn.Linear(width, n_classes))
 
-    def forward(self, features: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """Compute logits, shape (batch, n_classes).
-
-        Parameters
-        ----------
-        features : Tensor, shape (batch, n_features)
-            Standardised features.
-        allowed : Tensor of bool, shape (batch, n_classes), optional
-            Classes that the clip's corpus has at all.  The others get a logit so low that the loss neither sees nor
-            moves them: a corpus without a class must not teach that the class is absent.
-        """
+    def forward(self, features: Tensor) -> Tensor:
+        """Map standardised features, shape (batch, n_features), to logits, shape (batch, n_classes)."""
         logits: Tensor = self.layers(features)
-        return logits if allowed is None else logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 2)
+        return logits
+
+
+class Weighed(nn.Module):
+    """A network in training, whose loss must know how much each class counts for each clip.
+
+    Parameters
+    ----------
+    **sizes
+        Arguments of :class:`FeedForward`.
+    """
+
+    def __init__(self, **sizes: Any) -> None:
+        super().__init__()
+        self.network = FeedForward(**sizes)
+
+    def forward(self, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass the weights, shape (batch, n_classes), on to the loss, beside the logits."""
+        return self.network(features), weight
 
 
 class Ensemble(nn.Module):

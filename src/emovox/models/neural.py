@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from emovox.corpora.groups import held_out_speakers
 from emovox.errors import ProtocolError
-from emovox.models.networks import FeedForward
+from emovox.models.networks import Weighed
 from emovox.models.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
 
 
@@ -41,6 +41,10 @@ class AnnOptions:
         Batch normalisation before each non-linearity.
     label_smoothing : float
         Share of each target spread evenly over the classes that the clip's corpus has.
+    absent : float
+        How much a class still counts for clips of a corpus that lacks it, from 0 to 1.  0 masks it: the corpus does
+        not teach that the class is absent, but nothing keeps the class from winning there either.  A small value stops
+        only what is out of all proportion.
     learning_rate, weight_decay : float
         Step size and decoupled decay of Adam (AdamW; with no decay the two are the same).
     schedule : {"constant", "cosine"}
@@ -66,6 +70,7 @@ class AnnOptions:
     input_dropout: Share = 0.0
     batch_norm: bool = False
     label_smoothing: Share = 0.0
+    absent: Share = 0.0
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
@@ -77,27 +82,36 @@ class AnnOptions:
     seed: Natural = 0
 
 
-class MaskedCrossEntropy(nn.Module):
-    """Cross-entropy with label smoothing over the classes that a clip's corpus has.
+class WeighedCrossEntropy(nn.Module):
+    """Cross-entropy in which a class that a clip's corpus lacks counts less, or not at all.
+
+    The loss is ``-log(exp(z_y) / sum_k w_k exp(z_k))``, with the weight ``w_k`` 1 for the classes of the corpus: that
+    of a softmax whose classes have priors in proportion to the weights (logit adjustment).
 
     Parameters
     ----------
     label_smoothing : float
-        Share of each target spread evenly over the allowed classes.
+        Share of each target spread over the classes in proportion to their weights.
+
+    Notes
+    -----
+    Source: A. Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean loss of logits, shape (batch, n_classes), against class indices, shape (batch,)."""
-        allowed = logits > torch.finfo(logits.dtype).min / 4
+    def forward(self, output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        """Mean loss of (logits, weights), both of shape (batch, n_classes), against class indices, shape (batch,)."""
+        logits, weight = output
+        # A weight of 0 gives a finite logarithm, so that its product with a target of 0 is 0, not NaN.
+        lowest = torch.finfo(logits.dtype).min / 2
+        adjusted = torch.where(weight > 0, logits + torch.log(weight), lowest)
         wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
-        even = allowed.to(logits.dtype) / allowed.sum(dim=1, keepdim=True)
+        even = weight / weight.sum(dim=1, keepdim=True)
         wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * even
-        # A masked class has a target of exactly 0 and a finite logarithm, so its product is 0, not NaN.
-        return -(wanted * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+        return -(wanted * torch.log_softmax(adjusted, dim=1)).sum(dim=1).mean()
 
 
 class TensorBatches:
@@ -166,7 +180,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
         speakers : ndarray, shape (n_clips,), optional
             Needed for early stopping, which holds out whole speakers.
         corpora : ndarray, shape (n_clips,), optional
-            Corpus of each clip; its missing classes are left out of the loss.
+            Corpus of each clip; the classes it lacks count as `AnnOptions.absent` says.
 
         Raises
         ------
@@ -177,7 +191,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, target = np.unique(y, return_inverse=True)
         inputs = {
             "features": np.ascontiguousarray(X, dtype=np.float32),
-            "allowed": allowed_classes(target, len(self.classes_), corpora),
+            "weight": class_weights(target, len(self.classes_), corpora, options.absent),
         }
         train, valid = np.arange(len(target)), None
         if options.patience:
@@ -214,7 +228,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
         if options.schedule == "cosine":
             callbacks.append(("schedule", LRScheduler(CosineAnnealingLR, T_max=options.epochs)))
         net = NeuralNetClassifier(
-            FeedForward,
+            Weighed,
             module__n_features=inputs["features"].shape[1],
             module__n_classes=len(self.classes_),
             module__hidden=options.hidden,
@@ -222,7 +236,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
             module__dropout=options.dropout,
             module__input_dropout=options.input_dropout,
             module__batch_norm=options.batch_norm,
-            criterion=MaskedCrossEntropy,
+            criterion=WeighedCrossEntropy,
             criterion__label_smoothing=options.label_smoothing,
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=options.weight_decay,
@@ -245,7 +259,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
         """Mean class probabilities of the members, shape (n_clips, n_classes)."""
         with torch.no_grad():
             features = torch.as_tensor(np.ascontiguousarray(X, dtype=np.float32))
-            each = [torch.softmax(net.module_.eval()(features), dim=1) for net in self.members_]
+            each = [torch.softmax(net.module_.network.eval()(features), dim=1) for net in self.members_]
             result: NDArray[np.float32] = torch.stack(each).mean(0).numpy()
         return result
 
@@ -265,14 +279,16 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def allowed_classes(target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None) -> NDArray[np.bool_]:
-    """Say which classes each clip's corpus has, shape (n_clips, n_classes)."""
-    allowed = np.ones((len(target), n_classes), dtype=bool)
+def class_weights(
+    target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None, absent: float
+) -> NDArray[np.float32]:
+    """Say how much each class counts for each clip, shape (n_clips, n_classes): `absent` where its corpus has none."""
+    weight = np.ones((len(target), n_classes), dtype=np.float32)
     if corpora is not None:
         for name in np.unique(corpora):
             rows = corpora == name
-            allowed[rows] = np.isin(np.arange(n_classes), target[rows])
-    return allowed
+            weight[rows] = np.where(np.isin(np.arange(n_classes), target[rows]), 1, absent)
+    return weight
 
 
 def _rows(inputs: dict[str, NDArray[Any]], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
