@@ -6,10 +6,14 @@ import glob
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from emovox.errors import AudioError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Endings that are looked for in folders; a file named outright is read whatever it is called.
 AUDIO_SUFFIXES = frozenset(
@@ -46,6 +50,14 @@ AUDIO_SUFFIXES = frozenset(
 def say(message: str) -> None:
     """Write a line for people to standard error, where it does not mix with results."""
     typer.echo(message, err=True)
+
+
+def standard_output() -> Console:
+    """Return a console for results.  A pipe or file has no width: nothing is folded that another program may read."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=10_000)
 
 
 def recordings(arguments: Sequence[str]) -> list[str]:

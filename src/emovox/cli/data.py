@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from emovox.cli.console import standard_output
 from emovox.errors import MissingExtraError
 
 app = typer.Typer(no_args_is_help=True, help="Know and check corpora, for example `emovox data check data/ravdess`.")
@@ -23,7 +24,6 @@ def _registry() -> Any:
 @app.command("list")
 def list_corpora() -> None:
     """List the corpora that have a reader, with licence and address."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -31,7 +31,7 @@ def list_corpora() -> None:
         table.add_column(column, overflow="fold")
     for name, entry in _registry().CORPORA.items():
         table.add_row(name, entry.title, entry.source.licence, entry.source.url)
-    Console().print(table)
+    standard_output().print(table)
 
 
 @app.command("check")

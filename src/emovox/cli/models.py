@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from emovox.cli.console import standard_output
 from emovox.models.artifact import DEFAULT, builtin, load
 from emovox.types import ModelCard
 
@@ -35,7 +36,6 @@ def models(
 
 
 def _list() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -52,11 +52,10 @@ def _list() -> None:
             str(card.evaluation.get("protocol", {}).get("name", "")),
             card.licence,
         )
-    Console().print(table)
+    standard_output().print(table)
 
 
 def _show(card: ModelCard) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -64,7 +63,7 @@ def _show(card: ModelCard) -> None:
     table.add_column(overflow="fold")
     for key, value in _lines(card):
         table.add_row(key, value)
-    Console().print(table)
+    standard_output().print(table)
 
 
 def _lines(card: ModelCard) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from emovox import audio, outputs
-from emovox.cli.console import progress_bars, recordings, say
+from emovox.cli.console import progress_bars, recordings, say, standard_output
 from emovox.errors import EmovoxError
 from emovox.recognizer import EmotionRecognizer
 from emovox.types import Prediction
@@ -91,17 +91,13 @@ class Work:
 
 def _print_table(work: Work) -> None:
     """Print a table at the end, or what there is of it when the user stops."""
-    from rich.console import Console
-
     done: list[Prediction] = []
     try:
         done.extend(work.predictions())  # keeps what came before an interruption
     finally:
         if done:
-            console = Console()
-            # A pipe or file is not 80 columns wide: never fold what another program may read.
-            width = console.width if console.is_terminal else 10_000
-            console.print(outputs.to_table(done, width), width=width)
+            console = standard_output()
+            console.print(outputs.to_table(done, console.width))
 
 
 def _stream(pieces: Iterator[str]) -> None:

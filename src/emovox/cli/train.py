@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emovox.cli.console import named_folders, progress_bars, say
+from emovox.cli.console import named_folders, progress_bars, say, standard_output
 from emovox.errors import MissingExtraError, RecipeError
 
 
@@ -86,10 +86,9 @@ def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str])
 
 def print_scores(results: dict[str, Any]) -> None:
     """Print the headline with its protocol, spread and interval, then each class."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = standard_output()
     protocol = results["protocol"]
     seeds = ", ".join(str(seed) for seed in protocol["seeds"])
     console.print(
@@ -102,12 +101,11 @@ def print_scores(results: dict[str, Any]) -> None:
     interval = results["interval"]
     if interval:
         spread += f", 95 % by speaker {100 * interval['low']:.1f} to {100 * interval['high']:.1f}"
-    console.print(f"UAR {100 * results['uar']:.1f}{spread}", style="bold", highlight=False)
+    console.print(f"UAR {100 * results['uar']:.1f}{spread}", style="bold")
     console.print(
         f"WA {100 * results['wa']:.1f}  macro-F1 {100 * results['macro_f1']:.1f}  "
         f"precision {100 * results['precision']:.1f}  recall {100 * results['recall']:.1f}  "
         f"ECE {100 * results['calibration']['ece']:.1f}",
-        highlight=False,
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("class", "precision", "recall", "F1", "clips"):
