@@ -289,7 +289,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
             "per_class": results["per_class"],
             "calibration": results["calibration"],
         },
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.complete(),
         intended_use=INTENDED_USE,
         limitations=LIMITATIONS,
         software=emovox.__version__,

@@ -94,6 +94,11 @@ class Recipe(_Strict):
         options: Options = TypeAdapter(family(self.family).options).validate_python(given)
         return dataclasses.replace(options, seed=seed)
 
+    def complete(self) -> dict[str, Any]:
+        """Return the recipe as plain values, with every default of the model written out."""
+        model = {"family": self.family, **dataclasses.asdict(self.options(self.protocol.seeds[0]))}
+        return {**self.model_dump(mode="json"), "model": model}
+
     def feature_spec(self) -> FeatureSpec:
         """Write the front end down completely."""
         parameters = {key: value for key, value in self.features.items() if key != "set"}
