@@ -52,7 +52,7 @@ def attributes(model: type) -> dict[str, tuple[str, str]]:
             names = head[1].split(", ")
             found |= dict.fromkeys(names, (re.sub(r",? default .*", "", head[2]), ""))
         elif line.startswith("    "):
-            found |= {name: (found[name][0], f"{found[name][1]} {line.strip()}".strip()) for name in names}
+            found |= {name: (found[name][0], re.sub(r"\s+", " ", f"{found[name][1]} {line}").strip()) for name in names}
         elif line:  # the next section
             break
     return found

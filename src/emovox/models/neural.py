@@ -154,7 +154,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(["sad", "happy"], 40)
     >>> X = (rng.normal(size=(80, 5)) + (y == "sad")[:, None] * 3).astype(np.float32)
-    >>> model = AnnClassifier(AnnOptions(hidden=(8,), epochs=20)).fit(X, y)
+    >>> model = AnnClassifier(AnnOptions(hidden=(8,), epochs=20, learning_rate=0.01)).fit(X, y)
     >>> bool(model.score(X, y) > 0.9)
     True
     """

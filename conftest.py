@@ -1,0 +1,55 @@
+"""Run every example: the Python blocks of README.md and docs/, and the examples in docstrings."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+from pathlib import Path
+from typing import Any
+
+from sybil import Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+ROOT = Path(__file__).parent
+
+
+def scratch(namespace: dict[str, Any]) -> None:
+    """Work in a folder of its own that has `examples/` in it, so that no example writes into the repository."""
+    folder = tempfile.TemporaryDirectory()
+    (Path(folder.name) / "examples").symlink_to(ROOT / "examples")
+    namespace["_scratch"] = folder, Path.cwd(), os.environ.get("EMOVOX_CACHE")
+    os.environ["EMOVOX_CACHE"] = folder.name
+    os.chdir(folder.name)
+
+
+def leave(namespace: dict[str, Any]) -> None:
+    """Undo :func:`scratch`."""
+    folder, before, cache = namespace["_scratch"]
+    os.chdir(before)
+    folder.cleanup()
+    if cache is None:
+        del os.environ["EMOVOX_CACHE"]
+    else:
+        os.environ["EMOVOX_CACHE"] = cache
+
+
+pages = Sybil(
+    path=str(ROOT),
+    patterns=["README.md", "docs/*.md", "docs/api/*.md"],
+    parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS | NORMALIZE_WHITESPACE)],
+    setup=scratch,
+    teardown=leave,
+)
+docstrings = Sybil(
+    path=str(ROOT / "src"),
+    pattern="*.py",
+    parsers=[DocTestParser(optionflags=ELLIPSIS | NORMALIZE_WHITESPACE)],
+    document_types={".py": PythonDocStringDocument},
+    setup=scratch,
+    teardown=leave,
+)
+
+pytest_collect_file = (pages + docstrings).pytest()
