@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
 
-#: Probabilities are kept this far from 0 before a logarithm is taken.
-TINY = 1e-7
+#: Probabilities are kept this far from 0 before a logarithm is taken: far below what matters, well inside float32.
+TINY = 1e-30
 
 
 def temper(probabilities: ArrayLike, temperature: float) -> Float:

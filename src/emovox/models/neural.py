@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from annotated_types import Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skorch import NeuralNetClassifier
@@ -70,7 +70,7 @@ class AnnOptions:
     input_dropout: Share = 0.0
     batch_norm: bool = False
     label_smoothing: Share = 0.0
-    absent: Share = 0.0
+    absent: Annotated[float, Ge(0), Le(1)] = 0.0
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
