@@ -43,13 +43,15 @@ def light_install(folder: Path) -> Path:
     return programs
 
 
-def installed_size(programs: Path) -> float:
-    """Size of site-packages in MB (10^6 bytes), without pip and setuptools themselves."""
+def installed_size(programs: Path) -> tuple[float, float]:
+    """Size of site-packages in MB (10^6 bytes) without pip and setuptools themselves, and that of the byte code."""
     (packages,) = programs.parent.glob("lib/python*/site-packages")
     files = [path for path in packages.rglob("*") if path.is_file() and not path.is_symlink()]
     own = ("pip", "setuptools", "_distutils_hack", "pkg_resources")
     kept = [path for path in files if not path.relative_to(packages).parts[0].startswith(own)]
-    return sum(path.stat().st_size for path in kept) / 1e6
+    compiled = [path for path in kept if path.suffix == ".pyc"]
+    whole, byte_code = (sum(path.stat().st_size for path in paths) / 1e6 for paths in (kept, compiled))
+    return whole, byte_code
 
 
 def main() -> None:
@@ -61,7 +63,8 @@ def main() -> None:
     clip = sorted((ROOT / "examples").glob("*.wav"))[0]
     with tempfile.TemporaryDirectory() as folder:
         programs = light_install(Path(folder) / "venv")
-        print(f"| light install, site-packages | {installed_size(programs):.0f} MB | |")
+        whole, byte_code = installed_size(programs)
+        print(f"| light install, site-packages | {whole:.0f} MB, {byte_code:.0f} MB of it byte code | |")
         command = [str(programs / "emovox"), "predict", str(clip)]
         seconds(command, 2)  # compile the byte code, warm the disk
         row("`emovox predict one.wav`, whole process", seconds(command, arguments.times))
