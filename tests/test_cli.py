@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 import emovox
+import emovox.types
 from emovox.features import sets
 from tests.conftest import sine, toy_clip
 
@@ -198,6 +199,19 @@ def test_features_of_a_bad_recording_among_good_ones(clip: Path, tmp_path: Path)
     assert done.returncode == 2
     assert "missing.wav" in done.stderr
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+
+
+def test_a_long_recording_gives_a_row_a_window(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    samples = np.concatenate([np.tile(toy_clip("happy", 1, 0), 12)[:80000], np.zeros(32000), sine(200, 2.5)])
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    assert emovox_command("features", path, "--window", 2, "-o", tmp_path / "out.csv").returncode == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(float(row["start"]), float(row["end"])) for row in rows] == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 9.5)]
+    part = sets.extract(emovox.types.Waveform(samples[32000:64000].astype(np.float32)), sets.spec("prosodic"))
+    found = [float(rows[1][name]) for name in sets.feature_names(sets.spec("prosodic"))]
+    np.testing.assert_allclose(found, part, rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_is_written_where_writing_fails(clip: Path) -> None:

@@ -30,6 +30,29 @@ CHUNK = 2**18
 #: A stream that cannot seek is kept in memory up to this many bytes, and on disk beyond.
 SPOOL = 2**25
 
+#: Endings that are looked for in folders (some need the [formats] extra); a file named outright may be called anything.
+AUDIO_SUFFIXES = frozenset(
+    (
+        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
+        *(
+            ".rf64",
+            ".m4a",
+            ".m4v",
+            ".mp4",
+            ".mov",
+            ".webm",
+            ".mkv",
+            ".mka",
+            ".aac",
+            ".wma",
+            ".wmv",
+            ".amr",
+            ".avi",
+            ".3gp",
+        ),
+    )
+)
+
 #: Encodings in which seeking is exact and cheap: a stretch is reached without decoding what precedes it.
 UNCOMPRESSED = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 

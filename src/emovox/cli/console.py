@@ -10,41 +10,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from emovox.decode import AUDIO_SUFFIXES
 from emovox.errors import AudioError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-#: Endings that are looked for in folders; a file named outright is read whatever it is called.
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".m4a",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".webm",
-        ".mkv",
-        ".mka",
-        ".aac",
-        ".wma",
-        ".wmv",
-        ".amr",
-        ".3gp",
-    ]
-)
 
 
 def say(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,15 +10,19 @@ import typer
 
 from emovox import audio
 from emovox.cli.console import progress_bars, recordings, say
-from emovox.errors import EmovoxError, InputError, MissingExtraError
+from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError
 from emovox.features import sets
-from emovox.types import FeatureSpec, Float
+from emovox.recognizer import join_rest
+from emovox.types import FeatureSpec, Float, Waveform
 
 
 def features(
     sources: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Files, folders or quoted patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .csv or .parquet file.")],
     name: Annotated[str, typer.Option("--set", "-s", help=f"One of {', '.join(sets.available())}.")] = "prosodic",
+    window: Annotated[
+        float, typer.Option("--window", "-w", min=0.5, help="Seconds of a row; longer recordings get several.")
+    ] = 60.0,
 ) -> None:
     """Compute acoustic features and write them as CSV or Parquet, one row a recording (or a frame).
 
@@ -26,7 +31,8 @@ def features(
     - `emovox features clips/ --set prosodic -o features.csv`
     - `emovox features speech.wav --set logmel -o frames.parquet`
 
-    Rows are keyed by file, start and end in seconds; frame-level sets give one row a frame.
+    Rows are keyed by file, start and end in seconds; frame-level sets give one row a frame. A recording of more than
+    one and a half windows is cut into windows, and one of digital silence is left out.
     """
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"--out {out} must end in .csv or .parquet")
@@ -39,14 +45,12 @@ def features(
     with progress_bars() as tell:
         for number, file in enumerate(files, 1):
             try:
-                waveform = audio.require_signal(audio.read(file), file)
-                found = sets.extract(waveform, spec)
+                for stretch, found in _stretches(file, window, spec):
+                    keys += _keys(file, stretch, spec, found)
+                    rows += list(found) if found.ndim == 2 else [found]
             except EmovoxError as error:
                 failed += 1
                 say(f"emovox: {error}")
-                continue
-            keys += _keys(file, waveform.duration, spec, found)
-            rows += list(found) if found.ndim == 2 else [found]
             tell("recordings", number, len(files))
     if rows:
         _write(out, keys, rows, sets.feature_names(spec))
@@ -56,12 +60,29 @@ def features(
         raise typer.Exit(2)
 
 
-def _keys(file: str, duration: float, spec: FeatureSpec, found: Float) -> list[tuple[str, float, float]]:
+def _stretches(file: str, window: float, spec: FeatureSpec) -> Iterator[tuple[Waveform, Float]]:
+    """Compute features window by window, in memory that does not grow with the sound; pure silence gives none."""
+    silent: AudioError | None = None
+    heard = False
+    for stretch in join_rest(audio.blocks(file, window), window / 2):
+        try:
+            audio.require_signal(stretch, file)
+        except AudioError as error:
+            silent = error
+        else:
+            heard = True
+            yield stretch, sets.extract(stretch, spec)
+    if silent and not heard:
+        raise silent
+
+
+def _keys(file: str, stretch: Waveform, spec: FeatureSpec, found: Float) -> list[tuple[str, float, float]]:
     """Name the stretch of each row; frames of the sets are centred, a hop apart."""
     if found.ndim == 1:
-        return [(file, 0.0, duration)]
+        return [(file, stretch.start, stretch.end)]
     hop = float(spec.parameters.get("hop_length", 160)) / 16000
-    return [(file, round(i * hop, 6), round((i + 1) * hop, 6)) for i in range(len(found))]
+    starts = [round(stretch.start + i * hop, 6) for i in range(len(found))]
+    return [(file, start, round(start + hop, 6)) for start in starts]
 
 
 def _prepare(out: Path) -> None:

@@ -14,28 +14,9 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
 from emovox.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.decode import AUDIO_SUFFIXES
 from emovox.errors import CorpusError, did_you_mean
 from emovox.labels import canonical
-
-#: Suffixes of the recordings that readers look for (some need the [formats] extra to be decoded).
-AUDIO_SUFFIXES = frozenset(
-    {
-        ".wav",
-        ".wave",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-    }
-    | {".rf64", ".m4a", ".aac", ".wma", ".webm", ".mp4", ".mkv", ".mov", ".avi"}
-)
 
 RAVDESS = Source(
     licence="CC BY-NC-SA 4.0",
