@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -240,6 +241,20 @@ def test_train_evaluate_and_models_from_a_manifest(toy_manifest: Path, tmp_path:
     checked = emovox_command("data", "check", toy_manifest)
     assert checked.returncode == 0
     assert "96 clips" in checked.stdout
+
+
+def test_an_interrupted_list_is_whole(clip: Path) -> None:
+    command = [*EMOVOX, "predict", *[str(clip)] * 300, "--format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        begun = process.stdout.readline() + process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        # Not communicate(): it would pass over what the first lines' reader has fetched already.
+        rest, errors = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert 1 <= len(json.loads(begun + rest)) < 300
+    assert "Traceback" not in errors
 
 
 def test_lists(tmp_path: Path) -> None:

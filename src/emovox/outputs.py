@@ -13,6 +13,9 @@ from emovox.types import Prediction
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: What closes a JSON list.
+JSON_END = "\n]\n"
+
 #: Columns below which the table leaves out what can be spared.
 NARROW = 72
 
@@ -45,9 +48,9 @@ def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
             yield separator + json.dumps(prediction.to_dict(), ensure_ascii=False)
             separator = ",\n"
     except KeyboardInterrupt:
-        yield "\n]\n"
+        yield JSON_END
         raise
-    yield "\n]\n"
+    yield JSON_END
 
 
 def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:

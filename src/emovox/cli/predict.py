@@ -50,7 +50,7 @@ def predict(
     if form is Format.TABLE:
         _print_table(work)
     elif form is Format.JSON:
-        _stream(outputs.to_json(work.predictions()))
+        _print_json(work)
     else:
         _stream(outputs.to_csv(work.predictions(), recognizer.card.labels))
     if work.failed:
@@ -98,6 +98,19 @@ def _print_table(work: Work) -> None:
         if done:
             console = standard_output()
             console.print(outputs.to_table(done, console.width))
+
+
+def _print_json(work: Work) -> None:
+    """Print a list that is whole wherever the user stops: the interruption may come at any line of this process."""
+    pieces, last = outputs.to_json(work.predictions()), ""
+    try:
+        for last in pieces:
+            sys.stdout.write(last)
+            sys.stdout.flush()
+    finally:
+        if not last.endswith(outputs.JSON_END):
+            sys.stdout.write(outputs.JSON_END if last else "[]\n")
+            sys.stdout.flush()
 
 
 def _stream(pieces: Iterator[str]) -> None:
