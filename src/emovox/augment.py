@@ -1,13 +1,213 @@
-"""Speech in noise, made from clean speech: for training and for measuring what noise does."""
+"""Speech as other rooms, microphones and lines would have it, made from clean speech.
+
+For training and for measuring what noise does; the single distortions are in :mod:`emovox.distortions`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
+from emovox import distortions
 from emovox.errors import InputError
+from emovox.models.ranges import FORBID, Count, Positive
 from emovox.types import Float
+
+Chance = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How often each distortion happens and how strong it is, in the order in which they happen.
+
+    The attributes that are one number are probabilities, from 0 (never) to 1; the pairs are the lowest and highest
+    value, between which all are equally likely.
+
+    Attributes
+    ----------
+    speed, speed_range : float, pair of float
+        Faster or slower with the pitch; new speed over old.
+    tempo, tempo_range : float, pair of float
+        Faster or slower at the same pitch; new tempo over old.
+    pitch, pitch_range : float, pair of float
+        Higher or lower in the same time; semitones.
+    room, rt60, drr : float, pair of float, pair of float
+        A small room; reverberation time in s, direct-to-reverberant ratio in dB.
+    noise, snr : float, pair of float
+        Noise of a kind drawn from those there are: coloured, babble of voices, recorded; signal-to-noise ratio in dB.
+    colour : pair of float
+        Power density of coloured noise falls with frequency to this power: 0 white, 1 pink, 2 brown.
+    talkers : pair of int
+        Voices in babble.
+    gain, gain_range : float, pair of float
+        Another level; dB, but never beyond full scale.
+    clip, clip_range : float, pair of float
+        Hard clipping; where, in dB relative to the peak.
+    band, band_low, band_high : float, pair of float, pair of float
+        A microphone that does not pass everything; edges of its band in Hz.
+    telephone : float
+        300 to 3400 Hz, 8 kHz, mu-law.
+    codec, codecs : float, tuple of str
+        A lossy codec; those to choose from, a name given twice is chosen twice as often.
+
+    Raises
+    ------
+    InputError
+        The lower end of a range is above the upper, or a codec is not known.
+
+    Examples
+    --------
+    >>> AugmentOptions(snr=(10, 20)).snr
+    (10, 20)
+    """
+
+    __pydantic_config__ = FORBID
+
+    speed: Chance = 0.3
+    speed_range: tuple[Positive, Positive] = (0.9, 1.1)
+    tempo: Chance = 0.1
+    tempo_range: tuple[Positive, Positive] = (0.85, 1.2)
+    pitch: Chance = 0.1
+    pitch_range: tuple[float, float] = (-1.5, 1.5)
+    room: Chance = 0.35
+    rt60: tuple[Positive, Positive] = (0.15, 0.8)
+    drr: tuple[float, float] = (-3.0, 12.0)
+    noise: Chance = 0.5
+    snr: tuple[float, float] = (3.0, 30.0)
+    colour: tuple[float, float] = (0.0, 2.0)
+    talkers: tuple[Count, Count] = (3, 8)
+    gain: Chance = 0.5
+    gain_range: tuple[float, float] = (-12.0, 12.0)
+    clip: Chance = 0.1
+    clip_range: tuple[float, float] = (-15.0, -1.0)
+    band: Chance = 0.15
+    band_low: tuple[Positive, Positive] = (50.0, 300.0)
+    band_high: tuple[Positive, Positive] = (3000.0, 7500.0)
+    telephone: Chance = 0.1
+    codec: Chance = 0.15
+    codecs: tuple[distortions.Codec, ...] = ("mp3", "mp3", "mp3", "vorbis", "vorbis", "gsm", "gsm", "opus")
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name != "codecs" and isinstance(value, tuple) and value[0] > value[1]:
+                raise InputError(f"{name} is from {value[0]:g} to {value[1]:g}: expected the lower end first")
+        unknown = [name for name in self.codecs if name not in distortions.CODECS]
+        if unknown or not self.codecs:
+            named = f"unknown codec {unknown[0]!r}" if unknown else "codecs is empty"
+            raise InputError(f"{named}: choose from {', '.join(distortions.CODECS)}")
+
+
+class Augmenter:
+    """Distorts a clip differently each time: voice, room, noise, level, microphone and line, in this order.
+
+    Parameters
+    ----------
+    options : AugmentOptions, optional
+        How often and how strongly; the defaults where none are given.
+    noises : sequence of ndarray of float32, each of shape (n,)
+        Recorded noise at 16 kHz; silent ones are left out.
+    voices : sequence of ndarray of float32, each of shape (n,)
+        Speech at 16 kHz to make babble of: in training, that of training speakers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> tone = np.sin(np.arange(16000, dtype=np.float32)) / 4
+    >>> noisy = Augmenter(AugmentOptions(speed=0, tempo=0))(tone, rng)
+    >>> len(noisy), bool(np.abs(noisy).max() <= 1)
+    (16000, True)
+    """
+
+    def __init__(
+        self,
+        options: AugmentOptions | None = None,
+        noises: Sequence[Float] = (),
+        voices: Sequence[Float] = (),
+    ) -> None:
+        self.options = options or AugmentOptions()
+        self.noises = [noise for noise in noises if noise.any()]
+        self.voices = [voice for voice in voices if voice.any()]
+
+    def __call__(self, samples: Float, rng: np.random.Generator) -> Float:
+        """Distort one clip.
+
+        Parameters
+        ----------
+        samples : ndarray of float32, shape (n_samples,)
+            Mono speech at 16 kHz.  It is not changed.
+        rng : numpy.random.Generator
+            Decides everything: the same state gives the same result.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            Distorted speech within full scale, `n_samples` long but for speed and tempo.  Silence is given back.
+        """
+        if not samples.any():
+            return samples
+        options = self.options
+        for probability, distort in (
+            (options.speed, self._speed),
+            (options.tempo, self._tempo),
+            (options.pitch, self._pitch),
+            (options.room, self._room),
+            (options.noise, self._noise),
+            (options.gain, self._gain),
+            (options.clip, self._clip),
+            (options.band, self._band),
+            (options.telephone, self._telephone),
+            (options.codec, self._codec),
+        ):
+            if rng.random() < probability:
+                samples = distort(samples, rng)
+        return _full_scale(samples)
+
+    def _speed(self, samples: Float, rng: np.random.Generator) -> Float:
+        return distortions.speed(samples, rng.uniform(*self.options.speed_range))
+
+    def _tempo(self, samples: Float, rng: np.random.Generator) -> Float:
+        return distortions.tempo(samples, rng.uniform(*self.options.tempo_range))
+
+    def _pitch(self, samples: Float, rng: np.random.Generator) -> Float:
+        return distortions.pitch_shift(samples, rng.uniform(*self.options.pitch_range))
+
+    def _room(self, samples: Float, rng: np.random.Generator) -> Float:
+        return distortions.reverberate(samples, rng.uniform(*self.options.rt60), rng.uniform(*self.options.drr), rng)
+
+    def _noise(self, samples: Float, rng: np.random.Generator) -> Float:
+        kinds = ["coloured"] + ["babble"] * bool(self.voices) + ["recorded"] * bool(self.noises)
+        kind, snr = kinds[rng.integers(len(kinds))], rng.uniform(*self.options.snr)
+        if kind == "recorded":
+            noise = self.noises[rng.integers(len(self.noises))]
+        elif kind == "babble":
+            talkers = int(rng.integers(*self.options.talkers, endpoint=True))
+            chosen = rng.choice(len(self.voices), size=min(talkers, len(self.voices)), replace=False)
+            noise = babble([self.voices[index] for index in chosen], len(samples), rng, talkers)
+        else:
+            noise = coloured_noise(distortions.fast_length(len(samples)), rng, rng.uniform(*self.options.colour))
+        return mix(samples, noise, snr, rng)
+
+    def _gain(self, samples: Float, rng: np.random.Generator) -> Float:
+        return _full_scale(distortions.gain(samples, rng.uniform(*self.options.gain_range)))
+
+    def _clip(self, samples: Float, rng: np.random.Generator) -> Float:
+        return distortions.clip(samples, rng.uniform(*self.options.clip_range))
+
+    def _band(self, samples: Float, rng: np.random.Generator) -> Float:
+        low, high = rng.uniform(*self.options.band_low), rng.uniform(*self.options.band_high)
+        return distortions.band_limit(samples, low, high)
+
+    def _telephone(self, samples: Float, rng: np.random.Generator) -> Float:
+        return distortions.telephone(_full_scale(samples))
+
+    def _codec(self, samples: Float, rng: np.random.Generator) -> Float:
+        name = self.options.codecs[rng.integers(len(self.options.codecs))]
+        return distortions.codec(_full_scale(samples), name)
 
 
 def mix(samples: Float, noise: Float, snr: float, rng: np.random.Generator) -> Float:
@@ -140,3 +340,8 @@ def _stretch(noise: Float, n_samples: int, rng: np.random.Generator) -> Float:
     if not len(noise):
         return np.zeros(n_samples, dtype=np.float32)
     return np.resize(np.roll(noise, -int(rng.integers(len(noise)))), n_samples)
+
+
+def _full_scale(samples: Float) -> Float:
+    """Scale down as a whole where full scale is exceeded."""
+    return samples / np.float32(max(1.0, float(np.abs(samples).max())))
