@@ -7,14 +7,12 @@ copies of a clip (the copies on Kaggle hold everything twice); `Corpus.skipped` 
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
+from emovox.corpora.files import Notes, audio_files, distinct, nothing
 from emovox.corpora.table import Clip, Corpus, Source, from_clips, skipped
-from emovox.decode import AUDIO_SUFFIXES
 from emovox.errors import CorpusError, did_you_mean
 from emovox.labels import canonical
 
@@ -36,95 +34,6 @@ NEMO = Source(
     citation="Christop I (2024). nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024",
     url="https://huggingface.co/datasets/amu-cai/nEMO",
 )
-
-#: What a reader leaves out: reason -> files.
-Notes = defaultdict[str, list[str]]
-
-_EMPTY = "empty (0 bytes)"
-_MACOS = "macOS resource forks, not recordings"
-_COPY = "second copies of a clip"
-
-
-def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
-    """List the recordings below a folder.
-
-    Parameters
-    ----------
-    root : Path
-        The folder; linked folders are followed, hidden ones are not.
-    notes : Notes
-        Receives macOS ``._`` files, empty files, broken links and names that are not text.
-
-    Returns
-    -------
-    list of PurePosixPath
-        Relative to `root`, the least nested first, then by name.
-
-    Raises
-    ------
-    CorpusError
-        The folder is missing, is a file, or cannot be read.
-    """
-    if not root.exists():
-        raise CorpusError(f"corpus folder {str(root)!r} does not exist: give the folder that holds the recordings")
-    if not root.is_dir():
-        raise CorpusError(f"{str(root)!r} is a file, not a corpus folder: give the folder that holds the recordings")
-    found = []
-    for file in _walk(root):
-        if file.suffix.lower() not in AUDIO_SUFFIXES:
-            continue
-        name = file.relative_to(root).as_posix()
-        if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are not UTF-8
-            notes["names that are not text"].append(ascii(name))
-        elif file.name.startswith("._"):
-            notes[_MACOS].append(name)
-        elif not file.is_file():
-            notes["broken links"].append(name)
-        elif file.stat().st_size == 0:
-            notes[_EMPTY].append(name)
-        elif not file.name.startswith("."):
-            found.append(PurePosixPath(name))
-    return sorted(found, key=lambda file: (len(file.parts), file))
-
-
-def _walk(root: Path) -> Iterable[Path]:
-    """Yield every file below a folder, once even where links make a loop."""
-
-    def refuse(error: OSError) -> None:
-        raise CorpusError(f"cannot read folder {error.filename!r}: {error.strerror}; change its permissions")
-
-    seen: set[Path] = set()
-    for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):
-        real = Path(folder).resolve()
-        if real in seen:
-            children.clear()
-            continue
-        seen.add(real)
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        yield from (Path(folder, file) for file in files)
-
-
-def _distinct(
-    files: Iterable[PurePosixPath], key: Callable[[PurePosixPath], Hashable], notes: Notes
-) -> list[PurePosixPath]:
-    """Keep the first file of each key: the least nested copy of a clip."""
-    first: dict[Hashable, PurePosixPath] = {}
-    for file in files:
-        if first.setdefault(key(file), file) is not file:
-            notes[_COPY].append(str(file))
-    return list(first.values())
-
-
-def _nothing(root: Path, files: Iterable[PurePosixPath], what: str) -> CorpusError:
-    """Say that a folder holds nothing of a corpus."""
-    count = len(list(files))
-    if count == 0:
-        return CorpusError(f"no recordings in {str(root)!r}: give the folder that holds the corpus's sound files")
-    return CorpusError(
-        f"none of the {count} recordings in {str(root)!r} is {what}: for recordings of your own use "
-        "the corpus 'folder' (a folder for each label) or a manifest"
-    )
-
 
 _RAVDESS_NAME = re.compile(
     r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
@@ -180,8 +89,8 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
             audio.append(file)
     if not audio:
         what = "RAVDESS audio" if kind == "both" else f"RAVDESS {kind} audio"
-        raise _nothing(root, files, f"{what} (named like 03-{min(channels)}-05-02-01-01-12.wav)")
-    clips = [_ravdess_clip(file) for file in _distinct(audio, lambda file: file.stem, notes)]
+        raise nothing(root, files, f"{what} (named like 03-{min(channels)}-05-02-01-01-12.wav)")
+    clips = [_ravdess_clip(file) for file in distinct(audio, lambda file: file.stem, notes)]
     return Corpus(name, root, RAVDESS, from_clips(clips, name, RAVDESS), skipped(notes))
 
 
@@ -234,8 +143,8 @@ def tess(root: Path) -> Corpus:
         else:
             clips[file] = clip
     if not clips:
-        raise _nothing(root, files, "TESS (named like OAF_back_angry.wav)")
-    kept = _distinct(clips, lambda file: (clips[file].speaker, clips[file].text, clips[file].label), notes)
+        raise nothing(root, files, "TESS (named like OAF_back_angry.wav)")
+    kept = distinct(clips, lambda file: (clips[file].speaker, clips[file].text, clips[file].label), notes)
     table = from_clips([clips[file] for file in kept], "tess", TESS)
     return Corpus("tess", root, TESS, table, skipped(notes))
 
@@ -294,7 +203,7 @@ def nemo(root: Path) -> Corpus:
         raise CorpusError(f"no data.tsv in {str(root)!r}: give nEMO's own folder, the one with data.tsv in it")
     if not is_nemo_index(index):
         raise CorpusError(f"{str(index)!r} is not nEMO's: it must have the columns {', '.join(sorted(_NEMO_COLUMNS))}")
-    by_stem = {file.stem: file for file in _distinct(files, lambda file: file.stem, notes)}
+    by_stem = {file.stem: file for file in distinct(files, lambda file: file.stem, notes)}
     clips = []
     try:
         with index.open(encoding="utf-8", newline="") as stream:
@@ -308,7 +217,7 @@ def nemo(root: Path) -> Corpus:
         raise CorpusError(f"{str(index)!r} is not UTF-8 text: take it from the corpus again") from None
     notes["not listed in data.tsv"].extend(str(file) for file in by_stem.values())
     if not clips:
-        raise _nothing(root, files, "listed in its data.tsv")
+        raise nothing(root, files, "listed in its data.tsv")
     return Corpus("nemo", root, NEMO, from_clips(clips, "nemo", NEMO), skipped(notes))
 
 
@@ -324,13 +233,11 @@ def _nemo_clip(file: PurePosixPath, row: dict[str, str]) -> Clip:
 
 
 def kind_of(file: PurePosixPath) -> str | None:
-    """Guess from one recording's path which corpus it belongs to: its name in the registry, or None."""
+    """Guess from one recording's name whether it is RAVDESS or TESS: the name in the registry, or None."""
     match = _RAVDESS_NAME.fullmatch(file.stem)
     if match:
         return "ravdess" if match["channel"] == "01" else "ravdess-song"
-    if _tess_clip(file):
-        return "tess"
-    return "folder" if len(file.parts) > 1 else None
+    return "tess" if _tess_clip(file) else None
 
 
 def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
@@ -368,6 +275,6 @@ def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
         speaker = f"{name}/{file.parts[1]}" if len(file.parts) > 2 else ""
         clips.append(Clip(str(file), canonical(file.parts[0]), speaker))
     if not clips:
-        raise _nothing(root, files, "in a folder that is named after its label")
+        raise nothing(root, files, "in a folder that is named after its label")
     source = Source(licence=licence)
     return Corpus(name, root, source, from_clips(clips, name, source), skipped(notes))

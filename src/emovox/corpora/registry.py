@@ -7,10 +7,11 @@ import inspect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emovox.corpora import readers
+from emovox.corpora import crema_d, emodb, readers
+from emovox.corpora.files import audio_files
 from emovox.corpora.manifest import SUFFIXES, manifest
 from emovox.corpora.table import Corpus, Source
 from emovox.errors import CorpusError, did_you_mean
@@ -29,9 +30,10 @@ class Entry:
     source : Source
         Licence, citation and address.
     clips, speakers : int
-        How many the authors published; 0 where that is the user's own matter.
+        How many the authors published, less what the reader leaves out as damaged; 0 where that is the user's
+        own matter.
     labels : mapping of str to int
-        Published clips of each label.
+        The same for the clips of each label.
     per_speaker : int
         Published clips of each speaker; 0 where they differ.
     """
@@ -87,6 +89,22 @@ CORPORA: dict[str, Entry] = {
         clips=4481,
         speakers=9,
         labels={"neutral": 809, "happy": 749, "sad": 769, "angry": 749, "fearful": 736, "surprised": 669},
+    ),
+    "crema-d": Entry(
+        title="CREMA-D: 91 North American actors, 6 emotions, 12 sentences; commercial use allowed",
+        read=crema_d.crema_d,
+        source=crema_d.SOURCE,
+        clips=7441,  # and a silent one
+        speakers=91,
+        labels={"neutral": 1087, "sad": 1270} | dict.fromkeys(("happy", "angry", "fearful", "disgust"), 1271),
+    ),
+    "emodb": Entry(
+        title="EmoDB: 10 German actors, 7 emotions with boredom, 10 sentences; commercial use allowed",
+        read=emodb.emodb,
+        source=emodb.SOURCE,
+        clips=535,
+        speakers=10,
+        labels={"neutral": 79, "happy": 71, "sad": 62, "angry": 127, "fearful": 69, "disgust": 46, "boredom": 81},
     ),
     "folder": Entry(title="your own recordings: a folder for each label", read=readers.folder),
     "manifest": Entry(title="your own recordings: a CSV, TSV or Parquet table", read=manifest),
@@ -160,13 +178,22 @@ def detect(root: Path) -> str:
         return "manifest"
     if readers.is_nemo_index(root / "data.tsv"):
         return "nemo"
-    files = readers.audio_files(root, defaultdict(list))  # also refuses what is not a folder
-    kinds = Counter(kind for kind in map(readers.kind_of, files) if kind)
+    files = audio_files(root, defaultdict(list))  # also refuses what is not a folder
+    kinds = Counter(kind for kind in map(_kind_of, files) if kind)
     if kinds:
         return kinds.most_common(1)[0][0]
     raise CorpusError(
         f"nothing in {str(root)!r} is a corpus: give a folder with a folder for each label, or a manifest"
     )
+
+
+def _kind_of(file: PurePosixPath) -> str | None:
+    """Guess from one recording's path which corpus it belongs to."""
+    if crema_d.matches(file):
+        return "crema-d"
+    if emodb.matches(file):
+        return "emodb"
+    return readers.kind_of(file) or ("folder" if len(file.parts) > 1 else None)
 
 
 def check(corpus: Corpus) -> list[str]:
