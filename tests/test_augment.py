@@ -1,16 +1,58 @@
-"""Noise and mixtures against closed forms: the ratio asked for is the ratio got, the colour is the slope."""
+"""Augmentation against closed forms, room acoustics, libsndfile's G.711, Praat's pitch and real speech."""
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
 import numpy as np
+import parselmouth
+import pydantic
 import pytest
-from hypothesis import given
+import soundfile
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emovox.augment import babble, coloured_noise, mix
+from emovox import audio
+from emovox.augment import Augmenter, AugmentOptions, babble, coloured_noise, mix
+from emovox.distortions import (
+    Codec,
+    band_limit,
+    clip,
+    codec,
+    convolve,
+    fast_length,
+    gain,
+    mu_law,
+    pitch_shift,
+    reverberate,
+    room,
+    speed,
+    telephone,
+    tempo,
+)
 from emovox.errors import InputError
-from emovox.types import Float
-from tests.conftest import sine
+from emovox.types import RATE, Float
+from tests.conftest import sine, toy_clip
+
+CODECS: tuple[Codec, ...] = get_args(Codec)
+#: The options that are probabilities, by the names of the distortions.
+CHANCES = ("speed", "tempo", "pitch", "room", "noise", "gain", "clip", "band", "telephone", "codec")
+
+
+def only(*names: str, **others: Any) -> AugmentOptions:
+    """Switch the named distortions on for certain and all others off."""
+    return AugmentOptions(**({name: float(name in names) for name in CHANCES} | others))
+
+
+@pytest.fixture(scope="module")
+def speech(ravdess_clips: list[Path]) -> list[Float]:
+    return [audio.read(clip).samples for clip in ravdess_clips]
 
 
 def ratio_db(signal: Float, noise: Float) -> float:
@@ -127,3 +169,378 @@ def test_everything_is_repeatable() -> None:
 
     np.testing.assert_array_equal(make(3), make(3))
     assert not np.array_equal(make(3), make(4))
+
+
+def test_gain_and_clipping_are_in_decibels() -> None:
+    tone = sine(220, 0.5, amplitude=0.4)
+
+    assert np.abs(gain(tone, -6.0206)).max() == pytest.approx(0.2, abs=1e-4)
+    cut = clip(tone, -6.0206)
+    assert np.abs(cut).max() == pytest.approx(0.2, abs=1e-4)
+    kept = np.abs(tone) < 0.199
+    np.testing.assert_array_equal(cut[kept], tone[kept])
+    assert np.mean(~kept) == pytest.approx(2 / 3, abs=0.01)  # a sine spends two thirds of its time above half its peak
+    np.testing.assert_array_equal(clip(tone, 0), tone)
+
+
+def schroeder_rt60(response: Float) -> float:
+    """Measure the reverberation time by backward integration, from -5 to -35 dB (ISO 3382, T30)."""
+    energy = np.cumsum(np.square(response[::-1], dtype=float))[::-1]
+    decay = 10 * np.log10(energy / energy[0] + 1e-12)
+    span = np.flatnonzero((decay <= -5) & (decay >= -35))
+    return float(-60 / np.polyfit(span / RATE, decay[span], 1)[0])
+
+
+@pytest.mark.parametrize("rt60", [0.15, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("drr", [-3.0, 4.0, 12.0])
+def test_room_has_the_reverberation_that_was_asked_for(rt60: float, drr: float) -> None:
+    for seed in range(10):
+        response = room(rt60, drr, np.random.default_rng(seed))
+        reflections = response[1:]
+
+        assert response.dtype == np.float32
+        assert schroeder_rt60(reflections) == pytest.approx(rt60, rel=0.15)
+        assert ratio_db(response[:1], reflections) - 10 * np.log10(len(reflections)) == pytest.approx(drr, abs=0.01)
+
+
+def test_reflections_are_sparse_first_and_dense_later() -> None:
+    """The number of image sources within t grows with t cubed: 4/3 pi (ct)^3 / V, from the direct sound on."""
+    early = [np.count_nonzero(room(0.5, 3, np.random.default_rng(seed))[1 : RATE // 50]) for seed in range(40)]
+    images = 4 / 3 * np.pi * 343**3 / 50 * ((0.02 + 1 / 343) ** 3 - (1 / 343) ** 3)
+
+    assert np.mean(early) == pytest.approx(images, rel=0.1)
+    late = room(0.5, 3, np.random.default_rng(0))[RATE // 20 :]
+    assert np.count_nonzero(late) == len(late)
+
+
+@given(length=st.integers(1, 3000), taps=st.integers(1, 2000), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_convolution_is_the_sum_of_products(length: int, taps: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    samples, response = rng.normal(size=length).astype(np.float32), rng.normal(size=taps).astype(np.float32)
+    expected = np.convolve(samples.astype(float), response)[:length]
+
+    np.testing.assert_allclose(convolve(samples, response), expected, atol=1e-5 * np.sqrt(taps) * 10)
+
+
+def test_reverberation_keeps_power_and_does_not_delay(rng: np.random.Generator) -> None:
+    click = np.zeros(8000, dtype=np.float32)
+    click[3000] = 0.5
+    wet = reverberate(click, 0.4, 6, rng)
+
+    assert np.abs(wet[:3000]).max() < 1e-6
+    assert np.argmax(np.abs(wet)) == 3000
+    assert ratio_db(wet, click) == pytest.approx(0, abs=0.01)
+    noise = gain(coloured_noise(16000, rng), -20)
+    assert ratio_db(reverberate(noise, 0.8, -3, rng), noise) == pytest.approx(0, abs=0.01)
+
+
+def power_at(samples: Float, low: float, high: float) -> float:
+    """Share of the energy between two frequencies."""
+    power = np.square(np.abs(np.fft.rfft(samples.astype(float))))
+    frequency = np.fft.rfftfreq(len(samples), 1 / RATE)
+    return float(power[(frequency >= low) & (frequency < high)].sum() / power.sum())
+
+
+def test_band_limit_is_a_zero_phase_butterworth(rng: np.random.Generator) -> None:
+    impulse = np.zeros(16000, dtype=np.float32)
+    impulse[8000] = 1
+    response = np.fft.rfft(np.roll(band_limit(impulse, 200, 4000), -8000).astype(float))
+    level = 20 * np.log10(np.abs(response))
+
+    assert level[200] == pytest.approx(-3.01, abs=0.05)
+    assert level[4000] == pytest.approx(-3.01, abs=0.05)
+    assert level[100] == pytest.approx(-48.2, abs=0.5)
+    assert np.abs(level[400:2000]).max() < 0.02
+    assert np.abs(response[400:2000].imag).max() < 1e-3
+    noise = coloured_noise(32000, rng)
+    assert power_at(band_limit(noise, 300, 3400), 200, 4000) > 0.99
+    np.testing.assert_allclose(band_limit(noise, 0, 8000), noise, atol=1e-5)
+
+
+def test_mu_law_is_that_of_libsndfile() -> None:
+    """Every value of the 14 bits that G.711 codes is quantised as libsndfile does it."""
+    steps = np.arange(-8192, 8192)
+    file = io.BytesIO()
+    soundfile.write(file, (4 * steps).astype(np.int16), 8000, format="WAV", subtype="ULAW")
+    file.seek(0)
+
+    quantised = mu_law((steps / 8192).astype(np.float32))
+    np.testing.assert_array_equal(quantised, soundfile.read(file, dtype="float32")[0])
+    assert len(np.unique(quantised)) == 255
+
+
+@pytest.mark.parametrize("level", [-10, -20, -30])
+def test_mu_law_has_the_noise_of_the_closed_form(level: float, rng: np.random.Generator) -> None:
+    """The closed form for 256 steps behind a logarithm (Bennett): 38.2 dB for loud speech, less for soft."""
+    samples = gain(rng.laplace(0, np.sqrt(0.5), 200_000).astype(np.float32), level)
+    samples = samples[np.abs(samples) < 0.97]
+    magnitude = np.abs(samples)
+    # The step is (2 / 256) ln(256) / 255 (1 + 255 |x|), and the noise of a step d is d^2 / 12.
+    noise = np.mean(np.square(2 / 256 * np.log(256) / 255 * (1 + 255 * magnitude))) / 12
+    closed_form = 10 * np.log10(np.mean(np.square(magnitude)) / noise)
+
+    assert 34 < closed_form < 38.2
+    assert ratio_db(samples, mu_law(samples) - samples) == pytest.approx(closed_form, abs=0.7)
+
+
+def test_telephone_passes_its_band_only(speech: list[Float]) -> None:
+    for clip_ in speech:
+        heard = telephone(clip_)
+        within = band_limit(clip_, 300, 3400)
+
+        assert len(heard) == len(clip_)
+        assert power_at(heard, 250, 3900) > 0.99
+        assert ratio_db(within, heard - within) > 18  # G.711, and in step with the input
+    assert ratio_db(telephone(sine(1000, 1)), sine(1000, 1)) == pytest.approx(0, abs=0.1)
+
+
+def delay(heard: Float, sent: Float) -> int:
+    """Find the delay in samples at which two signals agree best."""
+    size = 2 * len(sent)
+    agreement = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(sent, size).conj())
+    best = int(np.argmax(agreement))
+    return best if best < len(sent) else best - size
+
+
+@pytest.mark.parametrize(("name", "ratio"), [("mp3", 11), ("opus", 12), ("vorbis", 9), ("gsm", 4)])
+def test_codec_loses_something_but_keeps_the_speech_in_step(name: Codec, ratio: float, speech: list[Float]) -> None:
+    for clip_ in speech[::3]:
+        heard = codec(clip_, name)
+
+        assert heard.dtype == np.float32
+        assert len(heard) == len(clip_)
+        assert delay(heard, clip_) == 0
+        assert ratio < ratio_db(clip_, heard - clip_) < 30
+        np.testing.assert_array_equal(heard, codec(clip_, name))
+
+
+@given(length=st.integers(0, 5000), level=st.floats(-60, 0), name=st.sampled_from(CODECS))
+@settings(deadline=None, max_examples=60)
+def test_codec_keeps_every_length(length: int, level: float, name: Codec) -> None:
+    voice = gain(toy_clip("happy", 2, 0)[:length], level)
+    heard = codec(voice, name)
+
+    assert len(heard) == length
+    assert np.isfinite(heard).all()
+    if length > 3200 and level > -30:  # GSM works on 13 bits, of which a soft voice uses a few
+        assert abs(delay(heard, voice)) <= 4  # a quarter of a millisecond
+
+
+def frequency_of(tone: Float) -> float:
+    """Find the frequency of a tone by the peak of its spectrum, interpolated."""
+    level = np.log(np.abs(np.fft.rfft(tone * np.hanning(len(tone)))) + 1e-9)
+    k = int(np.argmax(level))
+    left, peak, right = level[k - 1 : k + 2]
+    return float((k + (left - right) / (2 * (left - 2 * peak + right))) * RATE / len(tone))
+
+
+@given(factor=st.floats(0.7, 1.4), hertz=st.floats(100, 1000), length=st.integers(8000, 20000))
+@settings(deadline=None, max_examples=30)
+def test_speed_changes_length_and_pitch_and_tempo_only_length(factor: float, hertz: float, length: int) -> None:
+    tone = sine(hertz, length / RATE)
+    faster, sooner = speed(tone, factor), tempo(tone, factor)
+
+    assert len(faster) == len(sooner) == round(length / factor)
+    assert frequency_of(faster) == pytest.approx(hertz * factor, rel=0.003)
+    assert frequency_of(sooner) == pytest.approx(hertz, rel=0.003)
+
+
+@given(semitones=st.floats(-4, 4), hertz=st.floats(100, 1000), length=st.integers(8000, 20000))
+@settings(deadline=None, max_examples=30)
+def test_pitch_moves_by_semitones_in_the_same_time(semitones: float, hertz: float, length: int) -> None:
+    shifted = pitch_shift(sine(hertz, length / RATE), semitones)
+
+    assert len(shifted) == length
+    assert 12 * np.log2(frequency_of(shifted) / hertz) == pytest.approx(semitones, abs=0.06)
+
+
+def praat_pitch(samples: Float) -> tuple[Any, Any]:
+    """Return the times of frames and their fundamental frequency, 0 where there is no voice."""
+    pitch = parselmouth.Sound(samples.astype(float), RATE).to_pitch(0.01, 75, 600)
+    return pitch.xs(), pitch.selected_array["frequency"]
+
+
+@pytest.mark.parametrize(
+    ("distort", "stretch", "semitones"),
+    [
+        (lambda x: tempo(x, 0.8), 0.8, 0.0),
+        (lambda x: tempo(x, 1.25), 1.25, 0.0),
+        (lambda x: pitch_shift(x, 2), 1.0, 2.0),
+        (lambda x: pitch_shift(x, -2), 1.0, -2.0),
+        (lambda x: speed(x, 1.1), 1.1, 12 * np.log2(1.1)),
+    ],
+    ids=["slower", "sooner", "higher", "lower", "faster"],
+)
+def test_melody_of_real_speech_moves_as_asked(
+    distort: Callable[[Float], Float], stretch: float, semitones: float, speech: list[Float]
+) -> None:
+    """Praat finds the same melody, moved, at the place in time where it should be."""
+    for clip_ in speech[::2]:
+        times, before = praat_pitch(clip_)
+        new_times, after = praat_pitch(distort(clip_))
+        there = np.interp(times / stretch, new_times, after)
+        voiced = (before > 0) & (np.interp(times / stretch, new_times, (after > 0).astype(float)) == 1)
+        moved = 12 * np.log2(there[voiced] / before[voiced])
+
+        assert voiced.sum() > 0.7 * (before > 0).sum()
+        assert np.median(moved) == pytest.approx(semitones, abs=0.15)
+        assert np.mean(np.abs(moved - semitones) < 1) > 0.85
+
+
+def test_tempo_of_one_changes_nothing(speech: list[Float]) -> None:
+    np.testing.assert_allclose(tempo(speech[0], 1), speech[0], atol=1e-6)
+
+
+@given(length=st.integers(1, 10**7))
+def test_fast_length_is_enough_and_not_much_more(length: int) -> None:
+    size = fast_length(length)
+    assert length <= size <= 1.25 * length + 1
+    for prime in (2, 3, 5):
+        while size % prime == 0:
+            size //= prime
+    assert size == 1
+
+
+@pytest.mark.parametrize(
+    ("distort", "message"),
+    [
+        (lambda x: clip(x, 3), "level is 3: expected a number from -100 to 0"),
+        (lambda x: room(0, 6, np.random.default_rng(0)), "rt60 is 0: expected a number from 0.01 to 10"),
+        (lambda x: band_limit(x, 3000, 300), "the band is from 3000 to 300 Hz: expected the lower edge first"),
+        (lambda x: speed(x, 0), "factor is 0: expected a number from 0.1 to 10"),
+        (lambda x: tempo(x, -1), "factor is -1: expected a number from 0.1 to 10"),
+        (lambda x: pitch_shift(x, 100), "semitones is 100: expected a number from -36 to 36"),
+        (lambda x: codec(x, "aac"), "unknown codec 'aac': choose one of mp3, opus, vorbis, gsm"),  # type: ignore[arg-type]
+        (lambda x: AugmentOptions(snr=(30, 3)), "snr is from 30 to 3: expected the lower end first"),
+        (lambda x: AugmentOptions(codecs=("aac",)), "unknown codec 'aac': choose from mp3"),  # type: ignore[arg-type]
+        (lambda x: AugmentOptions(codecs=()), "codecs is empty: choose from mp3"),
+    ],
+)
+def test_impossible_values_are_refused(distort: Callable[[Float], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        distort(sine(220, 0.1))
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 100])
+def test_every_distortion_takes_the_shortest_clips(length: int, rng: np.random.Generator) -> None:
+    samples = sine(220, 1)[1000 : 1000 + length]
+    for distorted in (
+        clip(samples, -6),
+        reverberate(samples, 0.3, 3, rng),
+        band_limit(samples, 100, 3000),
+        telephone(samples),
+        pitch_shift(samples, 1),
+        *(codec(samples, name) for name in CODECS),
+    ):
+        assert distorted.dtype == np.float32
+        assert len(distorted) == length
+        assert np.isfinite(distorted).all()
+
+
+def test_options_are_read_and_checked_by_pydantic() -> None:
+    reader = pydantic.TypeAdapter(AugmentOptions)
+
+    assert reader.validate_python({"snr": [5, 20], "codecs": ["gsm"]}) == AugmentOptions(snr=(5, 20), codecs=("gsm",))
+    for wrong in ({"noisy": 1}, {"noise": 1.5}, {"snr": [20, 5]}, {"rt60": [0, 1]}, {"codecs": ["aac"]}):
+        with pytest.raises(pydantic.ValidationError, match=next(iter(wrong))):
+            reader.validate_python(wrong)
+
+
+def test_every_probability_is_known_to_these_tests() -> None:
+    chances = {field.name for field in dataclasses.fields(AugmentOptions) if isinstance(field.default, float)}
+    assert chances == set(CHANCES)
+
+
+@given(
+    length=st.integers(1600, 40000),
+    level=st.floats(-80, 6),
+    seed=st.integers(0, 999),
+    certain=st.sets(st.sampled_from(CHANCES)),
+)
+@settings(deadline=None, max_examples=60)
+def test_augmented_speech_is_sound_of_the_right_length(length: int, level: float, seed: int, certain: set[str]) -> None:
+    voices = [toy_clip(label, 0, 0) for label in ("angry", "sad", "happy")]
+    samples = gain(np.resize(toy_clip("neutral", 1, 0), length), level)
+    before = samples.copy()
+    distorted = Augmenter(only(*certain), noises=voices[:1], voices=voices)(samples, np.random.default_rng(seed))
+
+    np.testing.assert_array_equal(samples, before)
+    assert distorted.dtype == np.float32
+    assert np.isfinite(distorted).all()
+    assert np.abs(distorted).max() <= 1
+    if certain & {"speed", "tempo"}:
+        assert 0.7 * length < len(distorted) < 1.4 * length
+    else:
+        assert len(distorted) == length
+    assert 0.005 < np.std(distorted) / np.std(samples) < 6
+
+
+def test_only_what_was_asked_for_happens(speech: list[Float], rng: np.random.Generator) -> None:
+    samples = speech[4]
+    np.testing.assert_array_equal(Augmenter(only())(samples, rng), samples)
+    for name in CHANCES:
+        assert not np.array_equal(Augmenter(only(name))(samples, rng), samples), name
+
+
+def test_augmentation_is_repeatable_and_travels_to_other_processes(speech: list[Float]) -> None:
+    augmenter = Augmenter(AugmentOptions(), noises=speech[:1], voices=speech[1:4])
+    copy = pickle.loads(pickle.dumps(augmenter))
+
+    for seed in range(8):
+        first = augmenter(speech[5], np.random.default_rng(seed))
+        np.testing.assert_array_equal(first, copy(speech[5], np.random.default_rng(seed)))
+        assert not np.array_equal(first, augmenter(speech[5], np.random.default_rng(seed + 100)))
+
+
+@pytest.mark.parametrize("sources", ["coloured", "babble", "recorded"])
+def test_noise_is_within_the_range_of_ratios(sources: str, speech: list[Float]) -> None:
+    voices, noises = speech[:5] * (sources == "babble"), [sine(900, 3)] * (sources == "recorded")
+    augmenter = Augmenter(only("noise", snr=(8.0, 12.0)), noises=noises, voices=voices)
+    added = [augmenter(speech[5], np.random.default_rng(seed)) - speech[5] for seed in range(20)]
+
+    ratios = [ratio_db(speech[5], noise) for noise in added]
+    assert min(ratios) > 7.99
+    assert max(ratios) < 12.01
+    assert max(ratios) - min(ratios) > 2
+    if sources == "recorded":
+        shares = [power_at(noise, 890, 910) for noise in added]
+        assert sum(share > 0.99 for share in shares) == pytest.approx(10, abs=6)  # every other one, by chance
+
+
+def test_silence_is_left_alone(rng: np.random.Generator) -> None:
+    everything = Augmenter(only(*CHANCES))
+    for length in (0, 1, 16000):
+        silence = np.zeros(length, dtype=np.float32)
+        assert everything(silence, rng) is silence
+
+
+def test_noise_that_is_silent_in_places_is_skipped_there() -> None:
+    noise = np.zeros(16000, dtype=np.float32)
+    noise[8000:8010] = 1
+    augmenter = Augmenter(only("noise"), noises=[noise])
+    tone = sine(220, 0.05)
+    unchanged = [np.array_equal(augmenter(tone, np.random.default_rng(seed)), tone) for seed in range(40)]
+
+    assert 5 < sum(unchanged) < 35
+
+
+@pytest.mark.parametrize("seconds", [0.1, 30])
+def test_default_chain_takes_short_and_long_clips(seconds: float, speech: list[Float]) -> None:
+    samples = np.resize(speech[4], round(seconds * RATE))
+    augmenter = Augmenter(voices=speech)
+    for seed in range(6):
+        distorted = augmenter(samples, np.random.default_rng(seed))
+        assert np.isfinite(distorted).all()
+        assert 0.7 * len(samples) < len(distorted) < 1.4 * len(samples)
+
+
+def test_default_chain_is_fast_enough_for_training(speech: list[Float]) -> None:
+    """Half the clips take less than 6 ms each on an idle core; the margin is for a busy one."""
+    augmenter = Augmenter(voices=speech)
+    took = []
+    for seed in range(60):
+        begin = time.process_time()
+        augmenter(speech[seed % len(speech)][:40000], np.random.default_rng(seed))
+        took.append(time.process_time() - begin)
+    assert np.median(took) < 0.02

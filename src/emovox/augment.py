@@ -5,7 +5,7 @@ For training and for measuring what noise does; the single distortions are in :m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -146,7 +146,7 @@ class Augmenter:
         Returns
         -------
         ndarray of float32, shape (n,)
-            Distorted speech within full scale, `n_samples` long but for speed and tempo.  Silence is given back.
+            Distorted speech within full scale, of the same length but for speed and tempo.  Silence stays as it is.
         """
         if not samples.any():
             return samples
@@ -190,7 +190,10 @@ class Augmenter:
             noise = babble([self.voices[index] for index in chosen], len(samples), rng, talkers)
         else:
             noise = coloured_noise(distortions.fast_length(len(samples)), rng, rng.uniform(*self.options.colour))
-        return mix(samples, noise, snr, rng)
+        try:
+            return mix(samples, noise, snr, rng)
+        except InputError:  # a recording may be silent just there
+            return samples
 
     def _gain(self, samples: Float, rng: np.random.Generator) -> Float:
         return _full_scale(distortions.gain(samples, rng.uniform(*self.options.gain_range)))
@@ -203,11 +206,11 @@ class Augmenter:
         return distortions.band_limit(samples, low, high)
 
     def _telephone(self, samples: Float, rng: np.random.Generator) -> Float:
-        return distortions.telephone(_full_scale(samples))
+        return _at_line_level(distortions.telephone, samples)
 
     def _codec(self, samples: Float, rng: np.random.Generator) -> Float:
         name = self.options.codecs[rng.integers(len(self.options.codecs))]
-        return distortions.codec(_full_scale(samples), name)
+        return _at_line_level(lambda sent: distortions.codec(sent, name), samples)
 
 
 def mix(samples: Float, noise: Float, snr: float, rng: np.random.Generator) -> Float:
@@ -340,6 +343,12 @@ def _stretch(noise: Float, n_samples: int, rng: np.random.Generator) -> Float:
     if not len(noise):
         return np.zeros(n_samples, dtype=np.float32)
     return np.resize(np.roll(noise, -int(rng.integers(len(noise)))), n_samples)
+
+
+def _at_line_level(line: Callable[[Float], Float], samples: Float) -> Float:
+    """Send at half of full scale, where quantisation does not swallow a soft voice, and receive at the old level."""
+    scale = 2 * np.abs(samples).max() or np.float32(1)
+    return line(samples / scale) * scale
 
 
 def _full_scale(samples: Float) -> Float:

@@ -67,12 +67,17 @@ def clip(samples: Float, level: float) -> Float:
     samples : ndarray of float32, shape (n_samples,)
         Mono signal.
     level : float
-        Where to cut, in dB relative to the largest absolute sample: negative; 0 changes nothing.
+        Where to cut, in dB relative to the largest absolute sample, from -100 to 0; 0 changes nothing.
 
     Returns
     -------
     ndarray of float32, shape (n_samples,)
         Clipped signal, not amplified.
+
+    Raises
+    ------
+    InputError
+        The level is out of its range.
 
     Examples
     --------
@@ -80,6 +85,7 @@ def clip(samples: Float, level: float) -> Float:
     >>> clip(np.array([0.1, 0.5, -1], dtype=np.float32), -20 * np.log10(2)).round(3).tolist()
     [0.10000000149011612, 0.5, -0.5]
     """
+    _check("level", level, -100, 0)
     limit = np.abs(samples).max(initial=0) * np.float32(10 ** (level / 20))
     return np.clip(samples, -limit, limit)
 
@@ -94,7 +100,7 @@ def room(rt60: float, drr: float, rng: np.random.Generator) -> Float:
     Parameters
     ----------
     rt60 : float
-        Reverberation time in s, positive: after it the reflections are 60 dB lower.
+        Reverberation time in s, from 0.01 to 10: after it the reflections are 60 dB lower.
     drr : float
         Ratio of the energy of the direct sound to that of all reflections, in dB.
     rng : numpy.random.Generator
@@ -104,6 +110,11 @@ def room(rt60: float, drr: float, rng: np.random.Generator) -> Float:
     -------
     ndarray of float32, shape (n_taps,)
         Impulse response at 16 kHz, `rt60` long.  The direct sound is 1, at the first sample.
+
+    Raises
+    ------
+    InputError
+        The reverberation time is out of its range.
 
     Notes
     -----
@@ -119,7 +130,8 @@ def room(rt60: float, drr: float, rng: np.random.Generator) -> Float:
     >>> round(float(10 * np.log10(1 / np.sum(response[1:] ** 2))), 3)
     6.0
     """
-    time = np.arange(1, max(2, round(rt60 * RATE)), dtype=np.float32) / np.float32(RATE)
+    _check("rt60", rt60, 0.01, 10)
+    time = np.arange(1, round(rt60 * RATE), dtype=np.float32) / np.float32(RATE)
     expected = 4 * np.pi * SOUND**3 / VOLUME / RATE * np.square(time + np.float32(DISTANCE / SOUND))
     dense = np.minimum(expected, 1)
     decay = np.exp(np.float32(-3 * np.log(10) / rt60) * time) / np.sqrt(dense)
@@ -205,6 +217,11 @@ def band_limit(samples: Float, low: float, high: float) -> Float:
     ndarray of float32, shape (n_samples,)
         Filtered signal.
 
+    Raises
+    ------
+    InputError
+        The lower edge is not below the upper.
+
     Examples
     --------
     >>> import numpy as np
@@ -212,13 +229,15 @@ def band_limit(samples: Float, low: float, high: float) -> Float:
     >>> bool(np.std(band_limit(tone, 50, 500)) < 0.01), bool(np.std(band_limit(tone, 300, 3400)) > 0.7)
     (True, True)
     """
+    if not 0 <= low < high:
+        raise InputError(f"the band is from {low:g} to {high:g} Hz: expected the lower edge first, 0 or more")
     size = fast_length(len(samples) + RATE // 20)  # 50 ms for the response to die away in, before it comes round
     frequency = np.fft.rfftfreq(size, 1 / RATE)[1:]
     power = 1 + (low / frequency) ** 16
     if high < RATE / 2:
         power += (frequency / high) ** 16
     spectrum = np.fft.rfft(samples, size)
-    spectrum[1:] /= np.sqrt(power).astype(np.float32)
+    spectrum[1:] *= (1 / np.sqrt(power)).astype(np.float32)
     if low > 0:
         spectrum[0] = 0
     return _inverse(spectrum, size)[: len(samples)]
@@ -309,6 +328,8 @@ def codec(samples: Float, name: Codec) -> Float:
     """
     if name not in CODECS:
         raise InputError(f"unknown codec {name!r}: choose one of {', '.join(get_args(Codec))}")
+    if not len(samples):
+        return samples
     rate, settings = CODECS[name]
     sent = samples if rate == RATE else soxr.resample(samples, RATE, rate)
     file = io.BytesIO()
@@ -328,12 +349,17 @@ def speed(samples: Float, factor: float) -> Float:
     samples : ndarray of float32, shape (n_samples,)
         Mono signal.
     factor : float
-        New speed over old, positive: 1.1 is shorter and 1.65 semitones higher.
+        New speed over old, from 0.1 to 10: 1.1 is shorter and 1.65 semitones higher.
 
     Returns
     -------
     ndarray of float32, shape (round(n_samples / factor),)
         Resampled signal.
+
+    Raises
+    ------
+    InputError
+        The factor is out of its range.
 
     Examples
     --------
@@ -341,6 +367,7 @@ def speed(samples: Float, factor: float) -> Float:
     >>> len(speed(np.zeros(11000, dtype=np.float32), 1.1))
     10000
     """
+    _check("factor", factor, 0.1, 10)
     return _fit(soxr.resample(samples, RATE * factor, RATE), round(len(samples) / factor))
 
 
@@ -355,12 +382,17 @@ def tempo(samples: Float, factor: float) -> Float:
     samples : ndarray of float32, shape (n_samples,)
         Mono signal at 16 kHz.
     factor : float
-        New tempo over old, positive: 1.1 is shorter.  Sensible from 0.5 to 2.
+        New tempo over old, from 0.1 to 10: 1.1 is shorter.  Speech stays natural from 0.5 to 2.
 
     Returns
     -------
     ndarray of float32, shape (round(n_samples / factor),)
         Stretched signal.
+
+    Raises
+    ------
+    InputError
+        The factor is out of its range.
 
     Notes
     -----
@@ -374,6 +406,7 @@ def tempo(samples: Float, factor: float) -> Float:
     >>> len(tempo(tone, 0.8)), bool(np.abs(tempo(tone, 1) - tone).max() < 1e-6)
     (20000, True)
     """
+    _check("factor", factor, 0.1, 10)
     n_out = round(len(samples) / factor)
     n_frames = -(-n_out // HOP) + 1
     padded = np.pad(samples, (HOP + SEARCH, int(n_frames * HOP * factor) + 3 * HOP + SEARCH - len(samples)))
@@ -385,12 +418,13 @@ def tempo(samples: Float, factor: float) -> Float:
         similarity = np.correlate(
             padded[earliest : earliest + 2 * SEARCH + HOP], padded[continuation : continuation + HOP]
         )
-        begins.append(earliest + int(np.argmax(similarity / energy[earliest : earliest + 2 * SEARCH + 1])))
+        similarity /= energy[earliest : earliest + 2 * SEARCH + 1]
+        # Silence resembles nothing: the frame stays in its place, so that what follows is not late or early.
+        begins.append(earliest + (int(np.argmax(similarity)) if similarity.any() else SEARCH))
+    frames = np.add.outer(np.array(begins), np.arange(HOP))
     rise = (0.5 - 0.5 * np.cos(np.pi / HOP * np.arange(HOP))).astype(np.float32)
-    first = padded[np.add.outer(np.array(begins[1:]), np.arange(HOP))] * rise
-    second = padded[np.add.outer(np.array(begins[:-1]) + HOP, np.arange(HOP))] * (1 - rise)
-    stretched: Float = (first + second).ravel()[:n_out]
-    return stretched
+    stretched: Float = padded[frames[1:]] * rise + padded[frames[:-1] + HOP] * (1 - rise)
+    return stretched.ravel()[:n_out]
 
 
 def pitch_shift(samples: Float, semitones: float) -> Float:
@@ -401,12 +435,17 @@ def pitch_shift(samples: Float, semitones: float) -> Float:
     samples : ndarray of float32, shape (n_samples,)
         Mono signal at 16 kHz.
     semitones : float
-        How much higher; negative is lower.  Speech stays natural within 2 or 3.
+        How much higher, from -36 to 36; negative is lower.  Speech stays natural within 2 or 3.
 
     Returns
     -------
     ndarray of float32, shape (n_samples,)
         Shifted signal.
+
+    Raises
+    ------
+    InputError
+        The shift is out of its range.
 
     Examples
     --------
@@ -416,6 +455,7 @@ def pitch_shift(samples: Float, semitones: float) -> Float:
     >>> len(shifted), int(np.argmax(np.abs(np.fft.rfft(shifted))))
     (16000, 400)
     """
+    _check("semitones", semitones, -36, 36)
     factor = 2 ** (semitones / 12)
     return _fit(speed(tempo(samples, 1 / factor), factor), len(samples))
 
@@ -449,3 +489,9 @@ def _inverse(spectrum: NDArray[np.complexfloating], size: int) -> Float:
 def _fit(samples: Float, length: int) -> Float:
     """Cut off what is too long, or pad with zeros."""
     return samples[:length] if len(samples) >= length else np.pad(samples, (0, length - len(samples)))
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a value that is out of its range."""
+    if not low <= value <= high:
+        raise InputError(f"{name} is {value}: expected a number from {low} to {high}")
