@@ -17,6 +17,7 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 from emovox.corpora import registry
 from emovox.corpora.protocol import Fold, Protocol, verify
+from emovox.corpora.published import TFDS_VALID
 from emovox.corpora.splits import (
     EMOBOX_RAVDESS,
     NAMES,
@@ -125,7 +126,8 @@ def assert_promises(protocol: Protocol, table: pd.DataFrame) -> None:
         taking_part |= train | test
     assert taking_part == set(protocol.clips.tolist())
     if protocol.tests_each_once:
-        assert sorted(tested) == protocol.clips.tolist()
+        assert sorted(tested) == sorted(taking_part - set(protocol.trained_only.tolist()))
+    assert not set(tested) & set(protocol.trained_only.tolist())
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -227,15 +229,128 @@ def ravdess_like(actors: list[int], corpus: str = "ravdess") -> pd.DataFrame:
 
 
 def test_emobox_is_for_all_of_ravdess_speech() -> None:
-    assert len(emobox(ravdess_like(list(range(1, 25)))).folds) == 6
+    alone = emobox(ravdess_like(list(range(1, 25))))
+    assert len(alone.folds) == 6
+    assert len(alone.trained_only) == 0
+    assert "trained on" not in alone.note
     with pytest.raises(
         ProtocolError, match="needs all 24 actors of RAVDESS, and 2 are missing, the first is 'ravdess/07'"
     ):
         emobox(ravdess_like([actor for actor in range(1, 25) if actor not in (7, 9)]))
-    with pytest.raises(ProtocolError, match="defined on RAVDESS speech alone, and the clips are from ravdess-song"):
+    with pytest.raises(ProtocolError, match="defined on RAVDESS speech, and the clips are from ravdess-song: add the"):
         emobox(ravdess_like(list(range(1, 25)), "ravdess-song"))
     with pytest.raises(ProtocolError, match="the clips are from corpus0"):
         emobox(table_of(factorial()))
+    with pytest.raises(ProtocolError, match="'ravdess/25' is not one of the 24 actors of RAVDESS: use 'speaker'"):
+        emobox(ravdess_like(list(range(1, 26))))
+
+
+ALL_ACTORS = list(range(1, 25))
+
+
+@settings(max_examples=60, deadline=None)
+@given(extra=tables(), seed=st.integers(0, 2**32 - 1))
+def test_emobox_trains_on_other_corpora_and_tests_none(extra: pd.DataFrame, seed: int) -> None:
+    assume((extra["speaker"] != "").all())
+    alone = ravdess_like(ALL_ACTORS)
+    both = pd.concat([alone, extra.drop(columns="split", errors="ignore")])
+    table = both.iloc[np.random.default_rng(seed).permutation(len(both))]
+    protocol = emobox(table)
+    assert_promises(protocol, table)
+    other = set(np.flatnonzero(table["corpus"] != "ravdess").tolist())
+    assert set(protocol.trained_only.tolist()) == other
+    assert protocol.note.endswith(f"Only trained on, never tested: {', '.join(sorted(set(extra['corpus'])))}.")
+    for fold, single in zip(protocol.folds, emobox(alone).folds, strict=True):
+        assert other <= set(fold.train.tolist()), "in every fold"
+        assert keys(table, fold.test) == keys(alone, single.test), "the same clips are tested as without them"
+        assert keys(table, fold.train) == keys(alone, single.train) | keys(table, np.array(sorted(other)))
+
+
+def test_emobox_never_trains_on_the_song_of_a_tested_actor() -> None:
+    song = ravdess_like([actor for actor in ALL_ACTORS if actor != 18], "ravdess-song")
+    table = pd.concat([ravdess_like(ALL_ACTORS), song.rename(index=lambda file: f"song/{file}", level="file")])
+    protocol = emobox(table)
+    assert_promises(protocol, table)
+    for fold, actors in zip(protocol.folds, EMOBOX_RAVDESS, strict=True):
+        left_out = np.setdiff1d(np.arange(len(table)), np.concatenate([fold.train, fold.test]))
+        assert set(table["corpus"].iloc[left_out]) == {"ravdess-song"}
+        assert set(table["speaker"].iloc[left_out]) == {f"ravdess/{actor:02d}" for actor in actors if actor != 18}
+
+
+def test_emobox_needs_to_know_who_speaks() -> None:
+    stray = table_of([Clip("x.wav", "happy")]).assign(corpus="mine")
+    with pytest.raises(ProtocolError, match="1 of 49 clips have no speaker, so speakers cannot be held out: give"):
+        emobox(pd.concat([ravdess_like(ALL_ACTORS), stray]))
+
+
+def test_a_voice_that_leaks_from_another_corpus_is_found() -> None:
+    table = pd.concat([ravdess_like(ALL_ACTORS), table_of(factorial(takes=1)).drop(columns="split")])
+    protocol = emobox(table)
+    for promised in (protocol, replace(protocol, trained_only=np.empty(0, dtype=np.intp), tests_each_once=False)):
+        with pytest.raises(ProtocolError, match="speaker 'ravdess/01' is in both training and test"):
+            verify(promised, table.assign(speaker=table["speaker"].replace("corpus0/0", "ravdess/01")))
+
+
+def test_a_fold_without_its_other_corpora_is_found() -> None:
+    table = pd.concat([ravdess_like(ALL_ACTORS), table_of(factorial(takes=1)).drop(columns="split")])
+    protocol = emobox(table)
+    first, *others = protocol.folds
+    short = replace(first, train=np.setdiff1d(first.train, protocol.trained_only[:3]))
+    with pytest.raises(ProtocolError, match="'fold 1': 3 clips that should always be trained on are not"):
+        verify(replace(protocol, folds=(short, *others)), table)
+
+
+def test_real_corpora_come_along_with_emobox(corpora: Path) -> None:
+    table = combine([registry.load(name, corpora / name) for name in ("nemo", "ravdess", "tess")])
+    protocol = by_name("emobox", table)
+    assert "Only trained on, never tested: nemo, tess." in protocol.note
+    for fold in protocol.folds:
+        assert len(fold.test) == 240
+        assert len(fold.train) == 1200 + (table["corpus"] != "ravdess").sum()
+        assert set(table["corpus"].iloc[fold.test]) == {"ravdess"}
+
+
+def crema_like(sentences: tuple[str, ...] = ("DFA", "ITH", "TIE", "WSI", "IWW")) -> pd.DataFrame:
+    clips = [
+        Clip(f"AudioWAV/{actor}_{sentence}_{emotion}_XX.wav", label, f"crema-d/{actor}")
+        for actor in range(1001, 1092)
+        for sentence in sentences
+        for emotion, label in (("SAD", "sad"), ("DIS", "disgust"), ("FEA", "fearful"), ("NEU", "neutral"))
+    ]
+    clips = [replace(clip, file=clip.file.replace("1040_ITH_SAD_XX", "1040_ITH_SAD_X")) for clip in clips]
+    return from_clips(clips, "crema-d", Source())
+
+
+def test_tfds_divides_as_tensorflow_datasets_does() -> None:
+    """Its builder shuffles the sorted actors with NumPy's old generator and cuts at 70 and 80 percent."""
+    actors = [f"crema-d/{actor}" for actor in range(1001, 1092)]
+    np.random.RandomState(0).shuffle(actors)
+    table = crema_like()
+    protocol = by_name("tfds", table)
+    assert_promises(protocol, table)
+    (fold,) = protocol.folds
+    assert set(table["speaker"].iloc[fold.test]) == set(actors[72:])
+    assert set(table["speaker"].iloc[fold.train]) == set(actors[:72])
+    assert {f"crema-d/{actor}" for actor in TFDS_VALID} == set(actors[63:72])
+    left_out = table.index.get_level_values("file")[np.setdiff1d(np.arange(len(table)), protocol.clips)]
+    assert sorted(Path(file).stem for file in left_out) == [
+        "1006_TIE_NEU_XX",
+        "1013_WSI_DIS_XX",
+        "1017_IWW_FEA_XX",
+        "1040_ITH_SAD_X",
+    ]
+    shuffled = table.iloc[::-1]
+    assert keys(shuffled, by_name("tfds", shuffled).folds[0].test) == keys(table, fold.test)
+
+
+def test_tfds_is_for_all_of_crema_d() -> None:
+    table = crema_like(("DFA",))
+    with pytest.raises(ProtocolError, match="defined on CREMA-D alone, and the clips are from corpus0: use 'speaker'"):
+        by_name("tfds", table_of(factorial()))
+    with pytest.raises(
+        ProtocolError, match="needs all 91 actors of CREMA-D, and 1 are missing, the first is 'crema-d/1044'"
+    ):
+        by_name("tfds", table[table["speaker"] != "crema-d/1044"])
 
 
 def test_two_sentences_are_tested_both_ways() -> None:
@@ -287,6 +402,24 @@ def test_cross_corpus_uses_shared_labels_only() -> None:
         cross_corpus(table[table["corpus"].isin(["a", "b"]) & (table["label"] != "y")])
     with pytest.raises(ProtocolError, match="needs two corpora and has only 'a': add one"):
         cross_corpus(table[table["corpus"] == "a"])
+
+
+def test_cross_corpus_leaves_out_each_real_corpus_in_turn(corpora: Path) -> None:
+    chosen = {"angry", "happy", "neutral", "sad"}
+    table = combine([registry.load(name, corpora / name) for name in ("ravdess", "tess", "nemo")])
+    table = table[table["label"].isin(chosen)]
+    protocol = by_name("cross-corpus", table)
+    assert_promises(protocol, table)
+    assert protocol.speaker_independent
+    assert protocol.tests_each_once
+    assert len(protocol.clips) == len(table)
+    assert [fold.name for fold in protocol.folds] == ["nemo", "ravdess", "tess"]
+    for fold in protocol.folds:
+        tested = table.iloc[fold.test]
+        assert set(tested["corpus"]) == {fold.name}
+        assert set(tested["label"]) == chosen
+        assert len(tested) == (table["corpus"] == fold.name).sum()
+        assert set(table["corpus"].iloc[fold.train]) == {"nemo", "ravdess", "tess"} - {fold.name}
 
 
 def test_cross_corpus_tells_of_shared_voices() -> None:
@@ -397,7 +530,7 @@ def test_one_label_is_not_a_task() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("emo-box", r"unknown protocol 'emo-box': did you mean 'emobox'\? choose one of emobox, loso"),
+        ("emo-box", r"unknown protocol 'emo-box': did you mean 'emobox'\? choose one of emobox, tfds, loso"),
         ("randm-70/30", r"did you mean 'random-70/30'\?"),
         ("random-70/40", "unknown protocol 'random-70/40'"),
         ("random-100/0", "unknown protocol 'random-100/0'"),
@@ -415,7 +548,7 @@ def test_every_listed_name_is_known(corpora: Path) -> None:
     ravdess = registry.load("ravdess", corpora / "ravdess").table
     two = combine([registry.load(name, corpora / name) for name in ("ravdess", "tess")])
     for name in NAMES:
-        table = {"cross-corpus": two, "split-column": table_of(factorial())}.get(name, ravdess)
+        table = {"cross-corpus": two, "split-column": table_of(factorial()), "tfds": crema_like()}.get(name, ravdess)
         protocol = by_name(name, table)
         assert protocol.name == name
         assert_promises(protocol, table)
@@ -475,6 +608,7 @@ def test_verify_accepts_a_sound_protocol() -> None:
         (broken(folds=fold([4, 5, 6, 7], [0, 1, 2])), "1 clips take part against its promise"),
         (broken(folds=fold([4, 5, 6, 7], [0, 1, 2, 3])), "4 clips are not tested exactly once"),
         (broken(clips=np.arange(7)), "1 clips take part against its promise"),
+        (broken(trained_only=np.array([0, 7])), "'a': 1 clips are tested that should only be trained on"),
     ],
 )
 def test_verify_refuses(protocol: Protocol, message: str) -> None:

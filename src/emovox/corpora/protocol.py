@@ -6,7 +6,7 @@ checked again by whoever is about to train on it: :func:`verify`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,11 @@ class Protocol:
         Positions of the clips that take part, ascending: each is in the training or the test part of some
         fold, and no other clip is.
     tests_each_once : bool
-        Each of `clips` is in exactly one test part, so that the folds' predictions can be pooled.
+        Each of `clips` but those of `trained_only` is in exactly one test part, so that the folds' predictions
+        can be pooled.
+    trained_only : ndarray of int
+        Positions of the clips that are never tested, and are in the training part of every fold that does not
+        test their speaker; ascending, none by default.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Protocol:
     note: str
     clips: Positions
     tests_each_once: bool
+    trained_only: Positions = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
 
 def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
@@ -84,8 +89,8 @@ def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
     ProtocolError
         There is no fold; a part is empty, has positions outside the table or a clip twice; the parts of a
         fold share a clip, or a speaker or a sentence where the protocol promises that they do not; training
-        has fewer than two labels or lacks one that is tested; or a clip is left out, or tested more than
-        once.
+        has fewer than two labels or lacks one that is tested; a clip is left out, or tested more than once; or
+        a clip that is only trained on is tested, or missing from training without need.
     """
     if not protocol.folds:
         raise ProtocolError(f"protocol {protocol.name!r} has no folds: give it a corpus with more speakers or labels")
@@ -98,6 +103,7 @@ def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
         if protocol.text_independent:
             _verify_disjoint(fold, sentences(table), "text", where)
         _verify_labels(fold, labels, where)
+        _verify_trained_only(fold, protocol.trained_only, words(table, "speaker"), where)
     _verify_coverage(protocol, len(table))
     return protocol
 
@@ -142,6 +148,17 @@ def _verify_labels(fold: Fold, labels: Words, where: str) -> None:
         raise ProtocolError(f"{where}: training has only the label {min(trained)!r}: at least two are needed")
 
 
+def _verify_trained_only(fold: Fold, clips: Positions, speakers: Words, where: str) -> None:
+    """Check that these clips are not tested, and are trained on unless their speaker is tested."""
+    tested = np.intersect1d(clips, fold.test)
+    if len(tested):
+        raise ProtocolError(f"{where}: {len(tested)} clips are tested that should only be trained on")
+    absent = np.setdiff1d(clips, fold.train)
+    needless = absent[~np.isin(speakers[absent], speakers[fold.test])]
+    if len(needless):
+        raise ProtocolError(f"{where}: {len(needless)} clips that should always be trained on are not")
+
+
 def _verify_coverage(protocol: Protocol, count: int) -> None:
     """Check that the clips which take part are those that were promised."""
     tested, used = np.zeros(count, dtype=int), np.zeros(count, dtype=bool)
@@ -153,6 +170,7 @@ def _verify_coverage(protocol: Protocol, count: int) -> None:
     if (used != promised).any():
         wrong = int((used != promised).sum())
         raise ProtocolError(f"protocol {protocol.name!r}: {wrong} clips take part against its promise, or do not")
-    if protocol.tests_each_once and (tested[protocol.clips] != 1).any():
-        wrong = int((tested[protocol.clips] != 1).sum())
+    testable = np.setdiff1d(protocol.clips, protocol.trained_only)
+    if protocol.tests_each_once and (tested[testable] != 1).any():
+        wrong = int((tested[testable] != 1).sum())
         raise ProtocolError(f"protocol {protocol.name!r}: {wrong} clips are not tested exactly once")

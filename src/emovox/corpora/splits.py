@@ -21,6 +21,7 @@ from emovox.corpora.groups import (
     text_groups,
 )
 from emovox.corpora.protocol import Fold, Protocol, verify
+from emovox.corpora.published import EMOBOX_RAVDESS, emobox, tfds
 from emovox.corpora.table import Positions, Words, sentences, words
 from emovox.errors import ProtocolError, did_you_mean
 
@@ -40,23 +41,14 @@ __all__ = [
     "speaker_text_independent",
     "split_column",
     "text_independent",
+    "tfds",
     "verify",
 ]
-
-#: Test actors of the six EmoBox folds on RAVDESS speech.  Source: Ma et al. (2024), EmoBox, arXiv 2406.07162,
-#: counted from the benchmark's published fold files.
-EMOBOX_RAVDESS: tuple[tuple[int, ...], ...] = (
-    (1, 11, 20, 21),
-    (4, 10, 12, 14),
-    (8, 9, 19, 23),
-    (3, 5, 7, 24),
-    (2, 15, 16, 18),
-    (6, 13, 17, 22),
-)
 
 #: Names that :func:`by_name` takes; the numbers are the defaults and may be changed or left out.
 NAMES = (
     "emobox",
+    "tfds",
     "loso",
     "speaker-5",
     "text-2",
@@ -128,49 +120,6 @@ def leave_one_speaker_out(table: pd.DataFrame) -> Protocol:
         names.tolist(),
         speaker_independent=True,
         note=f"Speaker-independent: each of the {len(names)} speakers is new to the model that it tests.",
-    )
-
-
-def emobox(table: pd.DataFrame) -> Protocol:
-    """Six fixed folds of RAVDESS speech, each testing four actors, as in the EmoBox benchmark.
-
-    Parameters
-    ----------
-    table : DataFrame
-        RAVDESS speech, all 24 actors, and nothing else.
-
-    Returns
-    -------
-    Protocol
-        ``"emobox"``: six folds, each clip tested once.
-
-    Raises
-    ------
-    ProtocolError
-        The table holds something else.
-    """
-    fold_of = {f"ravdess/{actor:02d}": fold for fold, actors in enumerate(EMOBOX_RAVDESS) for actor in actors}
-    speakers = words(table, "speaker").tolist()
-    corpora = sorted(set(words(table, "corpus").tolist()))
-    if corpora != ["ravdess"] or not set(speakers) <= set(fold_of):
-        raise ProtocolError(
-            f"protocol 'emobox' is defined on RAVDESS speech alone, and the clips are from "
-            f"{', '.join(corpora)}: use 'speaker' or 'cross-corpus'"
-        )
-    missing = sorted(set(fold_of) - set(speakers))
-    if missing:
-        raise ProtocolError(
-            f"protocol 'emobox' needs all 24 actors of RAVDESS, and {len(missing)} are missing, the first is "
-            f"{missing[0]!r}: complete the corpus, or use 'speaker'"
-        )
-    return _leave_group_out(
-        table,
-        "emobox",
-        np.array([fold_of[speaker] for speaker in speakers]),
-        [f"fold {number + 1}" for number in range(len(EMOBOX_RAVDESS))],
-        speaker_independent=True,
-        note="Speaker-independent: the six EmoBox folds of RAVDESS speech (arXiv 2406.07162), "
-        "each testing four actors that its model never heard.",
     )
 
 
@@ -413,6 +362,7 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0) -> Protocol:
     """
     plain: dict[str, Callable[[], Protocol]] = {
         "emobox": lambda: emobox(table),
+        "tfds": lambda: tfds(table),
         "loso": lambda: leave_one_speaker_out(table),
         "cross-corpus": lambda: cross_corpus(table),
         "split-column": lambda: split_column(table),
