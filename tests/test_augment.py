@@ -18,7 +18,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emovox import audio
+from emovox import audio, distortions
 from emovox.augment import Augmenter, AugmentOptions, babble, coloured_noise, mix
 from emovox.distortions import (
     Codec,
@@ -315,6 +315,16 @@ def test_codec_loses_something_but_keeps_the_speech_in_step(name: Codec, ratio: 
         np.testing.assert_array_equal(heard, codec(clip_, name))
 
 
+@pytest.mark.parametrize(("name", "kbits"), [("mp3", 32), ("opus", 20), ("vorbis", 20), ("gsm", 13)])
+def test_codec_has_the_bit_rate_that_is_documented(name: Codec, kbits: float, speech: list[Float]) -> None:
+    rate, settings_ = distortions.CODECS[name]
+    samples = np.concatenate(speech)
+    file = io.BytesIO()
+    soundfile.write(file, samples[:: RATE // rate], rate, **settings_)
+
+    assert len(file.getvalue()) * 8 / 1000 / (len(samples) / RATE) == pytest.approx(kbits, rel=0.2)
+
+
 @given(length=st.integers(0, 5000), level=st.floats(-60, 0), name=st.sampled_from(CODECS))
 @settings(deadline=None, max_examples=60)
 def test_codec_keeps_every_length(length: int, level: float, name: Codec) -> None:
@@ -450,6 +460,14 @@ def test_options_are_read_and_checked_by_pydantic() -> None:
 def test_every_probability_is_known_to_these_tests() -> None:
     chances = {field.name for field in dataclasses.fields(AugmentOptions) if isinstance(field.default, float)}
     assert chances == set(CHANCES)
+
+
+def test_defaults_in_the_documentation_are_those_of_the_code() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "audio.md").read_text(encoding="utf-8")
+    for name in CHANCES:
+        assert f"| `{name}` {getattr(AugmentOptions, name):g} |" in page
+        if ends := getattr(AugmentOptions, f"{name}_range", None):
+            assert f"| {ends[0]:g} to {ends[1]:g} |" in page
 
 
 @given(

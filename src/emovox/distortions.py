@@ -15,7 +15,7 @@ from emovox.types import RATE, Float
 
 Codec = Literal["mp3", "opus", "vorbis", "gsm"]
 
-#: Sampling rate and settings of each codec: MP3 at 32 kbit/s, Opus and Vorbis at about 20 to 25, GSM 6.10 at 13.
+#: Sampling rate and settings of each codec: MP3 at 32 kbit/s, Opus and Vorbis at about 20, GSM 6.10 at 13.
 CODECS: dict[str, tuple[int, dict[str, Any]]] = {
     "mp3": (
         RATE,
@@ -307,7 +307,7 @@ def codec(samples: Float, name: Codec) -> Float:
     samples : ndarray of float32, shape (n_samples,)
         Mono signal at 16 kHz, within full scale.
     name : {"mp3", "opus", "vorbis", "gsm"}
-        MP3 at 32 kbit/s, Opus at about 20, Vorbis at about 25, GSM 6.10 at 13 (and 8 kHz).
+        MP3 at 32 kbit/s, Opus and Vorbis at about 20, GSM 6.10 at 13 (and 8 kHz).
 
     Returns
     -------
