@@ -37,6 +37,9 @@ MEANINGS = {
     "fmax": "Upper edge of the highest mel band.",
     "pitch_floor": "Lowest F0 that is looked for.",
     "pitch_ceiling": "Highest F0 that is looked for.",
+    "weights": "The encoder: a folder, or a name that is looked up in `EMOVOX_WEIGHTS`, then on the Hugging Face hub.",
+    "blocks": "Which blocks' output is used, from 1.",
+    "pooling": "Statistics over time.",
 }
 SIGNS: dict[type, tuple[str, str]] = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Lt: ("lt", "<")}
 

@@ -13,23 +13,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 import emovox
+from emovox import audio
 from emovox.corpora import registry, splits
 from emovox.corpora.protocol import Protocol, verify
 from emovox.corpora.table import Corpus, combine
-from emovox.errors import CorpusError, InputError
+from emovox.errors import CorpusError, EmovoxError, FeatureError, InputError
 from emovox.evaluation import report
 from emovox.evaluation.scores import score
+from emovox.features import sets
 from emovox.features.cache import FeatureCache
-from emovox.features.extraction import extract_many
+from emovox.features.extraction import Stretch, extract_many
 from emovox.labels import ordered
 from emovox.models.artifact import Model
 from emovox.models.crossfit import Clips, Task, fit_many
 from emovox.models.export import export
 from emovox.recipe import Recipe, to_toml
-from emovox.types import CorpusSummary, FeatureSpec, Float, ModelCard
+from emovox.recognizer import EmotionRecognizer
+from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, ModelCard
 
 #: Told how far a stage is: its name, what is done and how much there is.
 Tell = Callable[[str, int, int], None]
@@ -192,12 +196,50 @@ def features_of(
     paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
 ) -> tuple[Float, NDArray[np.bool_], list[str]]:
     """Compute the features of a table's rows; say which rows have some, and why the others have none."""
+    if (level := sets.get(spec.set).level) != "clip":
+        raise FeatureError(
+            f"feature set {spec.set!r} is of level {level!r}, and this model needs one vector a clip: "
+            "choose another with features.set"
+        )
+    return _rows(extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell))
+
+
+def recognised(
+    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, tell: Tell
+) -> tuple[Float, NDArray[np.bool_], list[str]]:
+    """Recognise a table's rows clip by clip, in windows as `emovox predict` does; say why some have no answer."""
+    recognizer = EmotionRecognizer(model)
+
+    def recognise(path: Path, start: float, end: float) -> Float | str:
+        try:
+            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+            prediction = recognizer.predict_array(waveform.samples, RATE, str(path))
+        except EmovoxError as error:
+            return str(error)
+        return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)
+
+    stretches = _stretches(paths, table)
+    results: list[Float | str] = []
+    # Threads share one session of the graph, and it computes without holding the interpreter.
+    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
+        results.append(one)
+        tell("clips", len(results), len(stretches))
+    return _rows(results)
+
+
+def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
+    """Return file, start and end of a table's rows."""
     starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
-    results = extract_many(list(zip(paths, starts, ends, strict=True)), spec, cache or FeatureCache(), jobs, tell)
+    return list(zip(paths, starts, ends, strict=True))
+
+
+def _rows(results: Sequence[Float | str]) -> tuple[Float, NDArray[np.bool_], list[str]]:
+    """Stack what there is, one row a clip; say which clips have a row, and why the others have none."""
     kept = np.array([not isinstance(one, str) for one in results])
     skipped = [one for one in results if isinstance(one, str)]
     if not kept.any():
-        raise CorpusError(f"none of {len(paths)} clips can be analysed, the first: {skipped[0]}")
+        raise CorpusError(f"none of {len(results)} clips can be analysed, the first: {skipped[0]}")
     return np.stack([one for one in results if not isinstance(one, str)]), kept, skipped
 
 
@@ -352,8 +394,12 @@ def evaluate(
         raise CorpusError(f"no clip has a label that {model.card.name!r} knows: it knows {', '.join(labels)}")
     paths = [path for corpus in corpora for path in corpus.paths()]
     chosen = [path for path, keep in zip(paths, known, strict=True) if keep]
-    X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, tell)
-    predictions = _predictions(table[known][usable], 0, "all", model.probabilities(X), np.array(labels), labels)
+    if model.takes_samples:
+        found, usable, skipped = recognised(model, chosen, table[known], jobs, tell)
+    else:
+        X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, tell)
+        found = model.probabilities(X)
+    predictions = _predictions(table[known][usable], 0, "all", found, np.array(labels), labels)
     seen = sorted({corpus.name for corpus in model.card.corpora} & {corpus.name for corpus in corpora})
     note = (
         f"The model was trained on {', '.join(seen)}: this is not a score on unseen voices."

@@ -38,8 +38,8 @@ class EmotionRecognizer:
 
     Parameters
     ----------
-    model : path or str, optional
-        Model file, run folder or name of a built-in model; the default is the built-in model.
+    model : path, str or Model, optional
+        Model file, run folder or name of a built-in model, or a model already read; the default is the built-in model.
     windows : WindowOptions, optional
         How long recordings are cut.
 
@@ -63,15 +63,16 @@ class EmotionRecognizer:
     True
     """
 
-    def __init__(self, model: str | Path | None = None, *, windows: WindowOptions | None = None) -> None:
-        self._model: Model = load(model)
+    def __init__(self, model: str | Path | Model | None = None, *, windows: WindowOptions | None = None) -> None:
+        self._model: Model = model if isinstance(model, Model) else load(model)
         self.card = self._model.card
         self.windows = windows or WindowOptions()
         try:
             names = sets.feature_names(self.card.features)
         except (FeatureError, TypeError) as error:
             raise ModelError(f"model {self.card.name!r} cannot be used: {error}") from error
-        if sets.get(self.card.features.set).level != "clip" or len(names) != self.card.features.dimension:
+        wanted = "samples" if self._model.takes_samples else "clip"
+        if sets.get(self.card.features.set).level != wanted or len(names) != self.card.features.dimension:
             raise ModelError(f"model {self.card.name!r} needs frame-level features: upgrade emovox")
 
     def predict(self, source: Source, *, progress: Callable[[float], None] | None = None) -> Prediction:

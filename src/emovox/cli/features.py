@@ -10,7 +10,7 @@ import typer
 
 from emovox import audio
 from emovox.cli.console import progress_bars, recordings, say
-from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError
+from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, MissingExtraError, did_you_mean
 from emovox.features import sets
 from emovox.recognizer import join_rest
 from emovox.types import FeatureSpec, Float, Waveform
@@ -36,6 +36,8 @@ def features(
     """
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"--out {out} must end in .csv or .parquet")
+    if name not in sets.available():
+        raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, sets.available())}")
     spec = sets.spec(name)
     files = recordings(sources)
     _prepare(out)

@@ -1,7 +1,8 @@
 """Features on disk, so that no clip is analysed twice for the same purpose.
 
-The key is a digest of the audio file's bytes, the stretch of it, the feature specification and the source code that
-computes features: a changed file, parameter or line of code is a new key, and nothing stale is ever read.
+The key is a digest of the audio file's bytes, the stretch of it, the feature specification, the pretrained weights and
+the source code that computes features: a changed file, parameter or line of code is a new key, and nothing stale is
+ever read.
 Entries are written under a temporary name and renamed, so any number of processes can share a folder.
 """
 
@@ -22,11 +23,11 @@ import numpy as np
 import emovox
 from emovox import audio
 from emovox.errors import InputError
-from emovox.features.sets import extract
+from emovox.features.sets import extract, weights_digest
 from emovox.types import FeatureSpec, Float
 
 #: Sources whose change may change a feature.
-SOURCES = ("audio.py", "decode.py", "preprocess.py", "features")
+SOURCES = ("audio.py", "decode.py", "preprocess.py", "features", "models/encoders.py")
 
 
 def default_folder() -> Path:
@@ -110,9 +111,8 @@ class FeatureCache:
 
     def key(self, path: Path, spec: FeatureSpec, start: float, end: float) -> str:
         """Digest of everything that the features depend on."""
-        what = json.dumps(
-            [dataclasses.asdict(spec), float(start), float(end), code_version()], sort_keys=True, default=str
-        )
+        parts = [dataclasses.asdict(spec), float(start), float(end), code_version(), weights_digest(spec)]
+        what = json.dumps(parts, sort_keys=True, default=str)
         digest = hashlib.sha256(what.encode())
         try:
             digest.update(path.read_bytes())

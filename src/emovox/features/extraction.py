@@ -9,6 +9,7 @@ from joblib import Parallel, delayed
 
 from emovox.errors import EmovoxError
 from emovox.features.cache import FeatureCache
+from emovox.features.sets import weights_digest
 from emovox.types import FeatureSpec, Float
 
 #: Clips a process takes at a time: some tenths of a second of work.
@@ -43,7 +44,14 @@ def extract_many(
     -------
     list of ndarray or str
         One entry a stretch: its features, or one line that says why it has none.
+
+    Raises
+    ------
+    ModelError
+        The pretrained weights that the features need cannot be found.
     """
+    # Weights that cannot be had are one error, not one a clip; and those of the hub are fetched once, here.
+    weights_digest(spec)
     batches = [stretches[begin : begin + BATCH] for begin in range(0, len(stretches), BATCH)]
     results: list[Float | str] = []
     for batch in Parallel(n_jobs=jobs, return_as="generator")(delayed(_extract)(one, spec, cache) for one in batches):

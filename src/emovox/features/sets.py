@@ -9,67 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from emovox.errors import FeatureError, did_you_mean
-from emovox.features import comprehensive, functionals, pitch, prosody, spectral
+from emovox.features import comprehensive, embeddings, functionals, pitch, prosody, spectral
 from emovox.features.analysis import Analysis, Float, Stft
+from emovox.features.parameters import Parameter, Value
 from emovox.preprocess import WINDOWS, PreprocessOptions, preprocess
 from emovox.types import RATE, FeatureSpec, Waveform
 
 #: Step of the short frames, 10 ms.
 HOP = 160
-
-Value = int | float | str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One setting of a feature set.
-
-    Attributes
-    ----------
-    default : int, float or str
-        Value when none is given; its type is the type of the parameter.
-    choices : tuple of str
-        Allowed words, for a str.
-    low, high : float
-        Allowed range, both included, for a number.
-    multiple : int
-        A whole number must be a multiple of this.
-    unit : str
-        Unit, for messages and documents.
-    """
-
-    default: Value
-    choices: tuple[str, ...] = ()
-    low: float = -np.inf
-    high: float = np.inf
-    multiple: int = 1
-    unit: str = ""
-
-    def allowed(self) -> str:
-        """Say in words what a value may be."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        kind = "a number" if isinstance(self.default, float) else "a whole number"
-        kind = "an even number" if self.multiple == 2 else kind
-        return f"{kind} from {self.low:g} to {self.high:g} {self.unit}".rstrip()
-
-    def accept(self, label: str, value: object) -> Value:
-        """Return the value in the parameter's own type, or raise FeatureError naming `label`."""
-        if isinstance(self.default, str):
-            if isinstance(value, str) and value in self.choices:
-                return value
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high:
-            if isinstance(self.default, float):
-                return float(value)
-            if value % self.multiple == 0:
-                return int(value)
-        raise FeatureError(f"{label}={value!r} is not possible: it must be {self.allowed()}")
 
 
 @dataclass(frozen=True)
@@ -82,23 +36,26 @@ class FeatureSet:
         As recipes and model files write it.
     version : int
         Version of the arithmetic; it rises whenever the numbers change.
-    level : {"clip", "frame"}
-        One vector a clip, or one a frame.
+    level : {"clip", "frame", "samples"}
+        One vector a clip, or one a frame; or the samples themselves, for models that take nothing else.
     description : str
         One line.
     naming, computing : callable
         What :meth:`names` and :meth:`compute` call, with complete parameters.
     parameters : mapping of str to Parameter
         Settings, with defaults and limits.
+    pretrained : bool
+        Computed by an encoder whose weights the parameter ``weights`` names.
     """
 
     name: str
     version: int
-    level: Literal["clip", "frame"]
+    level: Literal["clip", "frame", "samples"]
     description: str
     naming: Callable[..., tuple[str, ...]] = dataclasses.field(repr=False)
     computing: Callable[..., Float] = dataclasses.field(repr=False)
     parameters: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
+    pretrained: bool = False
 
     @property
     def defaults(self) -> dict[str, Value]:
@@ -142,7 +99,7 @@ class FeatureSet:
         Returns
         -------
         ndarray of float32
-            Shape (n_features,) at clip level, (n_frames, n_features) at frame level.
+            Shape (n_features,) at clip level, (n_frames, n_features) at frame level, (n_samples,) for samples.
         """
         return np.ascontiguousarray(self.computing(analysis, **self.complete(parameters)), dtype=np.float32)
 
@@ -232,6 +189,24 @@ def _prosodic(analysis: Analysis, *, pitch_floor: float, pitch_ceiling: float) -
     return functionals.prosodic(analysis, pitch.PitchOptions(pitch_floor, pitch_ceiling))
 
 
+def _encoder(name: str, blocks: str, description: str, weights: str | None = None) -> FeatureSet:
+    """Make the entry of a pretrained encoder."""
+    return FeatureSet(
+        name,
+        1,
+        "clip",
+        description,
+        partial(embeddings.names, name),
+        partial(embeddings.compute, name),
+        {
+            "weights": Parameter(weights or name, pattern=".+", form="a folder, or a name on the Hugging Face hub"),
+            "blocks": Parameter(blocks, pattern=r"[1-9]\d?( [1-9]\d?)*", form="block numbers with spaces between"),
+            "pooling": Parameter("mean-sd", choices=embeddings.POOLINGS),
+        },
+        pretrained=True,
+    )
+
+
 _PITCH = {
     "pitch_floor": Parameter(75.0, low=20, high=300, unit="Hz"),
     "pitch_ceiling": Parameter(600.0, low=200, high=2000, unit="Hz"),
@@ -303,6 +278,24 @@ _SETS = {
                 **_PITCH,
             },
         ),
+        _encoder(
+            "whisper-tiny.en", "1 2 3", "statistics over time of what blocks of Whisper's tiny.en encoder put out"
+        ),
+        _encoder("whisper-base", "2 3 4", "statistics over time of what blocks of Whisper's base encoder put out"),
+        _encoder(
+            "encoder",
+            "1 2 3",
+            "statistics over time of what blocks of any pretrained speech encoder put out",
+            weights="whisper-tiny.en",
+        ),
+        FeatureSet(
+            embeddings.SAMPLES,
+            embeddings.SAMPLES_VERSION,
+            "samples",
+            "the preprocessed samples themselves, for models that start from them",
+            lambda: (),
+            lambda analysis: embeddings.padded(analysis.samples),
+        ),
     )
 }
 
@@ -311,14 +304,14 @@ _KINDS = {bool: "true or false", float: "a number", str: "a word"}
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of the feature sets.
+    """Return the names of the feature sets; ``samples`` is none, though models name it as what they take.
 
     Examples
     --------
     >>> "classic193" in available()
     True
     """
-    return tuple(_SETS)
+    return tuple(name for name, entry in _SETS.items() if entry.level != "samples")
 
 
 def get(name: str) -> FeatureSet:
@@ -335,7 +328,7 @@ def get(name: str) -> FeatureSet:
     'clip'
     """
     if name not in _SETS:
-        raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, _SETS)}")
+        raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, available())}")
     return _SETS[name]
 
 
@@ -385,9 +378,28 @@ def spec(
     chosen = get(name)
     complete = chosen.complete(parameters)
     options = preprocess if isinstance(preprocess, PreprocessOptions) else _options(preprocess)
-    # Values that are possible one by one may not go together: a trial run tells now, not at the first clip.
-    trial = chosen.compute(Analysis(np.zeros(RATE // 10, dtype=np.float32)), **complete)
-    return FeatureSpec(name, chosen.version, trial.shape[-1], complete, dataclasses.asdict(options))
+    dimension = len(chosen.names(**complete))
+    if not chosen.pretrained:
+        # Values that are possible one by one may not go together: a trial run tells now, not at the first clip.
+        # Encoders are spared it, so that a recipe can be read where their weights are not.
+        chosen.compute(Analysis(np.zeros(RATE // 10, dtype=np.float32)), **complete)
+    return FeatureSpec(name, chosen.version, dimension, complete, dataclasses.asdict(options))
+
+
+def weights_digest(spec: FeatureSpec) -> str:
+    """Tell which weights compute a specification, empty for a set that needs none.
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be found.
+
+    Examples
+    --------
+    >>> weights_digest(spec("classic193"))
+    ''
+    """
+    return embeddings.digest(str(spec.parameters["weights"])) if get(spec.set).pretrained else ""
 
 
 def _reproduced(spec: FeatureSpec) -> FeatureSet:
@@ -419,7 +431,8 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float:
     Returns
     -------
     ndarray of float32
-        Shape (n_features,) for a set of clip level, (n_frames, n_features) for one of frame level; finite.
+        Shape (n_features,) for a set of clip level, (n_frames, n_features) for one of frame level, (n_samples,) for
+        ``samples``; finite.
 
     Raises
     ------

@@ -17,15 +17,22 @@ from emovox.types import ModelCard
 CARD_KEY = "emovox.card"
 #: Names of the graph's input and output.
 INPUT, OUTPUT = "features", "probabilities"
+#: Those of a graph that starts from samples: the input, the optional second one, and the optional second output.
+SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
 #: Where the models inside the package lie, and the one that is used when none is named.
 PRETRAINED = "emovox.pretrained"
 DEFAULT = "classic"
 
 Float = NDArray[np.float32]
+_Shapes = dict[str, list[Any]]
 
 
 class Model:
-    """A classifier from feature vectors to class probabilities.
+    """A classifier from feature vectors, or from samples, to class probabilities.
+
+    A graph of samples has the input ``samples``, shape (n, t), with both dimensions free, and may have a second output
+    ``embedding``, shape (n, d), which describes a voice, and then a second input ``baseline`` of the same shape, which
+    says what the speaker's voice is ordinarily like; zeros say that it is not known.
 
     Parameters
     ----------
@@ -39,6 +46,10 @@ class Model:
     ----------
     card : ModelCard
         What the model is.
+    takes_samples, takes_baseline : bool
+        What the graph's inputs are.
+    embedding_width : int
+        Width of embedding and baseline, 0 where the graph has none.
 
     Raises
     ------
@@ -61,15 +72,39 @@ class Model:
                 "give a model.onnx that emovox wrote"
             ) from error
         self.card = _card(self._session.get_modelmeta().custom_metadata_map, source)
-        self._check(source)
+        inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}
+        outputs = {node.name: node.shape for node in self._session.get_outputs() if node.type == "tensor(float)"}
+        self.takes_samples, self.takes_baseline = SAMPLES in inputs, BASELINE in inputs
+        width = outputs.get(EMBEDDING, [0])[-1]
+        self.embedding_width: int = width if isinstance(width, int) else 0
+        if self.takes_samples or self.card.features.set == SAMPLES:
+            self._check_samples(inputs, outputs, source)
+        else:
+            self._check_features(inputs, outputs, source)
 
-    def _check(self, source: str) -> None:
+    def _check_samples(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
+        """Refuse a graph of samples whose shapes or card do not fit."""
+        shape, classes = inputs.get(SAMPLES, []), outputs.get(OUTPUT, [None])[-1]
+        complaint = ""
+        if len(self._session.get_inputs()) != 1 + self.takes_baseline or self.card.features.set != SAMPLES:
+            given = ", ".join(node.name for node in self._session.get_inputs())
+            complaint = f"it takes {given}, and its card says {self.card.features.set!r}"
+        elif len(shape) != 2 or any(isinstance(size, int) for size in shape):
+            complaint = f"its samples have the shape {shape}, not one with two free dimensions"
+        elif classes != len(self.card.labels):
+            complaint = f"it has {classes} classes, and its card says {len(self.card.labels)}"
+        elif EMBEDDING in outputs and (len(outputs[EMBEDDING]) != 2 or not self.embedding_width):
+            complaint = f"its embedding has the shape {outputs[EMBEDDING]}, not one of a fixed width"
+        elif self.takes_baseline and inputs[BASELINE][1:] != outputs.get(EMBEDDING, [None])[1:]:
+            complaint = f"its baseline has the shape {inputs[BASELINE]}, not that of its embedding"
+        if complaint:
+            raise ModelError(f"{source} is not a sound model of samples: {complaint}; get the model file again")
+
+    def _check_features(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
         """Refuse a graph whose inputs and outputs are not what its card says."""
-        inputs = {node.name: node.shape for node in self._session.get_inputs()}
-        outputs = {node.name: node.shape for node in self._session.get_outputs()}
         wanted = (self.card.features.dimension, len(self.card.labels))
         found = (inputs.get(INPUT, [None])[-1], outputs.get(OUTPUT, [None])[-1])
-        if len(inputs) != 1 or found != wanted:
+        if len(self._session.get_inputs()) != 1 or found != wanted:
             raise ModelError(
                 f"{source} maps {found[0]} features to {found[1]} classes, "
                 f"but its card says {wanted[0]} and {wanted[1]}: get the model file again"
@@ -81,15 +116,55 @@ class Model:
         Parameters
         ----------
         features : ndarray of float32, shape (n, n_features)
-            Raw (not standardised) features: the scaler is inside.
+            Raw (not standardised) features: the scaler is inside.  Of a model of samples, samples of shape (n, t).
 
         Returns
         -------
         ndarray of float32, shape (n, n_classes)
             Calibrated probabilities in the order of ``card.labels``; rows sum to 1.
         """
+        if self.takes_samples:
+            return self.run(features)[0]
         (result,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(features, dtype=np.float32)})
         return np.asarray(result, dtype=np.float32)
+
+    def run(self, samples: Float, baseline: Float | None = None) -> tuple[Float, Float | None]:
+        """Run a graph of samples.
+
+        Parameters
+        ----------
+        samples : ndarray of float32, shape (n, t)
+            Preprocessed clips of one length at 16 kHz, as the feature set ``samples`` gives them: 0.3 s at least.
+        baseline : ndarray of float32, shape (n, d) or (d,), optional
+            What the speaker's voice is ordinarily like, see :attr:`embedding_width`; the default is not known.
+
+        Returns
+        -------
+        probabilities : ndarray of float32, shape (n, n_classes)
+            Calibrated probabilities in the order of ``card.labels``; rows sum to 1.
+        embedding : ndarray of float32, shape (n, d), or None
+            What the voice is like in these clips; None where the graph has no such output.
+
+        Raises
+        ------
+        ModelError
+            This model starts from features, takes no baseline, or one of another width.
+        """
+        if not self.takes_samples:
+            raise ModelError(f"model {self.card.name!r} takes features, not samples: give it {self.card.features.set}")
+        inputs = {SAMPLES: np.ascontiguousarray(samples, dtype=np.float32)}
+        if self.takes_baseline:
+            inputs[BASELINE] = np.zeros((len(samples), self.embedding_width), dtype=np.float32)
+        if baseline is not None:
+            if not self.takes_baseline or np.shape(baseline)[-1] != self.embedding_width:
+                raise ModelError(
+                    f"a baseline of width {np.shape(baseline)[-1]} does not fit model {self.card.name!r}, which takes "
+                    f"{self.embedding_width if self.takes_baseline else 'none'}: make it with this model"
+                )
+            inputs[BASELINE] += baseline
+        wanted = [OUTPUT, EMBEDDING] if self.embedding_width else [OUTPUT]
+        probabilities, *rest = self._session.run(wanted, inputs)
+        return np.asarray(probabilities, dtype=np.float32), np.asarray(rest[0], dtype=np.float32) if rest else None
 
 
 def _card(metadata: dict[str, str], source: str) -> ModelCard:

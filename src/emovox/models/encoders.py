@@ -25,8 +25,6 @@ from emovox.types import RATE
 N_FFT, HOP = 400, 160
 #: Whisper pads every clip to this many samples (30 s); we do not.
 WHISPER_SAMPLES = 30 * RATE
-#: Shortest clip the encoders are meant for, 0.3 s; the sets in `emovox.features.embeddings` pad to it.
-SHORTEST = 3 * RATE // 10
 
 
 class LogMel(nn.Module):

@@ -2,50 +2,92 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
+import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper, version_converter
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from sklearn.pipeline import Pipeline
 
 from emovox.decision import TINY, temper
 from emovox.errors import ModelError
-from emovox.models.artifact import CARD_KEY, INPUT, OUTPUT, Model
+from emovox.features import embeddings
+from emovox.models.artifact import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, Model
 from emovox.models.classical import SvmClassifier
 from emovox.models.networks import Ensemble
 from emovox.models.neural import AnnClassifier
-from emovox.types import ModelCard
+from emovox.types import RATE, ModelCard
 
 #: Largest difference between a probability of the file and of the estimator.
 TOLERANCE = 1e-5
+#: Largest mean difference between the probabilities of a graph and of its quantised form.
+INT8_TOLERANCE = 0.02
+#: Lengths in seconds at which a graph of samples is compared, besides one drawn at random.
+LENGTHS = (0.3, 1.0, 2.37, 6.0)
 OPSET = {"": 18, "ai.onnx.ml": 3}
 
 Float = NDArray[np.float32]
+#: Probabilities, and the embedding where there is one.
+Outputs = tuple[NDArray[np.floating], Float | None]
+Reference = Callable[[Float, Float | None], Outputs]
 
 
-def export(pipeline: Pipeline, card: ModelCard, path: Path, example: Float, *, temperature: float = 1.0) -> Model:
+class Difference(NamedTuple):
+    """How far the probabilities of two models are apart.
+
+    Attributes
+    ----------
+    largest, mean : float
+        Largest and mean absolute difference of a probability.
+    """
+
+    largest: float
+    mean: float
+
+
+def export(
+    pipeline: Pipeline,
+    card: ModelCard,
+    path: Path,
+    example: Float,
+    *,
+    temperature: float = 1.0,
+    int8: bool = False,
+    clips: Sequence[Float] = (),
+) -> Model:
     """Write a fitted pipeline as one ONNX file, and prove that the file computes the same.
+
+    Where the features come from a pretrained encoder, the encoder goes into the file too: it starts from samples, and
+    its card says ``samples``.
 
     Parameters
     ----------
     pipeline : Pipeline
         Standardisation and a fitted learner, as :mod:`emovox.models.families` builds them.
     card : ModelCard
-        Its label order becomes the order of the graph's output.
+        Its label order becomes the order of the graph's output; its features tell what comes before the pipeline.
     path : Path
         Where to write; an existing file is replaced in one step, so no half-written file is ever seen.
     example : ndarray of float32, shape (n, n_features)
         Real feature vectors for the comparison; n is at least 2.
     temperature : float, default 1.0
         Calibration, see `emovox.decision.temper`.
+    int8 : bool, default False
+        Store an encoder's matrices in 8 bits, see :func:`quantise`.
+    clips : sequence of ndarray of float32, shape (t,), optional
+        Real preprocessed samples that show what 8 bits change; noise by default.  The card tells the difference in
+        ``evaluation["int8"]``.
 
     Returns
     -------
@@ -55,18 +97,119 @@ def export(pipeline: Pipeline, card: ModelCard, path: Path, example: Float, *, t
     Raises
     ------
     ModelError
-        The file and the estimator differ by more than :data:`TOLERANCE`, at any batch size.
+        The file and the estimator differ by more than :data:`TOLERANCE`, at any batch size or length; or 8 bits
+        change the probabilities by more than :data:`INT8_TOLERANCE` on average.
     """
     graph = _from_torch(pipeline) if isinstance(_learner(pipeline), AnnClassifier) else _from_sklearn(pipeline)
     order = [list(pipeline.classes_).index(label) for label in card.labels]
     finished = _finish(graph, order, temperature, card)
-    content = finished.SerializeToString()
-    model = Model(content, str(path))
+    model = Model(finished.SerializeToString(), str(path))
     check_parity(model, pipeline, order, temperature, example)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    if "weights" not in card.features.parameters:
+        _write(finished, path)
+        return model
+    encoder = embeddings.embedder(card.features.set, **card.features.parameters)
+
+    def reference(samples: Float, baseline: Float | None) -> Outputs:
+        with torch.inference_mode():
+            embedding = encoder(torch.from_numpy(samples)).numpy()
+        return temper(pipeline.predict_proba(embedding), temperature)[:, order], embedding
+
+    front = _trace(encoder, (_noise(2, 1.0),), [SAMPLES], [EMBEDDING])
+    return _export_samples(_joined(front, finished), card, path, reference, int8, clips)
+
+
+def export_samples(
+    module: torch.nn.Module,
+    card: ModelCard,
+    path: Path,
+    *,
+    baseline_width: int = 0,
+    int8: bool = False,
+    clips: Sequence[Float] = (),
+) -> Model:
+    """Write a network that starts from samples as one ONNX file, and prove that the file computes the same.
+
+    Parameters
+    ----------
+    module : torch module
+        Called with samples, shape (n, t), and the baseline, shape (n, `baseline_width`), where that is not 0.
+        Returns calibrated probabilities, shape (n, n_classes), in the order of the card's labels, or a tuple of
+        these and the embedding, shape (n, d); a baseline needs an embedding of its width.
+    card : ModelCard
+        Its features say how the samples are preprocessed; the rest of them is replaced by ``samples``.
+    path : Path
+        Where to write; an existing file is replaced in one step.
+    baseline_width : int, default 0
+        Width of the baseline, 0 for a network without one.
+    int8 : bool, default False
+        Store matrices in 8 bits, see :func:`quantise`.
+    clips : sequence of ndarray of float32, shape (t,), optional
+        Real preprocessed samples that show what 8 bits change; noise by default.  The card tells the difference in
+        ``evaluation["int8"]``.
+
+    Returns
+    -------
+    Model
+        The file, read back.
+
+    Raises
+    ------
+    ModelError
+        The file and the network differ by more than :data:`TOLERANCE`, at any batch size or length; or 8 bits
+        change the probabilities by more than :data:`INT8_TOLERANCE` on average.
+    """
+    module = module.cpu().eval()
+
+    def reference(samples: Float, baseline: Float | None) -> Outputs:
+        given = [torch.from_numpy(one) for one in (samples, baseline) if one is not None]
+        with torch.inference_mode():
+            found = module(*given)
+        both = found if isinstance(found, tuple) else (found, None)
+        return both[0].numpy(), None if both[1] is None else both[1].numpy()
+
+    samples = _noise(2, 1.0)
+    baseline = np.zeros((2, baseline_width), dtype=np.float32) if baseline_width else None
+    outputs = [OUTPUT] if reference(samples, baseline)[1] is None else [OUTPUT, EMBEDDING]
+    given = (samples,) if baseline is None else (samples, baseline)
+    graph = _trace(module, given, [SAMPLES, BASELINE][: len(given)], outputs)
+    return _export_samples(graph, card, path, reference, int8, clips)
+
+
+def _export_samples(
+    graph: onnx.ModelProto, card: ModelCard, path: Path, reference: Reference, int8: bool, clips: Sequence[Float]
+) -> Model:
+    """Put the card into a graph of samples, compare it with `reference`, and write it."""
+    card = dataclasses.replace(card, features=embeddings.samples_spec(card.features.preprocess))
+    helper.set_model_props(graph, {CARD_KEY: json.dumps(card.to_dict())})
+    model = Model(graph.SerializeToString(), str(path))
+    check_samples_parity(model, reference)
+    if int8:
+        graph, model = _smaller(graph, model, path, clips)
+    _write(graph, path)
     return model
+
+
+def _smaller(graph: onnx.ModelProto, model: Model, path: Path, clips: Sequence[Float]) -> tuple[onnx.ModelProto, Model]:
+    """Quantise a finished model, unless that changes its answers too much, and tell in its card how much it does."""
+    smaller = quantise(graph)
+    clips = clips or [_noise(1, seconds)[0] for seconds in LENGTHS]
+    found = difference(model, Model(smaller.SerializeToString(), str(path)), clips)
+    if not found.mean <= INT8_TOLERANCE:
+        raise ModelError(
+            f"8 bits change a probability by {found.mean:.3f} on average (at most {INT8_TOLERANCE} is allowed): "
+            "export without int8"
+        )
+    told = {"clips": len(clips), **found._asdict()}
+    card = dataclasses.replace(model.card, evaluation={**model.card.evaluation, "int8": told})
+    helper.set_model_props(smaller, {CARD_KEY: json.dumps(card.to_dict())})
+    return smaller, Model(smaller.SerializeToString(), str(path))
+
+
+def _write(graph: onnx.ModelProto, path: Path) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_bytes(graph.SerializeToString())
+    partial.replace(path)
 
 
 def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature: float, example: Float) -> None:
@@ -77,10 +220,121 @@ def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature
             worst = float(np.abs(model.probabilities(example[rows]) - expected[rows]).max())
         except Exception as error:  # onnxruntime refuses the batch size with an error of its own
             raise ModelError(f"the exported graph fails on {len(example[rows])} clips at once: {error}") from error
-        if not worst <= TOLERANCE:
-            raise ModelError(
-                f"the exported graph differs from the estimator by {worst:.1e} (at most {TOLERANCE:.0e} is allowed)"
-            )
+        _require(worst, "the estimator")
+
+
+def check_samples_parity(model: Model, reference: Reference) -> None:
+    """Compare a graph of samples with its origin at several lengths, one clip at a time and two at once.
+
+    Parameters
+    ----------
+    model : Model
+        The file.
+    reference : callable
+        From samples and baseline (None where the model takes none) to probabilities and embedding.
+
+    Raises
+    ------
+    ModelError
+        They differ by more than :data:`TOLERANCE`, or the graph fails at a length or batch size.
+    """
+    rng = np.random.default_rng(0)
+    for seconds in (*LENGTHS, round(rng.uniform(0.3, 6), 3)):
+        for count in (1, 2):
+            samples = _noise(count, seconds)
+            width = model.embedding_width
+            baseline = rng.normal(size=(count, width)).astype(np.float32) if model.takes_baseline else None
+            expected, described = reference(samples, baseline)
+            try:
+                found, embedding = model.run(samples, baseline)
+                worst = float(np.abs(found - expected).max())
+            except Exception as error:  # onnxruntime refuses a shape with an error of its own
+                reason = (str(error).splitlines() or [""])[0][:200]
+                raise ModelError(f"the exported graph fails on {count} clips of {seconds} s: {reason}") from error
+            _require(worst, f"its origin, on {count} clips of {seconds} s,")
+            if embedding is not None and described is not None:
+                _require(float(np.abs(embedding - described).max() / np.abs(described).max()), "its origin's embedding")
+
+
+def _require(worst: float, what: str) -> None:
+    if not worst <= TOLERANCE:
+        raise ModelError(f"the exported graph differs from {what} by {worst:.1e} (at most {TOLERANCE:.0e} is allowed)")
+
+
+def difference(first: Model, second: Model, clips: Sequence[Float]) -> Difference:
+    """Measure how far two models of samples are apart on some clips.
+
+    Parameters
+    ----------
+    first, second : Model
+        For example a model in 32 bits and its quantised form.
+    clips : sequence of ndarray of float32, shape (t,)
+        Preprocessed samples.
+
+    Returns
+    -------
+    Difference
+    """
+    apart = np.stack(
+        [np.abs(first.probabilities(one[np.newaxis]) - second.probabilities(one[np.newaxis])) for one in clips]
+    )
+    return Difference(float(apart.max()), float(apart.mean()))
+
+
+def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Store matrices in 8 bits, with one scale a column; activations are quantised as they come.
+
+    Only products with a stored matrix change: the spectrum, the convolutions and classic learners stay as they are.
+
+    Parameters
+    ----------
+    graph : ModelProto
+        A finished model.
+
+    Returns
+    -------
+    ModelProto
+        Another one, about a quarter of the size, with the same card.
+    """
+    marked = onnx.ModelProto()
+    marked.CopyFrom(graph)
+    # The quantiser asks for a preparation that has nothing to do here; this mark says that it was done.
+    helper.set_model_props(marked, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        quantize_dynamic(marked, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+        result = onnx.load_model(path)
+    helper.set_model_props(result, {entry.key: entry.value for entry in graph.metadata_props})
+    return result
+
+
+def _noise(count: int, seconds: float) -> Float:
+    """Make clips of noise that swells and fades as syllables do, shape (count, t)."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    noise = np.random.default_rng(count).normal(scale=0.1, size=(count, len(time)))
+    return np.asarray(
+        noise * np.square(np.sin(2 * np.pi * 2 * time + np.arange(count)[:, np.newaxis])), dtype=np.float32
+    )
+
+
+def _joined(front: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
+    """Put a head after an encoder; the embedding between them stays an output."""
+    # skl2onnx declares the oldest operator set that would do.
+    head = version_converter.convert_version(head, OPSET[""])
+    front.ir_version = head.ir_version = max(front.ir_version, head.ir_version)
+    head = compose.add_prefix(head, "head_", rename_inputs=False, rename_outputs=False)
+    described = onnx.ValueInfoProto()
+    described.CopyFrom(front.graph.output[0])
+    graph = compose.merge_models(front, head, io_map=[(EMBEDDING, INPUT)])
+    graph.graph.output.append(described)
+    # Each part names its operator sets; onnxruntime wants each of them named once.
+    versions: dict[str, int] = {}
+    for one in graph.opset_import:
+        versions[one.domain] = max(one.version, versions.get(one.domain, 0))
+    del graph.opset_import[:]
+    graph.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
+    onnx.checker.check_model(graph)
+    return graph
 
 
 def _learner(pipeline: Pipeline) -> Any:
@@ -95,19 +349,27 @@ def _from_torch(pipeline: Pipeline) -> onnx.ModelProto:
         torch.as_tensor(scaler.scale_, dtype=torch.float32),
         [net.module_.network for net in _learner(pipeline).members_],
     ).eval()
+    return _trace(module, (np.zeros((2, len(scaler.mean_)), dtype=np.float32),), [INPUT], [OUTPUT])
+
+
+def _trace(module: torch.nn.Module, inputs: tuple[Float, ...], names: list[str], outputs: list[str]) -> onnx.ModelProto:
+    """Export a module; the number of clips and the length of samples stay free."""
+    axes = {name: {0: "n"} for name in (*names, *outputs)}
+    if SAMPLES in axes:
+        axes[SAMPLES][1] = "t"
     buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter, not ours to mend
         torch.onnx.export(
             module,
-            (torch.zeros(2, len(scaler.mean_)),),
+            tuple(torch.from_numpy(one) for one in inputs),
             buffer,  # type: ignore[arg-type]  # a file object is as good as a path here
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}},
+            input_names=names,
+            output_names=outputs,
+            dynamic_axes=axes,
             opset_version=OPSET[""],
-            # The older exporter: exact for feed-forward nets, fifty times quicker, and it needs no onnxscript.
+            # The older exporter: exact, fifty times quicker, and it needs no onnxscript.
             dynamo=False,
         )
     return onnx.load_model_from_string(buffer.getvalue())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -107,3 +108,14 @@ class Ensemble(nn.Module):
         """Map raw features, shape (batch, n_features), to probabilities, shape (batch, n_classes)."""
         standardised = (features - self.mean) / self.scale
         return torch.stack([torch.softmax(net(standardised), dim=1) for net in self.members]).mean(0)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Use one thread: for nets this small a second one costs more than it gives, and folds run side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -21,7 +20,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from emovox.corpora.groups import held_out_speakers
 from emovox.errors import ProtocolError
-from emovox.models.networks import Weighed
+from emovox.models.networks import Weighed, single_thread
 from emovox.models.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
 
 
@@ -266,17 +265,6 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: NDArray[np.float32]) -> NDArray[Any]:
         """Most probable label of each clip."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Train on one thread: for nets this small a second one costs more than it gives, and folds run side by side."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def class_weights(

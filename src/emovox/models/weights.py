@@ -157,6 +157,7 @@ def _local(name: str) -> Path | None:
     return found[0] if found else None
 
 
+@lru_cache(maxsize=16)
 def _from_hub(repository: str) -> Path:
     """Fetch a checkpoint, or take it from the hub client's own cache."""
     try:

@@ -1,0 +1,195 @@
+"""Features from pretrained speech encoders: pooled outputs of some blocks.  torch is loaded with the first clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emovox.errors import FeatureError, MissingExtraError, ModelError
+from emovox.features.analysis import Analysis, Float
+from emovox.features.parameters import Value
+from emovox.models.weights import find
+from emovox.types import RATE, FeatureSpec
+
+if TYPE_CHECKING:
+    from emovox.models.encoders import Embedder
+
+#: Statistics over time, by name; attentive statistics have weights of their own and belong into a trained model.
+POOLINGS = ("mean-sd", "mean")
+#: Shortest clip that encoders and models of samples are given, 0.3 s: shorter ones get silence on both sides.
+SHORTEST = 3 * RATE // 10
+#: Name and version of the pseudo set of models that start from samples.
+SAMPLES, SAMPLES_VERSION = "samples", 1
+#: Width and blocks of the encoders with a set of their own, so that recipes can be checked where the weights are not.
+KNOWN = {"whisper-tiny.en": (384, 4), "whisper-base": (512, 6)}
+
+
+def padded(samples: Float) -> Float:
+    """Put silence on both sides of a clip shorter than :data:`SHORTEST`.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Mono signal at 16 kHz.
+
+    Returns
+    -------
+    ndarray of float32, shape (max(n_samples, 4800),)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> padded(np.ones(1600, dtype=np.float32)).shape, padded(np.ones(8000, dtype=np.float32)).shape
+    ((4800,), (8000,))
+    """
+    lack = max(0, SHORTEST - len(samples))
+    return np.pad(samples, (lack // 2, lack - lack // 2)) if lack else samples
+
+
+def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:
+    """Write down what a model of samples needs: preprocessing, and nothing after it.
+
+    Parameters
+    ----------
+    preprocess : mapping
+        Preprocessing options, complete.
+
+    Examples
+    --------
+    >>> samples_spec({}).dimension
+    0
+    """
+    return FeatureSpec(SAMPLES, SAMPLES_VERSION, 0, {}, preprocess)
+
+
+def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[str, ...]:
+    """Return the features' names: block by block the means, then the standard deviations.
+
+    Parameters
+    ----------
+    name : str
+        Feature set.
+    weights, blocks, pooling : str
+        Its parameters.
+
+    Raises
+    ------
+    FeatureError
+        The encoder has no such block.
+    ModelError
+        The encoder's width is not known without its weights, and they cannot be found.
+
+    Examples
+    --------
+    >>> names("whisper-tiny.en", weights="whisper-tiny.en", blocks="1 3", pooling="mean")[383:385]
+    ('whisper-tiny.en_b1_mean_383', 'whisper-tiny.en_b3_mean_000')
+    """
+    chosen = _numbers(name, str(blocks))
+    width, available = _sizes(name, str(weights))
+    if chosen[-1] > available:
+        raise FeatureError(f"{name}.blocks={blocks!r} is not possible: {weights} has the blocks 1 to {available}")
+    digits = len(str(width - 1))
+    return tuple(
+        f"{name}_b{block}_{part}_{index:0{digits}d}"
+        for block in chosen
+        for part in str(pooling).split("-")
+        for index in range(width)
+    )
+
+
+def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, pooling: Value) -> Float:
+    """Compute the features of a waveform that is already preprocessed, on one thread.
+
+    Parameters
+    ----------
+    name : str
+        Feature set.
+    analysis : Analysis
+        The waveform.
+    weights, blocks, pooling : str
+        The set's parameters.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_features,)
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be found or used.
+    MissingExtraError
+        torch is not installed.
+    """
+    encoder = embedder(name, str(weights), str(blocks), str(pooling))
+    import torch
+
+    from emovox.models.networks import single_thread
+
+    with single_thread(), torch.inference_mode():
+        samples = torch.from_numpy(padded(analysis.samples))
+        result: Float = encoder(samples.unsqueeze(0)).squeeze(0).numpy()
+    return result
+
+
+def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
+    """Load the encoder of a set, once per process.
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be found or used, or are not those of this set.
+    MissingExtraError
+        torch is not installed.
+    """
+    return _load(name, weights, blocks, pooling, digest(weights))
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> Embedder:
+    """Load an encoder; `identity` makes weights that were replaced meanwhile another question."""
+    found = find(weights)
+    if name in KNOWN and (width := found.number("d_model")) != KNOWN[name][0]:
+        raise ModelError(
+            f"{found.folder} holds an encoder of width {width}, feature set {name!r} has {KNOWN[name][0]}: "
+            'give other weights, or use set = "encoder"'
+        )
+    try:
+        from emovox.models.encoders import Embedder
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"computing {name} features", "train") from error
+    return Embedder.load(found, _numbers(name, blocks), pooling)
+
+
+def digest(weights: str) -> str:
+    """Tell one set of weights from another.
+
+    Raises
+    ------
+    ModelError
+        They cannot be found.
+    """
+    return find(weights).digest
+
+
+def _numbers(name: str, blocks: str) -> tuple[int, ...]:
+    """Read the parameter `blocks`."""
+    numbers = tuple(int(word) for word in blocks.split())
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
+        raise FeatureError(f"{name}.blocks={blocks!r} is not possible: name each block once, in rising order")
+    return numbers
+
+
+def _sizes(name: str, weights: str) -> tuple[int, int]:
+    """Return width and number of blocks of an encoder, from its weights only where they are not known otherwise."""
+    known = name if name in KNOWN else weights.removeprefix("openai/")
+    if known in KNOWN and not (name not in KNOWN and Path(weights).is_dir()):
+        return KNOWN[known]
+    found = find(weights)
+    if found.kind == "whisper":
+        return found.number("d_model"), found.number("encoder_layers")
+    return found.number("hidden_size"), found.number("num_hidden_layers")
