@@ -1,0 +1,147 @@
+"""How well the speech gate tells speech from other sound, kind by kind; and the fit of its constants.
+
+    python benchmarks/speech_gate.py --corpora ../shared/corpora --samples /usr/share/sonic-pi/samples \\
+        --prompts EN FR IT RU --music MOH ASC PUSHOVER LOMIRI OXYGEN FREEDESKTOP --json gate.json
+
+The folders are those of Debian packages (docs/vad.md names them).  Speech and other sound fall into two parts, by
+speaker, file, family of files or seed: `--fit` fits the constants in the first and prints them, the table is made of
+the second.  One process, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gate_material
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from emovox import gate
+from emovox.types import RATE
+
+#: Share of the speech of the first part that the threshold lets through.
+ACCEPTED = 0.995
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One item after the gate has heard it."""
+
+    speech: bool
+    kind: str
+    part: str
+    name: str
+    duration: float
+    seconds: float
+    probability: float
+    measures: gate.Measures
+
+    @property
+    def right(self) -> bool:
+        return (self.probability >= gate.GateOptions().threshold) == self.speech
+
+
+def hear(items: Iterator[gate_material.Item]) -> Iterator[Heard]:
+    """Let the gate hear each item, without keeping the sound."""
+    for item in items:
+        begin = time.perf_counter()
+        probability = gate.speech_probability(item.samples)
+        seconds = time.perf_counter() - begin
+        measures = gate.measure(item.samples)
+        if measures is not None:
+            duration = len(item.samples) / RATE
+            yield Heard(item.speech, item.kind, item.part, item.name, duration, seconds, probability, measures)
+
+
+def fit(heard: list[Heard]) -> tuple[gate.Measures, float, float]:
+    """Fit weights, bias and threshold; each kind counts with the square root of its size, both classes the same."""
+    target = np.array([item.speech for item in heard])
+    kinds = [item.kind for item in heard]
+    share = np.array([1 / np.sqrt(kinds.count(kind)) for kind in kinds])
+    scaler = StandardScaler().fit([item.measures for item in heard])
+    features = scaler.transform([item.measures for item in heard])
+    rule = LogisticRegression(C=1.0, class_weight="balanced").fit(features, target, sample_weight=share)
+    weights = rule.coef_[0] / scaler.scale_
+    bias = float(rule.intercept_[0] - weights @ scaler.mean_)
+    odds = features @ rule.coef_[0] + rule.intercept_[0]
+    lowest = float(np.quantile(odds[target], 1 - ACCEPTED))
+    return gate.Measures(*weights.round(3).tolist()), round(bias, 3), 1 / (1 + np.exp(-lowest))
+
+
+def rows(heard: list[Heard]) -> Iterator[tuple[str, int, int]]:
+    """Give each kind with the number of items judged right, and of all."""
+    for kind in dict.fromkeys(item.kind for item in heard):
+        mine = [item.right for item in heard if item.kind == kind]
+        yield kind, sum(mine), len(mine)
+
+
+def silero_alone(heard: list[Heard]) -> float:
+    """Share of other sound refused by Silero's mean log-odds, with the threshold chosen in the same way."""
+
+    def voices(part: str, speech: bool) -> NDArray[np.float64]:
+        return np.array([item.measures.voice for item in heard if (item.part, item.speech) == (part, speech)])
+
+    lowest = np.quantile(voices("choose", True), 1 - ACCEPTED)
+    return float(np.mean(voices("report", False) < lowest))
+
+
+def main() -> None:
+    default = os.environ.get("EMOVOX_CORPORA", Path(__file__).resolve().parents[2] / "shared" / "corpora")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--corpora", type=Path, default=Path(default), help="folder with ravdess/, tess/ and nemo/")
+    parser.add_argument("--prompts", type=Path, nargs="*", default=[], help="folders of telephone prompts, by language")
+    parser.add_argument("--samples", type=Path, help="folder of instruments, drums and ambience")
+    parser.add_argument("--music", type=Path, nargs="*", default=[], help="folders of music and signals")
+    parser.add_argument("--json", type=Path, help="write the table there too")
+    parser.add_argument("--fit", action="store_true", help="fit the constants of the gate and print them")
+    parser.add_argument("--errors", action="store_true", help="name what is judged wrongly")
+    options = parser.parse_args()
+
+    heard = list(hear(gate_material.speech(options.corpora, options.prompts)))
+    if not heard:
+        parser.error(f"no recordings below {options.corpora}: name the folder with --corpora")
+    heard += hear(gate_material.other_sound(options.samples, options.music))
+    if options.fit:
+        weights, bias, threshold = fit([item for item in heard if item.part == "choose"])
+        print(f"{weights}\nbias {bias}, threshold {threshold:.3f}\n")
+
+    table: dict[str, dict[str, tuple[int, int]]] = {}
+    judged = [item for item in heard if item.part == "report"]
+    for speech, title in ((True, "speech, accepted"), (False, "other sound, refused")):
+        mine = [item for item in judged if item.speech == speech]
+        table[title] = {kind: (right, count) for kind, right, count in rows(mine)}
+        right = sum(item.right for item in mine)
+        table[title]["all"] = (right, len(mine))
+        for kind, (good, count) in table[title].items():
+            print(f"{title:22} {kind:36} {good:5} of {count:5}  {100 * good / count:6.2f} %")
+    alone = silero_alone(heard)
+    factors = {
+        title: [i.seconds / i.duration for i in judged if i.speech == speech and i.duration > 1]
+        for speech, title in ((True, "speech"), (False, "other sound"))
+    }
+    print(f"\nrefused by Silero alone, where it accepts as much speech of the first part: {100 * alone:.2f} %")
+    for title, some in factors.items():
+        print(f"real-time factor on one thread, {title}: median {np.median(some):.4f}")
+    if options.errors:
+        for item in judged:
+            if not item.right:
+                print(f"{item.kind}: {item.name}, {item.duration:.1f} s, probability {item.probability:.3f}")
+    if options.json:
+        found = {
+            "table": table,
+            "silero_alone_refused": alone,
+            "real_time_factor": {title: float(np.median(some)) for title, some in factors.items()},
+        }
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
