@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
+DEFAULT_WEIGHTS = Path(__file__).parents[2] / "shared" / "models"
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,35 @@ def corpora() -> Path:
     folder = Path(os.environ.get("EMOVOX_CORPORA", DEFAULT_CORPORA))
     if not folder.is_dir():
         pytest.skip(f"no recordings at {folder}: set EMOVOX_CORPORA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """Folder of pretrained encoders; the test is skipped where there is none."""
+    folder = Path(os.environ.get("EMOVOX_WEIGHTS", DEFAULT_WEIGHTS))
+    if not folder.is_dir():
+        pytest.skip(f"no encoder weights at {folder}: set EMOVOX_WEIGHTS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a whole Whisper checkpoint of random weights, 3 blocks of width 32, as transformers saves it."""
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    decoder = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 64, "vocab_size": 10}
+    tokens = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
+    model = transformers.WhisperModel(transformers.WhisperConfig(**sizes, **decoder, **tokens))
+    with torch.no_grad():
+        # Initial weights are so small that every block would put out nearly its input.
+        for name, value in model.named_parameters():
+            if value.ndim == 2 and "embed" not in name:
+                value.mul_(8)
+    folder = tmp_path_factory.mktemp("small") / "whisper-small-random"
+    model.save_pretrained(folder)
     return folder
 
 

@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from sklearn.pipeline import Pipeline
+from torch import Tensor
 
 from emovox.decision import temper
 from emovox.errors import ModelError
+from emovox.features import sets
 from emovox.models import artifact, families
 from emovox.models import export as export_module
 from emovox.models.classical import MlpOptions, SvmOptions
-from emovox.models.export import TOLERANCE, export
+from emovox.models.export import TOLERANCE, export, export_samples
 from emovox.models.neural import AnnOptions
-from emovox.types import CorpusSummary, FeatureSpec, ModelCard
+from emovox.types import CorpusSummary, FeatureSpec, ModelCard, Waveform
 
 LABELS = ("neutral", "happy", "sad")
 OPTIONS: dict[str, Any] = {
@@ -207,3 +210,237 @@ def test_predicting_needs_neither_torch_nor_scikit_learn(good: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(good)], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "(2, 3)", done.stderr
+
+
+# --- models that start from samples ------------------------------------------------------------------------
+
+
+class Voice(torch.nn.Module):
+    """Level and peak as an embedding, a linear classifier of its distance from the baseline."""
+
+    def __init__(self, baseline: bool = True, embedding: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.score = torch.nn.Linear(2, 3)
+        self.baseline, self.embedding = baseline, embedding
+
+    def forward(self, samples: Tensor, baseline: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        found = torch.stack([samples.square().mean(dim=1).sqrt(), samples.abs().amax(dim=1)], dim=1)
+        probabilities = torch.softmax(self.score(found if baseline is None else found - baseline), dim=1)
+        return (probabilities, found) if self.embedding else probabilities
+
+
+class Frozen(Voice):
+    """Remembers the length that it was exported at."""
+
+    def forward(self, samples: Tensor, baseline: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        return super().forward(samples.reshape(samples.shape[0], 4, int(samples.shape[1]) // 4).flatten(1), baseline)
+
+
+class Forgetful(Voice):
+    """Takes the first second only when exported: no shape tells."""
+
+    def forward(self, samples: Tensor, baseline: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        return super().forward(samples[:, :16000] if torch.onnx.is_in_onnx_export() else samples, baseline)
+
+
+class Wide(Voice):
+    """Describes a voice by its samples, as many as there are."""
+
+    def forward(self, samples: Tensor, baseline: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return super().forward(samples)[0], samples.square()
+
+
+class Mixed(Voice):
+    """Takes a baseline of another width than its embedding."""
+
+    def forward(self, samples: Tensor, baseline: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        assert baseline is not None
+        probabilities, embedding = super().forward(samples, baseline[:, :2])
+        return probabilities, embedding
+
+
+def noise(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(1).normal(scale=0.2, size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("baseline", "embedding"), [(True, True), (False, True), (False, False)])
+def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_path: Path) -> None:
+    module = Voice(baseline, embedding)
+    export_samples(module, card(), tmp_path / "model.onnx", baseline_width=2 * baseline)
+    model = artifact.load(tmp_path)
+    assert (model.takes_samples, model.takes_baseline, model.embedding_width) == (True, baseline, 2 * embedding)
+    assert model.card == card(features=FeatureSpec("samples", 1, 0, {}, {"dc": True}))
+    samples = noise(2, 7001)
+    found, described = model.run(samples)
+    rms = np.sqrt(np.square(samples).mean(axis=1))
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    if embedding:
+        assert described is not None
+        np.testing.assert_allclose(described, np.stack([rms, np.abs(samples).max(axis=1)], axis=1), rtol=1e-5)
+    else:
+        assert described is None
+    np.testing.assert_array_equal(model.probabilities(samples), found)
+
+
+def test_the_baseline_reaches_the_graph(tmp_path: Path) -> None:
+    model = export_samples(Voice(), card(), tmp_path / "model.onnx", baseline_width=2)
+    samples = noise(3, 5000)
+    _, described = model.run(samples)
+    assert described is not None
+    level, _ = model.run(samples, described)
+    with torch.no_grad():
+        expected = torch.softmax(Voice().score.bias, dim=0).numpy()
+    np.testing.assert_allclose(level, np.tile(expected, (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(model.run(samples, described[0])[0][0], expected, atol=1e-6)
+    np.testing.assert_array_equal(model.run(samples, np.zeros(2, np.float32))[0], model.run(samples)[0])
+    with pytest.raises(ModelError, match="baseline of width 3 does not fit model 'demo', which takes 2: make it with"):
+        model.run(samples, np.zeros(3, np.float32))
+
+
+def test_the_two_kinds_are_not_confused(good: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="model 'demo' takes features, not samples: give it demo"):
+        artifact.load(good).run(noise(1, 5000))
+    plain = export_samples(Voice(), card(), tmp_path / "plain.onnx", baseline_width=0)
+    with pytest.raises(ModelError, match="baseline of width 2 does not fit model 'demo', which takes none"):
+        plain.run(noise(1, 5000), np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Frozen, r"the exported graph fails on 1 clips of 0.3 s"),
+        (Forgetful, r"the exported graph differs from its origin, on \d clips of .* s, by"),
+    ],
+)
+def test_a_frozen_length_is_caught(kind: type[Voice], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        export_samples(kind(), card(), tmp_path / "model.onnx", baseline_width=2)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def rewired(path: Path, **changes: Any) -> Path:
+    """Write a copy with other shapes of inputs and outputs, or without one."""
+    graph = onnx.load(path)
+    for values in (graph.graph.input, graph.graph.output):
+        for value in list(values):
+            if value.name in changes:
+                values.remove(value)
+                if changes[value.name] is not None:
+                    values.append(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, changes[value.name]))
+    copy = path.with_name("copy.onnx")
+    copy.write_bytes(graph.SerializeToString())
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": ["n", 16000]}, r"its samples have the shape \['n', 16000\], not one with two free dimensions"),
+        ({"samples": [1, "t"]}, r"its samples have the shape \[1, 't'\]"),
+        ({"probabilities": None}, "it has None classes"),
+        ({"embedding": None}, r"its baseline has the shape \['n', 2\], not that of its embedding"),
+    ],
+)
+def test_unsound_graphs_of_samples_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    export_samples(Voice(), card(), tmp_path / "model.onnx", baseline_width=2)
+    with pytest.raises(ModelError, match=message) as caught:
+        artifact.load(rewired(tmp_path / "model.onnx", **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "message"),
+    [
+        (Wide, 0, r"its embedding has the shape \['n', .*\], not one of a fixed width"),
+        (Mixed, 3, r"its baseline has the shape \['n', 3\], not that of its embedding"),
+    ],
+)
+def test_unsound_networks_are_not_written(kind: type[Voice], width: int, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message):
+        export_samples(kind(), card(), tmp_path / "model.onnx", baseline_width=width)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_of_another_kind_is_refused(good: Path, tmp_path: Path) -> None:
+    samples = changed(features={"set": "samples", "version": 1, "dimension": 0})
+    with pytest.raises(ModelError, match="it takes features, and its card says 'samples'; get the model file again"):
+        artifact.load(with_card(good, samples))
+    export_samples(Voice(), card(), tmp_path / "raw.onnx")
+    with pytest.raises(ModelError, match="it takes samples, and its card says 'demo'"):
+        artifact.load(with_card(tmp_path / "raw.onnx", changed()))
+    four = changed(features={"set": "samples", "version": 1, "dimension": 0}, labels=["a", "b", "c", "d"])
+    with pytest.raises(ModelError, match="it has 3 classes, and its card says 4"):
+        artifact.load(with_card(tmp_path / "raw.onnx", four))
+
+
+@pytest.fixture(scope="module")
+def encoded(small_whisper: Path) -> tuple[dict[str, Pipeline], ModelCard, NDArray[np.float32]]:
+    """Pipelines of every family on features of an encoder, with their card."""
+    spec = sets.spec("encoder", {"weights": str(small_whisper), "blocks": "1 2"})
+    sounds = [0.1 * noise(6000 + 50 * i) * (1 + i % 3) for i in range(45)]
+    X = np.stack([sets.extract(Waveform(sound), spec) for sound in sounds])
+    y = np.tile(LABELS, 15)
+    pipelines = {
+        name: families.fit(families.build(name, options), X, y, None, np.repeat("demo", 45))
+        for name, options in OPTIONS.items()
+    }
+    return pipelines, card(features=spec), X
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_encoder_and_head_become_one_graph(
+    name: str, encoded: tuple[dict[str, Pipeline], ModelCard, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    pipelines, one, X = encoded
+    model = export(pipelines[name], one, tmp_path / "model.onnx", X[:4], temperature=1.3)
+    order = [list(pipelines[name].classes_).index(label) for label in LABELS]
+    for length in (4800, 9001, 40000):
+        sound = Waveform(noise(length))
+        features = sets.extract(sound, one.features)[np.newaxis]
+        expected = temper(pipelines[name].predict_proba(features), 1.3)[:, order]
+        found, embedding = model.run(sets.extract(sound, model.card.features)[np.newaxis])
+        np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+        assert embedding is not None
+        np.testing.assert_allclose(embedding, features, atol=1e-4)
+
+
+def test_8_bits_are_smaller_and_say_what_they_change(
+    encoded: tuple[dict[str, Pipeline], ModelCard, NDArray[np.float32]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipelines, one, X = encoded
+    full = export(pipelines["ann"], one, tmp_path / "full.onnx", X[:4])
+    clips = [noise(6000), noise(9000)]
+    small = export(pipelines["ann"], one, tmp_path / "small.onnx", X[:4], int8=True, clips=clips)
+    kinds = [node.op_type for node in onnx.load(tmp_path / "small.onnx").graph.node]
+    assert kinds.count("MatMulInteger") == 6 * 2 + 3 * 2  # six a block, three a network of the ensemble
+    assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "full.onnx").stat().st_size
+    told = dict(small.card.evaluation["int8"])
+    apart = [np.abs(full.probabilities(clip[np.newaxis]) - small.probabilities(clip[np.newaxis])) for clip in clips]
+    assert told["clips"] == 2
+    assert told["largest"] == pytest.approx(np.max(apart), abs=1e-7)
+    assert told["mean"] == pytest.approx(np.mean(apart), abs=1e-7)
+    assert told["largest"] > 0
+    assert dataclasses.replace(small.card, evaluation={}) == full.card
+    monkeypatch.setattr(export_module, "INT8_TOLERANCE", 0.0)
+    with pytest.raises(ModelError, match=r"8 bits change a probability by \d.* on average .*: export without int8"):
+        export(pipelines["ann"], one, tmp_path / "none.onnx", X[:4], int8=True)
+    assert not (tmp_path / "none.onnx").exists()
+
+
+def test_encoders_of_transformers_are_exported_or_refused(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    stem = {"conv_dim": (8, 8), "conv_kernel": (10, 8), "conv_stride": (20, 16), "num_feat_extract_layers": 2}
+    places = {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    transformers.HubertModel(transformers.HubertConfig(**sizes, **stem, **places)).save_pretrained(tmp_path / "hubert")
+    spec = sets.spec("encoder", {"weights": str(tmp_path / "hubert"), "blocks": "1"})
+    X = np.stack([sets.extract(Waveform(noise(6000 + 50 * i)), spec) for i in range(30)])
+    fitted = families.fit(families.build("ann", OPTIONS["ann"]), X, np.tile(LABELS, 10), None, np.repeat("demo", 30))
+    model = export(fitted, card(features=spec), tmp_path / "model.onnx", X[:4])
+    sound = Waveform(noise(12345))
+    found, _ = model.run(sets.extract(sound, model.card.features)[np.newaxis])
+    order = [list(fitted.classes_).index(label) for label in LABELS]
+    np.testing.assert_allclose(found, fitted.predict_proba(sets.extract(sound, spec)[np.newaxis])[:, order], atol=1e-5)

@@ -86,9 +86,9 @@ class Model:
         """Refuse a graph of samples whose shapes or card do not fit."""
         shape, classes = inputs.get(SAMPLES, []), outputs.get(OUTPUT, [None])[-1]
         complaint = ""
-        if len(self._session.get_inputs()) != 1 + self.takes_baseline or self.card.features.set != SAMPLES:
-            given = ", ".join(node.name for node in self._session.get_inputs())
-            complaint = f"it takes {given}, and its card says {self.card.features.set!r}"
+        given = [node.name for node in self._session.get_inputs()]
+        if sorted(given) != sorted([SAMPLES, BASELINE][: 1 + self.takes_baseline]) or self.card.features.set != SAMPLES:
+            complaint = f"it takes {', '.join(given)}, and its card says {self.card.features.set!r}"
         elif len(shape) != 2 or any(isinstance(size, int) for size in shape):
             complaint = f"its samples have the shape {shape}, not one with two free dimensions"
         elif classes != len(self.card.labels):

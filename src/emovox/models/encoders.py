@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from emovox.errors import MissingExtraError, ModelError
 from emovox.features.spectral import mel_bank
-from emovox.models.weights import Weights, find
+from emovox.models.weights import Weights, find, read_tensors
 from emovox.preprocess import PreprocessOptions, window
 from emovox.types import RATE
 
@@ -261,56 +261,6 @@ def _sizes(weights: Weights) -> dict[str, int]:
     }
 
 
-def read_tensors(
-    weights: Weights, wanted: dict[str, tuple[int, ...]], prefixes: Sequence[str] = ("",)
-) -> dict[str, Tensor]:
-    """Read some tensors of a checkpoint as float32; the others are not even loaded.
-
-    Parameters
-    ----------
-    weights : Weights
-        Where they are.
-    wanted : dict of str to tuple of int
-        Names, without prefix, and shapes.
-    prefixes : sequence of str
-        What the names may begin with in the file.
-
-    Returns
-    -------
-    dict of str to Tensor
-
-    Raises
-    ------
-    ModelError
-        A tensor is missing, of another shape or not finite, or a file is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    found: dict[str, Tensor] = {}
-    names = {prefix + name: name for name in wanted for prefix in prefixes}
-    for path in weights.files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                found |= {names[key]: file.get_tensor(key).float() for key in file.keys() if key in names}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is not a safetensors file that can be read ({error}): get it again") from error
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise ModelError(
-            f"{weights.folder} lacks {len(missing)} tensors, the first is {prefixes[0]}{missing[0]}: "
-            "get the checkpoint again"
-        )
-    for name, shape in wanted.items():
-        if found[name].shape != shape:
-            raise ModelError(
-                f"{weights.folder}: tensor {prefixes[0]}{name} has shape {tuple(found[name].shape)}, expected {shape}: "
-                "config.json and model.safetensors do not belong together"
-            )
-        if not found[name].isfinite().all():
-            raise ModelError(f"{weights.folder}: tensor {prefixes[0]}{name} is not finite: get the checkpoint again")
-    return found
-
-
 class HuggingFaceEncoder(nn.Module):
     """A speech encoder of transformers that takes raw samples: wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper.
 
@@ -333,9 +283,9 @@ class HuggingFaceEncoder(nn.Module):
         if model.config.model_type == "whisper":
             self.front = LogMel(model.config.num_mel_bins, normalise=False)
             model = model.get_encoder()
-        elif model.main_input_name != "input_values":
+        elif not hasattr(model, "feature_extractor"):
             raise ModelError(
-                f"an encoder of type {model.config.model_type!r} takes {model.main_input_name}, not samples: "
+                f"an encoder of type {model.config.model_type!r} does not start from samples: "
                 "use a wav2vec 2.0, HuBERT, WavLM, data2vec or Whisper checkpoint"
             )
         self.model = model

@@ -1,6 +1,7 @@
 """Pretrained encoder weights: finding them by folder or name, and telling one checkpoint from another.
 
-Only ``config.json`` and ``*.safetensors`` are ever read, so nothing in a checkpoint can run code.  No torch here.
+Only ``config.json`` and ``*.safetensors`` are ever read, so nothing in a checkpoint can run code.  torch is loaded
+with the first tensor.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emovox.errors import MissingExtraError, ModelError
 from emovox.types import RATE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Environment variable that names a folder of checkpoint folders.
 VARIABLE = "EMOVOX_WEIGHTS"
@@ -195,3 +199,53 @@ def _files(folder: Path) -> tuple[Path, ...]:
         seen = f"only {others[0]}, which may run code when it is read" if others else "no model.safetensors"
         raise ModelError(f"{folder} has {seen}: emovox reads safetensors only; get the checkpoint in that format")
     return files
+
+
+def read_tensors(
+    weights: Weights, wanted: dict[str, tuple[int, ...]], prefixes: Sequence[str] = ("",)
+) -> dict[str, Tensor]:
+    """Read some tensors of a checkpoint as float32; the others are not even loaded.
+
+    Parameters
+    ----------
+    weights : Weights
+        Where they are.
+    wanted : dict of str to tuple of int
+        Names, without prefix, and shapes.
+    prefixes : sequence of str
+        What the names may begin with in the file.
+
+    Returns
+    -------
+    dict of str to Tensor
+
+    Raises
+    ------
+    ModelError
+        A tensor is missing, of another shape or not finite, or a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, Tensor] = {}
+    names = {prefix + name: name for name in wanted for prefix in prefixes}
+    for path in weights.files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                found |= {names[key]: file.get_tensor(key).float() for key in file.keys() if key in names}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} is not a safetensors file that can be read ({error}): get it again") from error
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ModelError(
+            f"{weights.folder} lacks {len(missing)} tensors, the first is {prefixes[0]}{missing[0]}: "
+            "get the checkpoint again"
+        )
+    for name, shape in wanted.items():
+        if found[name].shape != shape:
+            raise ModelError(
+                f"{weights.folder}: tensor {prefixes[0]}{name} has shape {tuple(found[name].shape)}, expected {shape}: "
+                "config.json and model.safetensors do not belong together"
+            )
+        if not found[name].isfinite().all():
+            raise ModelError(f"{weights.folder}: tensor {prefixes[0]}{name} is not finite: get the checkpoint again")
+    return found
