@@ -25,6 +25,19 @@ from emovox.types import RATE, Float
 
 PARTS = ("choose", "report")
 
+#: Debian packages: telephone prompts (one real speaker each, by turns for the two parts), a library of instruments,
+#: drums and ambience, and music and signals.
+PROMPTS = tuple(f"asterisk-core-sounds-{language}-wav" for language in ("en", "fr", "it", "ru"))
+SAMPLES = "sonic-pi-samples"
+MUSIC = (
+    "asterisk-moh-opsound-wav",
+    "asc-music",
+    "pushover-data",
+    "lomiri-sounds",
+    "oxygen-sounds",
+    "sound-theme-freedesktop",
+)
+
 SENTENCES = (
     "Kids are talking by the door.",
     "Dogs are sitting by the door.",
@@ -83,7 +96,7 @@ def corpus_clips(corpora: Path) -> Iterator[tuple[str, str, Path]]:
         yield from ((kind, PARTS[part(files[i])], files[i]) for i in sorted(order))
 
 
-def speech(corpora: Path, prompts: Sequence[Path]) -> Iterator[Item]:
+def speech(corpora: Path, packages: Path) -> Iterator[Item]:
     """Give clean speech and what becomes of it, prompts, and whispering."""
     changes: dict[str, Callable[[Float, np.random.Generator], Float]] = {
         "whispered (noise-excited LPC)": whispered,
@@ -105,8 +118,8 @@ def speech(corpora: Path, prompts: Sequence[Path]) -> Iterator[Item]:
             name = list(changes)[(number + offset) % len(changes)]
             rng = seeded(name, file.name)
             yield Item(True, name, part, file.name, changes[name](samples, rng))
-    for number, folder in enumerate(prompts):
-        yield from prompts_of(folder, PARTS[number % 2], 60)
+    for number, package in enumerate(PROMPTS):
+        yield from prompts_of(packages / package, PARTS[number % 2], 60)
     yield from synthetic_whispers()
 
 
@@ -197,7 +210,7 @@ def telephone(samples: Float, rng: np.random.Generator) -> Float:
 # Other sound
 
 
-def other_sound(samples: Path | None, music: Sequence[Path]) -> Iterator[Item]:
+def other_sound(packages: Path) -> Iterator[Item]:
     """Give synthetic sounds, instruments, drums, ambience and music."""
     for part in PARTS:
         for kind, make in SOUNDS.items():
@@ -207,15 +220,14 @@ def other_sound(samples: Path | None, music: Sequence[Path]) -> Iterator[Item]:
                 sound = _peak(make(time, rng), 10 ** rng.uniform(-2, -0.1))
                 floor = 10 ** rng.uniform(-5, -3) * rng.standard_normal(len(time))
                 yield Item(False, kind, part, f"{kind} {take}", (sound + floor).astype(np.float32))
-    if samples:
-        yield from instruments(samples)
-    for folder in music:
-        yield from pieces_of_music(folder)
+    yield from instruments(packages / SAMPLES)
+    for package in MUSIC:
+        yield from pieces_of_music(packages / package)
 
 
 def instruments(folder: Path) -> Iterator[Item]:
     """Give each sample of a library as it is, in telephone quality, and hits of a family in a rhythm."""
-    files = sorted([*folder.glob("*.flac"), *folder.glob("*.wav")])
+    files = sorted(folder.rglob("*.flac"))
     families = sorted({file.stem.split("_")[0] for file in files})
     for number, family in enumerate(families):
         part = PARTS[number % 2]

@@ -1,11 +1,10 @@
 """How well the speech gate tells speech from other sound, kind by kind; and the fit of its constants.
 
-    python benchmarks/speech_gate.py --corpora ../shared/corpora --samples /usr/share/sonic-pi/samples \\
-        --prompts EN FR IT RU --music MOH ASC PUSHOVER LOMIRI OXYGEN FREEDESKTOP --json gate.json
+    python benchmarks/speech_gate.py --corpora ../shared/corpora --packages material --json gate.json
 
-The folders are those of Debian packages (docs/vad.md names them).  Speech and other sound fall into two parts, by
-speaker, file, family of files or seed: `--fit` fits the constants in the first and prints them, the table is made of
-the second.  One process, one thread.
+`material` holds one folder for each Debian package named in gate_material.py, with its content (docs/vad.md says how).
+Speech and other sound fall into two parts, by speaker, file, family of files or seed: `--fit` fits the constants in
+the first and prints them, the table is made of the second.  One process, one thread.
 """
 
 from __future__ import annotations
@@ -93,53 +92,55 @@ def silero_alone(heard: list[Heard]) -> float:
     return float(np.mean(voices("report", False) < lowest))
 
 
+def tabulate(judged: list[Heard]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Print the table and return it: title, kind, number of items judged right and of all."""
+    table: dict[str, dict[str, tuple[int, int]]] = {}
+    for speech, title in ((True, "speech, accepted"), (False, "other sound, refused")):
+        mine = [item for item in judged if item.speech == speech]
+        table[title] = {kind: (right, count) for kind, right, count in rows(mine)}
+        table[title]["all"] = (sum(item.right for item in mine), len(mine))
+        for kind, (right, count) in table[title].items():
+            print(f"{title:22} {kind:36} {right:5} of {count:5}  {100 * right / count:6.2f} %")
+    return table
+
+
+def real_time_factors(judged: list[Heard]) -> dict[str, float]:
+    """Give the median of seconds spent per second of sound."""
+    return {
+        title: round(float(np.median([i.seconds / i.duration for i in judged if i.speech == speech])), 4)
+        for speech, title in ((True, "speech"), (False, "other sound"))
+    }
+
+
 def main() -> None:
     default = os.environ.get("EMOVOX_CORPORA", Path(__file__).resolve().parents[2] / "shared" / "corpora")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--corpora", type=Path, default=Path(default), help="folder with ravdess/, tess/ and nemo/")
-    parser.add_argument("--prompts", type=Path, nargs="*", default=[], help="folders of telephone prompts, by language")
-    parser.add_argument("--samples", type=Path, help="folder of instruments, drums and ambience")
-    parser.add_argument("--music", type=Path, nargs="*", default=[], help="folders of music and signals")
+    parser.add_argument("--packages", type=Path, default=Path("material"), help="folder with unpacked packages")
     parser.add_argument("--json", type=Path, help="write the table there too")
     parser.add_argument("--fit", action="store_true", help="fit the constants of the gate and print them")
     parser.add_argument("--errors", action="store_true", help="name what is judged wrongly")
     options = parser.parse_args()
 
-    heard = list(hear(gate_material.speech(options.corpora, options.prompts)))
-    if not heard:
-        parser.error(f"no recordings below {options.corpora}: name the folder with --corpora")
-    heard += hear(gate_material.other_sound(options.samples, options.music))
+    for folder in (options.corpora / "ravdess", options.packages / gate_material.SAMPLES):
+        if not folder.is_dir():
+            parser.error(f"no folder {folder}: see docs/vad.md")
+    heard = list(hear(gate_material.speech(options.corpora, options.packages)))
+    heard += hear(gate_material.other_sound(options.packages))
     if options.fit:
         weights, bias, threshold = fit([item for item in heard if item.part == "choose"])
         print(f"{weights}\nbias {bias}, threshold {threshold:.3f}\n")
 
-    table: dict[str, dict[str, tuple[int, int]]] = {}
     judged = [item for item in heard if item.part == "report"]
-    for speech, title in ((True, "speech, accepted"), (False, "other sound, refused")):
-        mine = [item for item in judged if item.speech == speech]
-        table[title] = {kind: (right, count) for kind, right, count in rows(mine)}
-        right = sum(item.right for item in mine)
-        table[title]["all"] = (right, len(mine))
-        for kind, (good, count) in table[title].items():
-            print(f"{title:22} {kind:36} {good:5} of {count:5}  {100 * good / count:6.2f} %")
-    alone = silero_alone(heard)
-    factors = {
-        title: [i.seconds / i.duration for i in judged if i.speech == speech and i.duration > 1]
-        for speech, title in ((True, "speech"), (False, "other sound"))
-    }
+    table = tabulate(judged)
+    alone, factors = silero_alone(heard), real_time_factors(judged)
     print(f"\nrefused by Silero alone, where it accepts as much speech of the first part: {100 * alone:.2f} %")
-    for title, some in factors.items():
-        print(f"real-time factor on one thread, {title}: median {np.median(some):.4f}")
+    print("real-time factor on one thread, median:", factors)
     if options.errors:
-        for item in judged:
-            if not item.right:
-                print(f"{item.kind}: {item.name}, {item.duration:.1f} s, probability {item.probability:.3f}")
+        for item in (item for item in judged if not item.right):
+            print(f"{item.kind}: {item.name}, {item.duration:.1f} s, probability {item.probability:.3f}")
     if options.json:
-        found = {
-            "table": table,
-            "silero_alone_refused": alone,
-            "real_time_factor": {title: float(np.median(some)) for title, some in factors.items()},
-        }
+        found = {"table": table, "silero_alone_refused": alone, "real_time_factor": factors}
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
