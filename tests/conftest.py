@@ -73,6 +73,16 @@ def sine(frequency: float, duration: float, rate: int = 16000, amplitude: float 
     return (amplitude * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
 
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def speech(duration: float, seed: int = 0) -> NDArray[np.float32]:
+    """Return synthetic speech of any length, another stretch of it for each seed."""
+    clips = [soundfile.read(path, dtype="float32")[0] for path in sorted(EXAMPLES.glob("*.wav"))]
+    turned = np.roll(np.concatenate(clips), -seed * 17_000)
+    return np.asarray(np.resize(turned, round(duration * 16000)), dtype=np.float32)
+
+
 LABELS = ("angry", "happy", "neutral", "sad")
 
 
@@ -112,6 +122,7 @@ def toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the user's feature cache out of the tests."""
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's feature cache and profiles out of the tests."""
     monkeypatch.setenv("EMOVOX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("EMOVOX_PROFILES", str(tmp_path / "profiles"))

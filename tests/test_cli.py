@@ -20,7 +20,7 @@ import soundfile
 import emovox
 import emovox.types
 from emovox.features import sets
-from tests.conftest import sine, toy_clip
+from tests.conftest import sine, speech, toy_clip
 
 EMOVOX = [sys.executable, "-c", "from emovox.cli.main import run; run()"]
 
@@ -44,7 +44,7 @@ def emovox_command(*arguments: object, stdin: bytes = b"", **environment: str) -
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.wav"
-    soundfile.write(path, np.tile(toy_clip("happy", 2, 0), 3), 16000)
+    soundfile.write(path, speech(2), 16000)
     return path
 
 
@@ -52,7 +52,17 @@ def test_json_has_the_fixed_fields(clip: Path) -> None:
     done = emovox_command("predict", clip, "--format", "json")
     assert done.returncode == 0
     (found,) = json.loads(done.stdout)
-    assert set(found) == {"file", "start", "end", "label", "probabilities", "confidence", "abstained", "model"}
+    assert set(found) == {
+        "file",
+        "start",
+        "end",
+        "label",
+        "probabilities",
+        "confidence",
+        "abstained",
+        "model",
+        "speaker",
+    }
     assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-6)
     assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
     assert found["end"] == pytest.approx(soundfile.info(clip).duration, abs=1e-4)
@@ -76,7 +86,7 @@ def test_folders_patterns_and_csv(clip: Path) -> None:
     inside = clip.parent / "deep" / "er"
     inside.mkdir(parents=True)
     (inside / "two.flac").write_bytes(b"")
-    soundfile.write(inside / "two.flac", toy_clip("sad", 1, 0), 16000)
+    soundfile.write(inside / "two.flac", speech(1, 3), 16000)
     (clip.parent / "notes.txt").write_text("not for us")
     for argument in (clip.parent, clip.parent / "**" / "*.[wf]*"):
         done = emovox_command("predict", argument, "--format", "csv")
@@ -132,7 +142,7 @@ def test_each_bad_recording_is_one_line_and_the_rest_are_done(clip: Path, tmp_pa
 
 def test_eight_channels_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "eight.wav"
-    soundfile.write(path, np.repeat(toy_clip("sad", 1, 1)[:, None], 8, axis=1), 48000)
+    soundfile.write(path, np.repeat(np.repeat(speech(2), 3)[:, None], 8, axis=1), 48000)
     assert emovox_command("predict", path).returncode == 0
 
 

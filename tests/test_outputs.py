@@ -32,7 +32,17 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
     found = json.loads("".join(outputs.to_json(prediction(file) for file in files)))
     assert [one["file"] for one in found] == files
     for one in found:
-        assert set(one) == {"file", "start", "end", "label", "probabilities", "confidence", "abstained", "model"}
+        assert set(one) == {
+            "file",
+            "start",
+            "end",
+            "label",
+            "probabilities",
+            "confidence",
+            "abstained",
+            "model",
+            "speaker",
+        }
         assert sum(one["probabilities"].values()) == 1
 
 

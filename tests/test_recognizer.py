@@ -14,7 +14,7 @@ from emovox.features import sets
 from emovox.models.artifact import builtin, load
 from emovox.recognizer import join_rest
 from emovox.types import Waveform
-from tests.conftest import sine, toy_clip
+from tests.conftest import sine, speech
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +22,10 @@ def recognizer() -> EmotionRecognizer:
     return EmotionRecognizer()
 
 
-def speechlike(duration: float, seed: int = 0) -> np.ndarray:
-    clips = [toy_clip("angry", seed, take) for take in range(int(duration / 0.5) + 1)]
-    return np.concatenate(clips)[: round(duration * 16000)]
-
-
 def test_every_built_in_model_works() -> None:
     assert "classic" in builtin()
     for name in builtin():
-        prediction = EmotionRecognizer(name).predict_array(speechlike(1), 16000)
+        prediction = EmotionRecognizer(name).predict_array(speech(1), 16000)
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
 
 
@@ -46,7 +41,7 @@ def test_the_card_of_the_built_in_model_is_honest(recognizer: EmotionRecognizer)
 
 
 def test_every_way_in_gives_the_same(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
-    samples = speechlike(2)
+    samples = speech(2)
     path = tmp_path / "clip.wav"
     soundfile.write(path, samples, 16000, subtype="FLOAT")
     expected = recognizer.predict_array(samples, 16000)
@@ -78,13 +73,13 @@ def test_one_by_one_is_the_same_as_many(recognizer: EmotionRecognizer, tmp_path:
     paths = []
     for i in range(3):
         paths.append(tmp_path / f"{i}.wav")
-        soundfile.write(paths[-1], speechlike(1, i), 16000)
+        soundfile.write(paths[-1], speech(1, i), 16000)
     assert list(recognizer.predict_many(paths)) == [recognizer.predict(path) for path in paths]
 
 
 def test_a_bad_recording_among_many_is_reported(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
     good = tmp_path / "good.wav"
-    soundfile.write(good, speechlike(1), 16000)
+    soundfile.write(good, speech(1), 16000)
     results = list(recognizer.predict_many([tmp_path / "missing.wav", good]))
     assert isinstance(results[0], Failure)
     assert "missing.wav" in results[0].error
@@ -92,7 +87,7 @@ def test_a_bad_recording_among_many_is_reported(recognizer: EmotionRecognizer, t
 
 
 def test_a_long_recording_is_the_mean_of_its_windows(recognizer: EmotionRecognizer) -> None:
-    samples = np.concatenate([speechlike(6), sine(150, 6), speechlike(6, 3), speechlike(4, 5)])
+    samples = np.concatenate([speech(6), speech(6, 7), speech(6, 3), speech(4, 5)])
     whole = recognizer.predict_array(samples, 16000)
     starts = (0, 6, 12, 18)
     parts = [recognizer.predict_array(samples[s * 16000 : (s + 6) * 16000], 16000) for s in starts]
@@ -103,7 +98,7 @@ def test_a_long_recording_is_the_mean_of_its_windows(recognizer: EmotionRecogniz
 
 
 def test_a_file_is_windowed_like_an_array(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
-    samples = np.concatenate([speechlike(6), speechlike(8.5, 2)])
+    samples = np.concatenate([speech(6), speech(8.5, 2)])
     path = tmp_path / "long.wav"
     soundfile.write(path, samples, 16000, subtype="FLOAT")
     seen: list[float] = []
@@ -124,9 +119,9 @@ def test_a_short_rest_joins_the_window_before(length: float, expected: list[floa
 
 
 def test_silent_stretches_do_not_count(recognizer: EmotionRecognizer) -> None:
-    speech = speechlike(6)
-    padded = np.concatenate([np.zeros(2 * 96000, np.float32), speech, np.zeros(96000, np.float32)])
-    expected = recognizer.predict_array(speech, 16000)
+    samples = speech(6)
+    padded = np.concatenate([np.zeros(2 * 96000, np.float32), samples, np.zeros(96000, np.float32)])
+    expected = recognizer.predict_array(samples, 16000)
     assert recognizer.predict_array(padded, 16000).probabilities == expected.probabilities
 
 
@@ -148,7 +143,7 @@ def test_the_window_is_an_option() -> None:
     short = EmotionRecognizer(windows=WindowOptions(duration=2.0))
     seen: list[float] = []
     buffer = io.BytesIO()
-    soundfile.write(buffer, speechlike(6), 16000, format="WAV")
+    soundfile.write(buffer, speech(6), 16000, format="WAV")
     short.predict(buffer, progress=seen.append)
     assert seen == [2.0, 4.0, 6.0]
 

@@ -10,7 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError, ModelError
+    from emovox.errors import (
+        AudioError,
+        EmovoxError,
+        InputError,
+        MissingExtraError,
+        ModelError,
+        NoSpeechError,
+        ProfileError,
+    )
+    from emovox.gate import GateOptions
+    from emovox.profiles import Profile
     from emovox.recognizer import EmotionRecognizer, WindowOptions
     from emovox.types import Failure, ModelCard, Prediction
 
@@ -22,11 +32,15 @@ _HOMES = {
     "EmotionRecognizer": "emovox.recognizer",
     "EmovoxError": "emovox.errors",
     "Failure": "emovox.types",
+    "GateOptions": "emovox.gate",
     "InputError": "emovox.errors",
     "MissingExtraError": "emovox.errors",
     "ModelCard": "emovox.types",
     "ModelError": "emovox.errors",
+    "NoSpeechError": "emovox.errors",
     "Prediction": "emovox.types",
+    "Profile": "emovox.profiles",
+    "ProfileError": "emovox.errors",
     "WindowOptions": "emovox.recognizer",
 }
 
@@ -35,11 +49,15 @@ __all__ = [
     "EmotionRecognizer",
     "EmovoxError",
     "Failure",
+    "GateOptions",
     "InputError",
     "MissingExtraError",
     "ModelCard",
     "ModelError",
+    "NoSpeechError",
     "Prediction",
+    "Profile",
+    "ProfileError",
     "WindowOptions",
     "__version__",
 ]

@@ -5,11 +5,13 @@
     EmovoxError
     ├── InputError (ValueError)          something the user gave cannot be used; the command line exits with 2
     │   ├── AudioError                   a recording cannot be opened, decoded or analysed
+    │   │   └── NoSpeechError            nobody speaks in it, so there is nothing to recognise
     │   ├── CorpusError                  a corpus folder or manifest cannot be read
     │   ├── ProtocolError                a split cannot be made, or would not be what it claims to be
     │   ├── RecipeError                  a recipe has an unknown key or an impossible value
     │   ├── FeatureError                 an unknown feature set or a parameter it does not have
-    │   └── ModelError                   a model file is not one of ours or cannot be reproduced by this version
+    │   ├── ModelError                   a model file is not one of ours or cannot be reproduced by this version
+    │   └── ProfileError                 a speaker's profile is not there, damaged, or made with another model
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Every message is one line that names the value, what was expected and what to do.
@@ -33,6 +35,10 @@ class AudioError(InputError):
     """A recording cannot be opened, decoded or analysed."""
 
 
+class NoSpeechError(AudioError):
+    """Nobody speaks in a recording, as far as the speech gate can tell."""
+
+
 class CorpusError(InputError):
     """A corpus folder or a manifest cannot be read."""
 
@@ -51,6 +57,10 @@ class FeatureError(InputError):
 
 class ModelError(InputError):
     """A model file is not one of ours, or this version cannot reproduce it."""
+
+
+class ProfileError(InputError):
+    """A speaker's profile is not there, is damaged, or was made with another model."""
 
 
 class MissingExtraError(EmovoxError, ImportError):

@@ -126,7 +126,8 @@ def is_speech(samples: Float, options: GateOptions | None = None) -> bool:
     >>> is_speech(np.sin(np.arange(32000) / 10).astype(np.float32))
     False
     """
-    return speech_probability(samples) >= (options or GateOptions()).threshold
+    threshold = (options or GateOptions()).threshold
+    return threshold == 0 or speech_probability(samples) >= threshold
 
 
 def speech_probability(samples: Float) -> float:

@@ -60,10 +60,10 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
     --------
     >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
     >>> print("".join(to_csv([example], ["sad", "happy"])).strip())
-    file,start,end,label,confidence,abstained,model,p_sad,p_happy
-    a.wav,0.000,1.500,sad,0.7500,false,demo,0.7500,0.2500
+    file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy
+    a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500
     """
-    fields = ("file", "start", "end", "label", "confidence", "abstained", "model")
+    fields = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
     yield _csv_line([*fields, *(f"p_{label}" for label in labels)])
     for one in predictions:
         values = [
@@ -74,6 +74,7 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
             f"{one.confidence:.4f}",
             str(one.abstained).lower(),
             one.model,
+            one.speaker or "",
         ]
         yield _csv_line(values + [f"{one.probabilities[label]:.4f}" for label in labels])
 
@@ -93,14 +94,14 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("emotion", no_wrap=True)
+    table.add_column("emotion", no_wrap=wide)
     table.add_column("confidence" if wide else "sure", no_wrap=True)
     if wide:
         table.add_column("then", no_wrap=True)
     for one in predictions:
         ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
         colour = COLOURS.get(one.label, "white")
-        label = f"{one.label} (unsure)" if one.abstained else one.label
+        label = f"don't know ({one.label})" if one.abstained else one.label
         bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
         sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
         cells: list[Text | str] = [

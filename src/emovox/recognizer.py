@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio, decision
+from emovox import audio, decision, profiles
 from emovox.audio import Source
 from emovox.decode import source_name
-from emovox.errors import AudioError, EmovoxError, FeatureError, ModelError
+from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, ModelError, NoSpeechError
 from emovox.features import sets
+from emovox.gate import GateOptions, is_speech
 from emovox.models.artifact import Model, load
-from emovox.types import Failure, Prediction, Waveform
+from emovox.profiles import Profile
+from emovox.types import Failure, Float, Prediction, Waveform
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class EmotionRecognizer:
         Model file, run folder or name of a built-in model, or a model already read; the default is the built-in model.
     windows : WindowOptions, optional
         How long recordings are cut.
+    speaker : Profile, optional
+        Whose voice it is, from :meth:`enroll` or :func:`emovox.profiles.find`; the default is not known.
+    gate : GateOptions, optional
+        How sure to be that somebody speaks: windows without speech take no part, and a recording without any is
+        refused.  ``GateOptions(threshold=0)`` analyses everything.
+    threshold : float, optional
+        Confidence in [0, 1] under which an answer is an abstention, 0 for never; the default is the model's own.
 
     Attributes
     ----------
@@ -51,22 +60,39 @@ class EmotionRecognizer:
     Raises
     ------
     ModelError
-        The model cannot be read, or it needs features that this version does not compute.
+        The model cannot be read, it needs features that this version does not compute, or a speaker is given and it
+        takes no baseline.
+    ProfileError
+        The speaker's profile was made with another model.
+    InputError
+        The threshold is out of its range.
 
     Examples
     --------
-    >>> import numpy as np
     >>> recognizer = EmotionRecognizer()
-    >>> tone = np.sin(np.arange(16000) / 10).astype(np.float32)
-    >>> prediction = recognizer.predict_array(tone, 16000)
+    >>> prediction = recognizer.predict("examples/plain.wav")
     >>> prediction.label in recognizer.card.labels
     True
     """
 
-    def __init__(self, model: str | Path | Model | None = None, *, windows: WindowOptions | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path | Model | None = None,
+        *,
+        windows: WindowOptions | None = None,
+        speaker: Profile | None = None,
+        gate: GateOptions | None = None,
+        threshold: float | None = None,
+    ) -> None:
         self._model: Model = model if isinstance(model, Model) else load(model)
         self.card = self._model.card
         self.windows = windows or WindowOptions()
+        self.gate = gate or GateOptions()
+        self.threshold = self.card.threshold if threshold is None else threshold
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
+        self.speaker = speaker
+        self._baseline = speaker.baseline(self._model) if speaker else None
         try:
             names = sets.feature_names(self.card.features)
         except (FeatureError, TypeError) as error:
@@ -93,6 +119,8 @@ class EmotionRecognizer:
         ------
         AudioError
             The recording cannot be read, is shorter than 0.1 s or holds digital silence only.
+        NoSpeechError
+            Nobody speaks in it.
         """
         return self._predict(audio.blocks(source, self.windows.duration), source_name(source), progress)
 
@@ -123,27 +151,51 @@ class EmotionRecognizer:
             try:
                 yield self.predict(source)
             except EmovoxError as error:
-                yield Failure(source_name(source), str(error))
+                yield Failure(source_name(source), str(error), type(error).__name__)
+
+    def enroll(self, name: str, sources: Iterable[Source]) -> Profile:
+        """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.
+
+        Parameters
+        ----------
+        name : str
+            The speaker: letters, digits, ``-`` and ``_``.
+        sources : iterable of str, path, bytes or binary file
+            Recordings of the speaker's ordinary speech: two short sentences, or up to a minute of running speech.
+
+        Returns
+        -------
+        Profile
+            :func:`emovox.profiles.save` writes it.
+
+        Raises
+        ------
+        ModelError
+            The model takes no baseline.
+        AudioError
+            A recording cannot be used.
+        NoSpeechError
+            Nobody speaks in one of them.
+        ProfileError
+            There is less than a second of speech in all, or the name is not possible.
+        """
+        profiles.require_baseline(self._model)
+        profiles.check_name(name)
+        rows: list[Float] = []
+        weights: list[float] = []
+        clips = 0
+        for source in sources:
+            clips += 1
+            blocks = audio.blocks(source, self.windows.duration)
+            found, lengths, _ = self._analyse(blocks, source_name(source), self._embedding)
+            rows += found
+            weights += lengths
+        return profiles.build(name, self._model, rows, weights, clips)
 
     def _predict(self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None) -> Prediction:
-        rows, weights, end = [], [], 0.0
-        silent: AudioError | None = None
-        for window in join_rest(blocks, self.windows.duration / 2):
-            end = window.end
-            try:
-                audio.require_signal(window, name)
-            except AudioError as error:  # nothing to hear in this window; the others may have something
-                silent = error
-            else:
-                features = sets.extract(window, self.card.features)
-                rows.append(self._model.probabilities(features[np.newaxis])[0])
-                weights.append(window.duration)
-            if progress:
-                progress(end)
-        if not rows:
-            raise silent or AudioError(f"{name} has no samples: give a recording that is not empty")
+        rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
         probabilities = decision.combine(rows, weights)
-        label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.card.threshold)
+        label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
         return Prediction(
             file=name,
             start=0.0,
@@ -153,7 +205,57 @@ class EmotionRecognizer:
             confidence=confidence,
             abstained=abstained,
             model=self.card.name,
+            speaker=self.speaker.name if self.speaker else None,
         )
+
+    def _analyse(
+        self,
+        blocks: Iterable[Waveform],
+        name: str,
+        compute: Callable[[Waveform], Float],
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[list[Float], list[float], float]:
+        """Compute one row for each window with speech; return the rows, the windows' lengths and the end of it all."""
+        rows, weights, end = [], [], 0.0
+        refused: AudioError | None = None
+        for window in join_rest(blocks, self.windows.duration / 2):
+            end = window.end
+            if why := self._refusal(window, name):  # nothing to judge in this window; the others may have something
+                refused = refused if isinstance(refused, NoSpeechError) else why
+            else:
+                rows.append(compute(window))
+                weights.append(window.duration)
+            if progress:
+                progress(end)
+        if not rows:
+            raise refused or AudioError(f"{name} has no samples: give a recording that is not empty")
+        return rows, weights, end
+
+    def _refusal(self, window: Waveform, name: str) -> AudioError | None:
+        """Say why there is nothing to judge in a window."""
+        try:
+            audio.require_signal(window, name)
+        except AudioError as error:
+            return error
+        if is_speech(window.samples, self.gate):
+            return None
+        return NoSpeechError(
+            f"{name} holds no speech that can be judged: give a recording of somebody speaking "
+            "(predict --no-gate analyses any sound)"
+        )
+
+    def _probabilities(self, window: Waveform) -> Float:
+        features = sets.extract(window, self.card.features)[np.newaxis]
+        if self._baseline is None:
+            rows = self._model.probabilities(features)
+        else:
+            rows, _ = self._model.run(features, self._baseline)
+        (row,) = rows
+        return np.asarray(row)
+
+    def _embedding(self, window: Waveform) -> Float:
+        _, embedding = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
+        return np.ravel(np.asarray(embedding, dtype=np.float32))
 
 
 def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]:

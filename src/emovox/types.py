@@ -186,6 +186,8 @@ class Prediction:
         The confidence is below the model's threshold: treat the answer as "don't know".
     model : str
         Name of the model.
+    speaker : str or None
+        Whose personal baseline was used; None where none was.
     """
 
     file: str
@@ -196,6 +198,7 @@ class Prediction:
     confidence: float
     abstained: bool
     model: str
+    speaker: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes."""
@@ -212,7 +215,10 @@ class Failure:
         Where the sound came from.
     error : str
         One line that says why and what to do.
+    kind : str
+        Name of the exception's class, for programs: ``"NoSpeechError"`` where nobody speaks.
     """
 
     file: str
     error: str
+    kind: str

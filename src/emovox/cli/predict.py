@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from emovox import audio, outputs
+from emovox import audio, outputs, profiles
 from emovox.cli.console import progress_bars, recordings, say, standard_output
 from emovox.errors import EmovoxError
+from emovox.gate import GateOptions
 from emovox.recognizer import EmotionRecognizer
 from emovox.types import Prediction
 
@@ -34,6 +35,14 @@ def predict(
     ],
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
     form: Annotated[Format, typer.Option("--format", "-f", help="For people, or for machines.")] = Format.TABLE,
+    speaker: Annotated[
+        str | None, typer.Option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0, max=1, help="Confidence that is an answer; the default is the model's."),
+    ] = None,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="Analyse any sound, speech or not.")] = False,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
@@ -42,10 +51,17 @@ def predict(
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
     - `cat call.mp3 | emovox predict - --format json`
+    - `emovox predict call.wav --speaker anna`
 
-    A recording that cannot be analysed is reported on standard error and the rest are done; the exit code is then 2.
+    A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
+    done; the exit code is then 2.
     """
-    recognizer = EmotionRecognizer(model)
+    recognizer = EmotionRecognizer(
+        model,
+        speaker=profiles.find(speaker) if speaker else None,
+        gate=GateOptions(threshold=0) if no_gate else None,
+        threshold=threshold,
+    )
     work = Work(recognizer, recordings(sources))
     if form is Format.TABLE:
         _print_table(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -50,6 +51,8 @@ class Model:
         What the graph's inputs are.
     embedding_width : int
         Width of embedding and baseline, 0 where the graph has none.
+    fingerprint : str
+        SHA-256 of the file: tells whether a baseline was made with this very model.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Model:
                 f"{source} is not an ONNX model that can be read ({_first_line(error)}): "
                 "give a model.onnx that emovox wrote"
             ) from error
+        self.fingerprint = hashlib.sha256(content).hexdigest()
         self.card = _card(self._session.get_modelmeta().custom_metadata_map, source)
         inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}
         outputs = {node.name: node.shape for node in self._session.get_outputs() if node.type == "tensor(float)"}

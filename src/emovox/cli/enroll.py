@@ -1,0 +1,94 @@
+"""`emovox enroll`: a speaker's ordinary voice, so that emotions are heard against it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emovox import profiles
+from emovox.cli.console import recordings, say, standard_output
+from emovox.errors import InputError, ProfileError
+from emovox.recognizer import EmotionRecognizer
+
+
+def enroll(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="What to call the speaker.")] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="AUDIO...", help="Ordinary speech: files, folders, quoted patterns, or -."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write to this file instead of the folder of profiles.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a profile that exists already.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the stored profiles.")] = False,
+    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Delete a stored profile.")] = None,
+) -> None:
+    """Store what a speaker's voice is ordinarily like, for `emovox predict --speaker NAME`.
+
+    Examples
+    --------
+    - `emovox enroll anna calm-1.wav calm-2.wav`
+    - `emovox predict call.wav --speaker anna`
+    - `emovox enroll --list`
+    - `emovox enroll --remove anna`
+
+    Two short sentences are enough, 5 to 60 s of calm, ordinary speech are better. The profile holds numbers and no
+    sound, and works with the model that made it only. If one recording cannot be used, nothing is written.
+    """
+    asked = [listing, remove is not None, name is not None]
+    if sum(asked) != 1 or (name is not None and not sources):
+        raise InputError(
+            "emovox enroll needs a name and recordings, or --list, or --remove NAME: "
+            "write for example emovox enroll anna calm.wav"
+        )
+    if listing:
+        _list()
+    elif remove is not None:
+        say(f"removed {profiles.remove(remove)}")
+    elif name is not None:
+        _enroll(name, sources or [], model, out, force)
+
+
+def _enroll(name: str, sources: list[str], model: str | None, out: Path | None, force: bool) -> None:
+    """Make one profile; what must fail fails before the first recording is read."""
+    path = profiles.stored(name) if out is None else out
+    if path.is_dir():
+        raise ProfileError(f"cannot write {path}, it is a folder: name a file")
+    if path.exists() and not force:
+        raise ProfileError(f"{path} exists already: --force replaces it")
+    recognizer = EmotionRecognizer(model)
+    files = recordings(sources)
+    profile = recognizer.enroll(name, (sys.stdin.buffer if file == "-" else file for file in files))
+    profiles.save(profile, path)
+    say(f"wrote {path}: {profile.clips} recordings, {profile.seconds:.1f} s of speech, model {profile.model}")
+
+
+def _list() -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("speaker", "model", "recordings", "speech", "made"):
+        table.add_column(column, overflow="fold")
+    damaged = []
+    for name in profiles.names():
+        try:
+            one = profiles.read(profiles.stored(name))
+        except ProfileError as error:
+            damaged.append(error)
+        else:
+            table.add_row(
+                name, f"{one.model} ({one.fingerprint[:8]})", str(one.clips), f"{one.seconds:.1f} s", one.created
+            )
+    if table.row_count:
+        standard_output().print(table)
+    elif not damaged:
+        say(f"no profile in {profiles.default_folder()}: make one with emovox enroll NAME AUDIO")
+    for fault in damaged:
+        say(f"emovox: {fault}")
+    if damaged:
+        raise typer.Exit(2)
