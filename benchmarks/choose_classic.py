@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from emovox import experiment, recipe
+from emovox import dataset, recipe
 from emovox.corpora import splits
 from emovox.corpora.groups import speaker_groups_kfold
 from emovox.evaluation import metrics
@@ -46,7 +46,7 @@ def main() -> None:
     for name, changes in CANDIDATES.items():
         # A model of another family replaces the whole table, so that no option of the network stays behind.
         one = recipe.load("ravdess-comprehensive", {"model.members": 1} | changes)
-        data = experiment.load(one, {"ravdess": arguments.corpora / "ravdess"})
+        data = dataset.load(one, {"ravdess": arguments.corpora / "ravdess"})
         assert data.speakers is not None
         clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str))
         outer = splits.emobox(data.table).folds
@@ -56,7 +56,8 @@ def main() -> None:
             inner = speaker_groups_kfold(data.speakers[train], 5)
             tasks = [Task(one.family, one.options(0), train[fit], train[test]) for fit, test in inner]
             predicted = np.empty(len(data.y), dtype=data.y.dtype)
-            for task, (probabilities, classes) in zip(tasks, fit_many(clips, tasks), strict=True):
+            for task, found in zip(tasks, fit_many(clips, tasks), strict=True):
+                probabilities, classes = found.probabilities, found.classes
                 predicted[task.test] = classes[probabilities.argmax(axis=1)]
             scores.append(100 * metrics.summary(data.y[train], predicted[train], sorted(set(data.y)))["uar"])
         each = " ".join(f"{score:.1f}" for score in scores)

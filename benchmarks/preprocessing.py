@@ -84,7 +84,8 @@ def main() -> None:
             for fold in protocol.folds
         ]
         scores = []
-        for fit, (probabilities, classes) in zip(fits, fit_many(clips, fits), strict=True):
+        for fit, found in zip(fits, fit_many(clips, fits), strict=True):
+            probabilities, classes = found.probabilities, found.classes
             assert fit.test is not None
             predicted, half = classes[probabilities.argmax(axis=1)], len(fit.test) // 2
             truth = y[fit.test[:half]]

@@ -1,4 +1,4 @@
-"""An experiment: corpora -> features -> folds -> scores -> one model file and a run folder."""
+"""An experiment: folds -> scores -> one model file and a run folder."""
 
 from __future__ import annotations
 
@@ -6,37 +6,35 @@ import dataclasses
 import datetime
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 import emovox
-from emovox import audio
 from emovox.corpora import registry, splits
 from emovox.corpora.protocol import Protocol, verify
-from emovox.corpora.table import Corpus, combine
-from emovox.errors import CorpusError, EmovoxError, FeatureError, InputError
+from emovox.corpora.table import combine
+from emovox.dataset import Data, Tell, features_of, load, recognised, shown_clips, summaries
+from emovox.errors import CorpusError, InputError
 from emovox.evaluation import report
 from emovox.evaluation.scores import score
-from emovox.features import sets
 from emovox.features.cache import FeatureCache
-from emovox.features.extraction import Stretch, extract_many
 from emovox.labels import ordered
+from emovox.models import families
+from emovox.models.adaptive import ORDINARY
 from emovox.models.artifact import Model
 from emovox.models.crossfit import Clips, Task, fit_many
 from emovox.models.export import export
 from emovox.recipe import Recipe, to_toml
-from emovox.recognizer import EmotionRecognizer
-from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, ModelCard
+from emovox.types import Float, ModelCard
 
-#: Told how far a stage is: its name, what is done and how much there is.
-Tell = Callable[[str, int, int], None]
+#: Rows of nobody.
+NOBODY: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 INTENDED_USE = (
     "Research and assistive software on recordings of acted or expressive speech. The label is the emotion that the "
@@ -49,42 +47,6 @@ LIMITATIONS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    """Clips with their features, row by row.
-
-    Attributes
-    ----------
-    table : DataFrame
-        Corpus table.
-    X : ndarray of float32, shape (n_clips, n_features)
-        Features of the same rows.
-    spec : FeatureSpec
-        How they were made.
-    corpora : tuple of Corpus
-        Where they come from.
-    skipped : tuple of str
-        Clips that could not be analysed, with the reason.
-    """
-
-    table: pd.DataFrame
-    X: Float
-    spec: FeatureSpec
-    corpora: tuple[Corpus, ...]
-    skipped: tuple[str, ...]
-
-    @property
-    def y(self) -> NDArray[np.str_]:
-        """Labels."""
-        return self.table["label"].to_numpy(str)
-
-    @property
-    def speakers(self) -> NDArray[np.str_] | None:
-        """Speakers, None unless all are known."""
-        speakers = self.table["speaker"].to_numpy(str)
-        return None if (speakers == "").any() else speakers
-
-
 def run(
     recipe: Recipe,
     roots: Mapping[str, Path],
@@ -92,6 +54,7 @@ def run(
     *,
     cache: FeatureCache | None = None,
     jobs: int = -1,
+    keep_folds: bool = False,
     tell: Tell = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Evaluate by the recipe's protocol, then fit on everything, export and report.
@@ -108,6 +71,9 @@ def run(
         Where features are kept; the default is the user's cache.
     jobs : int, default -1
         Processes; -1 is one a core.
+    keep_folds : bool, default False
+        Write each fold's model of the first seed too, as ``folds/NAME.onnx``: models that never heard their test
+        speakers, for further tests of those.
     tell : callable, optional
         Called with (stage, done, total).
 
@@ -125,7 +91,7 @@ def run(
         raise InputError(f"{out} exists already: give another folder with --out, or remove it")
     data = load(recipe, roots, cache=cache, jobs=jobs, tell=tell)
     protocol = verify(splits.by_name(recipe.protocol.name, data.table, recipe.protocol.seeds[0]), data.table)
-    predictions, final = train(recipe, data, protocol, jobs=jobs, tell=tell)
+    trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, tell=tell)
     labels = ordered(data.y)
     results = {
         "recipe": recipe.name,
@@ -139,7 +105,8 @@ def run(
             "note": protocol.note,
             "seeds": list(recipe.protocol.seeds),
         },
-        **score(predictions, labels),
+        **score(trained.predictions, labels),
+        **enrolled_scores(trained, recipe, labels),
         "corpora_used": [dataclasses.asdict(one) for one in summaries(data)],
         "skipped": list(data.skipped),
         "software": emovox.__version__,
@@ -148,7 +115,7 @@ def run(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        write_run(partial, recipe, data, predictions, results, final)
+        write_run(partial, recipe, data, trained, results)
         partial.replace(out)
     except OSError as error:
         raise InputError(f"cannot write the run folder {out}: {error.strerror}") from error
@@ -157,126 +124,94 @@ def run(
     return results
 
 
-def load(
-    recipe: Recipe,
-    roots: Mapping[str, Path],
-    *,
-    cache: FeatureCache | None = None,
-    jobs: int = -1,
-    tell: Tell = lambda stage, done, total: None,
-) -> Data:
-    """Read the recipe's corpora and compute their features.
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training gives.
 
-    A clip that cannot be analysed is left out and listed; more than one in ten is an error, because then the corpus is
-    not what the recipe means.
+    Attributes
+    ----------
+    predictions : DataFrame
+        One row a tested clip and seed.
+    enrolled : DataFrame or None
+        The same with the baselines of the test speakers, for models that use one; the clips that told the baseline
+        are not in it.
+    final : Pipeline
+        Fitted on every clip that takes part in the protocol, with the first seed.
+    folds : mapping of str to Pipeline
+        Those fitted on the folds with the first seed, where they were to be kept.
     """
-    missing = [name for name in recipe.corpora if name not in roots]
-    if missing:
-        raise CorpusError(
-            f"recipe {recipe.name!r} needs corpus {missing[0]!r}: say where it is with --corpus {missing[0]}=DIR"
+
+    predictions: pd.DataFrame
+    enrolled: pd.DataFrame | None
+    final: Any
+    folds: Mapping[str, Any]
+
+
+def train(
+    recipe: Recipe, data: Data, protocol: Protocol, *, jobs: int, tell: Tell, keep_folds: bool = False
+) -> Trained:
+    """Fit every fold with every seed, and the model of all clips, side by side."""
+    labels = ordered(data.y)
+    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies)
+    seeds = recipe.protocol.seeds
+    where = [(seed, fold) for seed in seeds for fold in protocol.folds]
+    tasks = [
+        Task(
+            recipe.family,
+            recipe.options(seed),
+            fold.train,
+            fold.test,
+            enrolment(data, fold.test, recipe.protocol.enrol, seed) if takes_baseline(recipe) else NOBODY,
+            keep=keep_folds and seed == seeds[0],
         )
-    unused = [name for name in roots if name not in recipe.corpora]
-    if unused:
-        raise CorpusError(
-            f"recipe {recipe.name!r} does not use corpus {unused[0]!r}: it uses {', '.join(recipe.corpora)}"
-        )
-    corpora = tuple(
-        select(registry.load(name, roots[name], **part.options), part.labels) for name, part in recipe.corpora.items()
+        for seed, fold in where
+    ]
+    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True)
+    *tested, final = fit_many(clips, [*tasks, everything], jobs, tell)
+    plain, enrolled = [], []
+    for (seed, fold), task, found in zip(where, tasks, tested, strict=True):
+        table = data.table.iloc[fold.test]
+        plain.append(_predictions(table, seed, fold.name, found.probabilities, found.classes, labels))
+        if found.enrolled is not None:
+            known = ~np.isin(fold.test, task.enrolled) & ~np.isnan(found.enrolled[:, 0])
+            enrolled.append(_predictions(table[known], seed, fold.name, found.enrolled[known], found.classes, labels))
+    return Trained(
+        pd.concat(plain, ignore_index=True),
+        pd.concat(enrolled, ignore_index=True) if enrolled else None,
+        final.pipeline,
+        {fold.name: found.pipeline for (_, fold), found in zip(where, tested, strict=True) if found.pipeline},
     )
-    spec = recipe.feature_spec()
-    table = combine(corpora)
-    paths = [path for corpus in corpora for path in corpus.paths()]
-    X, kept, skipped = features_of(paths, table, spec, cache, jobs, tell)
-    if len(skipped) > len(paths) / 10:
-        raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
-    return Data(table[kept], X, spec, corpora, tuple(skipped))
 
 
-def features_of(
-    paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
-) -> tuple[Float, NDArray[np.bool_], list[str]]:
-    """Compute the features of a table's rows; say which rows have some, and why the others have none."""
-    if (level := sets.get(spec.set).level) != "clip":
-        raise FeatureError(
-            f"feature set {spec.set!r} is of level {level!r}, and this model needs one vector a clip: "
-            "choose another with features.set"
-        )
-    return _rows(extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell))
+def takes_baseline(recipe: Recipe) -> bool:
+    """Say whether a recipe's model can be told a speaker's baseline."""
+    return families.family(recipe.family).learns_copies
 
 
-def recognised(
-    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, tell: Tell
-) -> tuple[Float, NDArray[np.bool_], list[str]]:
-    """Recognise a table's rows clip by clip, in windows as `emovox predict` does; say why some have no answer."""
-    recognizer = EmotionRecognizer(model)
-
-    def recognise(path: Path, start: float, end: float) -> Float | str:
-        try:
-            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-            prediction = recognizer.predict_array(waveform.samples, RATE, str(path))
-        except EmovoxError as error:
-            return str(error)
-        return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)
-
-    stretches = _stretches(paths, table)
-    results: list[Float | str] = []
-    # Threads share one session of the graph, and it computes without holding the interpreter.
-    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
-        results.append(one)
-        tell("clips", len(results), len(stretches))
-    return _rows(results)
-
-
-def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
-    """Return file, start and end of a table's rows."""
-    starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
-    return list(zip(paths, starts, ends, strict=True))
-
-
-def _rows(results: Sequence[Float | str]) -> tuple[Float, NDArray[np.bool_], list[str]]:
-    """Stack what there is, one row a clip; say which clips have a row, and why the others have none."""
-    kept = np.array([not isinstance(one, str) for one in results])
-    skipped = [one for one in results if isinstance(one, str)]
-    if not kept.any():
-        raise CorpusError(f"none of {len(results)} clips can be analysed, the first: {skipped[0]}")
-    return np.stack([one for one in results if not isinstance(one, str)]), kept, skipped
-
-
-def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
-    """Keep the clips with these labels; none named keeps all."""
-    unknown = [label for label in labels if label not in set(corpus.table["label"])]
-    if unknown:
-        raise CorpusError(
-            f"corpus {corpus.name!r} has no label {unknown[0]!r}: it has {', '.join(ordered(corpus.table['label']))}"
-        )
-    if not labels:
-        return corpus
-    return dataclasses.replace(corpus, table=corpus.table[corpus.table["label"].isin(labels)])
-
-
-def train(recipe: Recipe, data: Data, protocol: Protocol, *, jobs: int, tell: Tell) -> tuple[pd.DataFrame, Any]:
-    """Fit every fold with every seed, and the model of all clips, side by side.
+def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:
+    """Draw the neutral clips that tell the baselines of the test speakers who have more than `clips` of them.
 
     Returns
     -------
-    predictions : DataFrame
-        One row a tested clip and seed.
-    final : Pipeline
-        Fitted on every clip that takes part in the protocol, with the first seed.
+    ndarray of int
+        Rows of the data.
     """
-    labels = ordered(data.y)
-    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str))
-    seeds = recipe.protocol.seeds
-    where = [(seed, fold) for seed in seeds for fold in protocol.folds]
-    tasks = [Task(recipe.family, recipe.options(seed), fold.train, fold.test) for seed, fold in where]
-    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None)
-    *tested, final = fit_many(clips, [*tasks, everything], jobs, tell)
-    frames = [
-        _predictions(data.table.iloc[fold.test], seed, fold.name, found, classes, labels)
-        for (seed, fold), (found, classes) in zip(where, tested, strict=True)
-    ]
-    return pd.concat(frames, ignore_index=True), final
+    if data.speakers is None:
+        return NOBODY
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for speaker in np.unique(data.speakers[test]):
+        own = test[(data.speakers[test] == speaker) & (data.y[test] == ORDINARY)]
+        if len(own) > clips:
+            drawn.append(rng.choice(own, clips, replace=False))
+    return np.sort(np.concatenate(drawn)) if drawn else NOBODY
+
+
+def enrolled_scores(trained: Trained, recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
+    """Score what the model says when it knows the speakers' baselines; nothing for models without."""
+    if trained.enrolled is None:
+        return {}
+    return {"enrolled": {"clips": recipe.protocol.enrol, **score(trained.enrolled, labels)}}
 
 
 def _predictions(
@@ -291,23 +226,6 @@ def _predictions(
     for label in labels:
         frame[f"p_{label}"] = columns.get(label, np.zeros(len(frame)))
     return frame
-
-
-def summaries(data: Data) -> tuple[CorpusSummary, ...]:
-    """Describe the corpora of an experiment for the model card."""
-    result = []
-    for corpus in data.corpora:
-        rows = data.table[data.table["corpus"] == corpus.name]
-        result.append(
-            CorpusSummary(
-                name=corpus.name,
-                licence=corpus.licence or "not stated",
-                clips=len(rows),
-                speakers=int((rows["speaker"].unique() != "").sum()),
-                labels=ordered(rows["label"]),
-            )
-        )
-    return tuple(result)
 
 
 def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelCard:
@@ -330,6 +248,8 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
             "sexes": results["sexes"],
             "per_class": results["per_class"],
             "calibration": results["calibration"],
+            **({"selective": results["selective"]} if "selective" in results else {}),
+            **({"enrolled": _short(results["enrolled"], kept)} if "enrolled" in results else {}),
         },
         recipe=recipe.complete(),
         intended_use=INTENDED_USE,
@@ -339,24 +259,49 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
     )
 
 
-def write_run(
-    folder: Path,
-    recipe: Recipe,
-    data: Data,
-    predictions: pd.DataFrame,
-    results: Mapping[str, Any],
-    final: Any,
-) -> Model:
+def _short(enrolled: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
+    """Keep of the scores with baselines what belongs into a card."""
+    return {key: enrolled[key] for key in ("clips", *kept, "corpora", "per_class", "calibration")}
+
+
+def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, results: Mapping[str, Any]) -> Model:
     """Write model, metrics, predictions, recipe and report."""
     (folder / "metrics.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-    predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.5f", lineterminator="\n")
-    # A temperature learnt from out-of-speaker predictions holds for new voices; one from leaking folds would not.
-    fitted = results["calibration"]["temperature"] if results["protocol"]["speaker_independent"] else None
-    example = data.X[:: max(1, len(data.X) // 64)]
-    model = export(final, model_card(recipe, data, results), folder / "model.onnx", example, temperature=fitted or 1.0)
-    report.write(folder, results, predictions, model.card)
+    for name, table in (("predictions", trained.predictions), ("enrolled", trained.enrolled)):
+        if table is not None:
+            table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5f", lineterminator="\n")
+    card = model_card(recipe, data, results)
+    model = _export(trained.final, card, folder / "model.onnx", recipe, data, results)
+    for name, pipeline in trained.folds.items():
+        (folder / "folds").mkdir(exist_ok=True)
+        limited = dataclasses.replace(card, name=f"{card.name}, fold {name}", evaluation={})
+        _export(pipeline, limited, folder / "folds" / f"{name}.onnx", recipe, data, results)
+    report.write(folder, results, trained.predictions, model.card)
     return model
+
+
+def _export(
+    pipeline: Any, card: ModelCard, path: Path, recipe: Recipe, data: Data, results: Mapping[str, Any]
+) -> Model:
+    """Write one model with the temperatures that predictions for unheard speakers gave."""
+    return export(
+        pipeline,
+        card,
+        path,
+        data.X[:: max(1, len(data.X) // 64)],
+        temperature=_temperature(results, results["protocol"]),
+        enrolled_temperature=_temperature(results.get("enrolled"), results["protocol"]),
+        int8=recipe.export.int8,
+        clips=shown_clips(data) if recipe.export.int8 else (),
+    )
+
+
+def _temperature(scores: Mapping[str, Any] | None, protocol: Mapping[str, Any]) -> float:
+    """Return the temperature of some scores; one from leaking folds would not hold for new voices."""
+    if scores is None or not protocol["speaker_independent"]:
+        return 1.0
+    return scores["calibration"]["temperature"] or 1.0
 
 
 def evaluate(

@@ -31,6 +31,9 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: --set model.epochs=50; repeatable."),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
+    keep_folds: Annotated[
+        bool, typer.Option("--keep-folds", help="Write each fold's model too, as folds/NAME.onnx in the run folder.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
 ) -> None:
     """Evaluate a recipe by its protocol, then fit it on everything and write one model file and a report.
@@ -41,14 +44,16 @@ def train(
     - `emovox train ravdess-svm --corpus ravdess=data/ravdess --protocol loso`
     - `emovox train ravdess-ann --corpus ravdess=data/ravdess --seed 0 --seed 1 --seed 2`
 
-    Protocols: `emobox`, `loso`, `speaker-K`, `text`, `speaker-text`, `cross-corpus`, `split-column` and
+    Protocols: `emobox`, `tfds`, `loso`, `speaker-K`, `text`, `speaker-text`, `cross-corpus`, `split-column` and
     `random-70/30`, which leaks speakers and says so.
     """
     recipes, experiment = import_training()
     recipe = recipes.load(name, overrides(protocol, seed, change or []))
     folder = out or Path("runs") / f"{recipe.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     with progress_bars() as tell:
-        results = experiment.run(recipe, named_folders(corpus or []), folder, jobs=jobs, tell=tell)
+        results = experiment.run(
+            recipe, named_folders(corpus or []), folder, jobs=jobs, keep_folds=keep_folds, tell=tell
+        )
     for line in results["skipped"]:
         say(f"skipped: {line}")
     if as_json:
@@ -107,6 +112,13 @@ def print_scores(results: dict[str, Any]) -> None:
         f"precision {100 * results['precision']:.1f}  recall {100 * results['recall']:.1f}  "
         f"ECE {100 * results['calibration']['ece']:.1f}",
     )
+    if "enrolled" in results:
+        known = results["enrolled"]
+        console.print(
+            f"UAR {100 * known['uar']:.1f} with {known['clips']} neutral clips of each test speaker as the baseline, "
+            f"ECE {100 * known['calibration']['ece']:.1f}",
+            style="bold",
+        )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("class", "precision", "recall", "F1", "clips"):
         table.add_column(column, justify="left" if column == "class" else "right")

@@ -27,7 +27,7 @@ from emovox.features.sets import extract, weights_digest
 from emovox.types import FeatureSpec, Float
 
 #: Sources whose change may change a feature.
-SOURCES = ("audio.py", "decode.py", "preprocess.py", "features", "models/encoders.py")
+SOURCES = ("audio.py", "decode.py", "preprocess.py", "augment.py", "distortions.py", "features", "models/encoders.py")
 
 
 def default_folder() -> Path:
@@ -109,9 +109,9 @@ class FeatureCache:
         self.store(key, result)
         return result
 
-    def key(self, path: Path, spec: FeatureSpec, start: float, end: float) -> str:
-        """Digest of everything that the features depend on."""
-        parts = [dataclasses.asdict(spec), float(start), float(end), code_version(), weights_digest(spec)]
+    def key(self, path: Path, spec: FeatureSpec, start: float, end: float, *more: object) -> str:
+        """Digest of everything that the features depend on, and of what else is given."""
+        parts = [dataclasses.asdict(spec), float(start), float(end), code_version(), weights_digest(spec), *more]
         what = json.dumps(parts, sort_keys=True, default=str)
         digest = hashlib.sha256(what.encode())
         try:

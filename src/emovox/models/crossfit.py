@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from emovox.errors import ProtocolError
 from emovox.models import families
+from emovox.models.adaptive import AdaptiveClassifier
 from emovox.types import Float
 
 
@@ -29,12 +31,15 @@ class Clips:
         None where not all are known.
     corpora : ndarray of str, shape (n_clips,)
         Names of the corpora.
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), or None
+        Features of augmented copies.
     """
 
     X: Float
     y: NDArray[np.str_]
     speakers: NDArray[np.str_] | None
     corpora: NDArray[np.str_]
+    copies: Float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +55,41 @@ class Task:
     train : ndarray of int
         Rows to fit on.
     test : ndarray of int or None
-        Rows to predict; None returns the fitted pipeline instead.
+        Rows to predict, if any.
+    enrolled : ndarray of int
+        Rows of the test whose mean is their speaker's baseline, for learners that take one.
+    keep : bool
+        Return the fitted pipeline too.
     """
 
     family: str
     options: families.Options
     train: NDArray[np.intp]
     test: NDArray[np.intp] | None
+    enrolled: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    keep: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What came of a task.
+
+    Attributes
+    ----------
+    classes : ndarray of str
+        Order of the probabilities.
+    probabilities : ndarray of float32, shape (n_test, n_classes)
+        Of the test rows, if any.
+    enrolled : ndarray or None
+        The same with the speakers' baselines; None for learners without, or where nobody was enrolled.
+    pipeline : Pipeline or None
+        Where it was to be kept.
+    """
+
+    classes: NDArray[np.str_]
+    probabilities: Float
+    enrolled: Float | None = None
+    pipeline: Pipeline | None = None
 
 
 def fit_many(
@@ -64,7 +97,7 @@ def fit_many(
     tasks: Sequence[Task],
     jobs: int = -1,
     tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> list[Any]:
+) -> list[Fitted]:
     """Fit models in parallel.
 
     Parameters
@@ -80,17 +113,17 @@ def fit_many(
 
     Returns
     -------
-    list
-        One entry a task: (probabilities, classes) of its test rows, or the fitted pipeline.
+    list of Fitted
+        One entry a task.
     """
-    results: list[Any] = []
+    results: list[Fitted] = []
     for result in Parallel(n_jobs=jobs, return_as="generator")(delayed(fit_one)(clips, task) for task in tasks):
         results.append(result)
         tell("training", len(results), len(tasks))
     return results
 
 
-def fit_one(clips: Clips, task: Task) -> Any:
+def fit_one(clips: Clips, task: Task) -> Fitted:
     """Fit one model: scaler, early stopping and calibration see its training rows only.
 
     Raises
@@ -103,5 +136,25 @@ def fit_one(clips: Clips, task: Task) -> Any:
     pipeline = families.build(task.family, task.options)
     rows = task.train
     speakers = None if clips.speakers is None else clips.speakers[rows]
-    families.fit(pipeline, clips.X[rows], clips.y[rows], speakers, clips.corpora[rows])
-    return pipeline if task.test is None else (pipeline.predict_proba(clips.X[task.test]), pipeline.classes_)
+    copies = None if clips.copies is None else clips.copies[rows]
+    families.fit(pipeline, clips.X[rows], clips.y[rows], speakers, clips.corpora[rows], copies)
+    test = np.empty(0, dtype=np.intp) if task.test is None else task.test
+    return Fitted(
+        classes=pipeline.classes_,
+        probabilities=pipeline.predict_proba(clips.X[test]) if len(test) else np.empty((0, 0), dtype=np.float32),
+        enrolled=_enrolled(pipeline, clips, test, task.enrolled),
+        pipeline=pipeline if task.keep else None,
+    )
+
+
+def _enrolled(pipeline: Pipeline, clips: Clips, test: NDArray[np.intp], enrolled: NDArray[np.intp]) -> Float | None:
+    """Predict test rows with their speakers' baselines; those of speakers without one are NaN."""
+    learner = pipeline.named_steps["model"]
+    if not isinstance(learner, AdaptiveClassifier) or clips.speakers is None or not len(enrolled):
+        return None
+    result = np.full((len(test), len(learner.classes_)), np.nan, dtype=np.float32)
+    for speaker in np.unique(clips.speakers[enrolled]):
+        baseline = clips.X[enrolled[clips.speakers[enrolled] == speaker]].mean(axis=0)
+        own = clips.speakers[test] == speaker
+        result[own] = learner.predict_proba(clips.X[test[own]], baseline)
+    return result

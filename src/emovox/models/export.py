@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from emovox.decision import TINY, temper
 from emovox.errors import ModelError
 from emovox.features import embeddings
+from emovox.models.adaptive import AdaptiveClassifier, AdaptiveHead
 from emovox.models.artifact import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, Model
 from emovox.models.classical import SvmClassifier
 from emovox.models.networks import Ensemble
@@ -63,6 +64,7 @@ def export(
     example: Float,
     *,
     temperature: float = 1.0,
+    enrolled_temperature: float = 1.0,
     int8: bool = False,
     clips: Sequence[Float] = (),
 ) -> Model:
@@ -83,6 +85,8 @@ def export(
         Real feature vectors for the comparison; n is at least 2.
     temperature : float, default 1.0
         Calibration, see `emovox.decision.temper`.
+    enrolled_temperature : float, default 1.0
+        Calibration of answers that use a speaker's baseline.
     int8 : bool, default False
         Store an encoder's matrices in 8 bits, see :func:`quantise`.
     clips : sequence of ndarray of float32, shape (t,), optional
@@ -100,8 +104,12 @@ def export(
         The file and the estimator differ by more than :data:`TOLERANCE`, at any batch size or length; or 8 bits
         change the probabilities by more than :data:`INT8_TOLERANCE` on average.
     """
-    graph = _from_torch(pipeline) if isinstance(_learner(pipeline), AnnClassifier) else _from_sklearn(pipeline)
     order = [list(pipeline.classes_).index(label) for label in card.labels]
+    if isinstance(learner := _learner(pipeline), AdaptiveClassifier):
+        encoder = embeddings.embedder(card.features.set, **card.features.parameters)
+        head = AdaptiveHead(encoder, learner, order, (temperature, enrolled_temperature))
+        return export_samples(head, card, path, baseline_width=learner.n_features_in_, int8=int8, clips=clips)
+    graph = _from_torch(pipeline) if isinstance(learner, AnnClassifier) else _from_sklearn(pipeline)
     finished = _finish(graph, order, temperature, card)
     model = Model(finished.SerializeToString(), str(path))
     check_parity(model, pipeline, order, temperature, example)

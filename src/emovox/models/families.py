@@ -15,10 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
 from emovox.errors import RecipeError, did_you_mean
+from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
 from emovox.models.neural import AnnClassifier, AnnOptions
 
-Options = AnnOptions | MlpOptions | SvmOptions
+Options = AdaptiveOptions | AnnOptions | MlpOptions | SvmOptions
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class Family:
         Frozen dataclass of its settings.
     learner : callable
         Makes the unfitted classifier from options.
+    learns_copies : bool
+        It is fitted on augmented copies of the clips too, standardises by itself, and takes a speaker's baseline.
     """
 
     options: type
     learner: Callable[[Any], Any]
+    learns_copies: bool = False
 
 
 FAMILIES: dict[str, Family] = {
+    "adaptive": Family(AdaptiveOptions, AdaptiveClassifier, learns_copies=True),
     "ann": Family(AnnOptions, AnnClassifier),
     "mlp": Family(MlpOptions, mlp),
     "svm": Family(SvmOptions, SvmClassifier),
@@ -52,11 +57,13 @@ def family(name: str) -> Family:
 
 
 def build(name: str, options: Options) -> Pipeline:
-    """Make an unfitted pipeline: standardisation, then the family's learner.
+    """Make an unfitted pipeline: standardisation where the family does not do it, then the family's learner.
 
     The scaler sits inside, so that whoever fits the pipeline on a training fold fits the scaler there too.
     """
-    return Pipeline([("scale", StandardScaler()), ("model", family(name).learner(options))])
+    kind = family(name)
+    steps: list[tuple[str, Any]] = [] if kind.learns_copies else [("scale", StandardScaler())]
+    return Pipeline([*steps, ("model", kind.learner(options))])
 
 
 def fit(
@@ -65,8 +72,9 @@ def fit(
     y: NDArray[Any],
     speakers: NDArray[Any] | None,
     corpora: NDArray[Any],
+    copies: NDArray[np.float32] | None = None,
 ) -> Pipeline:
-    """Fit a pipeline, handing speakers and corpora to learners that use them.
+    """Fit a pipeline, handing speakers, corpora and copies to learners that use them.
 
     Parameters
     ----------
@@ -78,8 +86,10 @@ def fit(
         Labels and corpus names.
     speakers : ndarray, shape (n_clips,), or None
         Speakers, None where they are not known.
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), optional
+        Features of augmented copies.
     """
-    extras = {"speakers": speakers, "corpora": corpora}
+    extras = {"speakers": speakers, "corpora": corpora, "copies": copies}
     used = {
         f"model__{key}": value for key, value in extras.items() if has_fit_parameter(pipeline.named_steps["model"], key)
     }

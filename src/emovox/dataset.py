@@ -1,0 +1,218 @@
+"""The data of an experiment: corpora -> clips -> features, of the clips and of augmented copies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from emovox import audio
+from emovox.corpora import registry
+from emovox.corpora.table import Corpus, combine
+from emovox.errors import CorpusError, EmovoxError, FeatureError
+from emovox.features import embeddings, sets
+from emovox.features.cache import FeatureCache
+from emovox.features.extraction import Stretch, extract_copies, extract_many
+from emovox.labels import ordered
+from emovox.models.artifact import Model
+from emovox.recipe import Recipe
+from emovox.recognizer import EmotionRecognizer
+from emovox.types import RATE, CorpusSummary, FeatureSpec, Float
+
+#: Told how far a stage is: its name, what is done and how much there is.
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Clips with their features, row by row.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Corpus table.
+    X : ndarray of float32, shape (n_clips, n_features)
+        Features of the same rows.
+    spec : FeatureSpec
+        How they were made.
+    corpora : tuple of Corpus
+        Where they come from.
+    skipped : tuple of str
+        Clips that could not be analysed, with the reason.
+    paths : tuple of Path
+        File of each row.
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), or None
+        Features of augmented copies.
+    """
+
+    table: pd.DataFrame
+    X: Float
+    spec: FeatureSpec
+    corpora: tuple[Corpus, ...]
+    skipped: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+    copies: Float | None = None
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """Labels."""
+        return self.table["label"].to_numpy(str)
+
+    @property
+    def speakers(self) -> NDArray[np.str_] | None:
+        """Speakers, None unless all are known."""
+        speakers = self.table["speaker"].to_numpy(str)
+        return None if (speakers == "").any() else speakers
+
+
+def load(
+    recipe: Recipe,
+    roots: Mapping[str, Path],
+    *,
+    cache: FeatureCache | None = None,
+    jobs: int = -1,
+    tell: Tell = lambda stage, done, total: None,
+) -> Data:
+    """Read the recipe's corpora and compute their features.
+
+    A clip that cannot be analysed is left out and listed; more than one in ten is an error, because then the corpus is
+    not what the recipe means.
+    """
+    missing = [name for name in recipe.corpora if name not in roots]
+    if missing:
+        raise CorpusError(
+            f"recipe {recipe.name!r} needs corpus {missing[0]!r}: say where it is with --corpus {missing[0]}=DIR"
+        )
+    unused = [name for name in roots if name not in recipe.corpora]
+    if unused:
+        raise CorpusError(
+            f"recipe {recipe.name!r} does not use corpus {unused[0]!r}: it uses {', '.join(recipe.corpora)}"
+        )
+    corpora = tuple(
+        select(registry.load(name, roots[name], **part.options), part.labels) for name, part in recipe.corpora.items()
+    )
+    spec = recipe.feature_spec()
+    table = combine(corpora)
+    paths = [path for corpus in corpora for path in corpus.paths()]
+    X, kept, skipped = features_of(paths, table, spec, cache, jobs, tell)
+    if len(skipped) > len(paths) / 10:
+        raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
+    table = table[kept]
+    chosen = [path for path, keep in zip(paths, kept, strict=True) if keep]
+    copies = None
+    if recipe.augment.copies:
+        copies = extract_copies(
+            _stretches(chosen, table),
+            groups(table),
+            spec,
+            recipe.augment.options,
+            recipe.augment.copies,
+            recipe.augment.seed,
+            cache or FeatureCache(),
+            jobs,
+            tell,
+        )
+    return Data(table, X, spec, corpora, tuple(skipped), tuple(chosen), copies)
+
+
+def groups(table: pd.DataFrame) -> list[str]:
+    """Name the speaker of each clip over all corpora; a clip without one is a group of its own."""
+    files = table.index.get_level_values("file")
+    names = zip(table["corpus"], table["speaker"], files, strict=True)
+    return [f"{corpus}/{speaker or file}" for corpus, speaker, file in names]
+
+
+def features_of(
+    paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
+) -> tuple[Float, NDArray[np.bool_], list[str]]:
+    """Compute the features of a table's rows; say which rows have some, and why the others have none."""
+    if (level := sets.get(spec.set).level) != "clip":
+        raise FeatureError(
+            f"feature set {spec.set!r} is of level {level!r}, and this model needs one vector a clip: "
+            "choose another with features.set"
+        )
+    return _rows(extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell))
+
+
+def recognised(
+    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, tell: Tell
+) -> tuple[Float, NDArray[np.bool_], list[str]]:
+    """Recognise a table's rows clip by clip, in windows as `emovox predict` does; say why some have no answer."""
+    recognizer = EmotionRecognizer(model)
+
+    def recognise(path: Path, start: float, end: float) -> Float | str:
+        try:
+            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+            prediction = recognizer.predict_array(waveform.samples, RATE, str(path))
+        except EmovoxError as error:
+            return str(error)
+        return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)
+
+    stretches = _stretches(paths, table)
+    results: list[Float | str] = []
+    # Threads share one session of the graph, and it computes without holding the interpreter.
+    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
+        results.append(one)
+        tell("clips", len(results), len(stretches))
+    return _rows(results)
+
+
+def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
+    """Return file, start and end of a table's rows."""
+    starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
+    return list(zip(paths, starts, ends, strict=True))
+
+
+def _rows(results: Sequence[Float | str]) -> tuple[Float, NDArray[np.bool_], list[str]]:
+    """Stack what there is, one row a clip; say which clips have a row, and why the others have none."""
+    kept = np.array([not isinstance(one, str) for one in results])
+    skipped = [one for one in results if isinstance(one, str)]
+    if not kept.any():
+        raise CorpusError(f"none of {len(results)} clips can be analysed, the first: {skipped[0]}")
+    return np.stack([one for one in results if not isinstance(one, str)]), kept, skipped
+
+
+def shown_clips(data: Data, count: int = 60) -> list[Float]:
+    """Return clips as a model of samples gets them, evenly out of all, to show what 8 bits change."""
+    spec = embeddings.samples_spec(data.spec.preprocess)
+    stretches = _stretches(data.paths, data.table)[:: max(1, len(data.paths) // count)]
+    return [
+        sets.extract(audio.read(path, start=start, end=None if np.isinf(end) else end), spec)
+        for path, start, end in stretches
+    ]
+
+
+def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
+    """Keep the clips with these labels; none named keeps all."""
+    unknown = [label for label in labels if label not in set(corpus.table["label"])]
+    if unknown:
+        raise CorpusError(
+            f"corpus {corpus.name!r} has no label {unknown[0]!r}: it has {', '.join(ordered(corpus.table['label']))}"
+        )
+    if not labels:
+        return corpus
+    return dataclasses.replace(corpus, table=corpus.table[corpus.table["label"].isin(labels)])
+
+
+def summaries(data: Data) -> tuple[CorpusSummary, ...]:
+    """Describe the corpora of an experiment for the model card."""
+    result = []
+    for corpus in data.corpora:
+        rows = data.table[data.table["corpus"] == corpus.name]
+        result.append(
+            CorpusSummary(
+                name=corpus.name,
+                licence=corpus.licence or "not stated",
+                clips=len(rows),
+                speakers=int((rows["speaker"].unique() != "").sum()),
+                labels=ordered(rows["label"]),
+            )
+        )
+    return tuple(result)
