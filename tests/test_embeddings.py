@@ -25,7 +25,7 @@ from emovox.models.encoders import LogMel, WhisperEncoder
 from emovox.models.weights import VARIABLE
 from emovox.preprocess import preprocess
 from emovox.types import FeatureSpec, Float, Waveform
-from tests.conftest import LABELS, sine, toy_clip
+from tests.conftest import ANY_SOUND, LABELS, sine, toy_clip
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +240,7 @@ def test_the_file_starts_from_samples(run: Path, small_whisper: Path, toy_manife
 
 
 def test_the_recogniser_uses_it_without_torch(run: Path, toy_manifest: Path) -> None:
-    recognizer = EmotionRecognizer(run)
+    recognizer = EmotionRecognizer(run, gate=ANY_SOUND)
     clips = {label: toy_manifest.parent / f"s3-{label}-1.wav" for label in LABELS}
     found = {label: recognizer.predict(clip) for label, clip in clips.items()}
     assert sum(prediction.label == label for label, prediction in found.items()) >= 3
@@ -248,8 +248,9 @@ def test_the_recogniser_uses_it_without_torch(run: Path, toy_manifest: Path) -> 
         "import sys\n"
         "for name in ('torch', 'sklearn', 'onnx', 'transformers', 'safetensors', 'pandas', 'joblib'):\n"
         "    sys.modules[name] = None\n"
-        "from emovox import EmotionRecognizer\n"
-        "print(EmotionRecognizer(sys.argv[1]).predict(sys.argv[2]).label)\n"
+        "from emovox import EmotionRecognizer, GateOptions\n"
+        "recognizer = EmotionRecognizer(sys.argv[1], gate=GateOptions(threshold=0))\n"
+        "print(recognizer.predict(sys.argv[2]).label)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, run, clips["sad"]], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == found["sad"].label, done.stderr
@@ -258,7 +259,7 @@ def test_the_recogniser_uses_it_without_torch(run: Path, toy_manifest: Path) -> 
 @pytest.mark.parametrize("seconds", [0.1, 0.31, 8.9, 20.0])
 def test_clips_of_any_length_have_an_answer(seconds: float, run: Path, rng: np.random.Generator) -> None:
     samples = rng.normal(scale=0.1, size=round(seconds * 16000)).astype(np.float32)
-    prediction = EmotionRecognizer(run).predict_array(samples, 16000)
+    prediction = EmotionRecognizer(run, gate=ANY_SOUND).predict_array(samples, 16000)
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert prediction.end == pytest.approx(seconds, abs=1e-3)
 
@@ -268,7 +269,7 @@ def test_evaluating_is_predicting_every_clip(run: Path, toy_manifest: Path) -> N
     metrics, predictions = experiment.evaluate(model, {"toy": toy_manifest}, jobs=2)
     assert metrics["uar"] > 0.8
     assert len(predictions) == 96
-    recognizer = EmotionRecognizer(model)
+    recognizer = EmotionRecognizer(model, gate=ANY_SOUND)
     for row in predictions.iloc[::30].to_dict("records"):
         expected = recognizer.predict(toy_manifest.parent / Path(str(row["file"])).name).probabilities
         assert {label: row[f"p_{label}"] for label in expected} == pytest.approx(expected, abs=1e-6)
