@@ -312,7 +312,7 @@ def test_the_page_is_accessible(page: Page) -> None:
     assert len(page.named("h1")) == 1
     assert len(page.named("table")) == len(page.named("caption"))
     drawings = page.named("svg")
-    assert len(drawings) == len(page.named("figcaption")) == 5
+    assert len(drawings) == len(page.named("figcaption")) == 6
     for drawing in drawings:
         assert drawing["role"] == "img"
         assert re.search(r"\d %", drawing["aria-label"])
@@ -320,7 +320,7 @@ def test_the_page_is_accessible(page: Page) -> None:
 
 
 def test_every_plot_is_a_file_of_both_kinds(folder: Path, run: Run) -> None:
-    names = {"confusion", "per_class", "folds", "speakers", "reliability"}
+    names = {"confusion", "per_class", "folds", "speakers", "reliability", "selective"}
     assert {file.name for file in (folder / "plots").iterdir()} == {f"{n}.{k}" for n in names for k in ("svg", "png")}
     for file in (folder / "plots").glob("*.png"):
         assert file.read_bytes().startswith(b"\x89PNG")
@@ -340,7 +340,7 @@ def test_two_writes_are_the_same_bytes_whatever_the_users_settings(folder: Path,
         report.write(tmp_path, *run)
         assert matplotlib.rcParams["font.size"] == 20
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 11
+    assert len(files) == 13
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()) == files
     for file in files:
         assert (folder / file).read_bytes() == (tmp_path / file).read_bytes(), file
@@ -385,7 +385,7 @@ def test_without_sexes_there_is_no_table_of_them(tmp_path: Path) -> None:
 def test_several_corpora_are_compared(page: Page, tmp_path: Path) -> None:
     run = experiment(corpora=("ravdess", "tess"), speakers=tuple(f"c/{k}" for k in range(10)), takes=1)
     assert read(run, tmp_path).table("Scores on the clips of each corpus") == [
-        [name, "40", shown(one["uar"]), shown(one["wa"]), shown(one["macro_f1"])]
+        [name, "40", *(shown(one[key]) for key in ("uar", "wa", "macro_f1", "ece_tempered"))]
         for name, one in run.results["corpora"].items()
     ]
     assert not [caption for caption in page.tables if caption.startswith("Scores on the clips of each corpus")]
@@ -412,7 +412,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path: Path) -> None:
     )
     page = read(run, tmp_path)
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "b", "i"})
-    assert len(page.named("svg")) == 5
+    assert len(page.named("svg")) == 6
     assert "<script" not in page.html
     assert page.text.count(ATTACK) >= 6
     assert labels[1] in page.text
@@ -476,3 +476,55 @@ def test_a_class_that_nobody_said_has_dashes(tmp_path: Path) -> None:
     row = page.table("Scores of each emotion")[2]
     assert (row[0], row[2], row[3], row[4]) == ("calm", "–", "–", "0")
     assert "Chance, UAR50.0 %" in page.text
+
+
+def test_what_abstaining_does_is_told(run: Run, tmp_path: Path) -> None:
+    results = {**run.results, **score(run.predictions, COMMON, target=0.5)}
+    page = read(Run(results, run.predictions, run.card), tmp_path)
+    told = results["selective"]
+    rows = page.table("What abstaining does")
+    assert rows[0] == ["all", f"{told['threshold']:.2f}", shown(told["coverage"]), shown(told["accuracy"])]
+    honest = told["cross_fitted"]
+    assert [row[0] for row in rows[1:]] == ["all", *honest["sexes"], *honest["labels"]]
+    for row, one in zip(rows[1:], [honest, *honest["sexes"].values(), *honest["labels"].values()], strict=True):
+        assert row[1:] == ["other folds'", shown(one["coverage"]), shown(one["accuracy"])]
+    assert "No threshold keeps this promise" not in page.text
+
+
+def test_a_promise_that_cannot_be_kept_is_admitted(tmp_path: Path) -> None:
+    run = experiment(takes=2)
+    results = {**run.results, **score(run.predictions, COMMON, target=0.999)}
+    page = read(Run(results, run.predictions, run.card), tmp_path)
+    assert "No threshold keeps this promise" in page.text
+    assert not [caption for caption in page.tables if caption.startswith("What abstaining does")]
+
+
+def test_the_selective_plot_holds_the_curve_and_the_threshold(run: Run) -> None:
+    told = score(run.predictions, COMMON, target=0.5)["selective"]
+    figure, words = plots._selective(told)
+    curve, promise, threshold = figure.axes[0].lines
+    drawn = np.asarray(curve.get_xydata())
+    np.testing.assert_allclose(drawn, [[100 * one["coverage"], 100 * one["accuracy"]] for one in told["curve"]])
+    # The surest clips are more often right, and the threshold lies on the curve.
+    assert drawn[-1, 1] > drawn[0, 1] + 10
+    assert np.unique(promise.get_ydata()) == 100 * told["target"]
+    ((x, y),) = np.asarray(threshold.get_xydata())
+    assert y == pytest.approx(np.interp(x, drawn[::-1, 0], drawn[::-1, 1]), abs=1)
+    assert f"{x:.1f} %, {y:.1f} % of them right" in words
+
+
+def test_the_tempered_reliability_is_nearer_to_the_diagonal(run: Run) -> None:
+    labels = list(COMMON)
+    given = run.predictions[[f"p_{label}" for label in labels]].to_numpy()
+    truth = run.predictions["label"].to_numpy(str)
+    temperature = run.results["calibration"]["temperature"]
+    figure, _ = plots._reliability(given, truth, labels, 0.25, temperature)
+    before, after = (np.asarray(line.get_xydata()) for line in figure.axes[0].lines[1:])
+    gaps = [np.abs(line[:, 0] - line[:, 1]).mean() for line in (before, after)]
+    assert gaps[1] < gaps[0]
+    assert "at temperature" not in read_legend(plots._reliability(given, truth, labels, 0.25)[0])
+    assert f"at temperature {temperature:.2f}" in read_legend(figure)
+
+
+def read_legend(figure: Any) -> str:
+    return " ".join(text.get_text() for text in figure.legends[0].get_texts())

@@ -21,6 +21,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from emovox.decision import temper
 from emovox.evaluation.scores import probabilities
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -74,7 +75,7 @@ def write(folder: Path, results: Mapping[str, Any], predictions: pd.DataFrame) -
     -------
     dict of str to str
         SVG elements to stand in an HTML page, by name: ``confusion``, ``per_class``, ``folds`` (if there are several
-        folds or seeds), ``speakers`` (if several are known) and ``reliability``.
+        folds or seeds), ``speakers`` (if several are known), ``reliability`` and ``selective``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     inline = {}
@@ -104,9 +105,15 @@ def _draw(results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Dr
         drawings["folds"] = _folds(results)
     if len(results["speakers"]) > 1:
         drawings["speakers"] = _speakers(results)
+    calibration = results["calibration"]
     drawings["reliability"] = _reliability(
-        probabilities(predictions, labels), predictions["label"].to_numpy(str), labels, results["calibration"]["ece"]
+        probabilities(predictions, labels),
+        predictions["label"].to_numpy(str),
+        labels,
+        calibration["ece"],
+        calibration["temperature"],
     )
+    drawings["selective"] = _selective(results["selective"])
     return drawings
 
 
@@ -208,31 +215,68 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
 
 
 def _reliability(
-    given: NDArray[np.float64], truth: NDArray[np.str_], labels: Sequence[str], error: float, bins: int = 15
+    given: NDArray[np.float64],
+    truth: NDArray[np.str_],
+    labels: Sequence[str],
+    error: float,
+    temperature: float | None = None,
+    bins: int = 15,
 ) -> Drawing:
     """Accuracy against confidence, in the bins of the ECE, over a histogram of the confidence."""
-    confidence = given.max(axis=1)
     right = np.array(labels)[given.argmax(axis=1)] == truth
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    clips = np.bincount(bin_of, minlength=bins)
-    filled = clips > 0
-    x = 100 * np.bincount(bin_of, weights=confidence, minlength=bins)[filled] / clips[filled]
-    y = 100 * np.bincount(bin_of, weights=right, minlength=bins)[filled] / clips[filled]
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     curve, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     curve.plot([0, 100], [0, 100], color=GREY, ls="--", lw=1, label="perfect calibration")
-    curve.plot(x, y, color=BLUE, lw=1, label=f"model, ECE {100 * error:.1f} %")
-    # A bin of few clips says little, and gets a small dot.
-    curve.scatter(x, y, s=4 + 46 * clips[filled] / clips.max(), color=BLUE, lw=0, clip_on=False)
+    confidence = given.max(axis=1)
+    clips = _accuracy_by_bin(curve, confidence, right, bins, BLUE, f"model, ECE {100 * error:.1f} %")
+    if temperature is not None:
+        tempered = temper(given, temperature).max(axis=1)
+        _accuracy_by_bin(curve, tempered, right, bins, VERMILION, f"at temperature {temperature:.2f}")
     curve.set(ylabel="accuracy, percent", xlim=(0, 100), ylim=(0, 100))
     curve.grid()
     edges = np.linspace(0, 100, bins + 1)
     histogram.bar(edges[:-1], 100 * clips / clips.sum(), width=0.92 * 100 / bins, align="edge", color=BLUE)
     histogram.set(ylabel="clips, percent", xlabel="confidence, percent")
     histogram.grid(axis="y")
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(loc="outside upper center", ncols=3)
     mean, accuracy = 100 * confidence.mean(), 100 * right.mean()
     return figure, f"Mean confidence {mean:.1f} %, accuracy {accuracy:.1f} %, ECE {100 * error:.1f} %."
+
+
+def _accuracy_by_bin(
+    axes: Axes, confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int, colour: str, label: str
+) -> NDArray[np.intp]:
+    """Draw the accuracy of each bin of confidence that has clips; return how many each has."""
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    clips = np.bincount(bin_of, minlength=bins)
+    filled = clips > 0
+    x = 100 * np.bincount(bin_of, weights=confidence, minlength=bins)[filled] / clips[filled]
+    y = 100 * np.bincount(bin_of, weights=right, minlength=bins)[filled] / clips[filled]
+    axes.plot(x, y, color=colour, lw=1, label=label)
+    # A bin of few clips says little, and gets a small dot.
+    axes.scatter(x, y, s=4 + 46 * clips[filled] / clips.max(), color=colour, lw=0, clip_on=False)
+    return clips
+
+
+def _selective(scores: Mapping[str, Any]) -> Drawing:
+    """Accuracy of the answers against the share of clips that get one, with the promise and what keeps it."""
+    curve = scores["curve"]
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axes = figure.subplots()
+    coverage, accuracy = ([100 * point[key] for point in curve] for key in ("coverage", "accuracy"))
+    axes.plot(coverage, accuracy, "o-", color=BLUE, lw=1.2, ms=3, mew=0, label="model", clip_on=False)
+    axes.axhline(100 * scores["target"], color=GREY, ls="--", lw=1, label=f"promise {100 * scores['target']:g} %")
+    words = f"Accuracy {accuracy[0]:.1f} % of all clips, {accuracy[-1]:.1f} % of the surest {coverage[-1]:.0f} %"
+    if scores["threshold"] is not None:
+        kept, right = 100 * scores["coverage"], 100 * scores["accuracy"]
+        label = f"threshold {scores['threshold']:.2f}"
+        axes.plot(kept, right, "D", color=VERMILION, ms=6, mew=0, label=label, clip_on=False)
+        words += f"; {label} answers {kept:.1f} %, {right:.1f} % of them right"
+    axes.set(xlim=(0, 100), ylim=(min(100 * scores["target"], *accuracy) - 5, 100))
+    axes.set(xlabel="clips that get an answer, percent", ylabel="answers that are right, percent")
+    axes.grid()
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure, f"{words}."
 
 
 def _draw_chance(axes: Axes, results: Mapping[str, Any]) -> None:
