@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from emovox import GateOptions
+from emovox.features.embeddings import samples_spec
 
 DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "shared" / "models"
@@ -52,6 +54,34 @@ def small_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "whisper-small-random"
     model.save_pretrained(folder)
     return folder
+
+
+def export_personal(path: Path, seed: int) -> Path:
+    """Write a model of samples that takes a baseline: loudness in random bands, less the speaker's own, to classes."""
+    torch = pytest.importorskip("torch")
+    from emovox.models.export import export_samples
+    from emovox.types import ModelCard
+
+    class Personal(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(seed)
+            self.bands = torch.nn.Conv1d(1, 8, 400, stride=160)
+            self.head = torch.nn.Linear(8, 3, bias=False)
+
+        def forward(self, samples: Any, baseline: Any) -> Any:
+            embedding = torch.log(self.bands(samples.unsqueeze(1)).square().mean(2) + 1e-6)
+            return torch.softmax(self.head(embedding - baseline), dim=1), embedding
+
+    card = ModelCard("personal", "test", ("neutral", "happy", "sad"), samples_spec({"trim": True}), threshold=0.2)
+    export_samples(Personal(), card, path, baseline_width=8)
+    return path
+
+
+@pytest.fixture(scope="session")
+def personal_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a small model that takes a baseline."""
+    return export_personal(tmp_path_factory.mktemp("personal") / "model.onnx", seed=0)
 
 
 @pytest.fixture(scope="session")

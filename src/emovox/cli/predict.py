@@ -40,7 +40,9 @@ def predict(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", min=0, max=1, help="Confidence that is an answer; the default is the model's."),
+        typer.Option(
+            "--threshold", metavar="0..1", help="Confidence of an answer; the default is the model's, 0 never abstains."
+        ),
     ] = None,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Analyse any sound, speech or not.")] = False,
 ) -> None:
