@@ -9,12 +9,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from emovox import AudioError, EmotionRecognizer, Failure, ModelError, Prediction, WindowOptions, audio
+from emovox import (
+    AudioError,
+    EmotionRecognizer,
+    Failure,
+    InputError,
+    ModelError,
+    NoSpeechError,
+    Prediction,
+    WindowOptions,
+    audio,
+)
 from emovox.features import sets
 from emovox.models.artifact import builtin, load
 from emovox.recognizer import join_rest
 from emovox.types import Waveform
-from tests.conftest import sine, speech
+from tests.conftest import ANY_SOUND, sine, speech
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +133,52 @@ def test_silent_stretches_do_not_count(recognizer: EmotionRecognizer) -> None:
     padded = np.concatenate([np.zeros(2 * 96000, np.float32), samples, np.zeros(96000, np.float32)])
     expected = recognizer.predict_array(samples, 16000)
     assert recognizer.predict_array(padded, 16000).probabilities == expected.probabilities
+
+
+def test_stretches_without_speech_do_not_count(recognizer: EmotionRecognizer) -> None:
+    samples = speech(6)
+    mixed = np.concatenate([sine(440, 12), samples, sine(300, 6)])
+    found = recognizer.predict_array(mixed, 16000)
+    assert found.probabilities == recognizer.predict_array(samples, 16000).probabilities
+    assert (found.start, found.end) == (0, 24)
+
+
+NOISE = np.random.default_rng(0).normal(scale=0.1, size=48000).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        sine(440, 3),
+        NOISE,
+        np.concatenate([sine(frequency, 0.3) for frequency in (262, 294, 330, 349, 392, 440, 494, 523)]),
+        np.concatenate([np.zeros(96000, np.float32), NOISE, np.zeros(96000, np.float32)]),
+    ],
+    ids=["tone", "noise", "melody", "noise in silence"],
+)
+def test_what_is_no_speech_is_refused_unless_the_gate_is_off(
+    samples: np.ndarray, recognizer: EmotionRecognizer
+) -> None:
+    with pytest.raises(NoSpeechError, match=r"^take 1 holds no speech that can be judged: give a recording of"):
+        recognizer.predict_array(samples, 16000, name="take 1")
+    prediction = EmotionRecognizer(gate=ANY_SOUND).predict_array(samples, 16000)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_gate_changes_no_answer(recognizer: EmotionRecognizer) -> None:
+    samples = speech(20)
+    without = EmotionRecognizer(gate=ANY_SOUND).predict_array(samples, 16000)
+    assert without == recognizer.predict_array(samples, 16000)
+
+
+def test_the_threshold_of_the_model_can_be_overruled(recognizer: EmotionRecognizer) -> None:
+    assert recognizer.threshold == recognizer.card.threshold
+    confidence = recognizer.predict_array(speech(3), 16000).confidence
+    for threshold, abstained in ((0.0, False), (confidence, False), (confidence + 1e-6, True), (1.0, True)):
+        assert EmotionRecognizer(threshold=threshold).predict_array(speech(3), 16000).abstained is abstained
+    for threshold in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match=r"threshold is .*: expected a confidence from 0 to 1"):
+            EmotionRecognizer(threshold=threshold)
 
 
 @pytest.mark.parametrize(
