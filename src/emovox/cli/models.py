@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from emovox.cli.console import standard_output
+from emovox.evaluation.card import percent, sections
 from emovox.models.artifact import DEFAULT, builtin, load
 from emovox.types import ModelCard
 
@@ -18,7 +19,7 @@ def models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print cards as JSON.")] = False,
 ) -> None:
-    """List the models inside the package, or show a model's card: data, licence, protocol, scores, intended use.
+    """List the models inside the package, or show a model's card: data, licence, intended use, protocol, scores.
 
     Examples
     --------
@@ -48,7 +49,7 @@ def _list() -> None:
             card.family,
             f"{card.features.set} ({card.features.dimension})",
             str(len(card.labels)),
-            _percent(card.evaluation.get("uar")),
+            percent(card.evaluation.get("uar")),
             str(card.evaluation.get("protocol", {}).get("name", "")),
             card.licence,
         )
@@ -57,43 +58,17 @@ def _list() -> None:
 
 def _show(card: ModelCard) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in _lines(card):
-        table.add_row(key, value)
-    standard_output().print(table)
-
-
-def _lines(card: ModelCard) -> list[tuple[str, str]]:
-    """Put a card into words."""
-    evaluation: dict[str, Any] = dict(card.evaluation)
-    protocol = evaluation.get("protocol", {})
-    interval = evaluation.get("interval") or {}
-    bounds = f" (95 % by speaker {_percent(interval['low'])} to {_percent(interval['high'])})" if interval else ""
-    by_corpus = ", ".join(f"{name} {_percent(one['uar'])}" for name, one in evaluation.get("corpora", {}).items())
-    by_sex = ", ".join(f"{name} {_percent(one['uar'])}" for name, one in evaluation.get("sexes", {}).items())
-    recall = ", ".join(f"{name} {_percent(one['recall'])}" for name, one in evaluation.get("per_class", {}).items())
-    data = "; ".join(f"{one.name}: {one.clips} clips, {one.speakers} speakers, {one.licence}" for one in card.corpora)
-    return [
-        ("name", card.name),
-        ("family", card.family),
-        ("labels", ", ".join(card.labels)),
-        ("features", f"{card.features.set} version {card.features.version}, {card.features.dimension} numbers"),
-        ("training data", data),
-        ("licence", card.licence),
-        ("protocol", f"{protocol.get('name', '')}: {protocol.get('note', '')}"),
-        ("UAR", _percent(evaluation.get("uar")) + bounds),
-        ("WA, macro-F1", f"{_percent(evaluation.get('wa'))}, {_percent(evaluation.get('macro_f1'))}"),
-        ("UAR by corpus", by_corpus),
-        ("UAR by sex", by_sex),
-        ("recall by class", recall),
-        ("intended use", card.intended_use),
-        ("limitations", card.limitations),
-        ("made", f"{card.created} with emovox {card.software}"),
-    ]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+    console = standard_output()
+    for section in sections(card):
+        console.print(Text(f"\n{section.title}", style="bold"))
+        for paragraph in section.text:
+            console.print(Text(paragraph))
+        if section.rows:
+            table = Table(box=None, pad_edge=False, show_header=bool(section.head), header_style="dim")
+            for place, name in enumerate(section.head or [""] * len(section.rows[0])):
+                table.add_column(name, justify="right" if section.head and place else "left", overflow="fold")
+            for row in section.rows:
+                table.add_row(*map(Text, row))
+            console.print(table)
