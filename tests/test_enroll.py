@@ -89,7 +89,10 @@ def test_a_file_of_ones_own_and_standard_input(personal_model: Path, clips: list
         (["anna", "{dir}/short.wav"], "too little for a profile: give 1 s, better 5 s or more"),
         (["anna", "{clip}", "--model", "classic"], "model 'classic' takes no personal baseline"),
         (["anna", "{clip}", "--model", "none.onnx"], "no model 'none.onnx'"),
-        (["anna", "{clip}", "--out", "{dir}/empty"], "it is a folder: name a file"),
+        (["anna", "{clip}", "--out", "{dir}/empty"], "empty exists already: --force replaces it"),
+        (["anna", "{clip}", "--out", "{dir}/empty", "--force"], "empty (Is a directory): name another file or folder"),
+        (["anna", "{clip}", "--out", "{dir}/tone.wav/anna.json"], "anna.json (File exists): name another file or folder"),
+        (["anna", "{clip}", "--out", "x" * 300], "(File name too long): name another file or folder"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(

@@ -246,12 +246,32 @@ def remove(name: str) -> Path:
 
 def _known(name: str) -> Path:
     path = stored(name)
-    if not path.exists():
+    if name not in names():
         raise ProfileError(
             f"there is no profile of {name!r}: {did_you_mean(name, names())}, "
             f"or make it with emovox enroll {name} AUDIO"
         )
     return path
+
+
+def require_free(path: Path) -> None:
+    """Make sure that a new profile would replace nothing, before any recording is read for it.
+
+    Raises
+    ------
+    ProfileError
+        There is a file or folder already, or no telling.
+    """
+    try:
+        taken = path.exists()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if taken:
+        raise ProfileError(f"{path} exists already: --force replaces it")
+
+
+def _unwritable(path: Path, error: OSError) -> ProfileError:
+    return ProfileError(f"cannot write {path} ({error.strerror}): name another file or folder")
 
 
 def save(profile: Profile, path: Path) -> None:
@@ -287,7 +307,7 @@ def save(profile: Profile, path: Path) -> None:
     except OSError as error:
         if part is not None:
             part.unlink(missing_ok=True)
-        raise ProfileError(f"cannot write {path} ({error.strerror}): name another file or folder") from error
+        raise _unwritable(path, error) from error
 
 
 def read(path: Path) -> Profile:

@@ -57,10 +57,8 @@ def enroll(
 def _enroll(name: str, sources: list[str], model: str | None, out: Path | None, force: bool) -> None:
     """Make one profile; what must fail fails before the first recording is read."""
     path = profiles.stored(name) if out is None else out
-    if path.is_dir():
-        raise ProfileError(f"cannot write {path}, it is a folder: name a file")
-    if path.exists() and not force:
-        raise ProfileError(f"{path} exists already: --force replaces it")
+    if not force:
+        profiles.require_free(path)
     recognizer = EmotionRecognizer(model)
     files = recordings(sources)
     profile = recognizer.enroll(name, (sys.stdin.buffer if file == "-" else file for file in files))
