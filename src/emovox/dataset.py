@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +19,49 @@ from emovox.corpora.table import Corpus, combine
 from emovox.errors import CorpusError, EmovoxError, FeatureError
 from emovox.features import embeddings, sets
 from emovox.features.cache import FeatureCache
-from emovox.features.extraction import Stretch, extract_copies, extract_many
+from emovox.features.extraction import Stretch, augmented, extract_copies, extract_many
+from emovox.gate import GateOptions
 from emovox.labels import ordered
+from emovox.models import families
 from emovox.models.artifact import Model
-from emovox.recipe import Recipe
+from emovox.recipe import AugmentRecipe, Recipe
 from emovox.recognizer import EmotionRecognizer
-from emovox.types import RATE, CorpusSummary, FeatureSpec, Float
+from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, Waveform
 
 #: Told how far a stage is: its name, what is done and how much there is.
 Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A clip that can be heard: as the features of it, or of one of its augmented copies, are computed from it.
+
+    Attributes
+    ----------
+    stretch : tuple of (Path, float, float)
+        File, start and end in seconds.
+    group : str
+        Speaker, see :func:`groups`.
+    preprocess : mapping
+        Preprocessing options.
+    augment : AugmentRecipe
+        What is done to a copy.
+    """
+
+    stretch: Stretch
+    group: str
+    preprocess: Mapping[str, Any]
+    augment: AugmentRecipe
+
+    def __call__(self, view: int) -> Float:
+        """Return preprocessed samples: in view 0 of the clip, in view 1 of its first copy, and so on."""
+        path, start, end = self.stretch
+        waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+        if view:
+            draw = (self.augment.seed, view - 1)
+            copy = augmented(waveform.samples, self.augment.options, draw, self.group, path.name)
+            waveform = Waveform(copy, 0.0)
+        return sets.extract(waveform, embeddings.samples_spec(self.preprocess))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +84,8 @@ class Data:
         File of each row.
     copies : ndarray of float32, shape (n_clips, n_copies, n_features), or None
         Features of augmented copies.
+    sounds : tuple of Sound
+        What is heard of each row, for families that tune an encoder.
     """
 
     table: pd.DataFrame
@@ -58,6 +95,7 @@ class Data:
     skipped: tuple[str, ...]
     paths: tuple[Path, ...] = ()
     copies: Float | None = None
+    sounds: tuple[Sound, ...] = ()
 
     @property
     def y(self) -> NDArray[np.str_]:
@@ -118,7 +156,11 @@ def load(
             jobs,
             tell,
         )
-    return Data(table, X, spec, corpora, tuple(skipped), tuple(chosen), copies)
+    sounds: tuple[Sound, ...] = ()
+    if families.family(recipe.family).tunes_encoder:
+        stretches = zip(_stretches(chosen, table), groups(table), strict=True)
+        sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
+    return Data(table, X, spec, corpora, tuple(skipped), tuple(chosen), copies, sounds)
 
 
 def groups(table: pd.DataFrame) -> list[str]:
@@ -144,7 +186,8 @@ def recognised(
     model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, tell: Tell
 ) -> tuple[Float, NDArray[np.bool_], list[str]]:
     """Recognise a table's rows clip by clip, in windows as `emovox predict` does; say why some have no answer."""
-    recognizer = EmotionRecognizer(model)
+    # An evaluation answers every clip, one in which the gate hears nobody too.
+    recognizer = EmotionRecognizer(model, gate=GateOptions(threshold=0))
 
     def recognise(path: Path, start: float, end: float) -> Float | str:
         try:

@@ -30,6 +30,7 @@ from emovox.models.adaptive import ORDINARY
 from emovox.models.artifact import Model
 from emovox.models.crossfit import Clips, Task, fit_many
 from emovox.models.export import export
+from emovox.models.tuning import Speech
 from emovox.recipe import Recipe, to_toml
 from emovox.types import Float, ModelCard
 
@@ -91,7 +92,8 @@ def run(
         raise InputError(f"{out} exists already: give another folder with --out, or remove it")
     data = load(recipe, roots, cache=cache, jobs=jobs, tell=tell)
     protocol = verify(splits.by_name(recipe.protocol.name, data.table, recipe.protocol.seeds[0]), data.table)
-    trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, tell=tell)
+    kept = checkpoints(out)
+    trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, tell=tell, kept=kept)
     labels = ordered(data.y)
     results = {
         "recipe": recipe.name,
@@ -121,7 +123,21 @@ def run(
         raise InputError(f"cannot write the run folder {out}: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
     return results
+
+
+def checkpoints(out: Path) -> Path:
+    """Return the folder in which the models that tune an encoder keep their state until the run folder is there.
+
+    A training that was interrupted goes on from it when the same experiment is run with the same `out`.
+
+    Examples
+    --------
+    >>> checkpoints(Path("runs/mine")).name
+    'mine.checkpoints'
+    """
+    return out.with_name(out.name + ".checkpoints")
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,11 +164,19 @@ class Trained:
 
 
 def train(
-    recipe: Recipe, data: Data, protocol: Protocol, *, jobs: int, tell: Tell, keep_folds: bool = False
+    recipe: Recipe,
+    data: Data,
+    protocol: Protocol,
+    *,
+    jobs: int,
+    tell: Tell,
+    keep_folds: bool = False,
+    kept: Path | None = None,
 ) -> Trained:
-    """Fit every fold with every seed, and the model of all clips, side by side."""
+    """Fit every fold with every seed, and the model of all clips; `kept` is the folder of their checkpoints."""
     labels = ordered(data.y)
-    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies)
+    speech = Speech(data.sounds, data.spec, kept, jobs, tell) if data.sounds else None
+    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech)
     seeds = recipe.protocol.seeds
     where = [(seed, fold) for seed in seeds for fold in protocol.folds]
     tasks = [
@@ -239,6 +263,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
         family=recipe.family,
         labels=ordered(data.y),
         features=data.spec,
+        threshold=_threshold(results),
         corpora=corpora,
         licence=("non-commercial use only; " if restricted else "") + f"inherited from the training data: {licences}",
         evaluation={
@@ -248,7 +273,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
             "sexes": results["sexes"],
             "per_class": results["per_class"],
             "calibration": results["calibration"],
-            **({"selective": results["selective"]} if "selective" in results else {}),
+            "selective": results["selective"],
             **({"enrolled": _short(results["enrolled"], kept)} if "enrolled" in results else {}),
         },
         recipe=recipe.complete(),
@@ -257,6 +282,11 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
         software=emovox.__version__,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
+
+
+def _threshold(results: Mapping[str, Any]) -> float:
+    """Return the confidence under which the model abstains; 0 where nothing is known of its answers to new voices."""
+    return results["selective"]["threshold"] or 0.0 if results["protocol"]["speaker_independent"] else 0.0
 
 
 def _short(enrolled: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
@@ -276,7 +306,7 @@ def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, result
     for name, pipeline in trained.folds.items():
         (folder / "folds").mkdir(exist_ok=True)
         limited = dataclasses.replace(card, name=f"{card.name}, fold {name}", evaluation={})
-        _export(pipeline, limited, folder / "folds" / f"{name}.onnx", recipe, data, results)
+        _export(pipeline, limited, folder / "folds" / f"{name.replace('/', '-')}.onnx", recipe, data, results)
     report.write(folder, results, trained.predictions, model.card)
     return model
 

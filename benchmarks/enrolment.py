@@ -1,0 +1,125 @@
+"""What a personal baseline is worth, and what a bad one costs, on voices that the model never heard.
+
+    emovox train RECIPE --corpus ravdess=DIR --keep-folds --out RUN
+    python benchmarks/enrolment.py RUN --corpus ravdess=DIR [--only FOLD] [--json enrolment.json]
+
+Each model of a fold recognises its test clips with and without a baseline of the speaker.  The baseline is the mean
+embedding of some clips of hers, which leave the test: neutral ones, clips of all emotions as in ordinary speech whose
+emotions nobody knows, or clips of one emotion only, the worst that can happen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from robustness import Fold, read_folds, uar
+
+from emovox import audio
+from emovox.cli.console import named_folders
+from emovox.errors import InputError
+from emovox.features import sets
+from emovox.types import Float
+
+#: From the labels of a speaker's clips and a generator to the clips that enrol her.
+Choose = Callable[[NDArray[np.str_], np.random.Generator], NDArray[np.intp]]
+
+
+def of(count: int, label: str = "") -> Choose:
+    """Choose clips of one emotion, or of any."""
+
+    def choose(labels: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.intp]:
+        pool = np.flatnonzero(labels == label) if label else np.arange(len(labels))
+        return rng.choice(pool, min(count, len(pool) - 1), replace=False)
+
+    return choose
+
+
+def ways(labels: NDArray[np.str_]) -> dict[str, Choose]:
+    """List the baselines that are tried."""
+    single = {f"3 {label} clips only": of(3, label) for label in np.unique(labels)}
+    return {"2 neutral clips": of(2, "neutral"), "6 clips of any emotion": of(6), **single}
+
+
+def embed(fold: Fold) -> Float:
+    """Compute the embedding of each test clip of a fold."""
+    rows = zip(fold.clips["path"], fold.clips["start"], fold.clips["end"], strict=True)
+    result = []
+    for path, start, end in rows:
+        waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+        _, embedding = fold.model.run(sets.extract(waveform, fold.model.card.features)[np.newaxis])
+        if embedding is None:
+            raise InputError(f"the model of {fold.name} takes no baseline: give a run of an adaptive recipe")
+        result.append(embedding[0])
+    return np.stack(result)
+
+
+def measure(fold: Fold, draws: int, seed: int) -> Mapping[str, tuple[float, float]]:
+    """Return the UAR without and with each kind of baseline, on the same clips; means over draws."""
+    embedding, clips = embed(fold), fold.clips
+    truth, speakers, before = (clips[column].to_numpy(str) for column in ("label", "speaker", "predicted"))
+    names = fold.model.card.labels
+    found = {}
+    for name, choose in ways(truth).items():
+        scores = []
+        for draw in range(draws):
+            rng = np.random.default_rng([seed, draw])
+            after, tested = before.copy(), np.ones(len(truth), dtype=bool)
+            for speaker in np.unique(speakers):
+                own = np.flatnonzero(speakers == speaker)
+                chosen = own[choose(truth[own], rng)]
+                tested[chosen] = False
+                after[own] = [names[i] for i in answer(fold, own, embedding[chosen].mean(axis=0))]
+            scores.append([uar(truth[tested], said[tested], names) for said in (before, after)])
+        without, knowing = np.mean(scores, axis=0)
+        found[name] = (float(without), float(knowing))
+    return found
+
+
+def answer(fold: Fold, rows: NDArray[np.intp], baseline: Float) -> list[int]:
+    """Recognise some clips of a fold against a baseline."""
+    result = []
+    for path, start, end in fold.clips.iloc[rows][["path", "start", "end"]].itertuples(index=False):
+        waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+        samples = sets.extract(waveform, fold.model.card.features)[np.newaxis]
+        probabilities, _ = fold.model.run(samples, baseline)
+        result.append(int(probabilities[0].argmax()))
+    return result
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder that `emovox train --keep-folds` wrote")
+    parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--only", action="append", default=[], metavar="FOLD", help="measure this fold; repeatable")
+    parser.add_argument("--draws", type=int, default=1, help="baselines drawn for each speaker")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    arguments = parser.parse_args()
+    try:
+        folds = read_folds(arguments.run, arguments.run / "folds", named_folders(arguments.corpus), arguments.only)
+        found = {fold.name: measure(fold, arguments.draws, arguments.seed) for fold in folds}
+    except InputError as error:
+        print(f"enrolment: {error}", file=sys.stderr)
+        return 2
+    table = pd.DataFrame(found).T
+    print(f"{len(folds)} folds, {arguments.draws} draws, seed {arguments.seed}\n")
+    print("| baseline | UAR without | UAR with | difference, points |\n|---|---|---|---|")
+    means = {name: np.mean(table[name].tolist(), axis=0) for name in table}
+    for name, (without, knowing) in means.items():
+        print(f"| {name} | {100 * without:.1f} | {100 * knowing:.1f} | {100 * (knowing - without):+.1f} |")
+    if arguments.json:
+        plain = {name: {"without": float(one[0]), "with": float(one[1])} for name, one in means.items()}
+        arguments.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
