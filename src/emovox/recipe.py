@@ -232,9 +232,9 @@ def validate(values: Mapping[str, Any], source: str) -> Recipe:
 
 def _require_fit(recipe: Recipe) -> None:
     """Refuse a family that does not go with the features or with augmented copies."""
-    if recipe.family == "adaptive" and not sets.get(str(recipe.features["set"])).pretrained:
+    if FAMILIES[recipe.family].learns_copies and not sets.get(str(recipe.features["set"])).pretrained:
         raise RecipeError(
-            'model.family = "adaptive" needs the embeddings of an encoder: '
+            f'model.family = "{recipe.family}" needs the embeddings of an encoder: '
             'write for example features.set = "whisper-tiny.en"'
         )
     if recipe.augment.copies and not FAMILIES[recipe.family].learns_copies:

@@ -18,7 +18,13 @@ def train(
         list[str] | None, typer.Option("--corpus", "-c", metavar="NAME=DIR", help="Where a corpus lies; repeatable.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run folder; the default is runs/RECIPE-DATE-TIME.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Run folder; the default is runs/RECIPE-DATE-TIME. Where an encoder is being tuned, OUT.checkpoints "
+            "keeps what is done until the folder is there, and the same command with the same --out goes on from it.",
+        ),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", "-p", help="Evaluate otherwise than the recipe says.")
@@ -50,10 +56,15 @@ def train(
     recipes, experiment = import_training()
     recipe = recipes.load(name, overrides(protocol, seed, change or []))
     folder = out or Path("runs") / f"{recipe.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    with progress_bars() as tell:
-        results = experiment.run(
-            recipe, named_folders(corpus or []), folder, jobs=jobs, keep_folds=keep_folds, tell=tell
-        )
+    try:
+        with progress_bars() as tell:
+            results = experiment.run(
+                recipe, named_folders(corpus or []), folder, jobs=jobs, keep_folds=keep_folds, tell=tell
+            )
+    except KeyboardInterrupt:
+        if (kept := experiment.checkpoints(folder)).exists():
+            say(f"{kept} keeps what is done: the same command with --out {folder} goes on from there")
+        raise
     for line in results["skipped"]:
         say(f"skipped: {line}")
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from sklearn.pipeline import Pipeline
 from emovox.errors import ProtocolError
 from emovox.models import families
 from emovox.models.adaptive import AdaptiveClassifier
+from emovox.models.finetuning import FinetunedClassifier
+from emovox.models.tuning import Speech
 from emovox.types import Float
 
 
@@ -33,6 +35,8 @@ class Clips:
         Names of the corpora.
     copies : ndarray of float32, shape (n_clips, n_copies, n_features), or None
         Features of augmented copies.
+    speech : Speech or None
+        The clips to be heard, for families that tune the encoder of their features.
     """
 
     X: Float
@@ -40,6 +44,7 @@ class Clips:
     speakers: NDArray[np.str_] | None
     corpora: NDArray[np.str_]
     copies: Float | None = None
+    speech: Speech | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +62,7 @@ class Task:
     test : ndarray of int or None
         Rows to predict, if any.
     enrolled : ndarray of int
-        Rows of the test whose mean is their speaker's baseline, for learners that take one.
+        Rows among the test's whose mean is their speaker's baseline, for learners that take one.
     keep : bool
         Return the fitted pipeline too.
     """
@@ -98,7 +103,7 @@ def fit_many(
     jobs: int = -1,
     tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[Fitted]:
-    """Fit models in parallel.
+    """Fit models in parallel; those that tune an encoder, and keep all cores busy with one, one after the other.
 
     Parameters
     ----------
@@ -117,7 +122,12 @@ def fit_many(
         One entry a task.
     """
     results: list[Fitted] = []
-    for result in Parallel(n_jobs=jobs, return_as="generator")(delayed(fit_one)(clips, task) for task in tasks):
+    work: Iterable[Fitted]
+    if clips.speech is not None:
+        work = (fit_one(clips, task) for task in tasks)
+    else:
+        work = Parallel(n_jobs=jobs, return_as="generator")(delayed(fit_one)(clips, task) for task in tasks)
+    for result in work:
         results.append(result)
         tell("training", len(results), len(tasks))
     return results
@@ -137,24 +147,36 @@ def fit_one(clips: Clips, task: Task) -> Fitted:
     rows = task.train
     speakers = None if clips.speakers is None else clips.speakers[rows]
     copies = None if clips.copies is None else clips.copies[rows]
-    families.fit(pipeline, clips.X[rows], clips.y[rows], speakers, clips.corpora[rows], copies)
+    speech = None if clips.speech is None else clips.speech.of(rows)
+    families.fit(pipeline, clips.X[rows], clips.y[rows], speakers, clips.corpora[rows], copies, speech)
     test = np.empty(0, dtype=np.intp) if task.test is None else task.test
+    X = _features(pipeline, clips, test)
     return Fitted(
         classes=pipeline.classes_,
-        probabilities=pipeline.predict_proba(clips.X[test]) if len(test) else np.empty((0, 0), dtype=np.float32),
-        enrolled=_enrolled(pipeline, clips, test, task.enrolled),
+        probabilities=pipeline.predict_proba(X) if len(test) else np.empty((0, 0), dtype=np.float32),
+        enrolled=_enrolled(pipeline, clips, X, test, task.enrolled),
         pipeline=pipeline if task.keep else None,
     )
 
 
-def _enrolled(pipeline: Pipeline, clips: Clips, test: NDArray[np.intp], enrolled: NDArray[np.intp]) -> Float | None:
+def _features(pipeline: Pipeline, clips: Clips, rows: NDArray[np.intp]) -> Float:
+    """Return the features of some clips, from the tuned encoder where there is one."""
+    learner = pipeline.named_steps["model"]
+    if isinstance(learner, FinetunedClassifier) and clips.speech is not None and len(rows):
+        return learner.embed(clips.speech.of(rows))
+    return clips.X[rows]
+
+
+def _enrolled(
+    pipeline: Pipeline, clips: Clips, X: Float, test: NDArray[np.intp], enrolled: NDArray[np.intp]
+) -> Float | None:
     """Predict test rows with their speakers' baselines; those of speakers without one are NaN."""
     learner = pipeline.named_steps["model"]
     if not isinstance(learner, AdaptiveClassifier) or clips.speakers is None or not len(enrolled):
         return None
     result = np.full((len(test), len(learner.classes_)), np.nan, dtype=np.float32)
     for speaker in np.unique(clips.speakers[enrolled]):
-        baseline = clips.X[enrolled[clips.speakers[enrolled] == speaker]].mean(axis=0)
         own = clips.speakers[test] == speaker
-        result[own] = learner.predict_proba(clips.X[test[own]], baseline)
+        baseline = X[own & np.isin(test, enrolled)].mean(axis=0)
+        result[own] = learner.predict_proba(X[own], baseline)
     return result

@@ -26,6 +26,7 @@ from emovox.features import embeddings
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveHead
 from emovox.models.artifact import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, Model
 from emovox.models.classical import SvmClassifier
+from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.networks import Ensemble
 from emovox.models.neural import AnnClassifier
 from emovox.types import RATE, ModelCard
@@ -106,7 +107,8 @@ def export(
     """
     order = [list(pipeline.classes_).index(label) for label in card.labels]
     if isinstance(learner := _learner(pipeline), AdaptiveClassifier):
-        encoder = embeddings.embedder(card.features.set, **card.features.parameters)
+        pretrained = embeddings.embedder(card.features.set, **card.features.parameters)
+        encoder = learner.embedder_ if isinstance(learner, FinetunedClassifier) else pretrained
         head = AdaptiveHead(encoder, learner, order, (temperature, enrolled_temperature))
         return export_samples(head, card, path, baseline_width=learner.n_features_in_, int8=int8, clips=clips)
     graph = _from_torch(pipeline) if isinstance(learner, AnnClassifier) else _from_sklearn(pipeline)

@@ -17,9 +17,11 @@ from sklearn.utils.validation import has_fit_parameter
 from emovox.errors import RecipeError, did_you_mean
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
+from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.neural import AnnClassifier, AnnOptions
+from emovox.models.tuning import FinetuneOptions, Speech
 
-Options = AdaptiveOptions | AnnOptions | MlpOptions | SvmOptions
+Options = AdaptiveOptions | AnnOptions | FinetuneOptions | MlpOptions | SvmOptions
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,20 @@ class Family:
         Makes the unfitted classifier from options.
     learns_copies : bool
         It is fitted on augmented copies of the clips too, standardises by itself, and takes a speaker's baseline.
+    tunes_encoder : bool
+        It tunes the encoder of its features, and needs to hear the clips.
     """
 
     options: type
     learner: Callable[[Any], Any]
     learns_copies: bool = False
+    tunes_encoder: bool = False
 
 
 FAMILIES: dict[str, Family] = {
     "adaptive": Family(AdaptiveOptions, AdaptiveClassifier, learns_copies=True),
     "ann": Family(AnnOptions, AnnClassifier),
+    "finetuned": Family(FinetuneOptions, FinetunedClassifier, learns_copies=True, tunes_encoder=True),
     "mlp": Family(MlpOptions, mlp),
     "svm": Family(SvmOptions, SvmClassifier),
 }
@@ -73,8 +79,9 @@ def fit(
     speakers: NDArray[Any] | None,
     corpora: NDArray[Any],
     copies: NDArray[np.float32] | None = None,
+    speech: Speech | None = None,
 ) -> Pipeline:
-    """Fit a pipeline, handing speakers, corpora and copies to learners that use them.
+    """Fit a pipeline, handing speakers, corpora, copies and speech to learners that use them.
 
     Parameters
     ----------
@@ -88,8 +95,10 @@ def fit(
         Speakers, None where they are not known.
     copies : ndarray of float32, shape (n_clips, n_copies, n_features), optional
         Features of augmented copies.
+    speech : Speech, optional
+        The clips to be heard.
     """
-    extras = {"speakers": speakers, "corpora": corpora, "copies": copies}
+    extras = {"speakers": speakers, "corpora": corpora, "copies": copies, "speech": speech}
     used = {
         f"model__{key}": value for key, value in extras.items() if has_fit_parameter(pipeline.named_steps["model"], key)
     }

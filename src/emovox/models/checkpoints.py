@@ -1,0 +1,137 @@
+"""The state of a training on disk, so that one that was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emovox.errors import InputError, ModelError
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a checkpoint holds: nothing, where nothing was written.
+
+    Attributes
+    ----------
+    state : mapping
+        Plain values.
+    tensors : mapping of str to Tensor
+        Weights and the like.
+    source : str
+        What to call it in messages.
+    """
+
+    state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    source: str = ""
+
+    def fill(self, targets: Mapping[str, Tensor]) -> None:
+        """Copy tensors into others of the same names and shapes.
+
+        Raises
+        ------
+        ModelError
+            One is missing or of another shape.
+
+        Examples
+        --------
+        >>> weight = torch.zeros(2)
+        >>> Stored(tensors={"weight": torch.ones(2)}).fill({"weight": weight})
+        >>> weight.tolist()
+        [1.0, 1.0]
+        """
+        for name, target in targets.items():
+            if name not in self.tensors:
+                raise damaged(self.source, f"tensor {name} is missing")
+            if (shape := tuple(self.tensors[name].shape)) != tuple(target.shape):
+                raise damaged(self.source, f"tensor {name} has shape {shape}, expected {tuple(target.shape)}")
+        with torch.no_grad():
+            for name, target in targets.items():
+                target.copy_(self.tensors[name])
+
+
+class Checkpoint:
+    """One file of tensors in safetensors format, with plain values as JSON in its header.
+
+    A file is written under another name and renamed, so that there is always a whole one.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where it lies; made with the first writing.  None keeps nothing.
+    key : str
+        Name of the training, the same for the same training only.
+
+    Examples
+    --------
+    >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()), "demo")
+    >>> checkpoint.read().state
+    {}
+    >>> checkpoint.write({"epoch": 1}, {"weight": torch.ones(2)})
+    >>> checkpoint.read().state, checkpoint.read().tensors["weight"].tolist()
+    ({'epoch': 1}, [1.0, 1.0])
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self.path = None if folder is None else folder / f"{key}.safetensors"
+
+    def write(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Replace what is stored.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        if self.path is None:
+            return
+        whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix="part-") as folder:
+                partial = Path(folder) / self.path.name
+                save_file(whole, partial, metadata={"state": json.dumps(dict(state))})
+                partial.replace(self.path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"cannot write the checkpoint {self.path} ({error}): make room, or give another --out"
+            ) from error
+
+    def read(self) -> Stored:
+        """Return what is stored.
+
+        Raises
+        ------
+        ModelError
+            The file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if self.path is None or not self.path.exists():
+            return Stored()
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                state = json.loads((file.metadata() or {})["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise damaged(str(self.path), str(error)) from error
+        if not isinstance(state, dict):
+            raise damaged(str(self.path), f"its state is {state!r}")
+        return Stored(state, tensors, str(self.path))
+
+
+def damaged(source: str, reason: str) -> ModelError:
+    """Return the error that tells of a file that cannot be used."""
+    return ModelError(f"{source} is not a checkpoint to go on from ({reason}): remove it to begin anew")

@@ -1,0 +1,606 @@
+"""Tuning an encoder: it learns, never harms, repeats, survives interruptions, and reaches the model file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from emovox import dataset, experiment, recipe
+from emovox.cli.train import train
+from emovox.errors import InputError, ModelError, ProtocolError, RecipeError
+from emovox.features import embeddings, sets
+from emovox.features.cache import FeatureCache
+from emovox.models import artifact, families
+from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
+from emovox.models.checkpoints import Checkpoint
+from emovox.models.crossfit import Clips, Task, fit_one
+from emovox.models.encoders import Embedder, HuggingFaceEncoder
+from emovox.models.export import export
+from emovox.models.finetuning import FinetunedClassifier
+from emovox.models.tuning import (
+    LONGEST,
+    Course,
+    FinetuneOptions,
+    Lesson,
+    Masked,
+    Speech,
+    chosen_device,
+    cropped,
+    transformer_blocks,
+)
+from emovox.types import FeatureSpec, Float, Waveform
+from tests.conftest import LABELS, toy_clip
+
+VIEWS, TAKES, SPEAKERS = 3, 2, 5
+QUICK = FinetuneOptions(epochs=2, learning_rate=1e-3, head_rate=1e-3, batch_size=8, patience=0, penalty=0.01, threads=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """A toy clip, in other takes as its copies."""
+
+    label: str
+    speaker: int
+    take: int
+
+    def __call__(self, view: int) -> Float:
+        return toy_clip(self.label, self.speaker, self.take + 10 * view)
+
+
+@pytest.fixture(scope="module")
+def spec(small_whisper: Path) -> FeatureSpec:
+    return sets.spec("encoder", {"weights": str(small_whisper), "blocks": "1 2"})
+
+
+@pytest.fixture(scope="module")
+def lesson(spec: FeatureSpec) -> Lesson:
+    toys = [Toy(label, voice, take) for voice in range(SPEAKERS) for label in LABELS for take in range(TAKES)]
+    views = np.stack([[sets.extract(Waveform(toy(view)), spec) for toy in toys] for view in range(VIEWS)], axis=1)
+    y, speakers = np.array([toy.label for toy in toys]), np.array([f"s{toy.speaker}" for toy in toys])
+    corpora = np.full(len(y), "toy")
+    prepared = [Prepared(toy, spec) for toy in toys]
+    return Lesson(views[:, 0], y, speakers, corpora, views[:, 1:], Speech(prepared, spec))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Preprocessed as the features are."""
+
+    toy: Toy
+    spec: FeatureSpec
+
+    def __call__(self, view: int) -> Float:
+        return sets.extract(Waveform(self.toy(view)), embeddings.samples_spec(self.spec.preprocess))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Heard:
+    """The same samples in every view."""
+
+    samples: Float
+
+    def __call__(self, view: int) -> Float:
+        return self.samples
+
+
+def fitted(lesson: Lesson, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
+    told = dataclasses.replace(lesson.speech, **speech)
+    return FinetunedClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies, told)
+
+
+def answers(model: FinetunedClassifier, lesson: Lesson) -> NDArray[np.float32]:
+    X = model.embed(lesson.speech)
+    return np.hstack([model.predict_proba(X), model.predict_proba(X, X[lesson.y == "neutral"].mean(axis=0))])
+
+
+def course(lesson: Lesson, options: FinetuneOptions) -> Course:
+    heads = AdaptiveClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies)
+    spec = lesson.speech.encoder
+    return Course(embeddings.embedder(spec.set, **spec.parameters), heads, lesson, options)
+
+
+def changed(lesson: Lesson, wrong: Callable[[Lesson], NDArray[Any]]) -> Lesson:
+    return dataclasses.replace(lesson, y=wrong(lesson))
+
+
+# --- learning ----------------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls(lesson: Lesson) -> None:
+    options = dataclasses.replace(QUICK, epochs=8, dropout=0.0, label_smoothing=0.0, averaging=0.0)
+    one = course(lesson, options)
+    losses = [one.epoch() for _ in range(8)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_blocks_and_heads_change_and_nothing_else_does(lesson: Lesson) -> None:
+    spec = lesson.speech.encoder
+    before = embeddings.embedder(spec.set, **spec.parameters)
+    intact = {name: value.clone() for name, value in before.state_dict().items()}
+    after = fitted(lesson, QUICK).embedder_
+    moved = {name for name, value in after.state_dict().items() if not torch.equal(value, intact[name])}
+    blocks = {name for name in intact if name.startswith("encoder.layers.")}
+    assert moved == blocks
+    assert len(moved) < len(intact)
+    assert all(torch.equal(value, intact[name]) for name, value in before.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in after.parameters())
+    assert not after.training
+
+
+def test_lower_blocks_take_smaller_steps(lesson: Lesson) -> None:
+    one = course(lesson, dataclasses.replace(QUICK, layer_decay=0.5))
+    assert one.rates == [1e-3, 5e-4, 1e-3]
+    highest = {id(value) for value in one.optimiser.param_groups[0]["params"]}
+    assert highest == {id(value) for name, value in one.trained.items() if "layers.1." in name}
+
+
+def test_steps_rise_and_fall(lesson: Lesson) -> None:
+    one = course(lesson, dataclasses.replace(QUICK, epochs=10))
+    found = []
+    for step in range(10 * one.steps_an_epoch):
+        one._set_rates(step)
+        found.append(one.optimiser.param_groups[0]["lr"])
+    assert np.argmax(found) == pytest.approx(len(found) / 10, abs=1)
+    assert max(found) == pytest.approx(1e-3, rel=0.05)
+    assert found[-1] < 1e-5 < found[0] < 3e-4
+
+
+def test_a_first_step_is_that_of_the_closed_form(lesson: Lesson) -> None:
+    # Without dropout, masks and smoothing, the loss of the first batch is that of the fitted heads on frozen features.
+    options = dataclasses.replace(
+        QUICK, dropout=0.0, label_smoothing=0.0, frequency_mask=0, time_mask=0, batch_size=1, learning_rate=1e-12
+    )
+    one = course(lesson, dataclasses.replace(options, head_rate=1e-12))
+    views = one.order[:, 0]
+    rng = np.random.default_rng([options.seed, 0])
+    origin, baselines = one._origin(views, rng)
+    logits = origin @ torch.from_numpy(one.heads.plain_[0]) + torch.from_numpy(one.heads.plain_[1])
+    pair = torch.cat([origin, origin - baselines], dim=1)
+    knowing = pair @ torch.from_numpy(one.heads.knowing_[0]) + torch.from_numpy(one.heads.knowing_[1])
+    target = torch.from_numpy(np.searchsorted(one.heads.classes_, lesson.y))
+    cross = torch.nn.CrossEntropyLoss()
+    length = sum(float(np.square(head[0]).sum()) for head in (one.heads.plain_, one.heads.knowing_))
+    # Every speaker says every emotion as often, so that all clips count the same.
+    expected = float(cross(logits, target) + cross(knowing, target)) + options.penalty / 2 * length
+    assert one.epoch() == pytest.approx(expected, rel=1e-4)
+
+
+def test_baselines_come_from_the_same_speaker_and_view(lesson: Lesson) -> None:
+    one = course(lesson, dataclasses.replace(QUICK, mixed=0.0))
+    views = one.order[:, 0]
+    _, baselines = one._origin(views, np.random.default_rng(0))
+    for row in (0, 9, 22):
+        own = np.flatnonzero((lesson.speakers == lesson.speakers[row]) & (lesson.y == "neutral"))
+        own = own[own != row]
+        all_views = (lesson.view(int(views[row]))[own] - one.heads.mean_) / one.heads.scale_
+        possible = [all_views[list(some)].mean(axis=0) for some in ([0], [1], [0, 1]) if max(some) < len(own)]
+        assert min(float(np.abs(baselines[row].numpy() - some).max()) for some in possible) < 1e-4
+
+
+def test_each_epoch_hears_another_view(lesson: Lesson) -> None:
+    heard: list[tuple[int, int]] = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Spy:
+        row: int
+        sound: Callable[[int], Float]
+
+        def __call__(self, view: int) -> Float:
+            heard.append((self.row, view))
+            return self.sound(view)
+
+    spied = [Spy(row, sound) for row, sound in enumerate(lesson.speech.sounds)]
+    one = course(dataclasses.replace(lesson, speech=dataclasses.replace(lesson.speech, sounds=spied)), QUICK)
+    for _ in range(VIEWS):
+        one.epoch()
+    assert sorted(heard) == [(row, view) for row in range(len(lesson.X)) for view in range(VIEWS)]
+
+
+def test_a_loss_that_is_not_finite_is_an_error(lesson: Lesson) -> None:
+    with pytest.raises(
+        RecipeError, match=r"not finite any more in epoch 1: lower model.learning_rate, which is 1e\+30"
+    ):
+        fitted(lesson, dataclasses.replace(QUICK, learning_rate=1e30, head_rate=1e30, averaging=0.0))
+
+
+# --- doing no harm -----------------------------------------------------------------------------------------
+
+
+def test_harm_gives_the_frozen_result(lesson: Lesson) -> None:
+    options = dataclasses.replace(QUICK, epochs=3, patience=2, learning_rate=0.3, head_rate=0.3, averaging=0.0)
+    model = fitted(lesson, options)
+    assert model.epochs_ == 0
+    assert len(model.losses_) == 3  # before, and two epochs that were worse
+    assert min(model.losses_[1:]) > model.losses_[0]
+    frozen = AdaptiveClassifier(AdaptiveOptions(penalty=0.01)).fit(
+        lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies
+    )
+    X = model.embed(lesson.speech)
+    np.testing.assert_array_equal(X, lesson.X)
+    np.testing.assert_array_equal(model.predict_proba(X), frozen.predict_proba(lesson.X))
+
+
+def test_the_best_epoch_is_that_of_held_out_speakers(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([3.0, 2.0, 1.0, 1.5])
+    heard: list[Lesson] = []
+
+    def loss(_model: FinetunedClassifier, held: Lesson) -> float:
+        heard.append(held)
+        return next(told)
+
+    monkeypatch.setattr(FinetunedClassifier, "loss", loss)
+    options = dataclasses.replace(QUICK, epochs=4, patience=1, validation=0.4)
+    model = fitted(lesson, options)
+    assert (model.losses_, model.epochs_) == ([3.0, 2.0, 1.0, 1.5], 2)
+    assert {tuple(np.unique(held.speakers)) for held in heard} == {tuple(np.unique(heard[0].speakers))}
+    assert len(np.unique(heard[0].speakers)) == 2
+    # The result has heard all speakers for as long.
+    one = course(lesson, options)
+    one.epoch()
+    one.epoch()
+    embedder, plain, knowing = one.result()
+    np.testing.assert_array_equal(model.plain_[0], plain[0])
+    np.testing.assert_array_equal(model.knowing_[1], knowing[1])
+    assert all(torch.equal(value, embedder.state_dict()[name]) for name, value in model.embedder_.state_dict().items())
+
+
+def test_patience_0_looks_at_nobody(lesson: Lesson) -> None:
+    model = fitted(lesson, QUICK)
+    assert (model.losses_, model.epochs_) == ([], 2)
+
+
+def test_speakers_are_needed(lesson: Lesson) -> None:
+    for patience in (0, 1):
+        model = FinetunedClassifier(dataclasses.replace(QUICK, patience=patience))
+        with pytest.raises(ProtocolError, match="these clips have no speakers"):
+            model.fit(lesson.X, lesson.y, speech=lesson.speech)
+    only = lesson.of(np.flatnonzero(lesson.speakers == "s0"))
+    with pytest.raises(ProtocolError, match="only 1 speakers, 's0', and 2 are needed to hold one out"):
+        fitted(only, dataclasses.replace(QUICK, patience=1))
+
+
+def test_recordings_are_needed(lesson: Lesson) -> None:
+    with pytest.raises(ProtocolError, match="needs the recordings: train it from a recipe"):
+        FinetunedClassifier().fit(lesson.X, lesson.y, lesson.speakers)
+
+
+# --- repeating and going on --------------------------------------------------------------------------------
+
+
+def test_seeds_repeat(lesson: Lesson) -> None:
+    one = answers(fitted(lesson, QUICK), lesson)
+    torch.manual_seed(123)  # whatever was drawn before does not matter
+    np.testing.assert_array_equal(one, answers(fitted(lesson, QUICK), lesson))
+    other = answers(fitted(lesson, dataclasses.replace(QUICK, seed=1)), lesson)
+    assert not np.allclose(one, other)
+
+
+def test_the_number_of_processes_changes_nothing(lesson: Lesson) -> None:
+    one, two = (answers(fitted(lesson, QUICK, jobs=jobs), lesson) for jobs in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+class StoppedError(Exception):
+    """What a test raises in place of Ctrl-C."""
+
+
+def stop_after(epochs: int) -> Callable[[str, int, int], None]:
+    """Interrupt in the middle of the epoch after so many."""
+    finished = 0
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal finished
+        finished += stage == "epochs"
+        if finished == epochs and stage == "clips of this epoch" and done > total / 2:
+            raise StoppedError
+
+    return tell
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
+    epochs: int, lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The farther from the frozen encoder, the better: two epochs of search, and two for good.
+    monkeypatch.setattr(
+        FinetunedClassifier, "loss", lambda self, held: -float(np.abs(self.embed(held.speech) - held.X).mean())
+    )
+    options = dataclasses.replace(QUICK, patience=2, validation=0.4)
+    whole = fitted(lesson, options)
+    assert whole.epochs_ == 2
+    with pytest.raises(StoppedError):
+        fitted(lesson, options, checkpoints=tmp_path, tell=stop_after(epochs))
+    (file,) = tmp_path.iterdir()
+    told: list[tuple[str, int, int]] = []
+    resumed = fitted(lesson, options, checkpoints=tmp_path, tell=lambda *words: told.append(words))
+    assert next(done for stage, done, _ in told if stage == "epochs") == epochs + 1
+    assert resumed.losses_ == whole.losses_
+    np.testing.assert_array_equal(answers(resumed, lesson), answers(whole, lesson))
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_finished_training_is_not_repeated(lesson: Lesson, tmp_path: Path) -> None:
+    one = fitted(lesson, QUICK, checkpoints=tmp_path)
+    told: list[str] = []
+    again = fitted(lesson, QUICK, checkpoints=tmp_path, tell=lambda stage, *_: told.append(stage))
+    assert not told
+    assert (again.epochs_, again.losses_, list(again.classes_)) == (one.epochs_, one.losses_, list(one.classes_))
+    np.testing.assert_array_equal(answers(again, lesson), answers(one, lesson))
+
+
+def test_another_training_begins_anew(lesson: Lesson, tmp_path: Path) -> None:
+    others = [
+        (lesson, dataclasses.replace(QUICK, penalty=0.02)),
+        (changed(lesson, lambda one: np.roll(one.y, 1)), QUICK),
+        (changed(lesson.of(np.arange(len(lesson.X) - 1)), lambda one: one.y), QUICK),
+    ]
+    fitted(lesson, QUICK, checkpoints=tmp_path)
+    for number, (other, options) in enumerate(others):
+        fitted(other, dataclasses.replace(options, epochs=1), checkpoints=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2 + number
+
+
+def test_damaged_checkpoints_are_named(lesson: Lesson, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        fitted(lesson, QUICK, checkpoints=tmp_path, tell=stop_after(1))
+    (file,) = tmp_path.iterdir()
+    good = file.read_bytes()
+    file.write_bytes(good[: len(good) // 2])
+    with pytest.raises(ModelError, match=rf"{file.name} is not a checkpoint to go on from \(.*\): remove it to begin"):
+        fitted(lesson, QUICK, checkpoints=tmp_path)
+    file.write_bytes(good)
+    stored = Checkpoint(tmp_path, file.stem).read()
+    name = next(name for name in stored.tensors if name.startswith("exp_avg."))
+    lacking = {key: value for key, value in stored.tensors.items() if key != name}
+    for tensors, reason in ((lacking, "is missing"), ({**lacking, name: torch.ones(3)}, r"has shape \(3,\), expected")):
+        Checkpoint(tmp_path, file.stem).write(stored.state, tensors)
+        with pytest.raises(ModelError, match=rf"tensor {name} {reason}"):
+            fitted(lesson, QUICK, checkpoints=tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(lesson: Lesson, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write the checkpoint .*make room, or give another --out"):
+        fitted(lesson, QUICK, checkpoints=tmp_path / "file")
+
+
+# --- its parts ---------------------------------------------------------------------------------------------
+
+
+def test_masks_are_stretches_of_the_mean() -> None:
+    torch.manual_seed(0)
+    levels = torch.randn(200, 80, 100)
+    masked = Masked(torch.nn.Identity(), bands=12, frames=20)
+    torch.testing.assert_close(masked.eval()(levels), levels)
+    found = masked.train()(levels)
+    hidden = found != levels
+    assert (found[hidden] == levels.mean(dim=(1, 2))[:, None, None].expand_as(levels)[hidden]).all()
+    for axis, widest in ((2, 12), (1, 20)):
+        whole = hidden.all(dim=axis)
+        widths = whole.sum(dim=1)
+        assert (int(widths.min()), int(widths.max())) == (0, widest)
+        begins = (whole.int().diff(dim=1) == 1).sum(dim=1) + whole[:, 0].int()
+        assert int(begins.max()) == 1  # one stretch
+        covered = whole.float().mean(dim=0)
+        assert covered[5:-5].std() < 0.5 * covered.mean()
+    samples = torch.randn(2, 16000)
+    torch.testing.assert_close(masked(samples), samples)
+
+
+def test_clips_are_cropped_to_the_shortest() -> None:
+    rng = np.random.default_rng(0)
+    clips = [np.arange(length, dtype=np.float32) for length in (50, 60, 200)]
+    begins = set()
+    for _ in range(40):
+        found = cropped(clips, rng)
+        assert found.shape == (3, 50)
+        assert (found.diff(dim=1) == 1).all()
+        begins.add(float(found[1, 0]))
+    assert (min(begins), max(begins)) == (0, 10)
+    assert cropped([np.zeros(LONGEST + 5, dtype=np.float32)], rng).shape == (1, LONGEST)
+
+
+def test_batches_are_of_nearly_the_same_length(lesson: Lesson) -> None:
+    one = course(lesson, QUICK)
+    views = one.order[:, 0]
+    lengths = np.array([len(one) for one in lesson.speech.heard(np.arange(len(views)), views)])
+    batches = list(one._batches(views, np.random.default_rng(0)))
+    assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(len(views)))
+    assert [len(rows) for rows, _ in batches] == [8] * 5
+    assert all(samples.shape == (8, lengths[rows].min()) for rows, samples in batches)
+    within = np.mean([np.ptp(lengths[rows]) for rows, _ in batches])
+    assert within < 0.4 * np.ptp(lengths)
+
+
+def test_other_encoders_are_tuned_too(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    convolutions = {"conv_dim": (8, 8), "conv_stride": (5, 64), "conv_kernel": (10, 64), "num_feat_extract_layers": 2}
+    positions = {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**small, **convolutions, **positions))
+    model.save_pretrained(tmp_path)
+    encoder = HuggingFaceEncoder.load(tmp_path)
+    assert transformer_blocks(encoder) == list(encoder.model.encoder.layers)
+    embedder = Embedder(torch.nn.Identity(), encoder, (1, 2)).eval().requires_grad_(False)
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(size=8000).astype(np.float32) for _ in range(8)]
+    X = np.concatenate([embedder(torch.from_numpy(clip)[None]).numpy() for clip in clips])
+    y, speakers = np.tile(["neutral", "sad"], 4), np.repeat(["a", "b"], 4)
+    speech = Speech([Heard(clip) for clip in clips], sets.spec("classic193"))
+    options = dataclasses.replace(QUICK, batch_size=4, head_rate=1e-9)
+    heads = AdaptiveClassifier(options).fit(X, y, speakers)
+    one = Course(embedder, heads, Lesson(X, y, speakers, None, None, speech), options)
+    one.epoch()
+    after = one.result()[0].state_dict()
+    moved = {name.split(".")[3] for name, value in embedder.state_dict().items() if not torch.equal(value, after[name])}
+    assert moved == {"layers"}
+
+
+def test_an_encoder_without_blocks_is_refused() -> None:
+    with pytest.raises(ModelError, match="type Linear cannot be tuned"):
+        transformer_blocks(torch.nn.Linear(1, 1))
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device("auto") == chosen_device("cpu") == torch.device("cpu")
+    with pytest.raises(RecipeError, match=r'model\.device = "cuda", and torch sees no GPU here'):
+        chosen_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda")
+
+
+def test_half_precision_is_near(lesson: Lesson) -> None:
+    options = dataclasses.replace(QUICK, learning_rate=1e-6, head_rate=1e-6, frequency_mask=0, time_mask=0)
+    full, half = (
+        course(lesson, dataclasses.replace(options, precision=one)).epoch() for one in ("float32", "bfloat16")
+    )
+    assert full != half
+    assert half == pytest.approx(full, rel=0.1)
+
+
+# --- from corpus to model file -----------------------------------------------------------------------------
+
+
+def toy(weights: Path, **changes: Any) -> recipe.Recipe:
+    return recipe.validate(
+        {
+            "name": "toy-tuned",
+            "corpora": {"toy": {}},
+            "features": {"set": "encoder", "weights": str(weights), "blocks": "1 2"},
+            "preprocess": {"trim": True},
+            "augment": {"copies": 2, "options": {"codec": 0.0, "pitch": 0.0, "tempo": 0.0, "speed": 1.0}},
+            "model": {"family": "finetuned", "epochs": 1, "patience": 0, "learning_rate": 1e-3, "threads": 1},
+            "protocol": {"name": "speaker-2"},
+            **changes,
+        },
+        "toy",
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
+    return FeatureCache(tmp_path_factory.mktemp("cache"))
+
+
+def test_sounds_are_what_the_features_are_of(small_whisper: Path, toy_manifest: Path, cache: FeatureCache) -> None:
+    data = dataset.load(toy(small_whisper), {"toy": toy_manifest}, cache=cache, jobs=1)
+    embedder = embeddings.embedder(data.spec.set, **data.spec.parameters)
+    assert data.copies is not None
+    for row in (0, 50):
+        for view, expected in enumerate([data.X[row], *data.copies[row]]):
+            with torch.inference_mode():
+                found = embedder(torch.from_numpy(data.sounds[row](view)).unsqueeze(0))
+            np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
+    frozen = dataset.load(
+        recipe.load(Path(_written(toy(small_whisper), toy_manifest)), {"model": {"family": "adaptive"}}),
+        {"toy": toy_manifest},
+        cache=cache,
+        jobs=1,
+    )
+    assert frozen.sounds == ()
+
+
+def _written(one: recipe.Recipe, manifest: Path) -> str:
+    path = manifest.with_name("tuned.toml")
+    path.write_text(recipe.to_toml(one), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Interrupt an experiment in its second fold, and finish it."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    fits = 0
+
+    def stop(stage: str, done: int, total: int) -> None:
+        nonlocal fits
+        fits += stage == "training"
+        if fits == 1 and stage == "clips of this epoch":
+            raise KeyboardInterrupt
+
+    one = toy(small_whisper)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(one, {"toy": toy_manifest}, out, jobs=1, cache=cache, tell=stop)
+    assert not out.exists()
+    assert len(list(experiment.checkpoints(out).iterdir())) == 1
+    told: list[str] = []
+    experiment.run(
+        one, {"toy": toy_manifest}, out, jobs=1, cache=cache, keep_folds=True, tell=lambda stage, *_: told.append(stage)
+    )
+    assert told.count("epochs") == 2  # the second fold and the final model, not the first fold
+    return out
+
+
+def test_a_finished_run_leaves_no_checkpoints(run: Path) -> None:
+    assert {path.name for path in run.parent.iterdir()} == {"run"}
+    assert {path.name for path in (run / "folds").iterdir()} == {"fold 1.onnx", "fold 2.onnx"}
+
+
+def test_an_interrupted_run_gives_the_same_scores(
+    run: Path, small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path: Path
+) -> None:
+    experiment.run(toy(small_whisper), {"toy": toy_manifest}, tmp_path / "again", jobs=1, cache=cache)
+    for name in ("predictions.csv", "enrolled.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_the_file_is_the_estimator(lesson: Lesson, run: Path, tmp_path: Path) -> None:
+    model = fitted(lesson, QUICK)
+    pipeline = families.build("finetuned", QUICK)
+    pipeline.steps[-1] = ("model", model)
+    card = dataclasses.replace(artifact.load(run).card, features=lesson.speech.encoder, labels=LABELS[::-1])
+    file = export(pipeline, card, tmp_path / "model.onnx", lesson.X[:4])
+    order = [list(model.classes_).index(label) for label in LABELS[::-1]]
+    for row in (0, 13):
+        samples = lesson.speech.sounds[row](0)
+        X = model.embed(lesson.speech.of(np.array([row])))
+        baseline = model.embed(lesson.speech.of(np.array([4, 5]))).mean(axis=0)
+        for known in (None, baseline):
+            found, embedding = file.run(samples[np.newaxis], None if known is None else known[np.newaxis])
+            np.testing.assert_allclose(found[0], model.predict_proba(X, known)[0, order], atol=1e-4)
+            assert embedding is not None
+            np.testing.assert_allclose(embedding, X, atol=1e-4)
+        assert np.abs(X - lesson.X[row]).max() > 1e-2  # it is the tuned encoder
+
+
+def test_test_clips_are_described_by_the_tuned_encoder(lesson: Lesson) -> None:
+    clips = Clips(lesson.X, lesson.y, lesson.speakers, np.full(len(lesson.y), "toy"), lesson.copies, lesson.speech)
+    test = np.flatnonzero(lesson.speakers == "s0")
+    train = np.flatnonzero(lesson.speakers != "s0")
+    enrolled = test[lesson.y[test] == "neutral"]
+    found = fit_one(clips, Task("finetuned", QUICK, train, test, enrolled, keep=True))
+    assert found.pipeline is not None
+    assert found.enrolled is not None
+    model = found.pipeline.named_steps["model"]
+    X = model.embed(lesson.speech.of(test))
+    np.testing.assert_array_equal(found.probabilities, model.predict_proba(X))
+    baseline = model.embed(lesson.speech.of(enrolled)).mean(axis=0)
+    np.testing.assert_allclose(found.enrolled, model.predict_proba(X, baseline), atol=1e-6)
+
+
+def test_the_family_needs_an_encoder(small_whisper: Path) -> None:
+    with pytest.raises(RecipeError, match=r'model\.family = "finetuned" needs the embeddings of an encoder'):
+        toy(small_whisper, features={"set": "prosodic"})
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(_recipe: object, _roots: object, out: Path, **_options: object) -> None:
+        experiment.checkpoints(out).mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "run", stopped)
+    out = tmp_path / "mine"
+    with pytest.raises(KeyboardInterrupt):
+        train("ravdess-whisper-tuned", out=out)
+    assert f"{out}.checkpoints keeps what is done: the same command with --out {out} goes on" in capsys.readouterr().err
