@@ -17,9 +17,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
 
 from emovox import recipe
+from emovox.augment import AugmentOptions
 from emovox.features import sets
 from emovox.models.families import FAMILIES
 from emovox.preprocess import PreprocessOptions
@@ -41,15 +43,24 @@ MEANINGS = {
     "blocks": "Which blocks' output is used, from 1.",
     "pooling": "Statistics over time.",
 }
-SIGNS: dict[type, tuple[str, str]] = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Lt: ("lt", "<")}
+SIGNS: dict[type, tuple[str, str]] = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 
 
 def attributes(model: type) -> dict[str, tuple[str, str]]:
-    """Read the Attributes section of a numpy docstring: name to (type, meaning)."""
-    lines = re.sub(r"(?m)^    ", "", model.__doc__ or "").splitlines()
+    """Read the Attributes sections of a class and of those that it extends: name to (type, meaning)."""
+    found: dict[str, tuple[str, str]] = {}
+    for one in reversed(model.__mro__):
+        lines = re.sub(r"(?m)^    ", "", one.__doc__ or "").splitlines()
+        if "Attributes" in lines:
+            found |= section_of(lines[lines.index("Attributes") + 2 :])
+    return found
+
+
+def section_of(lines: list[str]) -> dict[str, tuple[str, str]]:
+    """Read a numpy docstring from the first line of a section on."""
     found: dict[str, tuple[str, str]] = {}
     names: list[str] = []
-    for line in lines[lines.index("Attributes") + 2 :]:
+    for line in lines:
         head = re.fullmatch(r"(\w+(?:, \w+)*) : (.+)", line)
         if head:
             names = head[1].split(", ")
@@ -103,13 +114,13 @@ def options(model: type) -> Iterator[str]:
     return table(rows)
 
 
-def section(model: type[recipe.Recipe | recipe.CorpusRecipe | recipe.ProtocolRecipe]) -> Iterator[str]:
+def section(model: type[BaseModel]) -> Iterator[str]:
     """Table of a pydantic model."""
     told = attributes(model)
     rows = []
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else toml(field.get_default(call_default_factory=True))
-        default = "its defaults" if name == "protocol" else default
+        default = "its defaults" if isinstance(field.default, BaseModel | AugmentOptions) else default
         rows.append((name, *told[name][:1], default, told[name][1]))
     return table(rows)
 
@@ -119,6 +130,9 @@ def reference() -> Iterator[str]:
     yield from ("### The whole file", "", *section(recipe.Recipe))
     yield from ("### `[corpora.NAME]`", "", *section(recipe.CorpusRecipe))
     yield from ("### `[protocol]`", "", *section(recipe.ProtocolRecipe))
+    yield from ("### `[augment]`", "", *section(recipe.AugmentRecipe))
+    yield from ("### `[augment.options]`", "", *options(AugmentOptions))
+    yield from ("### `[export]`", "", *section(recipe.ExportRecipe))
     yield from ("### `[preprocess]`", "", *options(PreprocessOptions))
     yield from ("### `[features]`", "", "`set` is required; the other keys are the parameters of that set.", "")
     for name in sets.available():
