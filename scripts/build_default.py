@@ -44,7 +44,7 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     roots = {name: arguments.corpora / name for name in CORPORA}
-    run = train("default", roots, arguments.out / DEFAULT)
+    run = train("default", roots, arguments.out / "default")
     crossed = train("cross-corpus", roots, arguments.out / "cross-corpus")
     evaluation = {
         "robustness": robustness(run, roots["ravdess"], arguments.out / "robustness.json"),

@@ -100,17 +100,17 @@ def test_a_baseline_never_holds_the_clip_itself() -> None:
     views = np.arange(len(y), dtype=np.float32)[np.newaxis, :, np.newaxis]  # each embedding is its row's number
     clip = np.arange(len(y))
     rng = np.random.default_rng(0)
-    drawn = adaptive._baselines(views, np.zeros_like(clip), clip, speakers, y == "neutral", 0.0, rng)
+    drawn = adaptive.draw_baselines(views, np.zeros_like(clip), clip, speakers, y == "neutral", 0.0, rng)
     first, last = clip // 24 * 24, clip // 24 * 24 + 23
     assert ((drawn[:, 0] >= first) & (drawn[:, 0] <= last)).all()
-    one = adaptive._baselines(views, np.zeros_like(clip), clip, speakers, np.isin(clip % 24, (0, 1)), 0.0, rng)
+    one = adaptive.draw_baselines(views, np.zeros_like(clip), clip, speakers, np.isin(clip % 24, (0, 1)), 0.0, rng)
     assert one[0, 0] == 1
     assert one[1, 0] == 0
 
 
 def test_a_speaker_gives_no_more_rows_than_asked() -> None:
     speakers = np.repeat(["a", "b"], [10, 3])
-    view, clip = adaptive._rows(speakers, 4, 12, np.random.default_rng(0))
+    view, clip = adaptive.draw_rows(speakers, 4, 12, np.random.default_rng(0))
     assert [(speakers[clip] == who).sum() for who in "ab"] == [12, 12]
     assert len(set(zip(view.tolist(), clip.tolist(), strict=True))) == 24
     assert view.max() < 4

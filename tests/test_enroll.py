@@ -91,7 +91,10 @@ def test_a_file_of_ones_own_and_standard_input(personal_model: Path, clips: list
         (["anna", "{clip}", "--model", "none.onnx"], "no model 'none.onnx'"),
         (["anna", "{clip}", "--out", "{dir}/empty"], "empty exists already: --force replaces it"),
         (["anna", "{clip}", "--out", "{dir}/empty", "--force"], "empty (Is a directory): name another file or folder"),
-        (["anna", "{clip}", "--out", "{dir}/tone.wav/anna.json"], "anna.json (File exists): name another file or folder"),
+        (
+            ["anna", "{clip}", "--out", "{dir}/tone.wav/anna.json"],
+            "anna.json (File exists): name another file or folder",
+        ),
         (["anna", "{clip}", "--out", "x" * 300], "(File name too long): name another file or folder"),
     ],
 )

@@ -269,6 +269,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
         evaluation={
             "protocol": results["protocol"],
             **{key: results[key] for key in kept},
+            "folds": results["folds"],
             "corpora": results["corpora"],
             "sexes": results["sexes"],
             "per_class": results["per_class"],

@@ -55,7 +55,7 @@ class AdaptiveOptions:
     draws: Count = 1
     mixed: Annotated[float, Ge(0), Le(1)] = 0.3
     most: Count = 600
-    iterations: Count = 150
+    iterations: Count = 100
     seed: Natural = 0
 
 
@@ -95,7 +95,7 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(self, options: AdaptiveOptions | None = None) -> None:
-        self.options = options
+        self.options: Any = options
 
     def fit(
         self,
@@ -125,26 +125,31 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
         ProtocolError
             The speakers are not known.
         """
-        options = self.options or AdaptiveOptions()
+        options: AdaptiveOptions = self.options or AdaptiveOptions()
         if speakers is None:
             raise ProtocolError(
                 "this model learns how voices differ, and these clips have no speakers: "
                 'give a speaker column, or choose another family, for example model.family="ann"'
             )
+        rng = np.random.default_rng(options.seed)
+        target, views = self._standardise(X, y, copies)
+        weight = class_weights(target, len(self.classes_), corpora, options.absent)
+        self.plain_ = self._head(*draw_rows(speakers, len(views), options.most, rng), views, target, weight, speakers)
+        drawn = [draw_rows(speakers, len(views), options.most, rng) for _ in range(options.draws)]
+        view, clip = (np.concatenate(each) for each in zip(*drawn, strict=True))
+        ordinary = y == ORDINARY
+        baselines = draw_baselines(views, view, clip, speakers, ordinary, options.mixed, rng)
+        self.knowing_ = self._head(view, clip, views, target, weight, speakers, baselines)
+        return self
+
+    def _standardise(self, X: Float, y: NDArray[Any], copies: Float | None) -> tuple[NDArray[np.int64], Float]:
+        """Learn classes and statistics; return class indices and all views, shape (n_views, n_clips, n_features)."""
         self.classes_, target = np.unique(y, return_inverse=True)
         self.n_features_in_ = X.shape[1]
-        rng = np.random.default_rng(options.seed)
         views = X[np.newaxis] if copies is None else np.concatenate([X[np.newaxis], np.moveaxis(copies, 1, 0)])
         self.mean_ = views.mean(axis=(0, 1))
         self.scale_ = np.mean([view.std(axis=0) for view in views], axis=0) + np.float32(1e-6)
-        weight = class_weights(target, len(self.classes_), corpora, options.absent)
-        self.plain_ = self._head(*_rows(speakers, len(views), options.most, rng), views, target, weight, speakers)
-        drawn = [_rows(speakers, len(views), options.most, rng) for _ in range(options.draws)]
-        view, clip = (np.concatenate(each) for each in zip(*drawn, strict=True))
-        ordinary = y == ORDINARY
-        baselines = _baselines(views, view, clip, speakers, ordinary, options.mixed, rng)
-        self.knowing_ = self._head(view, clip, views, target, weight, speakers, baselines)
-        return self
+        return target, views
 
     def _head(
         self,
@@ -157,7 +162,7 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
         baselines: Float | None = None,
     ) -> tuple[Float, Float]:
         """Fit one head on some views of some clips; the one that knows the speaker gets baselines."""
-        options = self.options or AdaptiveOptions()
+        options: AdaptiveOptions = self.options or AdaptiveOptions()
         scaled = self._scaled(views[view, clip])
         inputs = scaled if baselines is None else np.hstack([scaled, scaled - self._scaled(baselines)])
         counts = clip_weights(target[clip], speakers[clip])
@@ -191,6 +196,20 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
         """Most probable label of each clip."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
+    def graph(self, embedder: nn.Module, order: list[int], temperatures: tuple[float, float]) -> nn.Module:
+        """Return the graph that ships: samples and baseline to probabilities and embedding.
+
+        Parameters
+        ----------
+        embedder : Module
+            Samples, shape (n, t), to embeddings, shape (n, n_features).
+        order : list of int
+            Which of the classes is each output.
+        temperatures : tuple of float
+            Calibration without and with a baseline, see `emovox.decision.temper`.
+        """
+        return AdaptiveHead(embedder, self, order, temperatures)
+
 
 class AdaptiveHead(nn.Module):
     """A fitted :class:`AdaptiveClassifier` behind its encoder: the graph that ships.
@@ -217,8 +236,8 @@ class AdaptiveHead(nn.Module):
         self.embedder = embedder
         self.register_buffer("mean", torch.as_tensor(fitted.mean_, dtype=torch.float32))
         self.register_buffer("scale", torch.as_tensor(fitted.scale_, dtype=torch.float32))
-        self.plain = _linear(*fitted.plain_, order, temperatures[0])
-        self.knowing = _linear(*fitted.knowing_, order, temperatures[1])
+        self.plain = _linear(fitted.plain_, order, temperatures[0])
+        self.knowing = _linear(fitted.knowing_, order, temperatures[1])
 
     def forward(self, samples: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros is none."""
@@ -248,7 +267,7 @@ def clip_weights(target: NDArray[np.int64], speakers: NDArray[Any]) -> Float:
 
 
 def logistic(
-    X: Float, target: NDArray[np.int64], weight: Float, counts: Float, penalty: float, iterations: int = 150
+    X: Float, target: NDArray[np.int64], weight: Float, counts: Float, penalty: float, iterations: int = 100
 ) -> tuple[Float, Float]:
     """Fit multinomial logistic regression with L-BFGS.
 
@@ -264,7 +283,7 @@ def logistic(
         How much each row counts, 1 on average.
     penalty : float
         Weight of half the squared length of the coefficients against the mean loss.
-    iterations : int, default 150
+    iterations : int, default 100
         Most steps.
 
     Returns
@@ -295,7 +314,7 @@ def logistic(
     return both[:-1], both[-1]
 
 
-def _rows(
+def draw_rows(
     speakers: NDArray[Any], n_views: int, most: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Choose views of clips, at most `most` a speaker: pairs of view and clip."""
@@ -309,7 +328,7 @@ def _rows(
     return view, clip
 
 
-def _baselines(
+def draw_baselines(
     views: Float,
     view: NDArray[np.intp],
     clip: NDArray[np.intp],
@@ -337,8 +356,9 @@ def _baselines(
     return result
 
 
-def _linear(coefficients: Float, intercepts: Float, order: list[int], temperature: float) -> nn.Linear:
+def _linear(head: tuple[Float, Float], order: list[int], temperature: float) -> nn.Linear:
     """Make a layer of a head, with its outputs in order and its calibration inside."""
+    coefficients, intercepts = head
     layer = nn.Linear(*coefficients.shape)
     with torch.no_grad():
         layer.weight.copy_(torch.as_tensor(coefficients.T[order] / temperature))

@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 from emovox.decision import TINY, temper
 from emovox.errors import ModelError
 from emovox.features import embeddings
-from emovox.models.adaptive import AdaptiveClassifier, AdaptiveHead
+from emovox.models.adaptive import AdaptiveClassifier
 from emovox.models.artifact import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, Model
 from emovox.models.classical import SvmClassifier
 from emovox.models.finetuning import FinetunedClassifier
@@ -109,7 +109,7 @@ def export(
     if isinstance(learner := _learner(pipeline), AdaptiveClassifier):
         pretrained = embeddings.embedder(card.features.set, **card.features.parameters)
         encoder = learner.embedder_ if isinstance(learner, FinetunedClassifier) else pretrained
-        head = AdaptiveHead(encoder, learner, order, (temperature, enrolled_temperature))
+        head = learner.graph(encoder, order, (temperature, enrolled_temperature))
         return export_samples(head, card, path, baseline_width=learner.n_features_in_, int8=int8, clips=clips)
     graph = _from_torch(pipeline) if isinstance(learner, AnnClassifier) else _from_sklearn(pipeline)
     finished = _finish(graph, order, temperature, card)

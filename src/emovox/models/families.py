@@ -16,12 +16,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 from emovox.errors import RecipeError, did_you_mean
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
+from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.neural import AnnClassifier, AnnOptions
 from emovox.models.tuning import FinetuneOptions, Speech
 
-Options = AdaptiveOptions | AnnOptions | FinetuneOptions | MlpOptions | SvmOptions
+Options = AdaptiveOptions | AdaptiveNetOptions | AnnOptions | FinetuneOptions | MlpOptions | SvmOptions
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "adaptive": Family(AdaptiveOptions, AdaptiveClassifier, learns_copies=True),
+    "adaptive-net": Family(AdaptiveNetOptions, AdaptiveNetClassifier, learns_copies=True),
     "ann": Family(AnnOptions, AnnClassifier),
     "finetuned": Family(FinetuneOptions, FinetunedClassifier, learns_copies=True, tunes_encoder=True),
     "mlp": Family(MlpOptions, mlp),

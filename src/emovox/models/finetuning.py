@@ -150,7 +150,7 @@ class FinetunedClassifier(AdaptiveClassifier):
         counts, rows = clip_weights(target, lesson.speakers), np.arange(len(X))
         rng = np.random.default_rng(options.seed)
         ordinary = lesson.y == ORDINARY
-        baselines = adaptive._baselines(
+        baselines = adaptive.draw_baselines(
             X[np.newaxis], np.zeros_like(rows), rows, lesson.speakers, ordinary, options.mixed, rng
         )
         losses = []

@@ -101,8 +101,11 @@ class WeighedCrossEntropy(nn.Module):
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def forward(self, output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-        """Mean loss of (logits, weights), both of shape (batch, n_classes), against class indices, shape (batch,)."""
+    def forward(self, output: tuple[Tensor, Tensor], target: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Mean loss of (logits, weights), both of shape (batch, n_classes), against class indices, shape (batch,).
+
+        `counts`, shape (batch,), says how much each clip counts; all alike by default.
+        """
         logits, weight = output
         # A weight of 0 gives a finite logarithm, so that its product with a target of 0 is 0, not NaN.
         lowest = torch.finfo(logits.dtype).min / 2
@@ -110,7 +113,8 @@ class WeighedCrossEntropy(nn.Module):
         wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
         even = weight / weight.sum(dim=1, keepdim=True)
         wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * even
-        return -(wanted * torch.log_softmax(adjusted, dim=1)).sum(dim=1).mean()
+        each = -(wanted * torch.log_softmax(adjusted, dim=1)).sum(dim=1)
+        return each.mean() if counts is None else (each * counts).mean()
 
 
 class TensorBatches:

@@ -308,7 +308,7 @@ class Course:
             scaled = (lesson.view(number) - self.heads.mean_) / self.heads.scale_
             origin[rows] = scaled[rows]
             moved = (scaled + self.drift)[np.newaxis]
-            baselines[rows] = adaptive._baselines(
+            baselines[rows] = adaptive.draw_baselines(
                 moved, np.zeros_like(rows), rows, lesson.speakers, ordinary, self.options.mixed, rng
             )
         return torch.from_numpy(origin), torch.from_numpy(baselines)
