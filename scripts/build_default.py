@@ -27,7 +27,7 @@ import onnx
 from onnx import helper
 
 from emovox.cli.console import progress_bars
-from emovox.models.artifact import CARD_KEY, DEFAULT, Model, load
+from emovox.models.artifact import CARD_KEY, Model, load
 from emovox.types import RATE
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def main() -> int:
         "cross_corpus": cross_corpus(json.loads((crossed / "metrics.json").read_text())),
         "cost": cost(run / "model.onnx", next(roots["ravdess"].rglob("*.flac"))),
     }
-    finished = arguments.out / f"{DEFAULT}.onnx"
+    finished = arguments.out / "default.onnx"
     with_evaluation(run / "model.onnx", evaluation, finished)
     print(json.dumps(evaluation, indent=1))
     if arguments.ship:

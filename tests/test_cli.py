@@ -268,7 +268,7 @@ def test_an_interrupted_list_is_whole(clip: Path) -> None:
 
 
 def test_lists(tmp_path: Path) -> None:
-    assert "classic (default)" in emovox_command("models").stdout
+    assert "default (default)" in emovox_command("models").stdout
     cards = json.loads(emovox_command("models", "--json").stdout)
     assert cards[0]["format_version"] == 1
     for name in ("ravdess", "tess", "nemo", "manifest"):

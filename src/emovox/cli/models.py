@@ -25,7 +25,7 @@ def models(
     --------
     - `emovox models`
     - `emovox models runs/ravdess-ann/model.onnx`
-    - `emovox models classic --json`
+    - `emovox models default --json`
     """
     if as_json:
         names = [model] if model else list(builtin())

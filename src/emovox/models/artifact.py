@@ -22,7 +22,7 @@ INPUT, OUTPUT = "features", "probabilities"
 SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
 #: Where the models inside the package lie, and the one that is used when none is named.
 PRETRAINED = "emovox.pretrained"
-DEFAULT = "classic"
+DEFAULT = "default"
 
 Float = NDArray[np.float32]
 _Shapes = dict[str, list[Any]]
