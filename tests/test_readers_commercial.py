@@ -271,8 +271,11 @@ def test_the_commercial_recipe_says_why_it_may_be_used() -> None:
     assert not any("NC" in licence or "ND" in licence for licence in licences)
 
 
-def test_the_commercial_recipe_makes_a_model(commercial_roots: dict[str, Path], tmp_path: Path) -> None:
-    changes = {"model.epochs": 4, "model.members": 1, "model.hidden": [16]}
+def test_the_commercial_recipe_makes_a_model(
+    commercial_roots: dict[str, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOVOX_WEIGHTS", str(weights))
+    changes = {"model.epochs": 4, "model.members": 1, "model.hidden": 16, "augment.copies": 1}
     results = experiment.run(recipe.load("commercial", changes), commercial_roots, tmp_path / "run", jobs=1)
     assert results["protocol"]["name"] == "speaker-5"
     assert results["protocol"]["speaker_independent"]

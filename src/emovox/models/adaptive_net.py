@@ -117,7 +117,7 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
     >>> rng = np.random.default_rng(0)
     >>> y, speakers = np.tile(["neutral", "sad"], 40), np.repeat(["ann", "bob"], 40)
     >>> X = (rng.normal(size=(80, 4)) + 3 * (y == "sad")[:, np.newaxis]).astype(np.float32)
-    >>> model = AdaptiveNetClassifier(AdaptiveNetOptions(hidden=8, batch_size=16)).fit(X, y, speakers)
+    >>> model = AdaptiveNetClassifier(AdaptiveNetOptions(hidden=8, batch_size=16, epochs=40)).fit(X, y, speakers)
     >>> bool((model.predict(X) == y).mean() > 0.9)
     True
     """
@@ -167,8 +167,9 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
         optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
         n_rows = len(draw_rows(speakers, len(views), options.most, rng)[0])
         size = min(options.batch_size, n_rows)
-        steps = options.epochs * (n_rows // size)
-        schedule = OneCycleLR(optimiser, options.learning_rate, total_steps=steps + 1, pct_start=0.2)
+        # Fewer than ten steps cannot rise over a fifth of them.
+        steps = max(10, options.epochs * (n_rows // size) + 1)
+        schedule = OneCycleLR(optimiser, options.learning_rate, total_steps=steps, pct_start=0.2)
         criterion = WeighedCrossEntropy(options.label_smoothing)
         for _ in range(options.epochs):
             view, clip = draw_rows(speakers, len(views), options.most, rng)
