@@ -97,8 +97,8 @@ def test_the_exported_model_predicts_files(finished: Path, toy_manifest: Path) -
 def test_a_run_repeats(finished: Path, toy_manifest: Path, tmp_path: Path) -> None:
     run(tmp_path / "again", toy_manifest)
     # Products of matrices differ in the last bits with the place of the data in memory; nothing else may.
-    tables = [pd.read_csv(folder / "predictions.csv") for folder in (finished, tmp_path / "again")]
-    pd.testing.assert_frame_equal(*tables, rtol=0, atol=2e-5)
+    before, after = (pd.read_csv(folder / "predictions.csv") for folder in (finished, tmp_path / "again"))
+    pd.testing.assert_frame_equal(before, after, rtol=0, atol=2e-5)
     first, again = (folder / "metrics.json" for folder in (finished, tmp_path / "again"))
     assert numbers(json.loads(first.read_text())) == pytest.approx(numbers(json.loads(again.read_text())), abs=1e-6)
 
