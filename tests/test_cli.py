@@ -62,6 +62,11 @@ def test_json_has_the_fixed_fields(clip: Path) -> None:
         "abstained",
         "model",
         "speaker",
+        "transcript",
+        "words",
+        "linguistic",
+        "fusion",
+        "why",
     }
     assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-6)
     assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)

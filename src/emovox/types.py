@@ -167,6 +167,51 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word that was said.
+
+    Attributes
+    ----------
+    text : str
+        As written in the transcript, punctuation with it.
+    start, end : float
+        When, in seconds from the beginning of the recording.
+    confidence : float
+        Probability of the word by the speech recogniser, in [0, 1]; 1 for a transcript that was given.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in a recording or a stretch of one.
+
+    Attributes
+    ----------
+    text : str
+        All of it, with punctuation; empty where nothing was understood.
+    words : tuple of Word
+        The words with their times; empty where the times are not known.
+    language : str or None
+        Two-letter code (ISO 639-1), ``"en"`` for English; None where it is not known.
+    confidence : float
+        Mean probability of the words, in [0, 1]; 0 where there are none, 1 for a transcript that was given.
+    speech : float or None
+        Seconds of speech in the recording, by voice activity detection; None where nobody measured.
+    """
+
+    text: str
+    words: tuple[Word, ...] = ()
+    language: str | None = "en"
+    confidence: float = 1.0
+    speech: float | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The emotion of one stretch of one recording.
 
@@ -188,6 +233,16 @@ class Prediction:
         Name of the model.
     speaker : str or None
         Whose personal baseline was used; None where none was.
+    transcript : str or None
+        What was said; None where nobody listened to the words, or the words could not be had (`why` tells).
+    words : tuple of Word or None
+        The words with their times.
+    linguistic : mapping of str to float or None
+        Linguistic features by name (see `emovox.text.sentiment`).
+    fusion : mapping or None
+        How voice and words were put together, where they were.
+    why : tuple of str or None
+        What there is to explain about the answer, a line each.
     """
 
     file: str
@@ -199,10 +254,18 @@ class Prediction:
     abstained: bool
     model: str
     speaker: str | None = None
+    transcript: str | None = None
+    words: tuple[Word, ...] | None = None
+    linguistic: Mapping[str, float] | None = None
+    fusion: Mapping[str, Any] | None = None
+    why: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes."""
-        return {**dataclasses.asdict(self), "probabilities": dict(self.probabilities)}
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+        return {**plain, "probabilities": dict(self.probabilities)}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What is said: transcripts, and what their words tell about the speaker."""
