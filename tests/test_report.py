@@ -460,7 +460,7 @@ def test_reliability_is_scikit_learns_calibration_curve(run: Run) -> None:
     given = run.predictions[[f"p_{label}" for label in labels]].to_numpy()
     right = (run.predictions["predicted"] == run.predictions["label"]).to_numpy()
     accuracy, confidence = calibration_curve(right, given.max(axis=1), n_bins=15)
-    figure, words = plots._reliability(given, run.predictions["label"].to_numpy(str), labels, 0.25)
+    figure, words = plots.draw_reliability(given, run.predictions["label"].to_numpy(str), labels, 0.25)
     curve = np.asarray(figure.axes[0].lines[1].get_xydata())
     np.testing.assert_allclose(curve, 100 * np.column_stack((confidence, accuracy)), rtol=1e-9)
     heights = [bar.get_height() for bar in figure.axes[1].containers[0]]
@@ -518,11 +518,11 @@ def test_the_tempered_reliability_is_nearer_to_the_diagonal(run: Run) -> None:
     given = run.predictions[[f"p_{label}" for label in labels]].to_numpy()
     truth = run.predictions["label"].to_numpy(str)
     temperature = run.results["calibration"]["temperature"]
-    figure, _ = plots._reliability(given, truth, labels, 0.25, temperature)
+    figure, _ = plots.draw_reliability(given, truth, labels, 0.25, temperature)
     before, after = (np.asarray(line.get_xydata()) for line in figure.axes[0].lines[1:])
     gaps = [np.abs(line[:, 0] - line[:, 1]).mean() for line in (before, after)]
     assert gaps[1] < gaps[0]
-    assert "at temperature" not in read_legend(plots._reliability(given, truth, labels, 0.25)[0])
+    assert "at temperature" not in read_legend(plots.draw_reliability(given, truth, labels, 0.25)[0])
     assert f"at temperature {temperature:.2f}" in read_legend(figure)
 
 

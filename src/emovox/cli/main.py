@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import data, enroll, evaluate, features, models, predict, train
+from emovox.cli import compare, data, enroll, evaluate, features, models, predict, train
 from emovox.errors import EmovoxError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("enroll")(enroll.enroll)
 app.command("features")(features.features)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,24 @@ def write(folder: Path, results: Mapping[str, Any], predictions: pd.DataFrame) -
         SVG elements to stand in an HTML page, by name: ``confusion``, ``per_class``, ``folds`` (if there are several
         folds or seeds), ``speakers`` (if several are known), ``reliability`` and ``selective``.
     """
+    return save(folder, lambda: _draw(results, predictions))
+
+
+def save(folder: Path, draw: Callable[[], Mapping[str, Drawing]]) -> dict[str, str]:
+    """Write drawings as ``<name>.svg`` and ``<name>.png``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go; made if it is not there.
+    draw : callable
+        Makes the drawings by name; it is called where the style of the plots is set.
+
+    Returns
+    -------
+    dict of str to str
+        SVG elements to stand in an HTML page, by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     inline = {}
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -84,7 +102,7 @@ def write(folder: Path, results: Mapping[str, Any], predictions: pd.DataFrame) -
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        for name, (figure, alternative) in _draw(results, predictions).items():
+        for name, (figure, alternative) in draw().items():
             figure.patch.set_gid("paper")
             svg = folder / f"{name}.svg"
             nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -98,7 +116,7 @@ def _draw(results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Dr
     """Draw what there is to show."""
     labels = results["labels"]
     drawings = {
-        "confusion": _confusion(np.array(results["confusion"]), labels),
+        "confusion": draw_confusion(np.array(results["confusion"]), labels),
         "per_class": _per_class(results["per_class"]),
     }
     if len(results["folds"]) > 1:
@@ -106,7 +124,7 @@ def _draw(results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Dr
     if len(results["speakers"]) > 1:
         drawings["speakers"] = _speakers(results)
     calibration = results["calibration"]
-    drawings["reliability"] = _reliability(
+    drawings["reliability"] = draw_reliability(
         probabilities(predictions, labels),
         predictions["label"].to_numpy(str),
         labels,
@@ -117,7 +135,7 @@ def _draw(results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Dr
     return drawings
 
 
-def _confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
+def draw_confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
     """Heat map of each row's shares, with percentages and, where they fit, counts."""
     count = len(labels)
     rows = matrix.sum(axis=1, keepdims=True)
@@ -214,7 +232,7 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
     return figure, f"UAR of {len(names)} speakers, from {values[-1]:.1f} to {values[0]:.1f} %."
 
 
-def _reliability(
+def draw_reliability(
     given: NDArray[np.float64],
     truth: NDArray[np.str_],
     labels: Sequence[str],

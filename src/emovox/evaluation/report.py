@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shlex
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from emovox.evaluation import plots
+from emovox.evaluation.page import template
 from emovox.types import ModelCard
 
 #: The page's template, beside this module.
@@ -63,12 +61,7 @@ def render(results: Mapping[str, Any], drawn: Mapping[str, str], card: ModelCard
     str
         HTML.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"score": _score, "percent": _percent, "value": _value}
-    template = environment.from_string(resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
-    return template.render(
+    return template(TEMPLATE).render(
         results=results,
         card=card,
         plots={name: Markup(svg) for name, svg in drawn.items()},  # our own drawing, escaped where it was made
@@ -113,20 +106,3 @@ def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, name)
         elif value not in ("", [], ()):
             yield name, value
-
-
-def _score(value: float | None) -> str:
-    """Write a share as a number of percent; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _percent(value: float | None) -> str:
-    """Write a share with its unit, on one line."""
-    return "–" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
-
-
-def _value(value: Any) -> str:
-    """Write a setting as people read it."""
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_value, value))
-    return value if isinstance(value, str) else json.dumps(value)

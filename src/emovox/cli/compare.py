@@ -1,0 +1,83 @@
+"""`emovox compare`: finished experiments side by side."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emovox.cli.console import say, standard_output
+from emovox.cli.train import import_training
+
+
+def compare(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders that `emovox train` wrote.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the comparison; the default is runs/comparison-DATE-TIME."),
+    ] = None,
+    separate: Annotated[
+        bool,
+        typer.Option(
+            "--separate",
+            help="Set runs of other protocols, labels or clips apart, instead of refusing them all.",
+        ),
+    ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Measure how long each model takes, here and now.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json instead of tables.")] = False,
+) -> None:
+    """Rank runs of one test with intervals, test every pair, and write one HTML page, Markdown and JSON.
+
+    Examples
+    --------
+    - `emovox compare runs/ravdess-svm runs/ravdess-ann`
+    - `emovox compare runs/* --separate --out comparison`
+    - `emovox compare runs/a runs/b --json --no-latency`
+    """
+    import_training()
+    from emovox.evaluation import compare_report, comparison
+
+    folder = out or Path("runs") / f"comparison-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    groups = comparison.compare(run, separate=separate, measure=latency)
+    compare_report.write(groups, folder)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_dict(groups), indent=1, ensure_ascii=False))
+    else:
+        for group in groups:
+            _print(compare_report.title(group), group.results)
+    say(f"wrote {folder}: comparison.html, comparison.md, comparison.json, plots")
+
+
+def _print(title: str, results: Mapping[str, Any]) -> None:
+    """Print one ranking, and how sure it is."""
+    from rich.table import Table
+
+    from emovox.evaluation.page import p_value, score
+
+    console = standard_output()
+    console.print(title, style="bold")
+    if not results["protocol"]["speaker_independent"]:
+        console.print("These scores are not speaker-independent.", style="bold yellow")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "UAR", "95 % by speaker", "WA", "macro-F1", "behind the first", "p"):
+        table.add_column(column, justify="left" if column == "run" else "right")
+    first = {pair["second"]: pair for pair in results["pairs"] if pair["first"] == results["runs"][0]["name"]}
+    for run in results["runs"]:
+        interval, pair = run["interval"], first.get(run["name"])
+        known = pair is not None and pair["difference"] is not None
+        table.add_row(
+            run["name"],
+            score(run["uar"]),
+            f"{score(interval['low'])} to {score(interval['high'])}" if interval else "–",
+            score(run["wa"]),
+            score(run["macro_f1"]),
+            score(pair["difference"]) if pair and known else "",
+            p_value(pair["p_holm"]) if pair and known else "",
+        )
+    console.print(table)
