@@ -176,7 +176,7 @@ class _Answers:
             paired.by_group(self.speakers, self.truth, self.codes(rows["predicted"]), len(self.labels))[1]
             for rows in self.seeds(run)
         ]
-        return np.sum(found, axis=0, dtype=np.int64)
+        return np.asarray(np.sum(found, axis=0), dtype=np.int64)
 
 
 def _pairs(runs: Sequence[Run], answers: _Answers) -> list[dict[str, Any]]:
