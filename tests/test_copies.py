@@ -53,7 +53,7 @@ def test_copies_repeat_and_are_kept(tmp_path: Path) -> None:
     options = AugmentOptions()
 
     def extract(seed: int, folder: FeatureCache) -> Float:
-        return extract_copies([(EXAMPLE, 0.0, np.inf)], ["ann"], spec, options, 2, seed, folder, jobs=1)
+        return np.stack(extract_copies([(EXAMPLE, 0.0, np.inf)], ["ann"], spec, options, 2, seed, folder, jobs=1))
 
     first = extract(0, cache)
     assert first.shape == (1, 2, spec.dimension)

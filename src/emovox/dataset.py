@@ -26,6 +26,7 @@ from emovox.models import families
 from emovox.models.artifact import Model
 from emovox.recipe import AugmentRecipe, Recipe
 from emovox.recognizer import EmotionRecognizer
+from emovox.sequences import Features, gather
 from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, Waveform
 
 #: Told how far a stage is: its name, what is done and how much there is.
@@ -72,7 +73,7 @@ class Data:
     ----------
     table : DataFrame
         Corpus table.
-    X : ndarray of float32, shape (n_clips, n_features)
+    X : ndarray of float32, shape (n_clips, n_features), or Sequences
         Features of the same rows.
     spec : FeatureSpec
         How they were made.
@@ -82,19 +83,19 @@ class Data:
         Clips that could not be analysed, with the reason.
     paths : tuple of Path
         File of each row.
-    copies : ndarray of float32, shape (n_clips, n_copies, n_features), or None
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), Sequences, or None
         Features of augmented copies.
     sounds : tuple of Sound
         What is heard of each row, for families that tune an encoder.
     """
 
     table: pd.DataFrame
-    X: Float
+    X: Features
     spec: FeatureSpec
     corpora: tuple[Corpus, ...]
     skipped: tuple[str, ...]
     paths: tuple[Path, ...] = ()
-    copies: Float | None = None
+    copies: Features | None = None
     sounds: tuple[Sound, ...] = ()
 
     @property
@@ -145,7 +146,7 @@ def load(
     chosen = [path for path, keep in zip(paths, kept, strict=True) if keep]
     copies = None
     if recipe.augment.copies:
-        copies = extract_copies(
+        rows = extract_copies(
             _stretches(chosen, table),
             groups(table),
             spec,
@@ -156,6 +157,7 @@ def load(
             jobs,
             tell,
         )
+        copies = gather(rows, sets.get(spec.set).level)
     sounds: tuple[Sound, ...] = ()
     if families.family(recipe.family).tunes_encoder:
         stretches = zip(_stretches(chosen, table), groups(table), strict=True)
@@ -172,14 +174,13 @@ def groups(table: pd.DataFrame) -> list[str]:
 
 def features_of(
     paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
-) -> tuple[Float, NDArray[np.bool_], list[str]]:
+) -> tuple[Features, NDArray[np.bool_], list[str]]:
     """Compute the features of a table's rows; say which rows have some, and why the others have none."""
-    if (level := sets.get(spec.set).level) != "clip":
-        raise FeatureError(
-            f"feature set {spec.set!r} is of level {level!r}, and this model needs one vector a clip: "
-            "choose another with features.set"
-        )
-    return _rows(extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell))
+    if (level := sets.get(spec.set).level) == "samples":
+        raise FeatureError(f"feature set {spec.set!r} is of level {level!r}: choose another with features.set")
+    found = extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell)
+    rows, kept, skipped = _usable(found)
+    return gather(rows, level), kept, skipped
 
 
 def recognised(
@@ -204,7 +205,8 @@ def recognised(
     for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
         results.append(one)
         tell("clips", len(results), len(stretches))
-    return _rows(results)
+    rows, kept, skipped = _usable(results)
+    return np.stack(rows), kept, skipped
 
 
 def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
@@ -213,13 +215,13 @@ def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
     return list(zip(paths, starts, ends, strict=True))
 
 
-def _rows(results: Sequence[Float | str]) -> tuple[Float, NDArray[np.bool_], list[str]]:
-    """Stack what there is, one row a clip; say which clips have a row, and why the others have none."""
+def _usable(results: Sequence[Float | str]) -> tuple[list[Float], NDArray[np.bool_], list[str]]:
+    """Return what there is, one entry a clip; say which clips have a row, and why the others have none."""
     kept = np.array([not isinstance(one, str) for one in results])
     skipped = [one for one in results if isinstance(one, str)]
     if not kept.any():
         raise CorpusError(f"none of {len(results)} clips can be analysed, the first: {skipped[0]}")
-    return np.stack([one for one in results if not isinstance(one, str)]), kept, skipped
+    return [one for one in results if not isinstance(one, str)], kept, skipped
 
 
 def shown_clips(data: Data, count: int = 60) -> list[Float]:

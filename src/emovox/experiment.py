@@ -28,6 +28,7 @@ from emovox.labels import ordered
 from emovox.models import families
 from emovox.models.adaptive import ORDINARY
 from emovox.models.artifact import Model
+from emovox.models.costs import costs
 from emovox.models.crossfit import Clips, Task, fit_many
 from emovox.models.export import export
 from emovox.models.tuning import Speech
@@ -109,6 +110,8 @@ def run(
         },
         **score(trained.predictions, labels),
         **enrolled_scores(trained, recipe, labels),
+        "learning_curves": list(trained.curves),
+        "costs": {"fit_seconds": trained.seconds},
         "corpora_used": [dataclasses.asdict(one) for one in summaries(data)],
         "skipped": list(data.skipped),
         "software": emovox.__version__,
@@ -155,12 +158,19 @@ class Trained:
         Fitted on every clip that takes part in the protocol, with the first seed.
     folds : mapping of str to Pipeline
         Those fitted on the folds with the first seed, where they were to be kept.
+    curves : tuple of dict
+        Learning curve of each network of each fold: ``seed``, ``fold``, ``member`` and ``epochs``, which
+        :func:`emovox.models.families.curves` describes.
+    seconds : float
+        What the fit of a fold took, on average.
     """
 
     predictions: pd.DataFrame
     enrolled: pd.DataFrame | None
     final: Any
     folds: Mapping[str, Any]
+    curves: tuple[Mapping[str, Any], ...] = ()
+    seconds: float = 0.0
 
 
 def train(
@@ -176,7 +186,7 @@ def train(
     """Fit every fold with every seed, and the model of all clips; `kept` is the folder of their checkpoints."""
     labels = ordered(data.y)
     speech = Speech(data.sounds, data.spec, kept, jobs, tell) if data.sounds else None
-    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech)
+    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech, kept)
     seeds = recipe.protocol.seeds
     where = [(seed, fold) for seed in seeds for fold in protocol.folds]
     tasks = [
@@ -187,10 +197,11 @@ def train(
             fold.test,
             enrolment(data, fold.test, recipe.protocol.enrol, seed) if takes_baseline(recipe) else NOBODY,
             keep=keep_folds and seed == seeds[0],
+            name=f"seed {seed}, fold {fold.name}",
         )
         for seed, fold in where
     ]
-    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True)
+    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True, name="all clips")
     *tested, final = fit_many(clips, [*tasks, everything], jobs, tell)
     plain, enrolled = [], []
     for (seed, fold), task, found in zip(where, tasks, tested, strict=True):
@@ -204,12 +215,18 @@ def train(
         pd.concat(enrolled, ignore_index=True) if enrolled else None,
         final.pipeline,
         {fold.name: found.pipeline for (_, fold), found in zip(where, tested, strict=True) if found.pipeline},
+        tuple(
+            {"seed": seed, "fold": fold.name, "member": member, "epochs": course}
+            for (seed, fold), found in zip(where, tested, strict=True)
+            for member, course in enumerate(found.curves)
+        ),
+        float(np.mean([found.seconds for found in tested])),
     )
 
 
 def takes_baseline(recipe: Recipe) -> bool:
     """Say whether a recipe's model can be told a speaker's baseline."""
-    return families.family(recipe.family).learns_copies
+    return families.family(recipe.family).takes_baseline
 
 
 def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:
@@ -295,15 +312,16 @@ def _short(enrolled: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
     return {key: enrolled[key] for key in ("clips", *kept, "corpora", "per_class", "calibration")}
 
 
-def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, results: Mapping[str, Any]) -> Model:
-    """Write model, metrics, predictions, recipe and report."""
-    (folder / "metrics.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, results: dict[str, Any]) -> Model:
+    """Write model, metrics with what the model costs, predictions, recipe and report."""
     (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     for name, table in (("predictions", trained.predictions), ("enrolled", trained.enrolled)):
         if table is not None:
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5f", lineterminator="\n")
     card = model_card(recipe, data, results)
     model = _export(trained.final, card, folder / "model.onnx", recipe, data, results)
+    results["costs"] = {**results["costs"], **costs(model, folder / "model.onnx")}
+    (folder / "metrics.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for name, pipeline in trained.folds.items():
         (folder / "folds").mkdir(exist_ok=True)
         limited = dataclasses.replace(card, name=f"{card.name}, fold {name}", evaluation={})
@@ -370,11 +388,11 @@ def evaluate(
         raise CorpusError(f"no clip has a label that {model.card.name!r} knows: it knows {', '.join(labels)}")
     paths = [path for corpus in corpora for path in corpus.paths()]
     chosen = [path for path, keep in zip(paths, known, strict=True) if keep]
-    if model.takes_samples:
+    if not model.takes_vectors:
         found, usable, skipped = recognised(model, chosen, table[known], jobs, tell)
     else:
         X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, tell)
-        found = model.probabilities(X)
+        found = model.probabilities(np.asarray(X))
     predictions = _predictions(table[known][usable], 0, "all", found, np.array(labels), labels)
     seen = sorted({corpus.name for corpus in model.card.corpora} & {corpus.name for corpus in corpora})
     note = (

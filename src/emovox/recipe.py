@@ -232,7 +232,14 @@ def validate(values: Mapping[str, Any], source: str) -> Recipe:
 
 def _require_fit(recipe: Recipe) -> None:
     """Refuse a family that does not go with the features or with augmented copies."""
-    if FAMILIES[recipe.family].learns_copies and not sets.get(str(recipe.features["set"])).pretrained:
+    wanted, chosen = FAMILIES[recipe.family].level, sets.get(str(recipe.features["set"]))
+    if wanted != chosen.level:
+        able = ", ".join(name for name in sets.available() if sets.get(name).level == wanted)
+        raise RecipeError(
+            f'features.set = "{chosen.name}" is of level {chosen.level!r}, and model.family = "{recipe.family}" needs '
+            f"one vector a {wanted}: choose one of {able}"
+        )
+    if FAMILIES[recipe.family].takes_baseline and not chosen.pretrained:
         raise RecipeError(
             f'model.family = "{recipe.family}" needs the embeddings of an encoder: '
             'write for example features.set = "whisper-tiny.en"'

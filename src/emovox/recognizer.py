@@ -93,13 +93,16 @@ class EmotionRecognizer:
             raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None
-        try:
-            names = sets.feature_names(self.card.features)
-        except (FeatureError, TypeError) as error:
-            raise ModelError(f"model {self.card.name!r} cannot be used: {error}") from error
-        wanted = "samples" if self._model.takes_samples else "clip"
-        if sets.get(self.card.features.set).level != wanted or len(names) != self.card.features.dimension:
-            raise ModelError(f"model {self.card.name!r} needs frame-level features: upgrade emovox")
+        for name, spec in self._model.inputs.items():
+            try:
+                names = sets.feature_names(spec)
+            except (FeatureError, TypeError) as error:
+                raise ModelError(f"model {self.card.name!r} cannot be used: {error}") from error
+            if sets.get(spec.set).level != self._model.level(name) or len(names) != spec.dimension:
+                raise ModelError(
+                    f"input {name!r} of model {self.card.name!r} takes one vector a {self._model.level(name)}, and its "
+                    f"card asks for {spec.set!r}: get the model file again"
+                )
 
     def predict(self, source: Source, *, progress: Callable[[float], None] | None = None) -> Prediction:
         """Recognise one recording of any length, in memory that does not grow with it.
@@ -245,11 +248,11 @@ class EmotionRecognizer:
         )
 
     def _probabilities(self, window: Waveform) -> Float:
-        features = sets.extract(window, self.card.features)[np.newaxis]
         if self._baseline is None:
-            rows = self._model.probabilities(features)
+            inputs = self._model.inputs.items()
+            rows = self._model.answer({name: sets.extract(window, spec)[np.newaxis] for name, spec in inputs})
         else:
-            rows, _ = self._model.run(features, self._baseline)
+            rows, _ = self._model.run(sets.extract(window, self.card.features)[np.newaxis], self._baseline)
         (row,) = rows
         return np.asarray(row)
 

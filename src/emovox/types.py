@@ -18,6 +18,9 @@ RATE = 16000
 #: Version of the ModelCard's structure; a file with another one is refused.
 FORMAT_VERSION = 1
 
+#: What the front end of a model is called that has several.
+JOINT = "joint"
+
 Float = NDArray[np.float32]
 
 
@@ -70,6 +73,25 @@ class FeatureSpec:
     dimension: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def joint(cls, parts: Mapping[str, FeatureSpec]) -> FeatureSpec:
+        """Put the front ends of several models into one, which :meth:`parts` takes apart again.
+
+        Examples
+        --------
+        >>> both = FeatureSpec.joint({"a": FeatureSpec("logmel", 1, 64), "b": FeatureSpec("sequence", 1, 42)})
+        >>> both.set, both.dimension, both.parts()["b"].set
+        ('joint', 106, 'sequence')
+        """
+        plain = {name: dataclasses.asdict(part) for name, part in parts.items()}
+        return cls(JOINT, 1, sum(part.dimension for part in parts.values()), plain)
+
+    def parts(self) -> dict[str, FeatureSpec]:
+        """Return the front ends by name: this one alone, without a name, unless it is a joint one."""
+        if self.set != JOINT:
+            return {"": self}
+        return {name: FeatureSpec(**part) for name, part in self.parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -157,6 +179,7 @@ class ModelCard:
         try:
             plain = dict(values)
             plain["features"] = FeatureSpec(**plain["features"])
+            plain["features"].parts()  # a joint one holds others, which must be whole too
             plain["labels"] = tuple(plain["labels"])
             plain["corpora"] = tuple(
                 CorpusSummary(**{**corpus, "labels": tuple(corpus["labels"])}) for corpus in plain["corpora"]

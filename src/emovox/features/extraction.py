@@ -75,7 +75,7 @@ def extract_copies(
     cache: FeatureCache,
     jobs: int = -1,
     tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> Float:
+) -> list[list[Float]]:
     """Compute the features of augmented copies of many stretches, all of which can be analysed.
 
     In one copy of a corpus all clips of a speaker have the same speed, so that the copy sounds like another speaker
@@ -97,16 +97,17 @@ def extract_copies(
 
     Returns
     -------
-    ndarray of float32, shape (n_stretches, copies, n_features)
+    list of list of ndarray of float32
+        For each stretch, the features of each copy.
     """
     tasks = list(zip(stretches, groups, strict=True))
     batches = [tasks[begin : begin + BATCH] for begin in range(0, len(tasks), BATCH)]
-    rows: list[Float] = []
+    rows: list[list[Float]] = []
     work = (delayed(_copies)(one, spec, options, copies, seed, cache) for one in batches)
     for batch in Parallel(n_jobs=jobs, return_as="generator")(work):
         rows += batch
         tell("copies", len(rows), len(tasks))
-    return np.stack(rows)
+    return rows
 
 
 def _copies(
@@ -116,21 +117,19 @@ def _copies(
     copies: int,
     seed: int,
     cache: FeatureCache,
-) -> list[Float]:
-    """Compute the copies of some stretches, in a worker process; one entry of the cache holds a stretch's."""
+) -> list[list[Float]]:
+    """Compute the copies of some stretches, in a worker process; one entry of the cache holds one copy."""
     results = []
     for (path, start, end), group in batch:
-        key = cache.key(path, spec, start, end, dataclasses.asdict(options), copies, seed, group)
-        found = cache.load(key)
-        if found is None:
+        keys = [cache.key(path, spec, start, end, dataclasses.asdict(options), n, seed, group) for n in range(copies)]
+        found = [cache.load(key) for key in keys]
+        if any(one is None for one in found):
             waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-            found = np.stack(
-                [
-                    extract(Waveform(augmented(waveform.samples, options, (seed, copy), group, path.name), 0.0), spec)
-                    for copy in range(copies)
-                ]
-            )
-            cache.store(key, found)
+        for number, key in enumerate(keys):
+            if found[number] is None:
+                copy = augmented(waveform.samples, options, (seed, number), group, path.name)
+                found[number] = extract(Waveform(copy, 0.0), spec)
+                cache.store(key, found[number])
         results.append(found)
     return results
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.errors import ModelError
-from emovox.types import ModelCard
+from emovox.types import FeatureSpec, ModelCard
 
 #: Key of the card in the file's metadata.
 CARD_KEY = "emovox.card"
@@ -29,7 +30,7 @@ _Shapes = dict[str, list[Any]]
 
 
 class Model:
-    """A classifier from feature vectors, or from samples, to class probabilities.
+    """A classifier from feature vectors, frames or samples to class probabilities.
 
     A graph of samples has the input ``samples``, shape (n, t), with both dimensions free, and may have a second output
     ``embedding``, shape (n, d), which describes a voice, and then a second input ``baseline`` of the same shape, which
@@ -47,8 +48,10 @@ class Model:
     ----------
     card : ModelCard
         What the model is.
-    takes_samples, takes_baseline : bool
-        What the graph's inputs are.
+    inputs : mapping of str to FeatureSpec
+        The graph's inputs by name, and the front end of each; a stack has several.
+    takes_samples, takes_vectors, takes_baseline : bool
+        What the graph's inputs are: samples; one vector a clip; a speaker's baseline besides.
     embedding_width : int
         Width of embedding and baseline, 0 where the graph has none.
     fingerprint : str
@@ -79,12 +82,15 @@ class Model:
         inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}
         outputs = {node.name: node.shape for node in self._session.get_outputs() if node.type == "tensor(float)"}
         self.takes_samples, self.takes_baseline = SAMPLES in inputs, BASELINE in inputs
+        self.takes_vectors = len(inputs.get(INPUT, [])) == 2
+        self.inputs = {input_name(name, spec): spec for name, spec in self.card.features.parts().items()}
         width = outputs.get(EMBEDDING, [0])[-1]
         self.embedding_width: int = width if isinstance(width, int) else 0
         if self.takes_samples or self.card.features.set == SAMPLES:
             self._check_samples(inputs, outputs, source)
         else:
             self._check_features(inputs, outputs, source)
+        self._levels = {name: _level(name, inputs[name]) for name in self.inputs}
 
     def _check_samples(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
         """Refuse a graph of samples whose shapes or card do not fit."""
@@ -106,13 +112,41 @@ class Model:
 
     def _check_features(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
         """Refuse a graph whose inputs and outputs are not what its card says."""
-        wanted = (self.card.features.dimension, len(self.card.labels))
-        found = (inputs.get(INPUT, [None])[-1], outputs.get(OUTPUT, [None])[-1])
-        if len(self._session.get_inputs()) != 1 or found != wanted:
+        wanted: dict[str, Any] = {name: spec.dimension for name, spec in self.inputs.items()}
+        wanted = {name: None if _level(name, []) == "samples" else size for name, size in wanted.items()}
+        found = {node.name: inputs.get(node.name, [None]) for node in self._session.get_inputs()}
+        sizes = {name: shape[-1] if isinstance(shape[-1], int) else None for name, shape in found.items()}
+        classes, labels = outputs.get(OUTPUT, [None])[-1], len(self.card.labels)
+        if sizes != wanted or classes != labels:
             raise ModelError(
-                f"{source} maps {found[0]} features to {found[1]} classes, "
-                f"but its card says {wanted[0]} and {wanted[1]}: get the model file again"
+                f"{source} maps {_listed(sizes)} features to {classes} classes, "
+                f"but its card says {_listed(wanted)} and {labels}: get the model file again"
             )
+        if any(isinstance(size, int) for shape in found.values() for size in shape[:-1]):
+            raise ModelError(f"{source} takes only so many clips or frames at once: get the model file again")
+
+    def level(self, name: str) -> str:
+        """Say what an input takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``."""
+        return self._levels[name]
+
+    def answer(self, features: Mapping[str, Float]) -> Float:
+        """Run the graph on all of its inputs.
+
+        Parameters
+        ----------
+        features : mapping of str to ndarray of float32
+            For each of `inputs`, what :meth:`probabilities` takes.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_classes)
+        """
+        if set(features) != {INPUT}:
+            if SAMPLES in features:
+                return self.run(features[SAMPLES])[0]
+            given = {name: np.ascontiguousarray(one, dtype=np.float32) for name, one in features.items()}
+            return np.asarray(self._session.run([OUTPUT], given)[0], dtype=np.float32)
+        return self.probabilities(features[INPUT])
 
     def probabilities(self, features: Float) -> Float:
         """Run the graph.
@@ -120,7 +154,8 @@ class Model:
         Parameters
         ----------
         features : ndarray of float32, shape (n, n_features)
-            Raw (not standardised) features: the scaler is inside.  Of a model of samples, samples of shape (n, t).
+            Raw (not standardised) features: the scaler is inside.  Of a model of frames, clips of one length, shape
+            (n, n_frames, n_features); of a model of samples, samples of shape (n, t).
 
         Returns
         -------
@@ -169,6 +204,32 @@ class Model:
         wanted = [OUTPUT, EMBEDDING] if self.embedding_width else [OUTPUT]
         probabilities, *rest = self._session.run(wanted, inputs)
         return np.asarray(probabilities, dtype=np.float32), np.asarray(rest[0], dtype=np.float32) if rest else None
+
+
+def input_name(part: str, spec: FeatureSpec) -> str:
+    """Name the input of a graph that takes a part of its front end.
+
+    Examples
+    --------
+    >>> input_name("cnn", FeatureSpec("logmel", 1, 64))
+    'cnn.features'
+    """
+    name = SAMPLES if spec.set == SAMPLES else INPUT
+    return f"{part}.{name}" if part else name
+
+
+def _level(name: str, shape: Sequence[Any]) -> str:
+    """Say what an input of a name and a shape takes."""
+    if name.split(".")[-1] == SAMPLES:
+        return "samples"
+    return "frame" if len(shape) == 3 else "clip"
+
+
+def _listed(sizes: Mapping[str, Any]) -> str:
+    """Put the widths of inputs into words; that of a single one is just its number."""
+    if set(sizes) == {INPUT}:
+        return str(sizes[INPUT])
+    return ", ".join(f"{name} of {size}" for name, size in sizes.items())
 
 
 def _card(metadata: dict[str, str], source: str) -> ModelCard:

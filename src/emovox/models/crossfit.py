@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -15,7 +18,9 @@ from emovox.errors import ProtocolError
 from emovox.models import families
 from emovox.models.adaptive import AdaptiveClassifier
 from emovox.models.finetuning import FinetunedClassifier
+from emovox.models.progress import EpochLog, followed
 from emovox.models.tuning import Speech
+from emovox.sequences import Features
 from emovox.types import Float
 
 
@@ -25,7 +30,7 @@ class Clips:
 
     Attributes
     ----------
-    X : ndarray of float32, shape (n_clips, n_features)
+    X : ndarray of float32, shape (n_clips, n_features), or Sequences
         Raw features.
     y : ndarray of str, shape (n_clips,)
         Labels.
@@ -33,18 +38,26 @@ class Clips:
         None where not all are known.
     corpora : ndarray of str, shape (n_clips,)
         Names of the corpora.
-    copies : ndarray of float32, shape (n_clips, n_copies, n_features), or None
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), Sequences, or None
         Features of augmented copies.
     speech : Speech or None
         The clips to be heard, for families that tune the encoder of their features.
+    kept : Path or None
+        Folder for networks that are finished, and for what is told of epochs.
     """
 
-    X: Float
+    X: Features
     y: NDArray[np.str_]
     speakers: NDArray[np.str_] | None
     corpora: NDArray[np.str_]
-    copies: Float | None = None
+    copies: Features | None = None
     speech: Speech | None = None
+    kept: Path | None = None
+
+    @property
+    def log(self) -> EpochLog:
+        """Where epochs are told."""
+        return EpochLog(self.kept / "epochs.jsonl" if self.kept else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +78,8 @@ class Task:
         Rows among the test's whose mean is their speaker's baseline, for learners that take one.
     keep : bool
         Return the fitted pipeline too.
+    name : str
+        What it is called where its epochs are told.
     """
 
     family: str
@@ -73,6 +88,7 @@ class Task:
     test: NDArray[np.intp] | None
     enrolled: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.intp))
     keep: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +105,18 @@ class Fitted:
         The same with the speakers' baselines; None for learners without, or where nobody was enrolled.
     pipeline : Pipeline or None
         Where it was to be kept.
+    curves : list of list of dict
+        For each network of the model, each epoch's losses and recalls; none for learners without epochs.
+    seconds : float
+        What the fit took.
     """
 
     classes: NDArray[np.str_]
     probabilities: Float
     enrolled: Float | None = None
     pipeline: Pipeline | None = None
+    curves: list[list[dict[str, Any]]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
 
 
 def fit_many(
@@ -114,7 +136,7 @@ def fit_many(
     jobs : int, default -1
         Processes; -1 is one a core.
     tell : callable, optional
-        Called with ("training", done, total).
+        Called with ("training", done, total), and with what is known of the last epoch.
 
     Returns
     -------
@@ -127,9 +149,10 @@ def fit_many(
         work = (fit_one(clips, task) for task in tasks)
     else:
         work = Parallel(n_jobs=jobs, return_as="generator")(delayed(fit_one)(clips, task) for task in tasks)
-    for result in work:
-        results.append(result)
-        tell("training", len(results), len(tasks))
+    with followed(clips.log, sum(families.epochs(task.options) for task in tasks), tell):
+        for result in work:
+            results.append(result)
+            tell("training", len(results), len(tasks))
     return results
 
 
@@ -148,7 +171,19 @@ def fit_one(clips: Clips, task: Task) -> Fitted:
     speakers = None if clips.speakers is None else clips.speakers[rows]
     copies = None if clips.copies is None else clips.copies[rows]
     speech = None if clips.speech is None else clips.speech.of(rows)
-    families.fit(pipeline, clips.X[rows], clips.y[rows], speakers, clips.corpora[rows], copies, speech)
+    begin = time.perf_counter()
+    families.fit(
+        pipeline,
+        clips.X[rows],
+        clips.y[rows],
+        speakers,
+        clips.corpora[rows],
+        copies,
+        speech,
+        clips.kept,
+        lambda epoch: clips.log.write({"task": task.name, **epoch}),
+    )
+    seconds = time.perf_counter() - begin
     test = np.empty(0, dtype=np.intp) if task.test is None else task.test
     X = _features(pipeline, clips, test)
     return Fitted(
@@ -156,10 +191,12 @@ def fit_one(clips: Clips, task: Task) -> Fitted:
         probabilities=pipeline.predict_proba(X) if len(test) else np.empty((0, 0), dtype=np.float32),
         enrolled=_enrolled(pipeline, clips, X, test, task.enrolled),
         pipeline=pipeline if task.keep else None,
+        curves=families.curves(pipeline),
+        seconds=seconds,
     )
 
 
-def _features(pipeline: Pipeline, clips: Clips, rows: NDArray[np.intp]) -> Float:
+def _features(pipeline: Pipeline, clips: Clips, rows: NDArray[np.intp]) -> Features:
     """Return the features of some clips, from the tuned encoder where there is one."""
     learner = pipeline.named_steps["model"]
     if isinstance(learner, FinetunedClassifier) and clips.speech is not None and len(rows):
@@ -168,7 +205,7 @@ def _features(pipeline: Pipeline, clips: Clips, rows: NDArray[np.intp]) -> Float
 
 
 def _enrolled(
-    pipeline: Pipeline, clips: Clips, X: Float, test: NDArray[np.intp], enrolled: NDArray[np.intp]
+    pipeline: Pipeline, clips: Clips, X: Features, test: NDArray[np.intp], enrolled: NDArray[np.intp]
 ) -> Float | None:
     """Predict test rows with their speakers' baselines; those of speakers without one are NaN."""
     learner = pipeline.named_steps["model"]

@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from emovox.models.classical import SvmClassifier
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.networks import Ensemble
 from emovox.models.neural import AnnClassifier
+from emovox.models.sequence import SequenceClassifier
+from emovox.sequences import Features, Sequences
 from emovox.types import RATE, ModelCard
 
 #: Largest difference between a probability of the file and of the estimator.
@@ -37,7 +39,11 @@ TOLERANCE = 1e-5
 INT8_TOLERANCE = 0.02
 #: Lengths in seconds at which a graph of samples is compared, besides one drawn at random.
 LENGTHS = (0.3, 1.0, 2.37, 6.0)
+#: Numbers of frames at which a graph of frames is compared.
+FRAMES = (1, 7, 100, 301)
 OPSET = {"": 18, "ai.onnx.ml": 3}
+#: Learners that are networks of torch.
+TORCH = (AnnClassifier, SequenceClassifier)
 
 Float = NDArray[np.float32]
 #: Probabilities, and the embedding where there is one.
@@ -62,7 +68,7 @@ def export(
     pipeline: Pipeline,
     card: ModelCard,
     path: Path,
-    example: Float,
+    example: Features,
     *,
     temperature: float = 1.0,
     enrolled_temperature: float = 1.0,
@@ -82,8 +88,8 @@ def export(
         Its label order becomes the order of the graph's output; its features tell what comes before the pipeline.
     path : Path
         Where to write; an existing file is replaced in one step, so no half-written file is ever seen.
-    example : ndarray of float32, shape (n, n_features)
-        Real feature vectors for the comparison; n is at least 2.
+    example : ndarray of float32, shape (n, n_features), or Sequences
+        Real features for the comparison; n is at least 2.
     temperature : float, default 1.0
         Calibration, see `emovox.decision.temper`.
     enrolled_temperature : float, default 1.0
@@ -111,7 +117,7 @@ def export(
         encoder = learner.embedder_ if isinstance(learner, FinetunedClassifier) else pretrained
         head = learner.graph(encoder, order, (temperature, enrolled_temperature))
         return export_samples(head, card, path, baseline_width=learner.n_features_in_, int8=int8, clips=clips)
-    graph = _from_torch(pipeline) if isinstance(learner, AnnClassifier) else _from_sklearn(pipeline)
+    graph = _from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
     finished = _finish(graph, order, temperature, card)
     model = Model(finished.SerializeToString(), str(path))
     check_parity(model, pipeline, order, temperature, example)
@@ -222,15 +228,30 @@ def _write(graph: onnx.ModelProto, path: Path) -> None:
     partial.replace(path)
 
 
-def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature: float, example: Float) -> None:
-    """Compare file and estimator one clip at a time and all at once; an exporter may freeze a dimension silently."""
-    expected = temper(pipeline.predict_proba(example), temperature)[:, order]
-    for rows in (slice(0, 1), slice(0, 2), slice(None)):
+def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature: float, example: Features) -> None:
+    """Compare file and estimator one clip at a time and several at once; an exporter may freeze a dimension silently.
+
+    Clips of frames are compared as they are, and then all at each of the lengths `FRAMES`.
+    """
+    for batch in _batches(example):
+        expected = temper(pipeline.predict_proba(batch), temperature)[:, order]
         try:
-            worst = float(np.abs(model.probabilities(example[rows]) - expected[rows]).max())
-        except Exception as error:  # onnxruntime refuses the batch size with an error of its own
-            raise ModelError(f"the exported graph fails on {len(example[rows])} clips at once: {error}") from error
+            worst = float(np.abs(model.probabilities(batch) - expected).max())
+        except Exception as error:  # onnxruntime refuses a shape with an error of its own
+            shape = " x ".join(str(size) for size in batch.shape[:-1])
+            raise ModelError(f"the exported graph fails on {shape} at once: {error}") from error
         _require(worst, "the estimator")
+
+
+def _batches(example: Features) -> Iterator[Float]:
+    """Return the same features in batches of several shapes."""
+    if not isinstance(example, Sequences):
+        yield from (example[:1], example[:2], example)
+        return
+    clips = list(example)[:8]
+    yield from (clip[np.newaxis] for clip in clips)
+    for length in FRAMES:
+        yield np.stack([np.resize(clip, (length, clip.shape[1])) for clip in clips])
 
 
 def check_samples_parity(model: Model, reference: Reference) -> None:
@@ -353,20 +374,25 @@ def _learner(pipeline: Pipeline) -> Any:
 
 def _from_torch(pipeline: Pipeline) -> onnx.ModelProto:
     """Export scaler and networks as one graph."""
+    if isinstance(learner := _learner(pipeline), SequenceClassifier):
+        return _trace(
+            learner.graph(), (np.zeros((2, 50, learner.n_features_in_), dtype=np.float32),), [INPUT], [OUTPUT]
+        )
     scaler = pipeline.named_steps["scale"]
     module = Ensemble(
         torch.as_tensor(scaler.mean_, dtype=torch.float32),
         torch.as_tensor(scaler.scale_, dtype=torch.float32),
-        [net.module_.network for net in _learner(pipeline).members_],
+        [net.module_.network for net in learner.members_],
     ).eval()
     return _trace(module, (np.zeros((2, len(scaler.mean_)), dtype=np.float32),), [INPUT], [OUTPUT])
 
 
 def _trace(module: torch.nn.Module, inputs: tuple[Float, ...], names: list[str], outputs: list[str]) -> onnx.ModelProto:
-    """Export a module; the number of clips and the length of samples stay free."""
+    """Export a module; the number of clips, of samples and of frames stay free."""
     axes = {name: {0: "n"} for name in (*names, *outputs)}
-    if SAMPLES in axes:
-        axes[SAMPLES][1] = "t"
+    for name, one in zip(names, inputs, strict=True):
+        if name == SAMPLES or one.ndim == 3:
+            axes[name][1] = "t"
     buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -20,9 +20,22 @@ from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.neural import AnnClassifier, AnnOptions
+from emovox.models.sequence import SequenceClassifier, curve
+from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
 from emovox.models.tuning import FinetuneOptions, Speech
+from emovox.sequences import Features
 
-Options = AdaptiveOptions | AdaptiveNetOptions | AnnOptions | FinetuneOptions | MlpOptions | SvmOptions
+Options = (
+    AdaptiveOptions
+    | AdaptiveNetOptions
+    | AnnOptions
+    | CnnOptions
+    | FinetuneOptions
+    | FramesOptions
+    | MlpOptions
+    | RnnOptions
+    | SvmOptions
+)
 
 
 @dataclass(frozen=True)
@@ -36,23 +49,39 @@ class Family:
     learner : callable
         Makes the unfitted classifier from options.
     learns_copies : bool
-        It is fitted on augmented copies of the clips too, standardises by itself, and takes a speaker's baseline.
+        It is fitted on augmented copies of the clips too.
+    takes_baseline : bool
+        It sees the embeddings of an encoder, and may be told a speaker's baseline.
     tunes_encoder : bool
         It tunes the encoder of its features, and needs to hear the clips.
+    level : {"clip", "frame"}
+        It sees one vector a clip, or one a frame.
     """
 
     options: type
     learner: Callable[[Any], Any]
     learns_copies: bool = False
+    takes_baseline: bool = False
     tunes_encoder: bool = False
+    level: Literal["clip", "frame"] = "clip"
+
+    @property
+    def standardises(self) -> bool:
+        """Whether the learner standardises features by itself."""
+        return self.takes_baseline or self.level == "frame"
 
 
 FAMILIES: dict[str, Family] = {
-    "adaptive": Family(AdaptiveOptions, AdaptiveClassifier, learns_copies=True),
-    "adaptive-net": Family(AdaptiveNetOptions, AdaptiveNetClassifier, learns_copies=True),
+    "adaptive": Family(AdaptiveOptions, AdaptiveClassifier, learns_copies=True, takes_baseline=True),
+    "adaptive-net": Family(AdaptiveNetOptions, AdaptiveNetClassifier, learns_copies=True, takes_baseline=True),
     "ann": Family(AnnOptions, AnnClassifier),
-    "finetuned": Family(FinetuneOptions, FinetunedClassifier, learns_copies=True, tunes_encoder=True),
+    "cnn": Family(CnnOptions, SequenceClassifier, learns_copies=True, level="frame"),
+    "finetuned": Family(
+        FinetuneOptions, FinetunedClassifier, learns_copies=True, takes_baseline=True, tunes_encoder=True
+    ),
+    "frames": Family(FramesOptions, SequenceClassifier, learns_copies=True, level="frame"),
     "mlp": Family(MlpOptions, mlp),
+    "rnn": Family(RnnOptions, SequenceClassifier, learns_copies=True, level="frame"),
     "svm": Family(SvmOptions, SvmClassifier),
 }
 
@@ -70,37 +99,50 @@ def build(name: str, options: Options) -> Pipeline:
     The scaler sits inside, so that whoever fits the pipeline on a training fold fits the scaler there too.
     """
     kind = family(name)
-    steps: list[tuple[str, Any]] = [] if kind.learns_copies else [("scale", StandardScaler())]
+    steps: list[tuple[str, Any]] = [] if kind.standardises else [("scale", StandardScaler())]
     return Pipeline([*steps, ("model", kind.learner(options))])
 
 
 def fit(
     pipeline: Pipeline,
-    X: NDArray[np.float32],
+    X: Features,
     y: NDArray[Any],
     speakers: NDArray[Any] | None,
     corpora: NDArray[Any],
-    copies: NDArray[np.float32] | None = None,
+    copies: Features | None = None,
     speech: Speech | None = None,
+    kept: Path | None = None,
+    tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
 ) -> Pipeline:
-    """Fit a pipeline, handing speakers, corpora, copies and speech to learners that use them.
+    """Fit a pipeline, handing speakers, corpora, copies and the like to learners that use them.
 
     Parameters
     ----------
     pipeline : Pipeline
         As :func:`build` makes it.
-    X : ndarray of float32, shape (n_clips, n_features)
+    X : ndarray of float32, shape (n_clips, n_features), or Sequences
         Raw features.
     y, corpora : ndarray, shape (n_clips,)
         Labels and corpus names.
     speakers : ndarray, shape (n_clips,), or None
         Speakers, None where they are not known.
-    copies : ndarray of float32, shape (n_clips, n_copies, n_features), optional
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), or Sequences, optional
         Features of augmented copies.
     speech : Speech, optional
         The clips to be heard.
+    kept : Path, optional
+        Folder for finished networks, so that a training that was interrupted goes on.
+    tell : callable, optional
+        Called after each epoch of a network with what is known of it.
     """
-    extras = {"speakers": speakers, "corpora": corpora, "copies": copies, "speech": speech}
+    extras = {
+        "speakers": speakers,
+        "corpora": corpora,
+        "copies": copies,
+        "speech": speech,
+        "kept": kept,
+        "tell": tell,
+    }
     used = {
         f"model__{key}": value for key, value in extras.items() if has_fit_parameter(pipeline.named_steps["model"], key)
     }
@@ -108,3 +150,19 @@ def fit(
         # The number of epochs is the recipe's choice, not a sign of trouble.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return pipeline.fit(X, y, **used)
+
+
+def epochs(options: Options) -> int:
+    """Count the epochs that are planned, of all networks; 0 for families whose epochs are not told."""
+    return options.epochs * options.members if isinstance(options, SequenceOptions) else 0
+
+
+def curves(pipeline: Pipeline) -> list[list[dict[str, Any]]]:
+    """Return the learning curve of each network of a fitted model: a list of its epochs.
+
+    An epoch has ``epoch`` and ``train_loss``, and where they are known ``train_uar``, ``valid_loss`` and ``valid_uar``.
+    """
+    learner = pipeline.named_steps["model"]
+    if isinstance(learner, AnnClassifier):
+        return [curve(net.history) for net in learner.members_]
+    return list(getattr(learner, "curves_", []))

@@ -107,14 +107,21 @@ class WeighedCrossEntropy(nn.Module):
         `counts`, shape (batch,), says how much each clip counts; all alike by default.
         """
         logits, weight = output
-        # A weight of 0 gives a finite logarithm, so that its product with a target of 0 is 0, not NaN.
-        lowest = torch.finfo(logits.dtype).min / 2
-        adjusted = torch.where(weight > 0, logits + torch.log(weight), lowest)
         wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
         even = weight / weight.sum(dim=1, keepdim=True)
         wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * even
-        each = -(wanted * torch.log_softmax(adjusted, dim=1)).sum(dim=1)
+        each = -(wanted * log_shares(logits, weight)).sum(dim=1)
         return each.mean() if counts is None else (each * counts).mean()
+
+
+def log_shares(logits: Tensor, weight: Tensor) -> Tensor:
+    """Logarithms of the probabilities of a softmax whose classes have priors in proportion to the weights.
+
+    Both are of shape (batch, n_classes); a class of weight 0 gets a logarithm that is finite, and never the softmax.
+    """
+    # A weight of 0 gives a finite logarithm, so that its product with a target of 0 is 0, not NaN.
+    lowest = torch.finfo(logits.dtype).min / 2
+    return torch.log_softmax(torch.where(weight > 0, logits + torch.log(weight), lowest), dim=1)
 
 
 class TensorBatches:
