@@ -143,6 +143,23 @@ class TensorBatches:
             yield {name: value[rows] for name, value in self.features.items()}, target
 
 
+class Interruptible:
+    """For nets of skorch, which take Ctrl-C for the wish to stop training here and keep the result: it ends all."""
+
+    def partial_fit(self: Any, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Any:
+        """Train without setting weights back, as skorch does."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        self.fit_loop(X, y, **fit_params)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+
+class InterruptibleClassifier(Interruptible, NeuralNetClassifier):
+    """A classifier of skorch whose training Ctrl-C ends."""
+
+
 class AnnClassifier(ClassifierMixin, BaseEstimator):
     """Feed-forward network (or an average of several) as a scikit-learn classifier.
 
@@ -237,7 +254,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
             callbacks.append(("early_stopping", stop))
         if options.schedule == "cosine":
             callbacks.append(("schedule", LRScheduler(CosineAnnealingLR, T_max=options.epochs)))
-        net = NeuralNetClassifier(
+        net = InterruptibleClassifier(
             Weighed,
             module__n_features=inputs["features"].shape[1],
             module__n_classes=len(self.classes_),

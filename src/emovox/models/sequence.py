@@ -25,7 +25,7 @@ from emovox.corpora.groups import held_out_speakers
 from emovox.errors import ProtocolError
 from emovox.models.checkpoints import Checkpoint
 from emovox.models.networks import single_thread
-from emovox.models.neural import class_weights, log_shares
+from emovox.models.neural import Interruptible, class_weights, log_shares
 from emovox.models.sequence_batches import LONGEST, Batches, Material
 from emovox.models.sequence_networks import SequenceEnsemble
 from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
@@ -54,6 +54,10 @@ class InTraining(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Pass the weights, shape (batch, n_classes), on to the loss, beside the logits."""
         return self.network(features, lengths), weight
+
+
+class InterruptibleNet(Interruptible, NeuralNet):
+    """A net of skorch whose training Ctrl-C ends: what is written as finished must be finished."""
 
 
 class SharesCrossEntropy(nn.Module):
@@ -213,7 +217,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
             stored.fill(_floats(network))
             return network.eval(), list(stored.state["curve"])
         train, valid = parts
-        net = NeuralNet(
+        net = InterruptibleNet(
             InTraining,
             module__options=options,
             module__n_features=self.n_features_in_,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Le, Lt, MinLen
 from torch import nn
 
 from emovox.models.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
@@ -98,7 +98,7 @@ class CnnOptions(SequenceOptions):
     """
 
     block: Literal["residual", "plain"] = "residual"
-    channels: tuple[Count, ...] = (16, 32, 64)
+    channels: Annotated[tuple[Count, ...], MinLen(1)] = (16, 32, 64)
     embedding: Count = 128
 
     def network(self, n_features: int, n_classes: int) -> nn.Module:
@@ -144,7 +144,7 @@ class FramesOptions(SequenceOptions):
         Units of each hidden layer.
     """
 
-    hidden: Annotated[tuple[Count, ...], "at least one"] = (128, 128)
+    hidden: tuple[Count, ...] = (128, 128)
 
     def network(self, n_features: int, n_classes: int) -> nn.Module:
         """Build the network."""
