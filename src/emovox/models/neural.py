@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -143,15 +144,31 @@ class TensorBatches:
             yield {name: value[rows] for name, value in self.features.items()}, target
 
 
+class EnoughError(Exception):
+    """A training has come to its end before the last epoch."""
+
+
+class Patience(EarlyStopping):
+    """Early stopping that cannot be mistaken for Ctrl-C, which is what skorch's own pretends to be."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Stop where the held-out loss no longer falls."""
+        try:
+            super().on_epoch_end(net, **kwargs)
+        except KeyboardInterrupt:
+            raise EnoughError from None
+
+
 class Interruptible:
     """For nets of skorch, which take Ctrl-C for the wish to stop training here and keep the result: it ends all."""
 
     def partial_fit(self: Any, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Any:
-        """Train without setting weights back, as skorch does."""
+        """Train to the last epoch, or until there is enough."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        self.fit_loop(X, y, **fit_params)
+        with suppress(EnoughError):
+            self.fit_loop(X, y, **fit_params)
         self.notify("on_train_end", X=X, y=y)
         return self
 
@@ -250,7 +267,7 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
         split = None
         if valid is not None:
             split = predefined_split(Dataset(_rows(inputs, valid), target[valid]))
-            stop = EarlyStopping(patience=options.patience, load_best=True)
+            stop = Patience(patience=options.patience, load_best=True)
             callbacks.append(("early_stopping", stop))
         if options.schedule == "cosine":
             callbacks.append(("schedule", LRScheduler(CosineAnnealingLR, T_max=options.epochs)))

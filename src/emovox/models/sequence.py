@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from emovox.corpora.groups import held_out_speakers
 from emovox.errors import ProtocolError
 from emovox.models.checkpoints import Checkpoint
 from emovox.models.networks import single_thread
-from emovox.models.neural import Interruptible, class_weights, log_shares
+from emovox.models.neural import Interruptible, Patience, class_weights, log_shares
 from emovox.models.sequence_batches import LONGEST, Batches, Material
 from emovox.models.sequence_networks import SequenceEnsemble
 from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
@@ -316,7 +316,7 @@ def _callbacks(
 ) -> list[tuple[str, Callback]]:
     callbacks: list[tuple[str, Callback]] = [("course", Course(tell)), ("clipping", GradientNormClipping(1.0))]
     if options.patience:
-        callbacks.append(("early_stopping", EarlyStopping(patience=options.patience, load_best=True, sink=_silent)))
+        callbacks.append(("early_stopping", Patience(patience=options.patience, load_best=True, sink=_silent)))
     if options.schedule == "cosine":
         callbacks.append(("schedule", LRScheduler(CosineAnnealingLR, T_max=options.epochs)))
     if options.schedule == "onecycle":

@@ -64,15 +64,15 @@ class SequenceOptions:
 
     pooling: Literal["attention", "mean"] = "attention"
     normalise: Literal["corpus", "clip"] = "corpus"
-    frames: Annotated[int, Ge(8)] = 100
-    dropout: Share = 0.3
+    frames: Annotated[int, Ge(8)] = 120
+    dropout: Share = 0.2
     label_smoothing: Share = 0.1
-    mixup: NotNegative = 0.2
-    feature_mask: Natural = 8
+    mixup: NotNegative = 0.0
+    feature_mask: Natural = 4
     time_mask: Natural = 10
     balanced: bool = False
     absent: Annotated[float, Ge(0), Le(1)] = 0.0
-    learning_rate: Positive = 3e-3
+    learning_rate: Positive = 5e-3
     weight_decay: NotNegative = 0.01
     schedule: Literal["constant", "cosine", "onecycle"] = "onecycle"
     batch_size: Annotated[int, Ge(2)] = 32
@@ -125,7 +125,7 @@ class RnnOptions(SequenceOptions):
     cell: Literal["lstm", "gru"] = "lstm"
     units: Count = 64
     layers: Count = 1
-    stride: Count = 3
+    stride: Count = 4
 
     def network(self, n_features: int, n_classes: int) -> nn.Module:
         """Build the network."""
