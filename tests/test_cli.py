@@ -157,6 +157,16 @@ def test_eight_channels_are_fine(tmp_path: Path) -> None:
         (["predict", "{dir}"], "no audio file in the folder"),
         (["predict", "{dir}/*.wav"], "nothing matches"),
         (["predict", "x.wav", "--model", "none.onnx"], "no model 'none.onnx'"),
+        (
+            ["predict", "x.wav", "y.wav", "--format", "vtt"],
+            "one file holds one recording in this format, and 2",
+        ),
+        (["predict", "x.wav", "y.wav", "--plot", "a.png"], "write --plot FOLDER/"),
+        (["predict", "x.wav", "--plot", "a.gif"], "a.gif: end the name in .png, .svg or .pdf"),
+        (["predict", "x.wav", "--out", "a.srt"], "the name a.srt does not tell a format"),
+        (["predict", "x.wav", "--out", "{dir}"], "a folder, which does not tell a format: add --format"),
+        (["predict", "x.wav", "--out", "/dev/null/a.csv"], "cannot write /dev/null/a.csv"),
+        (["predict", "pyproject.toml", "--out", "./pyproject.toml", "--format", "csv"], "is one of the recordings"),
         (["train", "ravdes-ann"], "did you mean 'ravdess-ann'?"),
         (["train", "ravdess-ann"], "say where it is with --corpus ravdess=DIR"),
         (["train", "ravdess-ann", "--corpus", "ravdess"], "is not NAME=DIR"),
@@ -259,7 +269,9 @@ def test_train_evaluate_and_models_from_a_manifest(toy_manifest: Path, tmp_path:
 
 
 def test_an_interrupted_list_is_whole(clip: Path) -> None:
-    command = [*EMOVOX, "predict", *[str(clip)] * 3000, "--format", "json"]
+    # A shell without job control starts background jobs with SIGINT ignored; the tests and their children inherit it.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + EMOVOX[-1]
+    command = [*EMOVOX[:-1], heeding, "predict", *[str(clip)] * 3000, "--format", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -270,6 +282,36 @@ def test_an_interrupted_list_is_whole(clip: Path) -> None:
     assert process.returncode == 130
     assert 1 <= len(json.loads(begun + rest)) < 3000
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("form", ["json", "textgrid", "table"])
+def test_a_file_holds_what_standard_output_would(form: str, clip: Path, tmp_path: Path) -> None:
+    shown = emovox_command("predict", clip, "--format", form)
+    out = tmp_path / "new" / "out.xyz"
+    done = emovox_command("predict", clip, "--format", form, "--out", out)
+    assert (shown.returncode, done.returncode, done.stdout) == (0, 0, "")
+    assert out.read_text(encoding="utf-8").split() == shown.stdout.split()
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_a_folder_gets_a_file_and_a_picture_for_each_recording(clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "clip.wav"
+    other.parent.mkdir()
+    other.write_bytes(clip.read_bytes())
+    out, bad = tmp_path / "out", tmp_path / "missing.wav"
+    done = emovox_command(
+        "predict", clip, bad, other, "--format", "textgrid", "--out", f"{out}/", "--plot", f"{tmp_path / 'plots'}/"
+    )
+    assert done.returncode == 2
+    assert sorted(path.name for path in out.iterdir()) == ["clip-2.TextGrid", "clip.TextGrid"]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["clip-2.png", "clip.png"]
+
+
+def test_a_picture_of_standard_input(clip: Path, tmp_path: Path) -> None:
+    done = emovox_command("predict", "-", "--plot", tmp_path / "out.svg", "--format", "rttm", stdin=clip.read_bytes())
+    assert done.returncode == 0
+    assert done.stdout.startswith("SPEAKER stdin 1 0.000 2.000 ")
+    assert "<svg" in (tmp_path / "out.svg").read_text(encoding="utf-8")
 
 
 def test_lists(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Predictions for people and for machines: table, JSON, CSV."""
+"""Predictions for people and for machines: table, JSON, CSV, and the tracks of :mod:`emovox.tracks`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,45 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emovox import tracks
+from emovox.errors import InputError
+from emovox.tracks import Mark
 from emovox.types import Prediction
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+class Format(StrEnum):
+    """Formats of predictions."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    VTT = "vtt"
+    TEXTGRID = "textgrid"
+    RTTM = "rttm"
+    AUDACITY = "audacity"
+
+    @property
+    def ending(self) -> str:
+        """How the name of a file of this format ends."""
+        return {"table": ".txt", "audacity": ".txt", "textgrid": ".TextGrid"}.get(self.value, f".{self.value}")
+
+    @property
+    def holds_one(self) -> bool:
+        """Whether a file of this format is about one recording only."""
+        return self in (Format.VTT, Format.TEXTGRID, Format.AUDACITY)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether a file of this format has a place for marked moments."""
+        return self in (Format.TEXTGRID, Format.AUDACITY)
+
 
 #: What closes a JSON list.
 JSON_END = "\n]\n"
@@ -83,6 +116,81 @@ def _csv_line(values: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
     return line.getvalue()
+
+
+def format_of(path: Path) -> Format:
+    """Tell the format of a file by the ending of its name; ``.txt`` is an Audacity label track.
+
+    Raises
+    ------
+    InputError
+        The ending belongs to no format.
+
+    Examples
+    --------
+    >>> format_of(Path("call.TextGrid")).value, format_of(Path("labels.txt")).value
+    ('textgrid', 'audacity')
+    """
+    for form in (form for form in Format if form is not Format.TABLE):
+        if path.suffix.lower() == form.ending.lower():
+            return form
+    endings = ", ".join(form.ending for form in Format if form is not Format.TABLE)
+    raise InputError(f"the name {path} does not tell a format: end it in one of {endings}")
+
+
+def pieces(
+    form: Format,
+    predictions: Iterable[Prediction],
+    labels: Sequence[str],
+    *,
+    duration: float | None = None,
+    marks: Sequence[Mark] = (),
+) -> Iterator[str]:
+    r"""Write predictions in a format for machines, piece by piece.
+
+    Parameters
+    ----------
+    form : Format
+        Any but the table, which is for a terminal (:func:`to_table`).
+    predictions : iterable of Prediction
+        In the order of time; of one recording, where the format holds no more.
+    labels : sequence of str
+        The model's labels: the columns of CSV.
+    duration : float, optional
+        Length of the recording in seconds, for formats that state it.
+    marks : sequence of (float, str), optional
+        Marked moments, for formats that have a place for them.
+
+    Yields
+    ------
+    str
+
+    Raises
+    ------
+    InputError
+        The predictions do not fit the format.
+
+    Examples
+    --------
+    >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> "".join(pieces(Format.RTTM, [example], ["sad", "happy"]))
+    'SPEAKER a 1 0.000 1.500 <NA> <NA> sad 0.7500 <NA>\n'
+    """
+    match form:
+        case Format.JSON:
+            return to_json(predictions)
+        case Format.CSV:
+            return to_csv(predictions, labels)
+        case Format.VTT:
+            return tracks.to_vtt(predictions)
+        case Format.TEXTGRID:
+            return tracks.to_textgrid(predictions, duration, marks)
+        case Format.RTTM:
+            return tracks.to_rttm(predictions)
+        case Format.AUDACITY:
+            return tracks.to_audacity(predictions, marks)
+        case Format.TABLE:
+            raise InputError("a table is for a terminal: name a format for files")
 
 
 def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+#: Columns of a table that goes into a pipe or a file, which have no width: nothing is folded.
+WIDE = 10_000
+
+
 def say(message: str) -> None:
     """Write a line for people to standard error, where it does not mix with results."""
     typer.echo(message, err=True)
@@ -27,7 +31,7 @@ def standard_output() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=10_000)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def recordings(arguments: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, Mis
 from emovox.features import sets
 from emovox.recognizer import join_rest
 from emovox.types import FeatureSpec, Float, Waveform
+from emovox.writing import replacing, require_writable
 
 
 def features(
@@ -40,7 +41,7 @@ def features(
         raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, sets.available())}")
     spec = sets.spec(name)
     files = recordings(sources)
-    _prepare(out)
+    require_writable(out)
     keys: list[tuple[str, float, float]] = []
     rows: list[Float] = []
     failed = 0
@@ -87,29 +88,12 @@ def _keys(file: str, stretch: Waveform, spec: FeatureSpec, found: Float) -> list
     return [(file, start, round(start + hop, 6)) for start in starts]
 
 
-def _prepare(out: Path) -> None:
-    """Find out now, not after the last recording, that there is no writing there."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(out.name + ".part")
-        partial.touch()
-        partial.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-
-
 def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
-    """Write in one step: a half-written table never has the final name."""
-    partial = out.with_name(out.name + ".part")
-    try:
+    with replacing(out) as part:
         if out.suffix == ".parquet":
-            _write_parquet(partial, keys, rows, names)
+            _write_parquet(part, keys, rows, names)
         else:
-            _write_csv(partial, keys, rows, names)
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+            _write_csv(part, keys, rows, names)
 
 
 def _write_csv(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:

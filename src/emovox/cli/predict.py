@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from emovox import audio, outputs, profiles
-from emovox.cli.console import progress_bars, recordings, say, standard_output
+from emovox import audio, profiles
+from emovox.cli import results
+from emovox.cli.console import progress_bars, recordings, say
+from emovox.cli.results import Found, Place
+from emovox.decode import Source
 from emovox.errors import EmovoxError
 from emovox.gate import GateOptions
+from emovox.outputs import Format
 from emovox.recognizer import EmotionRecognizer
-from emovox.types import Prediction
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
 LONG = 120.0
-
-
-class Format(StrEnum):
-    """Output formats of predict."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 def predict(
@@ -34,7 +27,18 @@ def predict(
         typer.Argument(metavar="AUDIO...", help="Files, folders, quoted patterns, or - for standard input."),
     ],
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
-    form: Annotated[Format, typer.Option("--format", "-f", help="For people, or for machines.")] = Format.TABLE,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", help="The default is that of the ending of --out, and a table without one."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder."),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers over time: .png, .svg or .pdf."),
+    ] = None,
     speaker: Annotated[
         str | None, typer.Option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
     ] = None,
@@ -52,25 +56,26 @@ def predict(
     --------
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
+    - `emovox predict interviews/ --format textgrid --out grids/`
+    - `emovox predict call.wav --plot call.png`
     - `cat call.mp3 | emovox predict - --format json`
     - `emovox predict call.wav --speaker anna`
 
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
     done; the exit code is then 2.
     """
+    files = recordings(sources)
+    form = results.format_for(form, out)
+    place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
+    pictures = results.picture_place(plot, files)
     recognizer = EmotionRecognizer(
         model,
         speaker=profiles.find(speaker) if speaker else None,
         gate=GateOptions(threshold=0) if no_gate else None,
         threshold=threshold,
     )
-    work = Work(recognizer, recordings(sources))
-    if form is Format.TABLE:
-        _print_table(work)
-    elif form is Format.JSON:
-        _print_json(work)
-    else:
-        _stream(outputs.to_csv(work.predictions(), recognizer.card.labels))
+    work = Work(recognizer, files, pictures)
+    results.deliver(work.results(), form, place, recognizer.card.labels)
     if work.failed:
         say(f"emovox: {work.failed} of {len(work.sources)} recordings could not be analysed")
         raise typer.Exit(2)
@@ -79,13 +84,14 @@ def predict(
 class Work:
     """The recordings of one call, done one after the other."""
 
-    def __init__(self, recognizer: EmotionRecognizer, sources: list[str]) -> None:
+    def __init__(self, recognizer: EmotionRecognizer, sources: list[str], pictures: Place | None = None) -> None:
         self.recognizer = recognizer
         self.sources = sources
+        self.pictures = pictures
         self.failed = 0
 
-    def predictions(self) -> Iterator[Prediction]:
-        """Yield results as they come; report what fails and go on."""
+    def results(self) -> Iterator[Found]:
+        """Yield what is found in each recording as it comes; report what fails and go on."""
         with progress_bars() as tell:
             for number, source in enumerate(self.sources):
                 if len(self.sources) > 1:
@@ -98,40 +104,18 @@ class Work:
             if len(self.sources) > 1:
                 tell("recordings", len(self.sources), len(self.sources))
 
-    def _one(self, source: str, tell: Callable[[str, float, float | None], None]) -> Prediction:
-        if source == "-":
-            return self.recognizer.predict(sys.stdin.buffer)
-        length = audio.duration(source)
-        if length is None or length < LONG:
-            return self.recognizer.predict(source)
-        return self.recognizer.predict(source, progress=lambda done: tell("seconds", round(done), round(length)))
+    def _one(self, name: str, tell: Callable[[str, float, float | None], None]) -> Found:
+        with results.readable_twice(name, self.pictures is not None) as source:
+            found = self._recognise(source, tell)
+            if self.pictures:
+                results.draw(found, source, self.pictures.path(found.file))
+            return found
 
-
-def _print_table(work: Work) -> None:
-    """Print a table at the end, or what there is of it when the user stops."""
-    done: list[Prediction] = []
-    try:
-        done.extend(work.predictions())  # keeps what came before an interruption
-    finally:
-        if done:
-            console = standard_output()
-            console.print(outputs.to_table(done, console.width))
-
-
-def _print_json(work: Work) -> None:
-    """Print a list that is whole wherever the user stops: the interruption may come at any line of this process."""
-    pieces, last = outputs.to_json(work.predictions()), ""
-    try:
-        for last in pieces:
-            sys.stdout.write(last)
-            sys.stdout.flush()
-    finally:
-        if not last.endswith(outputs.JSON_END):
-            sys.stdout.write(outputs.JSON_END if last else "[]\n")
-            sys.stdout.flush()
-
-
-def _stream(pieces: Iterator[str]) -> None:
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+    def _recognise(self, source: Source, tell: Callable[[str, float, float | None], None]) -> Found:
+        length = audio.duration(source) if isinstance(source, str) else None
+        show = None
+        if length is not None and length >= LONG:
+            total = round(length)
+            show = lambda done: tell("seconds", round(done), total)  # noqa: E731 - a name for the one case that has it
+        one = self.recognizer.predict(source, progress=show)
+        return Found(one.file, (one,), one.end)

@@ -1,0 +1,239 @@
+"""Where the results of `emovox predict` go: standard output, one file, one file a recording; and the pictures."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from emovox import outputs, tracks
+from emovox.cli.console import WIDE, say, standard_output
+from emovox.decode import SPOOL, Source
+from emovox.errors import InputError
+from emovox.outputs import Format
+from emovox.types import Prediction
+from emovox.writing import replacing, require_writable
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one recording.
+
+    Attributes
+    ----------
+    file : str
+        Where the sound came from.
+    predictions : tuple of Prediction
+        In the order of time.
+    duration : float
+        Length of the recording in seconds.
+    """
+
+    file: str
+    predictions: tuple[Prediction, ...]
+    duration: float
+
+
+@dataclass
+class Place:
+    """Where files are written: one file, or a folder with a file a recording.
+
+    Attributes
+    ----------
+    target : Path
+        The file or the folder.
+    folder : bool
+        Whether it is a folder.
+    ending : str
+        How the names of files in the folder end.
+    """
+
+    target: Path
+    folder: bool
+    ending: str
+    _names: tracks.Names = field(default_factory=tracks.Names)
+
+    @classmethod
+    def of(cls, text: str | None, option: str, ending: str, files: Sequence[str], *, one_file: bool) -> Place | None:
+        """Read an option; a folder is one that exists, or a name that ends in a slash.
+
+        Parameters
+        ----------
+        text : str or None
+            The option's value; None gives None.
+        option : str
+            The option's name, for messages.
+        ending : str
+            How the names of files in a folder end.
+        files : sequence of str
+            The recordings of the call.
+        one_file : bool
+            Whether one file can hold several recordings.
+
+        Raises
+        ------
+        InputError
+            There are several recordings and one file would have to hold them, the place cannot be written to, or it
+            is one of the recordings.
+        """
+        folder = text is not None and (text.endswith(("/", "\\")) or Path(text).is_dir())
+        if len(files) > 1 and not (one_file or folder):
+            what = f"one file holds one recording in this format, and {len(files)} are given"
+            raise InputError(f"{what}: write {option} FOLDER/ for one file each, or name another format")
+        if text is None:
+            return None
+        place = cls(Path(text), folder, ending)
+        if not folder and any(_same(place.target, file) for file in files):
+            raise InputError(f"{option} {text} is one of the recordings: name another file")
+        require_writable(place.target / "emovox" if folder else place.target)
+        return place
+
+    def path(self, file: str) -> Path:
+        """Return where the file of a recording goes."""
+        return self.target / (self._names(file) + self.ending) if self.folder else self.target
+
+
+def _same(path: Path, file: str) -> bool:
+    try:
+        return path.samefile(file)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def format_for(form: Format | None, out: str | None) -> Format:
+    """Choose the format: what was asked for, or what the name of the file tells, or a table.
+
+    Examples
+    --------
+    >>> format_for(None, "call.vtt").value, format_for(Format.CSV, "x.vtt").value, format_for(None, None).value
+    ('vtt', 'csv', 'table')
+    """
+    if form is not None:
+        return form
+    if out is None:
+        return Format.TABLE
+    if out.endswith(("/", "\\")) or Path(out).is_dir():
+        raise InputError(f"--out {out} is a folder, which does not tell a format: add --format")
+    return outputs.format_of(Path(out))
+
+
+def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
+    """Read the option ``--plot``; what must fail fails before the first recording is read."""
+    from emovox import plots
+
+    place = Place.of(plot, "--plot", ".png", files, one_file=plot is None)
+    if place:
+        plots.require(place.target / "picture.png" if place.folder else place.target)
+    return place
+
+
+def draw(found: Found, source: Source, path: Path) -> None:
+    """Draw the picture of one recording."""
+    from emovox import plots
+
+    plots.write(found.predictions, source, path, found.file)
+    say(f"wrote {path}")
+
+
+@contextmanager
+def readable_twice(name: str, again: bool) -> Iterator[Source]:
+    """Give a recording by its name; standard input is kept where it will be read `again`."""
+    if name != "-":
+        yield name
+    elif not again:
+        yield sys.stdin.buffer
+    else:
+        with _Kept(max_size=SPOOL) as kept:
+            shutil.copyfileobj(sys.stdin.buffer, kept)
+            yield cast(BinaryIO, kept)
+
+
+class _Kept(tempfile.SpooledTemporaryFile[bytes]):
+    """Standard input, kept."""
+
+    name = "<stdin>"
+
+
+def deliver(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
+    """Write results as they come, in one format to one place.
+
+    Parameters
+    ----------
+    found : iterable of Found
+        The recordings' results; what came before an interruption is kept.
+    form : Format
+        For people, or for machines.
+    place : Place or None
+        None is standard output.
+    labels : sequence of str
+        The model's labels.
+    """
+    if place is not None and place.folder:
+        for one in found:
+            _save(one.predictions, form, place.path(one.file), labels, one.duration)
+    elif place is not None or form is Format.TABLE:
+        _at_the_end(found, form, place, labels)
+    elif form is Format.JSON:
+        _print_json(one for each in found for one in each.predictions)
+    else:
+        _print_pieces(found, form, labels)
+
+
+def _at_the_end(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
+    """Write when all is done, or what there is of it when the user stops."""
+    done: list[Prediction] = []
+    duration = 0.0
+    try:
+        for one in found:
+            done.extend(one.predictions)
+            duration = max(duration, one.duration)
+    finally:
+        if done and place is not None:
+            _save(done, form, place.target, labels, duration)
+        elif done:
+            console = standard_output()
+            console.print(outputs.to_table(done, console.width))
+
+
+def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: Sequence[str], duration: float) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        if form is Format.TABLE:
+            from rich.console import Console
+
+            Console(file=file, width=WIDE).print(outputs.to_table(predictions, WIDE))
+        else:
+            file.writelines(outputs.pieces(form, predictions, labels, duration=duration))
+    say(f"wrote {path}")
+
+
+def _print_json(predictions: Iterator[Prediction]) -> None:
+    """Print a list that is whole wherever the user stops: the interruption may come at any line of this process."""
+    pieces, last = outputs.to_json(predictions), ""
+    try:
+        for last in pieces:
+            sys.stdout.write(last)
+            sys.stdout.flush()
+    finally:
+        if not last.endswith(outputs.JSON_END):
+            sys.stdout.write(outputs.JSON_END if last else "[]\n")
+            sys.stdout.flush()
+
+
+def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -> None:
+    """Print as results come; a format that states the recording's length gets one recording, whole."""
+    if form.holds_one:
+        for one in found:
+            _flush(outputs.pieces(form, one.predictions, labels, duration=one.duration))
+    else:
+        _flush(outputs.pieces(form, (one for each in found for one in each.predictions), labels))
+
+
+def _flush(pieces: Iterator[str]) -> None:
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()

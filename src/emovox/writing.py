@@ -1,0 +1,94 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from emovox.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to, and move what was written to its place when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or to replace; its folder is made if it is not there.
+
+    Yields
+    ------
+    Path
+        ``<name>.part`` in the same folder.  An error in the block removes it and leaves the old file as it was.
+
+    Raises
+    ------
+    InputError
+        Nothing can be written there.
+
+    Examples
+    --------
+    >>> with replacing(Path("out.txt")) as part:
+    ...     _ = part.write_text("all of it")
+    >>> Path("out.txt").read_text()
+    'all of it'
+    """
+    part = partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()  # there is none where all went well
+
+
+def require_writable(path: Path) -> None:
+    """Find out now, not when all is computed, that there is no writing there; the folder is made.
+
+    Raises
+    ------
+    InputError
+        There is none.
+
+    Examples
+    --------
+    >>> require_writable(Path("results") / "call.csv")
+    >>> [path.name for path in Path("results").iterdir()]
+    []
+    """
+    part = partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def partial(path: Path) -> Path:
+    """Return the name that a file has while it is being written.
+
+    Examples
+    --------
+    >>> partial(Path("call.vtt")).name
+    'call.vtt.part'
+    """
+    return path.with_name(path.name + ".part")
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """Say that a file cannot be written, and why.
+
+    Examples
+    --------
+    >>> str(cannot_write(Path("a.csv"), OSError(28, "No space left on device")))
+    'cannot write a.csv (No space left on device): name another file or folder'
+    """
+    return InputError(f"cannot write {path} ({error.strerror or error}): name another file or folder")

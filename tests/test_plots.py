@@ -1,0 +1,122 @@
+"""The picture of a timeline shows what is there: colours, hatches, holes, F0 and envelope."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import parselmouth
+import pytest
+import soundfile
+from matplotlib.colors import to_rgb
+
+from emovox import plots
+from emovox.errors import InputError
+from emovox.types import Prediction
+from tests.conftest import sine, speech
+
+LABELS = tuple(plots.PALETTE)
+
+
+def prediction(start: float, end: float, label: str, share: float = 0.93, abstained: bool = False) -> Prediction:
+    rest = (1 - share) / (len(LABELS) - 1)
+    return Prediction(
+        "a.wav", start, end, label, {one: share if one == label else rest for one in LABELS}, share, abstained, "m"
+    )
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, speech(8), 16000)
+    return path
+
+
+def test_the_envelope_is_that_of_the_samples(clip: Path) -> None:
+    samples, _ = soundfile.read(clip, dtype="float32")
+    sound = plots.contour(clip, columns=100)
+    edges = np.searchsorted(np.arange(len(samples)) / 16000, sound.times)
+    np.testing.assert_allclose(sound.high, np.maximum.reduceat(samples, edges), atol=1e-4)
+    np.testing.assert_allclose(sound.low, np.minimum.reduceat(samples, edges), atol=1e-4)
+    assert sound.duration == 8
+    assert len(sound.times) <= 100
+
+
+def test_f0_is_that_of_the_voice(clip: Path) -> None:
+    praat = parselmouth.Sound(str(clip)).to_pitch_ac(time_step=0.01, pitch_floor=75, pitch_ceiling=600)
+    ours = plots.contour(clip)
+    theirs = np.array([praat.get_value_at_time(time) for time in ours.times])
+    both = ~np.isnan(theirs) & ~np.isnan(ours.f0)
+    assert both.sum() > 200
+    assert (np.abs(np.log2(ours.f0[both] / theirs[both])) < 0.1).mean() > 0.95
+
+
+def test_a_long_recording_takes_no_more_points(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", 16000, 1) as file:
+        for _ in range(13):
+            file.write(sine(150, 50, amplitude=0.3))
+    sound = plots.contour(path)
+    assert len(sound.times) <= plots.COLUMNS
+    assert np.nanmedian(sound.f0) == pytest.approx(150, abs=1)
+    assert sound.duration == 650
+
+
+def colours_of(image: np.ndarray, left: float, right: float) -> dict[str, float]:
+    """Tell which share of the lower half of a stretch of the picture has each emotion's colour."""
+    height, width = image.shape[:2]
+    part = image[int(0.58 * height) : int(0.87 * height), int(left * width) : int(right * width), :3]
+    return {
+        label: float((np.abs(part - np.array(to_rgb(colour))).max(axis=2) < 0.02).mean())
+        for label, colour in plots.PALETTE.items()
+    }
+
+
+def test_the_picture_shows_each_emotion_where_it_was(clip: Path, tmp_path: Path) -> None:
+    found = [prediction(0, 3, "happy"), prediction(3.2, 5, "angry"), prediction(5, 8, "sad", 0.4, abstained=True)]
+    plots.write(found, clip, tmp_path / "out.png")
+    image = matplotlib.image.imread(tmp_path / "out.png")
+    early, middle, late = (colours_of(image, *part) for part in ((0.1, 0.3), (0.5, 0.6), (0.75, 0.95)))
+    assert early["happy"] > 0.8
+    assert middle["angry"] > 0.8
+    assert max(late.values()) < 0.2  # veiled and hatched
+    assert early["angry"] < 0.05
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_every_format_is_what_it_is_called(ending: str, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / ("out" + ending)
+    plots.write([prediction(0, 3, "happy")], clip, path)
+    marks = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    assert path.read_bytes().startswith(marks[ending])
+    first = path.read_bytes()
+    plots.write([prediction(0, 3, "happy")], clip, path)
+    assert path.read_bytes() == first
+
+
+def test_a_recording_without_predictions_and_unknown_labels_are_drawn(clip: Path, tmp_path: Path) -> None:
+    plots.write([], clip, tmp_path / "none.png")
+    other = Prediction("$a_b$.wav", 0, 8, "bored & tired", {"bored & tired": 0.75, "calm": 0.25}, 0.75, False, "m")
+    plots.write([other], clip, tmp_path / "other.png", title="$x_$ <b>")
+    assert (tmp_path / "none.png").exists()
+    assert (tmp_path / "other.png").exists()
+
+
+def test_a_picture_needs_a_known_ending_and_a_place(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"out\.gif: end the name in \.png, \.svg or \.pdf"):
+        plots.write([], clip, tmp_path / "out.gif")
+    with pytest.raises(InputError, match="cannot write"):
+        plots.write([], clip, clip / "out.png")
+
+
+def test_without_matplotlib_the_install_line_is_said(clip: Path) -> None:
+    code = "import sys\nsys.modules['matplotlib'] = None\nfrom emovox.cli.main import run; run()\n"
+    command = [sys.executable, "-c", code, "predict", str(clip), "--plot", "x.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=clip.parent)
+    assert done.returncode == 2
+    assert "pip install 'emovox[plot]'" in done.stderr
+    assert done.stdout == ""
