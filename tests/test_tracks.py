@@ -30,7 +30,7 @@ NASTY = ['a "quoted" one', "a --> b & <c>", "two\nlines\n\nand a hole", "tab\the
 
 #: Lengths of silence and of speech in turn, in samples.
 LENGTHS = st.lists(st.tuples(st.integers(0, 80_000), st.integers(160, 160_000)), min_size=1, max_size=12)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 def sequence(lengths: Sequence[tuple[int, int]], label: str = "sad") -> list[Prediction]:

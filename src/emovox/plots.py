@@ -129,7 +129,7 @@ def contour(source: Source, columns: int = COLUMNS) -> Contour:
     f0[(f0 == 0) | (loud < AUDIBLE * loud.max())] = np.nan
     width = -(-len(low) // columns)
     return Contour(
-        np.arange(0, len(low), width) * (_STEP / RATE),
+        np.arange(0, len(low), width, dtype=np.float64) * (_STEP / RATE),
         _groups(low, width).min(axis=1),
         _groups(high, width).max(axis=1),
         _median(_groups(f0, width)),
