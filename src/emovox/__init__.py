@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from emovox.gate import GateOptions
     from emovox.profiles import Profile
     from emovox.recognizer import EmotionRecognizer, WindowOptions
+    from emovox.streaming import Stream, StreamEvent, StreamingRecognizer
+    from emovox.timeline import Timeline, TimelineOptions
     from emovox.types import Failure, ModelCard, Prediction
+    from emovox.vad import VadOptions
 
 __version__ = "0.1.0"
 
@@ -41,6 +44,12 @@ _HOMES = {
     "Prediction": "emovox.types",
     "Profile": "emovox.profiles",
     "ProfileError": "emovox.errors",
+    "Stream": "emovox.streaming",
+    "StreamEvent": "emovox.streaming",
+    "StreamingRecognizer": "emovox.streaming",
+    "Timeline": "emovox.timeline",
+    "TimelineOptions": "emovox.timeline",
+    "VadOptions": "emovox.vad",
     "WindowOptions": "emovox.recognizer",
 }
 
@@ -58,6 +67,12 @@ __all__ = [
     "Prediction",
     "Profile",
     "ProfileError",
+    "Stream",
+    "StreamEvent",
+    "StreamingRecognizer",
+    "Timeline",
+    "TimelineOptions",
+    "VadOptions",
     "WindowOptions",
     "__version__",
 ]

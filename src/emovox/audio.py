@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emovox.decode import (
     CHUNK,
@@ -23,7 +23,7 @@ from emovox.decode import (
 from emovox.errors import AudioError
 from emovox.types import RATE, Float, Waveform
 
-__all__ = ["MIN_DURATION", "Source", "blocks", "duration", "from_array", "read", "require_signal"]
+__all__ = ["MIN_DURATION", "Converter", "Source", "blocks", "duration", "from_array", "read", "require_signal"]
 
 #: Shortest sound that can be analysed, in seconds: a short syllable.
 MIN_DURATION = 0.1
@@ -236,31 +236,100 @@ def require_signal(waveform: Waveform, name: str) -> Waveform:
     return waveform
 
 
-def _resampled(recording: Recording) -> Iterator[Float]:
-    """Bring a recording to 16 kHz mono, in pieces of any length."""
-    if recording.rate == RATE:
-        yield from _mixed_down(recording)
-        return
-    resampler = soxr.ResampleStream(recording.rate, RATE, 1, dtype="float32", quality="HQ")
-    for chunk in _mixed_down(recording):
-        yield resampler.resample_chunk(chunk)
-    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+class Converter:
+    """Bring sound that goes on to 16 kHz mono, from pieces of any size: files and streams alike.
 
+    What is kept from piece to piece is the state of the resampling filter; the cut into pieces changes nothing.
 
-def _mixed_down(recording: Recording) -> Iterator[Float]:
-    """Average the channels, refusing samples that are not finite numbers."""
-    position = recording.origin
-    for chunk in recording.chunks:
+    Parameters
+    ----------
+    rate : float, default 16000
+        Sampling rate of what comes, in Hz, a whole number from 1000 to 768000.
+    channels : int, default 1
+        Number of channels of what comes; they are averaged.
+    name : str
+        What to call the sound in an error.
+    origin : int, default 0
+        Frame of the recording with which the first piece begins, for errors.
+
+    Raises
+    ------
+    AudioError
+        The rate is out of its range, or there are no channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> converter = Converter(rate=8000, channels=2)
+    >>> sum(len(converter.push(np.zeros((100, 2)))) for _ in range(80)) + len(converter.finish())
+    16000
+    """
+
+    def __init__(self, rate: float = RATE, channels: int = 1, name: str = "the stream", origin: int = 0) -> None:
+        if channels < 1:
+            raise AudioError(f"{name} cannot have {channels} channels: expected 1 or more")
+        self.rate, self.channels, self.name = checked_rate(rate, name), channels, name
+        self._frames = origin
+        self._resampler: Any = None
+        if self.rate != RATE:
+            self._resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
+
+    def push(self, samples: ArrayLike) -> Float:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n_samples,) of one channel, or (n_samples, n_channels)
+            Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers; any number of
+            them, none included.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            What there is to give at 16 kHz by now: the filter holds the last few milliseconds back.
+
+        Raises
+        ------
+        AudioError
+            Samples of another shape or type, or some that are not finite numbers; the converter is as it was before.
+        """
+        piece = np.asarray(samples)
+        if piece.ndim == 1 and self.channels == 1:
+            piece = piece[:, np.newaxis]
+        if piece.ndim != 2 or piece.shape[1] != self.channels:
+            promised = f"{self.channels} channel" + "s" * (self.channels > 1)
+            raise AudioError(
+                f"{self.name} gave samples of shape {piece.shape}, and {promised} were promised: "
+                f"expected (n_samples{', ' + str(self.channels) if self.channels > 1 else ''})"
+            )
+        chunk = to_float(piece, self.name)
         # Written so that a comparison with NaN, which is never true, ends in the error.
         if not (chunk.max(initial=0) <= LOUDEST and chunk.min(initial=0) >= -LOUDEST):
             frame, channel = np.argwhere(~(np.abs(chunk) <= LOUDEST))[0]
             raise AudioError(
-                f"{recording.name} has a sample of {chunk[frame, channel]:g} at "
-                f"{(position + frame) / recording.rate:.3f} s: samples must be finite numbers with full "
+                f"{self.name} has a sample of {chunk[frame, channel]:g} at "
+                f"{(self._frames + frame) / self.rate:.3f} s: samples must be finite numbers with full "
                 "scale 1, export it again"
             )
-        position += len(chunk)
-        yield chunk[:, 0] if chunk.shape[1] == 1 else chunk.mean(axis=1)
+        self._frames += len(chunk)
+        mono = chunk[:, 0] if self.channels == 1 else chunk.mean(axis=1)
+        return mono if self._resampler is None else np.asarray(self._resampler.resample_chunk(mono), np.float32)
+
+    def finish(self) -> Float:
+        """End the sound: what the filter held back, shape (n,)."""
+        if self._resampler is None:
+            return np.empty(0, np.float32)
+        return np.asarray(self._resampler.resample_chunk(np.empty(0, np.float32), last=True), np.float32)
+
+
+def _resampled(recording: Recording) -> Iterator[Float]:
+    """Bring a recording to 16 kHz mono, in pieces of any length."""
+    converter: Converter | None = None
+    for chunk in recording.chunks:
+        converter = converter or Converter(recording.rate, chunk.shape[1], recording.name, recording.origin)
+        yield converter.push(chunk)
+    if converter:
+        yield converter.finish()
 
 
 def _blocks(source: Source, size: int) -> Iterator[Waveform]:

@@ -18,7 +18,12 @@ from emovox.features import sets
 from emovox.gate import GateOptions, is_speech
 from emovox.models.artifact import Model, load
 from emovox.profiles import Profile
+from emovox.streaming import StreamingRecognizer
+from emovox.timeline import Timeline, TimelineOptions
 from emovox.types import Failure, Float, Prediction, Waveform
+
+#: Seconds of a long recording that are read at a time for a timeline.
+_BLOCK = 10.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,69 @@ class EmotionRecognizer:
         )
         return self._predict(parts, name, None)
 
+    def assess(self, window: Waveform, name: str, *, gate: bool = True) -> Prediction | None:
+        """Judge one window of a recording or stream.
+
+        Parameters
+        ----------
+        window : Waveform
+            0.3 to 30 s.
+        name : str
+            What the prediction calls the recording.
+        gate : bool, default True
+            Whether to ask if somebody speaks in it; otherwise any sound is judged but digital silence.
+
+        Returns
+        -------
+        Prediction or None
+            None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
+        """
+        try:
+            audio.require_signal(window, name)
+        except AudioError:
+            return None
+        if gate and not is_speech(window.samples, self.gate):
+            return None
+        return self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
+
+    def timeline(
+        self,
+        source: Source,
+        options: TimelineOptions | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Timeline:
+        """Recognise a recording of any length segment by segment, in memory that does not grow with it.
+
+        Parameters
+        ----------
+        source : str, path, bytes or binary file
+            The recording.
+        options : TimelineOptions, optional
+            How it is cut and judged.
+        progress : callable, optional
+            Called with the seconds analysed so far.
+
+        Returns
+        -------
+        Timeline
+            Without any segment where nobody speaks.  A stream of the same samples gives exactly the same, see
+            :class:`emovox.streaming.StreamingRecognizer`.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read.
+
+        Examples
+        --------
+        >>> timeline = EmotionRecognizer().timeline("examples/plain.wav")
+        >>> [one.label in timeline.summary().share for one in timeline.predictions]
+        [True]
+        """
+        streams = StreamingRecognizer(self, options)
+        return streams.timeline(audio.blocks(source, _BLOCK), source_name(source), progress)
+
     def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | Failure]:
         """Recognise many recordings; one that fails becomes a Failure and the rest go on.
 
@@ -197,11 +265,13 @@ class EmotionRecognizer:
 
     def _predict(self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None) -> Prediction:
         rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
-        probabilities = decision.combine(rows, weights)
+        return self._decided(decision.combine(rows, weights), name, 0.0, end)
+
+    def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
         label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
         return Prediction(
             file=name,
-            start=0.0,
+            start=start,
             end=end,
             label=label,
             probabilities=dict(zip(self.card.labels, probabilities.tolist(), strict=True)),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -250,6 +250,11 @@ class Segmenter:
         """Whether speech has started and not ended, by the events given so far."""
         return self._announced
 
+    @property
+    def pausing(self) -> bool:
+        """Whether speech goes on that may have ended already."""
+        return self._announced and self._pause is not None
+
     def push(self, probabilities: ArrayLike) -> list[SpeechEvent]:
         """Take the next probabilities, shape (n_frames,), and tell what they decide."""
         events: list[SpeechEvent] = []
@@ -309,6 +314,27 @@ class Segmenter:
         return SpeechEvent(kind, sample / RATE, self._frames * FRAME / RATE)
 
 
+class ActivityFrame(NamedTuple):
+    """One frame of a stream.
+
+    Attributes
+    ----------
+    probability : float
+        Of speech, in [0, 1].
+    pausing : bool
+        Whether speech goes on that may have ended already: it has paused, for less than `min_silence`.
+    end : int
+        How many samples of the stream had been heard by its end.
+    events : list of SpeechEvent
+        What it decides.
+    """
+
+    probability: float
+    pausing: bool
+    end: int
+    events: list[SpeechEvent]
+
+
 class VoiceActivity:
     """Start and end of speech in one stream, from samples in pieces of any size; memory does not grow with time.
 
@@ -336,16 +362,40 @@ class VoiceActivity:
         """Whether speech has started and not ended, by the events given so far."""
         return self._segmenter.speaking
 
+    @property
+    def reach(self) -> int:
+        """How many samples back from what has been heard a start that is yet to come may lie."""
+        options = self._segmenter.options
+        return FRAME + round((options.min_speech + options.min_silence + options.padding) * RATE)
+
     def push(self, samples: ArrayLike) -> list[SpeechEvent]:
         """Take the next samples, as :meth:`SpeechProbability.push`, and tell what they decide."""
-        return self._segmenter.push(self._probability.push(samples))
+        return [event for frame in self.frames(samples) for event in frame.events]
 
     def finish(self) -> list[SpeechEvent]:
         """End the stream and be ready for another one."""
-        events = self._segmenter.push(self._probability.finish())
-        events += self._segmenter.finish(self._probability.heard)
+        return [event for frame in self.finish_frames() for event in frame.events]
+
+    def frames(self, samples: ArrayLike) -> list[ActivityFrame]:
+        """Take the next samples, as :meth:`SpeechProbability.push`, and tell frame by frame what they decide."""
+        end = self._probability.heard // FRAME * FRAME
+        found = []
+        for probability in self._probability.push(samples).tolist():
+            end += FRAME
+            found.append(self._frame(probability, end))
+        return found
+
+    def finish_frames(self) -> list[ActivityFrame]:
+        """End the stream and be ready for another one: the frame that is not full, or a silent one of no length."""
+        heard = self._probability.heard
+        (probability,) = self._probability.finish().tolist() or [0.0]
+        last = self._frame(probability, heard)
         self._probability.reset()
-        return events
+        return [ActivityFrame(last.probability, last.pausing, last.end, last.events + self._segmenter.finish(heard))]
+
+    def _frame(self, probability: float, end: int) -> ActivityFrame:
+        events = self._segmenter.push([probability])
+        return ActivityFrame(probability, self._segmenter.pausing, end, events)
 
 
 def segments(recording: Waveform | Iterable[Waveform], options: VadOptions | None = None) -> list[Segment]:
