@@ -11,7 +11,8 @@
     │   ├── RecipeError                  a recipe has an unknown key or an impossible value
     │   ├── FeatureError                 an unknown feature set or a parameter it does not have
     │   ├── ModelError                   a model file is not one of ours or cannot be reproduced by this version
-    │   └── ProfileError                 a speaker's profile is not there, damaged, or made with another model
+    │   ├── ProfileError                 a speaker's profile is not there, damaged, or made with another model
+    │   └── TranscriptError              the words of a recording cannot be had, or do not belong to it
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Every message is one line that names the value, what was expected and what to do.
@@ -61,6 +62,10 @@ class ModelError(InputError):
 
 class ProfileError(InputError):
     """A speaker's profile is not there, is damaged, or was made with another model."""
+
+
+class TranscriptError(InputError):
+    """The words of a recording cannot be had, or do not belong to it."""
 
 
 class MissingExtraError(EmovoxError, ImportError):

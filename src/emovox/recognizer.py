@@ -20,7 +20,9 @@ from emovox.models.artifact import Model, load
 from emovox.profiles import Profile
 from emovox.streaming import StreamingRecognizer
 from emovox.timeline import Timeline, TimelineOptions
-from emovox.types import Failure, Float, Prediction, Waveform
+from emovox.text.transcribe import Transcriber
+from emovox.text.words import Hearing
+from emovox.types import Failure, Float, Prediction, Transcript, Waveform
 
 #: Seconds of a long recording that are read at a time for a timeline.
 _BLOCK = 10.0
@@ -56,6 +58,9 @@ class EmotionRecognizer:
         refused.  ``GateOptions(threshold=0)`` analyses everything.
     threshold : float, optional
         Confidence in [0, 1] under which an answer is an abstention, 0 for never; the default is the model's own.
+    transcriber : Transcriber, optional
+        Who recognises the words, for example ``WhisperTranscriber()``; the default is nobody.  Where words cannot be
+        had the voice is judged all the same, and the prediction's `why` says so.
 
     Attributes
     ----------
@@ -88,6 +93,7 @@ class EmotionRecognizer:
         speaker: Profile | None = None,
         gate: GateOptions | None = None,
         threshold: float | None = None,
+        transcriber: Transcriber | None = None,
     ) -> None:
         self._model: Model = model if isinstance(model, Model) else load(model)
         self.card = self._model.card
@@ -96,6 +102,7 @@ class EmotionRecognizer:
         self.threshold = self.card.threshold if threshold is None else threshold
         if not 0 <= self.threshold <= 1:
             raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
+        self.transcriber = transcriber
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None
         for name, spec in self._model.inputs.items():
@@ -109,13 +116,21 @@ class EmotionRecognizer:
                     f"card asks for {spec.set!r}: get the model file again"
                 )
 
-    def predict(self, source: Source, *, progress: Callable[[float], None] | None = None) -> Prediction:
+    def predict(
+        self,
+        source: Source,
+        *,
+        transcript: Transcript | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
         """Recognise one recording of any length, in memory that does not grow with it.
 
         Parameters
         ----------
         source : str, path, bytes or binary file
             The recording.
+        transcript : Transcript, optional
+            What is said in it, if that is known: used instead of the transcriber.
         progress : callable, optional
             Called with the seconds analysed so far.
 
@@ -130,7 +145,7 @@ class EmotionRecognizer:
         NoSpeechError
             Nobody speaks in it.
         """
-        return self._predict(audio.blocks(source, self.windows.duration), source_name(source), progress)
+        return self._predict(audio.blocks(source, self.windows.duration), source_name(source), progress, transcript)
 
     def predict_array(self, samples: NDArray[Any], rate: float, name: str = "<array>") -> Prediction:
         """Recognise samples in memory, shape (n_samples,) or (n_samples, n_channels), at `rate` Hz."""
@@ -263,9 +278,18 @@ class EmotionRecognizer:
             weights += lengths
         return profiles.build(name, self._model, rows, weights, clips)
 
-    def _predict(self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None) -> Prediction:
-        rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
-        return self._decided(decision.combine(rows, weights), name, 0.0, end)
+    def _predict(
+        self,
+        blocks: Iterable[Waveform],
+        name: str,
+        progress: Callable[[float], None] | None,
+        transcript: Transcript | None = None,
+    ) -> Prediction:
+        hearing = Hearing(self.transcriber, transcript) if self.transcriber or transcript else None
+        tapped = hearing.tap(blocks) if hearing else blocks
+        rows, weights, end = self._analyse(tapped, name, self._probabilities, progress)
+        found = self._decided(decision.combine(rows, weights), name, 0.0, end)
+        return hearing.result(end).beside(found) if hearing else found
 
     def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
         label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)

@@ -1,0 +1,352 @@
+"""From sound to words, with any speech recogniser: voice activity first, then piece by piece.
+
+A recogniser is anything with the two members of :class:`Transcriber`.  It gets pieces of speech of half a minute at
+most, so that memory does not grow with the recording, and knows nothing of files, pauses or caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from emovox.errors import EmovoxError, InputError, TranscriptError
+from emovox.types import RATE, Float, Transcript, Waveform
+from emovox.vad import SpeechEvent, VadOptions, VoiceActivity
+
+#: How far voice activity looks back: an event is told at most so many seconds after it happened.
+_LATE = 2.0
+#: Speech without a pause is cut at the quietest moment of so many last seconds.
+_SEARCH = 4.0
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """A speech recogniser: a local model, or a client of a hosted one.
+
+    Attributes
+    ----------
+    name : str
+        Which recogniser this is, with everything that its answer depends on (model, version, language, options):
+        transcripts are cached under it.
+
+    Examples
+    --------
+    >>> class Echo:
+    ...     name = "echo-1"
+    ...     def transcribe(self, waveform):
+    ...         return Transcript("hello", (Word("hello", 0.0, waveform.duration, 0.9),), "en", 0.9)
+    >>> isinstance(Echo(), Transcriber)
+    True
+    """
+
+    @property
+    def name(self) -> str:
+        """Which recogniser this is."""
+        ...
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        """Recognise one piece of speech.
+
+        Parameters
+        ----------
+        waveform : Waveform
+            0.1 to 30 s of mono speech at 16 kHz.
+
+        Returns
+        -------
+        Transcript
+            Times count in seconds from the beginning of the *piece*; no text where nothing was understood.
+
+        Raises
+        ------
+        Exception
+            Whatever goes wrong: this piece has no words then, and the rest goes on.
+        """
+        ...
+
+
+def _willing() -> VadOptions:
+    return VadOptions(on=0.3, off=0.2, min_speech=0.1, min_silence=0.5, padding=0.2)
+
+
+@dataclass(frozen=True)
+class TranscriptionOptions:
+    """How speech is cut into pieces.
+
+    Attributes
+    ----------
+    longest : float, default 28
+        Longest piece in seconds, pauses within it included; at most 30, which is what Whisper takes.
+    pause : float, default 2
+        A pause of so many seconds begins a new piece: recognisers invent words in long silence.
+    margin : float, default 0.3
+        Seconds of the recording that are kept before and after the speech of a piece.
+    vad : VadOptions
+        Where speech is; more willing than by default, because a word that is cut off is a wrong word.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+    """
+
+    longest: float = 28.0
+    pause: float = 2.0
+    margin: float = 0.3
+    vad: VadOptions = field(default_factory=_willing)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.longest <= 30:
+            raise InputError(f"longest is {self.longest}: expected seconds from 1 to 30")
+        for name in ("pause", "margin"):
+            if not 0 <= getattr(self, name) <= 10:
+                raise InputError(f"{name} is {getattr(self, name)}: expected seconds from 0 to 10")
+
+
+class Listener:
+    """Transcribes one recording while its samples come, in memory that does not grow with its length.
+
+    Parameters
+    ----------
+    transcriber : Transcriber or None
+        The recogniser; without one only the amount of speech is measured.
+    options : TranscriptionOptions, optional
+        How speech is cut into pieces.
+
+    Attributes
+    ----------
+    problems : list of str
+        What went wrong so far, a line each; the words of those pieces are missing.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> listener = Listener(None)
+    >>> for block in audio.blocks("examples/plain.wav"):
+    ...     listener.push(block)
+    >>> listener.finish().speech > 2
+    True
+    """
+
+    def __init__(self, transcriber: Transcriber | None, options: TranscriptionOptions | None = None) -> None:
+        self.options = options or TranscriptionOptions()
+        self.problems: list[str] = []
+        self._transcriber = transcriber
+        self._activity = VoiceActivity(self.options.vad)
+        self._held: Float = np.empty(0, dtype=np.float32)  # the samples from _first on
+        self._first = 0
+        self._heard = 0
+        self._given = 0
+        self._origin = 0.0
+        self._piece: tuple[float, float] | None = None  # speech that waits to be transcribed, in seconds
+        self._onset: float | None = None  # speech that goes on
+        self._speech = 0.0
+        self._parts: list[Transcript] = []
+        self._lengths: list[float] = []
+        self._failed = 0
+
+    def push(self, block: Waveform) -> None:
+        """Take the next samples of the recording, any number of them."""
+        if not self._heard:
+            self._origin = block.start
+        for begin in range(0, len(block.samples), RATE):
+            self._second(block.samples[begin : begin + RATE])
+
+    def finish(self) -> Transcript:
+        """End the recording.
+
+        Returns
+        -------
+        Transcript
+            All that was understood, with the seconds of speech there were; no text where nobody spoke.
+
+        Raises
+        ------
+        TranscriptError
+            Not one piece could be transcribed: the message is that of the first problem.
+        """
+        self._events(self._activity.finish())
+        self._flush()
+        if self._failed and not self._parts:
+            raise TranscriptError(self.problems[0])
+        return replace(joined(self._parts, self._lengths), speech=self._speech)
+
+    def _second(self, samples: Float) -> None:
+        self._held = np.concatenate([self._held, samples])
+        self._heard += len(samples)
+        self._events(self._activity.push(samples))
+        now = self._heard / RATE
+        if self._onset is not None:
+            begin = self._piece[0] if self._piece else self._onset
+            if now - begin >= self.options.longest:
+                self._cut(now)
+        elif self._piece and now - self._piece[1] >= self.options.pause + self.options.vad.min_silence:
+            self._flush()
+        self._forget()
+
+    def _events(self, events: Iterable[SpeechEvent]) -> None:
+        for event in events:
+            if event.kind == "start":
+                self._onset = event.time
+            elif self._onset is not None:
+                self._add(self._onset, max(event.time, self._onset))
+                self._onset = None
+
+    def _add(self, start: float, end: float) -> None:
+        """Put a segment into the piece that waits, or begin another one."""
+        self._speech += end - start
+        if self._piece and (start - self._piece[1] > self.options.pause or end - self._piece[0] > self.options.longest):
+            self._flush()
+        self._piece = (self._piece[0] if self._piece else start, end)
+
+    def _cut(self, now: float) -> None:
+        """Give out what there is of a piece that gets too long, up to its last pause or else to a quiet moment."""
+        if self._piece is None and self._onset is not None:
+            moment = now - self._since_quietest()
+            self._add(self._onset, moment)
+            self._onset = moment
+            self._flush(margin=0.0)
+        else:
+            self._flush()
+
+    def _since_quietest(self) -> float:
+        """How long ago the quietest 0.1 s of the last seconds were."""
+        width = RATE // 10
+        recent = self._held[-round(min(_SEARCH, self.options.longest / 2) * RATE) :]
+        frames = recent[len(recent) % width :].reshape(-1, width)
+        return (len(frames) - int(np.square(frames).sum(axis=1).argmin()) - 0.5) * width / RATE
+
+    def _flush(self, margin: float | None = None) -> None:
+        """Transcribe the piece that waits."""
+        after = self.options.margin if margin is None else margin
+        if self._piece is None:
+            return
+        (start, end), self._piece = self._piece, None
+        if self._transcriber is None:
+            return
+        first = max(self._first, self._given, round((start - self.options.margin) * RATE))
+        last = min(self._heard, round((end + after) * RATE))
+        self._given = last  # no sample is in two pieces, or its word might be heard twice
+        piece = Waveform(self._held[first - self._first : last - self._first].copy(), self._origin + first / RATE)
+        try:
+            found = recognise(self._transcriber, piece)
+        except EmovoxError as error:
+            self._failed += 1
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+            return
+        if found.text:
+            self._parts.append(found)
+            self._lengths.append(piece.duration)
+
+    def _forget(self) -> None:
+        """Drop the samples that no piece can need any more."""
+        needed = min(
+            self._piece[0] if self._piece else np.inf,
+            self._onset if self._onset is not None else np.inf,
+            self._heard / RATE - _LATE,
+        )
+        first = max(self._first, round((needed - self.options.margin) * RATE))
+        self._held = self._held[first - self._first :]
+        self._first = first
+
+
+def transcribe(
+    recording: Waveform | Iterable[Waveform],
+    transcriber: Transcriber,
+    options: TranscriptionOptions | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Transcript:
+    """Transcribe a recording of any length, piece by piece.
+
+    Parameters
+    ----------
+    recording : Waveform or iterable of Waveform
+        All of it, or its consecutive blocks (:func:`emovox.audio.blocks`).
+    transcriber : Transcriber
+        The recogniser.
+    options : TranscriptionOptions, optional
+        How speech is cut into pieces.
+    progress : callable, optional
+        Called with the seconds heard so far.
+
+    Returns
+    -------
+    Transcript
+        Times count from the beginning of the recording.
+
+    Raises
+    ------
+    TranscriptError
+        Not one piece could be transcribed.
+
+    Examples
+    --------
+    >>> class Echo:
+    ...     name = "echo-1"
+    ...     def transcribe(self, waveform):
+    ...         return Transcript("hello", (Word("hello", 0.5, 0.9, 0.8),), "en", 0.8)
+    >>> from emovox import audio
+    >>> transcribe(audio.blocks("examples/plain.wav"), Echo()).text
+    'hello'
+    """
+    listener = Listener(transcriber, options)
+    for block in [recording] if isinstance(recording, Waveform) else recording:
+        listener.push(block)
+        if progress:
+            progress(block.end)
+    return listener.finish()
+
+
+def recognise(transcriber: Transcriber, piece: Waveform) -> Transcript:
+    """Transcribe one piece and count its times from the beginning of the recording.
+
+    Raises
+    ------
+    EmovoxError
+        The recogniser's own, or a TranscriptError for whatever else it raises.
+    """
+    try:
+        found = transcriber.transcribe(piece)
+    except EmovoxError:
+        raise
+    except Exception as error:  # a recogniser from elsewhere may raise anything
+        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+        raise TranscriptError(
+            f"{transcriber.name} could not transcribe {piece.start:.1f} to {piece.end:.1f} s ({reason})"
+        ) from error
+    words = (replace(word, start=word.start + piece.start, end=word.end + piece.start) for word in found.words)
+    return replace(found, text=found.text.strip(), words=tuple(words))
+
+
+def joined(parts: Iterable[Transcript], lengths: Iterable[float]) -> Transcript:
+    """Put the transcripts of consecutive pieces together.
+
+    Parameters
+    ----------
+    parts : iterable of Transcript
+        In order.
+    lengths : iterable of float
+        How long each piece is, in seconds: the language of most of them counts.
+
+    Examples
+    --------
+    >>> joined([Transcript("One."), Transcript("Two.")], [1.0, 1.0]).text
+    'One. Two.'
+    """
+    found = list(parts)
+    if not found:
+        return Transcript("", confidence=0.0, language=None)
+    seconds: dict[str | None, float] = {}
+    for part, length in zip(found, lengths, strict=True):
+        seconds[part.language] = seconds.get(part.language, 0.0) + length
+    counts = [max(1, len(part.text.split())) for part in found]
+    return Transcript(
+        text=" ".join(part.text for part in found),
+        words=tuple(word for part in found for word in part.words),
+        language=max(seconds, key=lambda language: seconds[language]),
+        confidence=float(np.average([part.confidence for part in found], weights=counts)),
+    )

@@ -1,0 +1,211 @@
+"""Whisper on the CPU, by faster-whisper: finding a model by folder, name or hub id, and listening to one piece."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
+from emovox.types import Transcript, Waveform, Word
+
+#: Environment variable that names the model where nobody else does.
+VARIABLE = "EMOVOX_ASR"
+#: The model where nobody names one.
+DEFAULT = "tiny.en"
+#: What a folder must hold.  Without tokenizer.json faster-whisper would go and fetch one.
+FILES = ("config.json", "model.bin", "tokenizer.json")
+VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
+
+#: Below this mean probability of the words the language is looked at once more.
+_UNSURE = 0.5
+#: Probability of another language than the stated one from which the words are not believed.
+_CERTAIN = 0.7
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class WhisperTranscriber:
+    """Recognises speech with a Whisper model in CTranslate2's format, in 8 bits on the CPU.
+
+    Nothing is loaded or fetched before the first piece of speech.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        A folder; a name such as ``tiny.en``, ``base`` or ``small``; or the id of a CTranslate2 model on the Hugging
+        Face hub.  The default is what the environment variable ``EMOVOX_ASR`` says, else ``tiny.en``.
+    language : str, optional
+        What is spoken, as a two-letter code.  The default is detected, which takes a multilingual model.
+    threads : int, default 2
+        Threads to compute with.
+
+    Raises
+    ------
+    InputError
+        The language is no code, or the number of threads is not positive.
+    ModelError
+        A model of English alone is asked for another language.
+
+    Source
+    ------
+    Radford et al. 2022, Robust Speech Recognition via Large-Scale Weak Supervision, arXiv 2212.04356.
+
+    Examples
+    --------
+    >>> WhisperTranscriber("tiny.en", language="de")
+    Traceback (most recent call last):
+    emovox.errors.ModelError: model 'tiny.en' knows English only, not 'de': use a multilingual one such as 'tiny'
+    """
+
+    def __init__(self, model: str | Path | None = None, language: str | None = None, threads: int = 2) -> None:
+        self.model = str(model) if model is not None else os.environ.get(VARIABLE) or DEFAULT
+        self.language = language
+        self.threads = threads
+        if language is not None and not re.fullmatch(r"[a-z]{2,3}", language):
+            raise InputError(f"language is {language!r}: expected a code of two letters, such as en")
+        if threads < 1:
+            raise InputError(f"threads is {threads}: expected 1 or more")
+        if self.model.endswith(".en"):
+            self._require_language(["en"])
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model lies; fetched from the hub where need be.
+
+        Raises
+        ------
+        ModelError
+            There is no such folder or name, it lacks a file, or the hub cannot be reached.
+        MissingExtraError
+            The name is on the hub only, and faster-whisper is not installed.
+        """
+        path = Path(self.model).expanduser()
+        if path.is_dir():
+            return _whole(path)
+        if path.exists() or path.is_absolute() or self.model.startswith((".", "~")):
+            raise ModelError(f"no folder {self.model}: give the folder of a Whisper model in CTranslate2's format")
+        return _whole(_from_hub(self.model))
+
+    @cached_property
+    def name(self) -> str:
+        """Model, language and version: what the answer depends on."""
+        digests = [
+            _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(self.folder.iterdir())
+            if path.is_file()
+        ]
+        weights = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+        return f"whisper {weights} {self.language or 'any'} int8 beam5 v1"
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        """Recognise one piece of speech, see :class:`emovox.text.transcribe.Transcriber`.
+
+        Raises
+        ------
+        ModelError
+            The model cannot be found or read, or does not know the language.
+        MissingExtraError
+            faster-whisper is not installed.
+        TranscriptError
+            Another language than the stated one is spoken.
+        """
+        model = self._loaded
+        segments, information = model.transcribe(
+            waveform.samples,
+            language=self.language,
+            beam_size=5,
+            temperature=0.0,  # no second tries at random: the same sound is the same text
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        words = tuple(
+            Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
+            for segment in segments
+            for word in segment.words or ()
+        )
+        confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
+        if words and confidence < _UNSURE and self.language and model.model.is_multilingual:
+            self._check_spoken(model, waveform)
+        text = " ".join(word.text for word in words)
+        return Transcript(text, words, self.language or information.language, confidence)
+
+    @cached_property
+    def _loaded(self) -> Any:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise MissingExtraError("recognising speech", "text") from error
+        try:
+            model = WhisperModel(str(self.folder), device="cpu", compute_type="int8", cpu_threads=self.threads)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(f"cannot read the Whisper model in {self.folder} ({error}): get it again") from error
+        self._require_language(model.supported_languages)
+        return model
+
+    def _require_language(self, known: list[str]) -> None:
+        if self.language is None or self.language in known:
+            return
+        if known == ["en"]:
+            raise ModelError(
+                f"model {self.model!r} knows English only, not {self.language!r}: use a multilingual one such as 'tiny'"
+            )
+        raise ModelError(
+            f"model {self.model!r} does not know the language {self.language!r}: use one of {', '.join(known)}"
+        )
+
+    def _check_spoken(self, model: Any, waveform: Waveform) -> None:
+        spoken, probability, _ = model.detect_language(waveform.samples)
+        if spoken != self.language and probability >= _CERTAIN:
+            raise TranscriptError(
+                f"language {self.language!r} was stated, but {waveform.start:.1f} to {waveform.end:.1f} s sound like "
+                f"{spoken!r} ({probability:.0%}): state that, or no language at all"
+            )
+
+
+def _whole(folder: Path) -> Path:
+    """Make sure that a model's folder is complete."""
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        missing.append(VOCABULARIES[0])
+    if missing:
+        hint = ""
+        if (folder / "model.safetensors").is_file():
+            hint = " (it holds a model for transformers: ct2-transformers-converter makes one for CTranslate2 of it)"
+        raise ModelError(f"the Whisper model in {folder} lacks {', '.join(missing)}{hint}: get the whole folder again")
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    """Look a model up in the hub client's cache, then on the hub."""
+    try:
+        from faster_whisper import available_models, download_model
+    except ImportError as error:
+        raise MissingExtraError(f"using the Whisper model {name!r}", "text") from error
+    if not _REPOSITORY.fullmatch(name) and name not in available_models():
+        raise ModelError(
+            f"no Whisper model {name!r}: give a folder, an id on the Hugging Face hub, or one of "
+            f"{', '.join(available_models())}"
+        )
+    try:
+        return Path(download_model(name, local_files_only=True))
+    except Exception:  # not there yet, which the hub's client tells in several ways
+        pass
+    try:
+        return Path(download_model(name))
+    except Exception as error:  # a dozen kinds from three libraries: no network, no such name, no permission
+        reason = (str(error).strip().splitlines() or [""])[0][:120] or type(error).__name__
+        raise ModelError(
+            f"cannot get the Whisper model {name!r} from the Hugging Face hub ({reason}): "
+            "connect once, or give the folder of a model with --asr"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, changed: int) -> str:
+    """Digest of a file's bytes; size and time of change make a replaced file a new question."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,111 @@
+"""The words of a recording beside its sound: what a recogniser of emotion is told about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from emovox.errors import EmovoxError
+from emovox.text.given import check_fits
+from emovox.text.sentiment import is_english, linguistic_features
+from emovox.text.transcribe import Listener, Transcriber
+from emovox.types import Prediction, Transcript, Waveform
+
+#: Mean probability of the words under which the answer says that they are unsure.
+UNSURE = 0.45
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is known of the words of a recording.
+
+    Attributes
+    ----------
+    transcript : Transcript or None
+        What was said; None where that could not be had.
+    linguistic : dict of str to float or None
+        Linguistic features; None where the words, or VADER, could not be had.
+    notes : tuple of str
+        What is missing or unsure, a line each.
+    """
+
+    transcript: Transcript | None
+    linguistic: dict[str, float] | None
+    notes: tuple[str, ...] = ()
+
+    def beside(self, prediction: Prediction) -> Prediction:
+        """Put the words beside an answer of the voice."""
+        return replace(
+            prediction,
+            transcript=self.transcript.text if self.transcript else None,
+            words=self.transcript.words if self.transcript else None,
+            linguistic=self.linguistic,
+            why=self.notes or None,
+        )
+
+
+class Hearing:
+    """Listens to the words of one recording while something else listens to the voice.
+
+    Parameters
+    ----------
+    transcriber : Transcriber or None
+        The recogniser of speech.
+    given : Transcript, optional
+        What was said, if that is known: it is used instead of the recogniser.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> hearing = Hearing(None, Transcript("The train leaves at ten past nine."))
+    >>> blocks = list(hearing.tap(audio.blocks("examples/plain.wav")))
+    >>> heard = hearing.result(blocks[-1].end)
+    >>> heard.transcript.text, heard.linguistic["word_count"], heard.notes
+    ('The train leaves at ten past nine.', 7.0, ())
+    """
+
+    def __init__(self, transcriber: Transcriber | None, given: Transcript | None = None) -> None:
+        self._given = given
+        self._listener = Listener(None if given else transcriber)
+
+    def tap(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+        """Give the blocks of the recording on, and listen to each."""
+        for block in blocks:
+            self._listener.push(block)
+            yield block
+
+    def result(self, duration: float) -> Heard:
+        """Tell what was heard.
+
+        Parameters
+        ----------
+        duration : float
+            Length of the recording in seconds.
+
+        Returns
+        -------
+        Heard
+            Never fails: what went wrong is in its notes.
+        """
+        try:
+            transcript = self._listener.finish()
+            if self._given:
+                check_fits(self._given, transcript.speech or 0.0, duration)
+                transcript = replace(self._given, speech=transcript.speech)
+        except EmovoxError as error:
+            return Heard(None, None, (f"no words, the voice alone: {error}",))
+        notes = [f"some words are missing: {problem}" for problem in self._listener.problems]
+        if transcript.text and transcript.confidence < UNSURE:
+            notes.append(
+                f"the words are unsure (mean probability {transcript.confidence:.2f}): "
+                "noise, or another language than the model's?"
+            )
+        if transcript.text and not is_english(transcript.language):
+            notes.append(
+                f"the words are in language {transcript.language!r}: polarity and emotion words are known for English "
+                "only, so only rate, pauses and confidence count"
+            )
+        try:
+            return Heard(transcript, linguistic_features(transcript, duration), tuple(notes))
+        except EmovoxError as error:
+            return Heard(transcript, None, (*notes, f"no linguistic features: {error}"))
