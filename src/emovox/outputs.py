@@ -112,6 +112,13 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
         yield _csv_line(values + [f"{one.probabilities[label]:.4f}" for label in labels])
 
 
+def _below(one: Prediction) -> Iterator[str]:
+    """Give the lines below a label: what was said, and what there is to explain."""
+    if one.transcript is not None:
+        yield f'"{one.transcript}"' if one.transcript else "(no words)"
+        yield from one.why or ()
+
+
 def _csv_line(values: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
@@ -194,15 +201,19 @@ def pieces(
 
 
 def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
-    """Make a table for a terminal: the label, how sure it is and, where the terminal is wide enough, the runner-up."""
+    """Make a table for a terminal: the label, how sure it is and, where the terminal is wide enough, the runner-up.
+
+    Where words were listened to, they stand below the label, and below them what there is to explain.
+    """
     from rich.table import Table  # only people need it
     from rich.text import Text
 
     wide = width >= NARROW
+    spoken = any(one.transcript is not None for one in predictions)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("emotion", no_wrap=wide)
+    table.add_column("emotion", no_wrap=wide and not spoken, overflow="fold")
     table.add_column("confidence" if wide else "sure", no_wrap=True)
     if wide:
         table.add_column("then", no_wrap=True)
@@ -215,7 +226,7 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
         cells: list[Text | str] = [
             Text(one.file),
             f"{one.start:.1f}-{one.end:.1f} s",
-            Text(label, colour),
+            Text.assemble((label, colour), *((f"\n{line}", "dim") for line in _below(one))),
             Text(sure, colour),
         ]
         if wide:

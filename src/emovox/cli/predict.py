@@ -11,6 +11,7 @@ from emovox import audio, profiles
 from emovox.cli import results
 from emovox.cli.console import progress_bars, recordings, say
 from emovox.cli.results import Found, Place
+from emovox.cli.words import AsrOption, LanguageOption, TextOption, TranscriptOption, Words
 from emovox.decode import Source
 from emovox.errors import EmovoxError
 from emovox.gate import GateOptions
@@ -49,6 +50,10 @@ def predict(
         ),
     ] = None,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Analyse any sound, speech or not.")] = False,
+    text: TextOption = False,
+    asr: AsrOption = None,
+    language: LanguageOption = None,
+    transcript: TranscriptOption = None,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
@@ -60,11 +65,14 @@ def predict(
     - `emovox predict call.wav --plot call.png`
     - `cat call.mp3 | emovox predict - --format json`
     - `emovox predict call.wav --speaker anna`
+    - `emovox predict call.wav --text --format json`
+    - `emovox predict call.wav --transcript call.txt`
 
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
-    done; the exit code is then 2.
+    done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
     """
     files = recordings(sources)
+    words = Words.wanted(text, asr, language, transcript, files)
     form = results.format_for(form, out)
     place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
     pictures = results.picture_place(plot, files)
@@ -73,19 +81,26 @@ def predict(
         speaker=profiles.find(speaker) if speaker else None,
         gate=GateOptions(threshold=0) if no_gate else None,
         threshold=threshold,
+        transcriber=words.transcriber,
     )
-    work = Work(recognizer, files, pictures)
+    work = Work(recognizer, files, words, pictures)
     results.deliver(work.results(), form, place, recognizer.card.labels)
+    if words.missing:
+        say(f"emovox: {words.missing} of {len(work.sources)} recordings are judged by the voice alone")
     if work.failed:
         say(f"emovox: {work.failed} of {len(work.sources)} recordings could not be analysed")
+    if work.failed or words.missing:
         raise typer.Exit(2)
 
 
 class Work:
     """The recordings of one call, done one after the other."""
 
-    def __init__(self, recognizer: EmotionRecognizer, sources: list[str], pictures: Place | None = None) -> None:
+    def __init__(
+        self, recognizer: EmotionRecognizer, sources: list[str], words: Words, pictures: Place | None = None
+    ) -> None:
         self.recognizer = recognizer
+        self.words = words
         self.sources = sources
         self.pictures = pictures
         self.failed = 0
@@ -117,5 +132,5 @@ class Work:
         if length is not None and length >= LONG:
             total = round(length)
             show = lambda done: tell("seconds", round(done), total)  # noqa: E731 - a name for the one case that has it
-        one = self.recognizer.predict(source, progress=show)
+        one = self.words.check(self.recognizer.predict(source, transcript=self.words.given, progress=show))
         return Found(one.file, (one,), one.end)

@@ -34,6 +34,7 @@ class Transcriber(Protocol):
 
     Examples
     --------
+    >>> from emovox.types import Word
     >>> class Echo:
     ...     name = "echo-1"
     ...     def transcribe(self, waveform):
@@ -137,6 +138,7 @@ class Listener:
         self._transcriber = transcriber
         self._activity = VoiceActivity(self.options.vad)
         self._held: Float = np.empty(0, dtype=np.float32)  # the samples from _first on
+        self._rest: Float = np.empty(0, dtype=np.float32)  # the samples of a second that is not full
         self._first = 0
         self._heard = 0
         self._given = 0
@@ -149,11 +151,14 @@ class Listener:
         self._failed = 0
 
     def push(self, block: Waveform) -> None:
-        """Take the next samples of the recording, any number of them."""
-        if not self._heard:
+        """Take the next samples of the recording, any number of them; how it is cut into blocks changes nothing."""
+        if not (self._heard or len(self._rest)):
             self._origin = block.start
-        for begin in range(0, len(block.samples), RATE):
-            self._second(block.samples[begin : begin + RATE])
+        samples = np.concatenate([self._rest, block.samples])
+        whole = len(samples) // RATE * RATE
+        for begin in range(0, whole, RATE):
+            self._second(samples[begin : begin + RATE])
+        self._rest = samples[whole:]
 
     def finish(self) -> Transcript:
         """End the recording.
@@ -168,6 +173,8 @@ class Listener:
         TranscriptError
             Not one piece could be transcribed: the message is that of the first problem.
         """
+        if len(self._rest):
+            self._second(self._rest)
         self._events(self._activity.finish())
         self._flush()
         if self._failed and not self._parts:
@@ -197,7 +204,8 @@ class Listener:
 
     def _add(self, start: float, end: float) -> None:
         """Put a segment into the piece that waits, or begin another one."""
-        self._speech += end - start
+        padding = self.options.vad.padding
+        self._speech += max(0.0, end - start - (padding if start > 0 else 0.0) - padding)
         if self._piece and (start - self._piece[1] > self.options.pause or end - self._piece[0] > self.options.longest):
             self._flush()
         self._piece = (self._piece[0] if self._piece else start, end)
@@ -285,6 +293,7 @@ def transcribe(
 
     Examples
     --------
+    >>> from emovox.types import Word
     >>> class Echo:
     ...     name = "echo-1"
     ...     def transcribe(self, waveform):

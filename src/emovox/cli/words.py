@@ -1,0 +1,90 @@
+"""The options of `emovox predict` about words, and what is told about words that cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emovox.cli.console import say
+from emovox.errors import InputError
+from emovox.text.cache import CachedTranscriber
+from emovox.text.given import read_transcript
+from emovox.text.whisper import WhisperTranscriber
+from emovox.types import Prediction, Transcript
+
+TextOption = Annotated[bool, typer.Option("--text", help="Recognise the words, too: needs the \\[text] extra.")]
+AsrOption = Annotated[
+    str | None,
+    typer.Option(
+        "--asr",
+        metavar="MODEL",
+        help="Whisper model: a folder, a name such as base, or a hub id; implies --text. EMOVOX_ASR sets the default.",
+    ),
+]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option("--language", metavar="CODE", help="What is spoken, such as en; the default is detected."),
+]
+TranscriptOption = Annotated[
+    Path | None,
+    typer.Option("--transcript", metavar="FILE", help="What is said: text, JSON, WebVTT or SRT for one recording."),
+]
+
+
+@dataclass
+class Words:
+    """What a call wants of the words.
+
+    Attributes
+    ----------
+    transcriber : CachedTranscriber or None
+        Who recognises them.
+    given : Transcript or None
+        What was said, from a file.
+    missing : int
+        Recordings so far whose words could not be had.
+    """
+
+    transcriber: CachedTranscriber | None = None
+    given: Transcript | None = None
+    missing: int = 0
+    _said: set[str] = field(default_factory=set)
+
+    @classmethod
+    def wanted(
+        cls, text: bool, asr: str | None, language: str | None, transcript: Path | None, sources: Sequence[str]
+    ) -> Words:
+        """Make sense of the options.
+
+        Raises
+        ------
+        InputError
+            They contradict each other, or the transcript cannot be read.
+        ModelError
+            The model does not know the language.
+        """
+        if transcript:
+            if text or asr:
+                raise InputError("--transcript takes the place of --text and --asr: give one or the other")
+            if len(sources) != 1:
+                raise InputError(f"--transcript is about one recording, not {len(sources)}: call emovox once for each")
+            return cls(given=read_transcript(transcript, language or "en"))
+        if not (text or asr):
+            if language:
+                raise InputError("--language is about words: add --text")
+            return cls()
+        return cls(CachedTranscriber(WhisperTranscriber(asr, language)))
+
+    def check(self, prediction: Prediction) -> Prediction:
+        """Say what is missing of the words of a recording, each reason once."""
+        if (self.transcriber or self.given) and prediction.transcript is None:
+            self.missing += 1
+            for line in prediction.why or ():
+                if line not in self._said:
+                    self._said.add(line)
+                    say(f"emovox: {prediction.file}: {line}")
+        return prediction
