@@ -24,9 +24,9 @@ from emovox.gate import GateOptions
 from emovox.labels import ordered
 from emovox.models import families
 from emovox.models.artifact import Model
-from emovox.recipe import AugmentRecipe, Recipe
+from emovox.recipe import AugmentRecipe, ModelRecipe, Recipe
 from emovox.recognizer import EmotionRecognizer
-from emovox.sequences import Features, gather
+from emovox.sequences import Features, Joint, gather
 from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, Waveform
 
 #: Told how far a stage is: its name, what is done and how much there is.
@@ -139,30 +139,45 @@ def load(
     spec = recipe.feature_spec()
     table = combine(corpora)
     paths = [path for corpus in corpora for path in corpus.paths()]
-    X, kept, skipped = features_of(paths, table, spec, cache, jobs, tell)
+    cache = cache or FeatureCache()
+    fronts = spec.parts()
+    found = {name: extract_many(_stretches(paths, table), one, cache, jobs, tell) for name, one in fronts.items()}
+    reasons = [next((one for one in each if isinstance(one, str)), "") for each in zip(*found.values(), strict=True)]
+    kept, skipped = np.array([not reason for reason in reasons]), tuple(filter(None, reasons))
     if len(skipped) > len(paths) / 10:
+        require_some(kept, skipped)
         raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
     table = table[kept]
     chosen = [path for path, keep in zip(paths, kept, strict=True) if keep]
-    copies = None
-    if recipe.augment.copies:
-        rows = extract_copies(
-            _stretches(chosen, table),
-            groups(table),
-            spec,
-            recipe.augment.options,
-            recipe.augment.copies,
-            recipe.augment.seed,
-            cache or FeatureCache(),
-            jobs,
-            tell,
-        )
-        copies = gather(rows, sets.get(spec.set).level)
+    X, copies = {}, {}
+    for name, part in recipe.parts().items():
+        level = sets.get(fronts[name].set).level
+        X[name] = gather([one for one, keep in zip(found[name], kept, strict=True) if keep], level)
+        copies[name] = _copies_of(part, _stretches(chosen, table), groups(table), fronts[name], cache, jobs, tell)
     sounds: tuple[Sound, ...] = ()
     if families.family(recipe.family).tunes_encoder:
         stretches = zip(_stretches(chosen, table), groups(table), strict=True)
         sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
-    return Data(table, X, spec, corpora, tuple(skipped), tuple(chosen), copies, sounds)
+    if not recipe.members:
+        return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
+    return Data(table, Joint(X), spec, corpora, skipped, tuple(chosen), Joint(copies), sounds)
+
+
+def _copies_of(
+    part: ModelRecipe,
+    stretches: Sequence[Stretch],
+    speakers: Sequence[str],
+    spec: FeatureSpec,
+    cache: FeatureCache,
+    jobs: int,
+    tell: Tell,
+) -> Features | None:
+    """Compute the features of the augmented copies that a model learns from, if any."""
+    wanted = part.augment
+    if not wanted.copies:
+        return None
+    rows = extract_copies(stretches, speakers, spec, wanted.options, wanted.copies, wanted.seed, cache, jobs, tell)
+    return gather(rows, sets.get(spec.set).level)
 
 
 def groups(table: pd.DataFrame) -> list[str]:
@@ -219,9 +234,14 @@ def _usable(results: Sequence[Float | str]) -> tuple[list[Float], NDArray[np.boo
     """Return what there is, one entry a clip; say which clips have a row, and why the others have none."""
     kept = np.array([not isinstance(one, str) for one in results])
     skipped = [one for one in results if isinstance(one, str)]
-    if not kept.any():
-        raise CorpusError(f"none of {len(results)} clips can be analysed, the first: {skipped[0]}")
+    require_some(kept, skipped)
     return [one for one in results if not isinstance(one, str)], kept, skipped
+
+
+def require_some(kept: NDArray[np.bool_], skipped: Sequence[str]) -> None:
+    """Refuse clips of which none can be analysed."""
+    if not kept.any():
+        raise CorpusError(f"none of {len(kept)} clips can be analysed, the first: {skipped[0]}")
 
 
 def shown_clips(data: Data, count: int = 60) -> list[Float]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import emovox
 from emovox.corpora import registry, splits
-from emovox.corpora.protocol import Protocol, verify
+from emovox.corpora.protocol import Fold, Protocol, verify
 from emovox.corpora.table import combine
 from emovox.dataset import Data, Tell, features_of, load, recognised, shown_clips, summaries
 from emovox.errors import CorpusError, InputError
@@ -29,7 +29,7 @@ from emovox.models import families
 from emovox.models.adaptive import ORDINARY
 from emovox.models.artifact import Model
 from emovox.models.costs import costs
-from emovox.models.crossfit import Clips, Task, fit_many
+from emovox.models.crossfit import Clips, Fitted, Task, fit_many
 from emovox.models.export import export
 from emovox.models.tuning import Speech
 from emovox.recipe import Recipe, to_toml
@@ -99,7 +99,7 @@ def run(
     results = {
         "recipe": recipe.name,
         "family": recipe.family,
-        "features": recipe.features["set"],
+        "features": data.spec.set,
         "protocol": {
             "name": protocol.name,
             "folds": len(protocol.folds),
@@ -110,6 +110,7 @@ def run(
         },
         **score(trained.predictions, labels),
         **enrolled_scores(trained, recipe, labels),
+        **({"members": dict(trained.members)} if trained.members else {}),
         "learning_curves": list(trained.curves),
         "costs": {"fit_seconds": trained.seconds},
         "corpora_used": [dataclasses.asdict(one) for one in summaries(data)],
@@ -163,6 +164,8 @@ class Trained:
         :func:`emovox.models.families.curves` describes.
     seconds : float
         What the fit of a fold took, on average.
+    members : mapping of str to dict
+        Scores of each member of a stack, and of their mean: ``uar``, ``wa``, ``macro_f1``, ``sd_folds``.
     """
 
     predictions: pd.DataFrame
@@ -171,6 +174,7 @@ class Trained:
     folds: Mapping[str, Any]
     curves: tuple[Mapping[str, Any], ...] = ()
     seconds: float = 0.0
+    members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -221,7 +225,20 @@ def train(
             for member, course in enumerate(found.curves)
         ),
         float(np.mean([found.seconds for found in tested])),
+        {name: _member_scores(name, data, where, tested, labels) for name in tested[0].parts},
     )
+
+
+def _member_scores(
+    name: str, data: Data, where: Sequence[tuple[int, Fold]], tested: Sequence[Fitted], labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """Score one member of a stack on the test clips of all folds."""
+    tables = [
+        _predictions(data.table.iloc[fold.test], seed, fold.name, found.parts[name], found.classes, labels)
+        for (seed, fold), found in zip(where, tested, strict=True)
+    ]
+    scores = score(pd.concat(tables, ignore_index=True), labels)
+    return {key: scores[key] for key in ("uar", "wa", "macro_f1", "sd_folds", "sd_seeds")}
 
 
 def takes_baseline(recipe: Recipe) -> bool:

@@ -16,6 +16,7 @@ from emovox.augment import AugmentOptions
 from emovox.errors import InputError, RecipeError, did_you_mean
 from emovox.features import sets
 from emovox.models.families import FAMILIES, Options, family
+from emovox.models.stacking import Member, StackOptions
 from emovox.types import FeatureSpec
 
 #: Where the recipes inside the package lie.
@@ -91,38 +92,25 @@ class ExportRecipe(_Strict):
     int8: bool = False
 
 
-class Recipe(_Strict):
-    """One experiment.
+class ModelRecipe(_Strict):
+    """A model and what it sees: a recipe's own, or a member of its stack.
 
     Attributes
     ----------
-    name, description : str
-        For people; the name is that of the model.
-    corpora : mapping of str to CorpusRecipe
-        The corpora, by registry name or by a name that ``--corpus NAME=DIR`` gives a folder.
     preprocess : mapping
         Options of `emovox.preprocess.PreprocessOptions`.
     features : mapping
-        ``set`` and that set's parameters.
+        ``set`` and that set's parameters; a stack has none of its own.
     model : mapping
         ``family`` and that family's options.
-    protocol : ProtocolRecipe
-        Evaluation.
     augment : AugmentRecipe
         Augmented copies, for families that learn from them.
-    export : ExportRecipe
-        The model file.
     """
 
-    name: str
-    description: str = ""
-    corpora: dict[str, CorpusRecipe] = Field(min_length=1)
     preprocess: dict[str, Any] = Field(default_factory=dict)
-    features: dict[str, Any]
+    features: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any]
-    protocol: ProtocolRecipe = ProtocolRecipe()
     augment: AugmentRecipe = AugmentRecipe()
-    export: ExportRecipe = ExportRecipe()
 
     @property
     def family(self) -> str:
@@ -135,15 +123,59 @@ class Recipe(_Strict):
         options: Options = TypeAdapter(family(self.family).options).validate_python(given)
         return dataclasses.replace(options, seed=seed)
 
+    def feature_spec(self) -> FeatureSpec:
+        """Write the front end down completely."""
+        parameters = {key: value for key, value in self.features.items() if key != "set"}
+        return sets.spec(str(self.features["set"]), parameters, self.preprocess)
+
+
+class Recipe(ModelRecipe):
+    """One experiment.
+
+    Attributes
+    ----------
+    name, description : str
+        For people; the name is that of the model.
+    corpora : mapping of str to CorpusRecipe
+        The corpora, by registry name or by a name that ``--corpus NAME=DIR`` gives a folder.
+    members : mapping of str to ModelRecipe
+        The models of a stack (``model.family = "stack"``), by names of your choice.  ``recipe = "ravdess-cnn"`` takes
+        preprocessing, features, augmentation and model of another recipe; what else is given changes them.
+    protocol : ProtocolRecipe
+        Evaluation.
+    export : ExportRecipe
+        The model file.
+    """
+
+    name: str
+    description: str = ""
+    corpora: dict[str, CorpusRecipe] = Field(min_length=1)
+    members: dict[str, ModelRecipe] = Field(default_factory=dict)
+    protocol: ProtocolRecipe = ProtocolRecipe()
+    export: ExportRecipe = ExportRecipe()
+
+    def options(self, seed: int) -> Options:
+        """Options of the model, with their defaults and a seed, which the members of a stack share."""
+        options = super().options(seed)
+        if not isinstance(options, StackOptions):
+            return options
+        members = [Member(name, one.family, one.options(seed)) for name, one in self.members.items()]
+        return dataclasses.replace(options, members=tuple(members))
+
+    def parts(self) -> Mapping[str, ModelRecipe]:
+        """Return what sees features: the members of a stack by name, or the model itself without one."""
+        return self.members or {"": self}
+
     def complete(self) -> dict[str, Any]:
         """Return the recipe as plain values, with every default of the model written out."""
         model = {"family": self.family, **dataclasses.asdict(self.options(self.protocol.seeds[0]))}
         return {**self.model_dump(mode="json"), "model": model}
 
     def feature_spec(self) -> FeatureSpec:
-        """Write the front end down completely."""
-        parameters = {key: value for key, value in self.features.items() if key != "set"}
-        return sets.spec(str(self.features["set"]), parameters, self.preprocess)
+        """Write the front end down completely: of a stack, those of its members."""
+        if not self.members:
+            return super().feature_spec()
+        return FeatureSpec.joint({name: one.feature_spec() for name, one in self.members.items()})
 
 
 def load(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -211,26 +243,99 @@ def _override(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 def validate(values: Mapping[str, Any], source: str) -> Recipe:
     """Check a recipe's values; every name in it is looked up now, not after an hour of training."""
+    values = {**values, "members": _expanded(values, source)} if values.get("members") else values
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(_explain(error, source, Recipe)) from error
-    for section, key in (("features", "set"), ("model", "family")):
-        if not isinstance(getattr(recipe, section).get(key), str):
-            raise RecipeError(f'{source}: [{section}] needs {key} = "..."')
-    try:
-        recipe.feature_spec()
-        family(recipe.family)
-        recipe.options(seed=0)
-        _require_fit(recipe)
-    except ValidationError as error:
-        raise RecipeError(_explain(error, f"{source}: [model]", FAMILIES[recipe.family].options)) from error
-    except InputError as error:
-        raise RecipeError(f"{source}: {error}") from error
+    for name, part in recipe.parts().items():
+        _check_model(part, f"{source}: members.{name}" if name else source)
+    if recipe.members:
+        _check_stack(recipe, source)
+    elif FAMILIES[recipe.family].level == "joint":
+        raise RecipeError(
+            f'{source}: a stack needs members: write for example [members.cnn] with recipe = "ravdess-cnn"'
+        )
     return recipe
 
 
-def _require_fit(recipe: Recipe) -> None:
+def _expanded(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Put the recipes that members name in place of their names."""
+    if not isinstance(values["members"], dict):
+        raise RecipeError(f"{source}: members is no table: write for example [members.cnn]")
+    result = {}
+    for name, member in values["members"].items():
+        if not isinstance(member, dict) or "recipe" not in member:
+            result[name] = member
+            continue
+        base = load(str(member["recipe"]))
+        _require_same_labels(base, values.get("corpora", {}), f"{source}: members.{name}")
+        whole = base.model_dump(mode="json", include={"preprocess", "features", "model", "augment"})
+        for section, changes in member.items():
+            if section != "recipe":
+                merge = isinstance(changes, dict) and section in ("preprocess", "features", "model")
+                whole[section] = {**whole[section], **changes} if merge else changes
+        result[name] = whole
+    return result
+
+
+def _require_same_labels(base: Recipe, corpora: Mapping[str, Any], source: str) -> None:
+    """Refuse a member whose recipe uses a corpus with other labels than the stack does."""
+    for name in base.corpora.keys() & corpora.keys():
+        own = tuple(base.corpora[name].labels)
+        wanted = tuple(corpora[name].get("labels", ())) if isinstance(corpora[name], dict) else own
+        if sorted(own) != sorted(wanted):
+            raise RecipeError(
+                f"{source}: recipe {base.name!r} uses {', '.join(own) or 'all labels'} of {name}, and this one "
+                f"{', '.join(wanted) or 'all labels'}: give the model's tables themselves in place of the recipe"
+            )
+
+
+def _check_model(part: ModelRecipe, source: str) -> None:
+    """Look up every name of a model and its features."""
+    if not isinstance(part.model.get("family"), str):
+        raise RecipeError(f'{source}: [model] needs family = "..."')
+    try:
+        kind = family(part.family)
+        if kind.level == "joint":
+            part.options(seed=0)
+            return
+        if not isinstance(part.features.get("set"), str):
+            raise RecipeError('[features] needs set = "..."')
+        part.feature_spec()
+        part.options(seed=0)
+        _require_fit(part)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, f"{source}: [model]", FAMILIES[part.family].options)) from error
+    except InputError as error:
+        text = str(error)
+        raise RecipeError(text if text.startswith(source) else f"{source}: {text}") from error
+
+
+def _check_stack(recipe: Recipe, source: str) -> None:
+    """Refuse members without a stack, and those that cannot be one."""
+    if not isinstance(recipe.model.get("family"), str):
+        raise RecipeError(f'{source}: [model] needs family = "..."')
+    if family(recipe.family).level != "joint":
+        raise RecipeError(f'{source}: members are for a stack: set model.family = "stack", or leave them out')
+    if recipe.features or recipe.preprocess or recipe.augment.copies:
+        raise RecipeError(
+            f"{source}: a stack sees nothing by itself: move features, preprocess and augment to its members"
+        )
+    if recipe.export.int8:
+        raise RecipeError(f"{source}: export.int8 is not possible for a stack: leave it out")
+    for name, member in recipe.members.items():
+        if FAMILIES[member.family].tunes_encoder or FAMILIES[member.family].level == "joint":
+            raise RecipeError(f"{source}: members.{name}: family {member.family!r} cannot be a member of a stack")
+        if not name.isidentifier():
+            raise RecipeError(f"{source}: members.{name}: a name is letters, digits and _, for example cnn")
+    try:
+        recipe.options(seed=0)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, f"{source}: [model]", StackOptions)) from error
+
+
+def _require_fit(recipe: ModelRecipe) -> None:
     """Refuse a family that does not go with the features or with augmented copies."""
     wanted, chosen = FAMILIES[recipe.family].level, sets.get(str(recipe.features["set"]))
     if wanted != chosen.level:
@@ -265,6 +370,7 @@ def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
     """List the keys allowed where an unknown one was found."""
     nested = {
         "corpora": CorpusRecipe,
+        "members": ModelRecipe,
         "protocol": ProtocolRecipe,
         "augment": AugmentRecipe,
         "export": ExportRecipe,
@@ -274,7 +380,7 @@ def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
     elif len(location) > 1 and location[0] in nested:
         model = nested[str(location[0])]
     if dataclasses.is_dataclass(model):
-        return [field.name for field in dataclasses.fields(model) if field.name != "seed"]
+        return [field.name for field in dataclasses.fields(model) if field.name not in ("seed", "members")]
     return list(getattr(model, "model_fields", {}))
 
 

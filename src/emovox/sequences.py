@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +60,6 @@ class Sequences:
         return self.frames[start : start + length]
 
 
-#: Features of clips: one row a clip, or the frames of each.
-Features = Float | Sequences
-
-
 def pack(clips: Sequence[Any] | NDArray[Any] | Sequences) -> Sequences:
     """Put sequences into one array; what is packed already stays as it is.
 
@@ -93,6 +89,36 @@ def pack(clips: Sequence[Any] | NDArray[Any] | Sequences) -> Sequences:
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp)
     frames = np.concatenate([np.asarray(one, dtype=np.float32) for one in flat])
     return Sequences(frames, starts.reshape(shape), lengths.reshape(shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Features of the same clips for several models.
+
+    Attributes
+    ----------
+    parts : mapping of str to ndarray or Sequences, or None
+        For each model its features, row by row; None where it has none, as a model without augmented copies.
+
+    Examples
+    --------
+    >>> both = Joint({"a": np.zeros((3, 2)), "b": pack([np.zeros((4, 5))] * 3)})
+    >>> len(both), len(both[:2]), both[[0]].parts["b"].shape
+    (3, 2, (1,))
+    """
+
+    parts: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return max((len(part) for part in self.parts.values() if part is not None), default=0)
+
+    def __getitem__(self, rows: Any) -> Joint:
+        """Take some clips."""
+        return Joint({name: None if part is None else part[rows] for name, part in self.parts.items()})
+
+
+#: Features of clips: one row a clip, the frames of each, or those of several models.
+Features = Float | Sequences | Joint
 
 
 def gather(clips: Sequence[Any], level: str) -> Features:

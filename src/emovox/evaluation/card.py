@@ -89,7 +89,11 @@ def sections(card: ModelCard) -> list[Section]:
 
 def details(card: ModelCard) -> Section:
     """Say what kind of model it is."""
-    features = f"{card.features.set} version {card.features.version}, {card.features.dimension} numbers a clip"
+    fronts = []
+    for name, one in card.features.parts().items():
+        numbers = f"{one.set} version {one.version}, {one.dimension} numbers"
+        fronts.append(f"{name}: {'samples' if one.set == 'samples' else numbers}")
+    features = "; ".join(front.removeprefix(": ") for front in fronts)
     rows = (
         ("name", card.name),
         ("family", card.family),

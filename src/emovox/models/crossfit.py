@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,13 @@ from emovox.models import families
 from emovox.models.adaptive import AdaptiveClassifier
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.progress import EpochLog, followed
+from emovox.models.stacking import StackClassifier
 from emovox.models.tuning import Speech
-from emovox.sequences import Features
+from emovox.sequences import Features, Joint
 from emovox.types import Float
+
+#: What the mean of the members' answers is called.
+AVERAGE = "average"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,8 @@ class Fitted:
         For each network of the model, each epoch's losses and recalls; none for learners without epochs.
     seconds : float
         What the fit took.
+    parts : mapping of str to ndarray
+        What each member of a stack says by itself, and their mean under the name ``average``.
     """
 
     classes: NDArray[np.str_]
@@ -117,6 +123,7 @@ class Fitted:
     pipeline: Pipeline | None = None
     curves: list[list[dict[str, Any]]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    parts: Mapping[str, Float] = dataclasses.field(default_factory=dict)
 
 
 def fit_many(
@@ -192,8 +199,18 @@ def fit_one(clips: Clips, task: Task) -> Fitted:
         enrolled=_enrolled(pipeline, clips, X, test, task.enrolled),
         pipeline=pipeline if task.keep else None,
         curves=families.curves(pipeline),
+        parts=_parts(pipeline, X),
         seconds=seconds,
     )
+
+
+def _parts(pipeline: Pipeline, X: Features) -> dict[str, Float]:
+    """Return what the members of a stack say, and their mean: the yardsticks of what weighs them."""
+    learner = pipeline.named_steps["model"]
+    if not isinstance(learner, StackClassifier) or not isinstance(X, Joint) or not len(X):
+        return {}
+    each = learner.each_proba(X)
+    return {**each, AVERAGE: np.mean(list(each.values()), axis=0)}
 
 
 def _features(pipeline: Pipeline, clips: Clips, rows: NDArray[np.intp]) -> Features:
@@ -211,6 +228,7 @@ def _enrolled(
     learner = pipeline.named_steps["model"]
     if not isinstance(learner, AdaptiveClassifier) or clips.speakers is None or not len(enrolled):
         return None
+    X = np.asarray(X)
     result = np.full((len(test), len(learner.classes_)), np.nan, dtype=np.float32)
     for speaker in np.unique(clips.speakers[enrolled]):
         own = clips.speakers[test] == speaker

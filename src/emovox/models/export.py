@@ -6,18 +6,16 @@ import dataclasses
 import io
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper, version_converter
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from sklearn.pipeline import Pipeline
 
 from emovox.decision import TINY, temper
@@ -29,9 +27,12 @@ from emovox.models.classical import SvmClassifier
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.networks import Ensemble
 from emovox.models.neural import AnnClassifier
+from emovox.models.quantisation import difference, quantise
 from emovox.models.sequence import SequenceClassifier
+from emovox.models.stack_graph import check_stack, merged
+from emovox.models.stacking import StackClassifier
 from emovox.sequences import Features, Sequences
-from emovox.types import RATE, ModelCard
+from emovox.types import RATE, FeatureSpec, ModelCard
 
 #: Largest difference between a probability of the file and of the estimator.
 TOLERANCE = 1e-5
@@ -49,19 +50,6 @@ Float = NDArray[np.float32]
 #: Probabilities, and the embedding where there is one.
 Outputs = tuple[NDArray[np.floating], Float | None]
 Reference = Callable[[Float, Float | None], Outputs]
-
-
-class Difference(NamedTuple):
-    """How far the probabilities of two models are apart.
-
-    Attributes
-    ----------
-    largest, mean : float
-        Largest and mean absolute difference of a probability.
-    """
-
-    largest: float
-    mean: float
 
 
 def export(
@@ -117,6 +105,8 @@ def export(
         encoder = learner.embedder_ if isinstance(learner, FinetunedClassifier) else pretrained
         head = learner.graph(encoder, order, (temperature, enrolled_temperature))
         return export_samples(head, card, path, baseline_width=learner.n_features_in_, int8=int8, clips=clips)
+    if isinstance(learner, StackClassifier):
+        return _export_stack(learner, card, path, order, temperature)
     graph = _from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
     finished = _finish(graph, order, temperature, card)
     model = Model(finished.SerializeToString(), str(path))
@@ -192,6 +182,70 @@ def export_samples(
     return _export_samples(graph, card, path, reference, int8, clips)
 
 
+def _export_stack(learner: StackClassifier, card: ModelCard, path: Path, order: list[int], temperature: float) -> Model:
+    """Write a stack: the graph of each member from what it sees, and that of what weighs their answers."""
+    fronts = card.features.parts()
+    graphs = {name: _member_graph(pipeline, fronts[name]) for name, pipeline in learner.members_.items()}
+    combiner = _answering(_from_sklearn(learner.combiner_), len(order)) if learner.combiner_ else None
+    heard = {name: _heard(spec) for name, spec in fronts.items()}
+    card = dataclasses.replace(card, features=FeatureSpec.joint(heard))
+    graph = _finish(merged(graphs, combiner, OPSET[""]), order, temperature, card)
+    model = Model(graph.SerializeToString(), str(path))
+    noise = {seconds: _noise(1, seconds)[0] for seconds in LENGTHS}
+    check_stack(model, learner, FeatureSpec.joint(fronts), order, temperature, noise, _require)
+    _write(graph, path)
+    return model
+
+
+def _heard(spec: FeatureSpec) -> FeatureSpec:
+    """Return what a graph sees: samples, where an encoder is a part of it."""
+    return embeddings.samples_spec(spec.preprocess) if "weights" in spec.parameters else spec
+
+
+def _member_graph(pipeline: Pipeline, spec: FeatureSpec) -> onnx.ModelProto:
+    """Return the graph of one member, from features or samples to probabilities."""
+    learner = _learner(pipeline)
+    if isinstance(learner, AdaptiveClassifier):
+        encoder = embeddings.embedder(spec.set, **spec.parameters)
+        head = learner.graph(encoder, list(range(len(learner.classes_))), (1.0, 1.0))
+        return _trace(WithoutBaseline(head, learner.n_features_in_).eval(), (_noise(2, 1.0),), [SAMPLES], [OUTPUT])
+    graph = _from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
+    graph = _answering(graph, len(learner.classes_))
+    if "weights" in spec.parameters:
+        encoder = embeddings.embedder(spec.set, **spec.parameters)
+        graph = _joined(_trace(encoder, (_noise(2, 1.0),), [SAMPLES], [EMBEDDING]), graph)
+        del graph.graph.output[1:]
+    return graph
+
+
+def _answering(graph: onnx.ModelProto, classes: int) -> onnx.ModelProto:
+    """Keep the probabilities of a graph, and no other output."""
+    del graph.graph.output[:]
+    graph.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", classes]))
+    return graph
+
+
+class WithoutBaseline(torch.nn.Module):
+    """A head that is never told who speaks.
+
+    Parameters
+    ----------
+    head : Module
+        From samples and baseline to probabilities and embedding.
+    width : int
+        Width of the baseline.
+    """
+
+    def __init__(self, head: torch.nn.Module, width: int) -> None:
+        super().__init__()
+        self.head, self.width = head, width
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """Map samples, shape (n, t), to probabilities, shape (n, n_classes)."""
+        probabilities: torch.Tensor = self.head(samples, torch.zeros_like(samples[:, :1]).repeat(1, self.width))[0]
+        return probabilities
+
+
 def _export_samples(
     graph: onnx.ModelProto, card: ModelCard, path: Path, reference: Reference, int8: bool, clips: Sequence[Float]
 ) -> Model:
@@ -246,7 +300,7 @@ def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature
 def _batches(example: Features) -> Iterator[Float]:
     """Return the same features in batches of several shapes."""
     if not isinstance(example, Sequences):
-        yield from (example[:1], example[:2], example)
+        yield from (np.asarray(example[rows]) for rows in (slice(0, 1), slice(0, 2), slice(None)))
         return
     clips = list(example)[:8]
     yield from (clip[np.newaxis] for clip in clips)
@@ -290,53 +344,6 @@ def check_samples_parity(model: Model, reference: Reference) -> None:
 def _require(worst: float, what: str) -> None:
     if not worst <= TOLERANCE:
         raise ModelError(f"the exported graph differs from {what} by {worst:.1e} (at most {TOLERANCE:.0e} is allowed)")
-
-
-def difference(first: Model, second: Model, clips: Sequence[Float]) -> Difference:
-    """Measure how far two models of samples are apart on some clips.
-
-    Parameters
-    ----------
-    first, second : Model
-        For example a model in 32 bits and its quantised form.
-    clips : sequence of ndarray of float32, shape (t,)
-        Preprocessed samples.
-
-    Returns
-    -------
-    Difference
-    """
-    apart = np.stack(
-        [np.abs(first.probabilities(one[np.newaxis]) - second.probabilities(one[np.newaxis])) for one in clips]
-    )
-    return Difference(float(apart.max()), float(apart.mean()))
-
-
-def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Store matrices in 8 bits, with one scale a column; activations are quantised as they come.
-
-    Only products with a stored matrix change: the spectrum, the convolutions and classic learners stay as they are.
-
-    Parameters
-    ----------
-    graph : ModelProto
-        A finished model.
-
-    Returns
-    -------
-    ModelProto
-        Another one, about a quarter of the size, with the same card.
-    """
-    marked = onnx.ModelProto()
-    marked.CopyFrom(graph)
-    # The quantiser asks for a preparation that has nothing to do here; this mark says that it was done.
-    helper.set_model_props(marked, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        quantize_dynamic(marked, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
-        result = onnx.load_model(path)
-    helper.set_model_props(result, {entry.key: entry.value for entry in graph.metadata_props})
-    return result
 
 
 def _noise(count: int, seconds: float) -> Float:

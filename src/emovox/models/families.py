@@ -22,6 +22,7 @@ from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.neural import AnnClassifier, AnnOptions
 from emovox.models.sequence import SequenceClassifier, curve
 from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
+from emovox.models.stacking import StackClassifier, StackOptions
 from emovox.models.tuning import FinetuneOptions, Speech
 from emovox.sequences import Features
 
@@ -34,6 +35,7 @@ Options = (
     | FramesOptions
     | MlpOptions
     | RnnOptions
+    | StackOptions
     | SvmOptions
 )
 
@@ -54,8 +56,8 @@ class Family:
         It sees the embeddings of an encoder, and may be told a speaker's baseline.
     tunes_encoder : bool
         It tunes the encoder of its features, and needs to hear the clips.
-    level : {"clip", "frame"}
-        It sees one vector a clip, or one a frame.
+    level : {"clip", "frame", "joint"}
+        It sees one vector a clip, or one a frame; or it is a stack, whose members see what they need.
     """
 
     options: type
@@ -63,12 +65,17 @@ class Family:
     learns_copies: bool = False
     takes_baseline: bool = False
     tunes_encoder: bool = False
-    level: Literal["clip", "frame"] = "clip"
+    level: Literal["clip", "frame", "joint"] = "clip"
 
     @property
     def standardises(self) -> bool:
         """Whether the learner standardises features by itself."""
-        return self.takes_baseline or self.level == "frame"
+        return self.takes_baseline or self.level != "clip"
+
+
+def _stack(options: StackOptions) -> StackClassifier:
+    """Make a stack of members of the families here."""
+    return StackClassifier(options, build, fit)
 
 
 FAMILIES: dict[str, Family] = {
@@ -82,6 +89,7 @@ FAMILIES: dict[str, Family] = {
     "frames": Family(FramesOptions, SequenceClassifier, learns_copies=True, level="frame"),
     "mlp": Family(MlpOptions, mlp),
     "rnn": Family(RnnOptions, SequenceClassifier, learns_copies=True, level="frame"),
+    "stack": Family(StackOptions, _stack, learns_copies=True, level="joint"),
     "svm": Family(SvmOptions, SvmClassifier),
 }
 
@@ -154,6 +162,9 @@ def fit(
 
 def epochs(options: Options) -> int:
     """Count the epochs that are planned, of all networks; 0 for families whose epochs are not told."""
+    if isinstance(options, StackOptions):
+        times = 1 + (options.folds if options.combine == "svm" else 0)
+        return times * sum(epochs(member.options) for member in options.members)
     return options.epochs * options.members if isinstance(options, SequenceOptions) else 0
 
 

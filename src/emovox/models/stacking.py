@@ -1,0 +1,229 @@
+"""Several models whose answers a support vector machine weighs: stacked generalisation, with speakers kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from emovox.corpora.groups import speaker_groups_kfold
+from emovox.errors import ProtocolError
+from emovox.models.classical import SvmClassifier, SvmOptions
+from emovox.models.ranges import FORBID, Natural, Positive
+from emovox.sequences import Joint
+from emovox.types import Float
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a stack.
+
+    Attributes
+    ----------
+    name : str
+        Name, which is that of its features too.
+    family : str
+        Model family.
+    options : dataclass
+        That family's options, with the seed.
+    """
+
+    name: str
+    family: str
+    options: Any
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What weighs the members' answers; the members themselves are tables of the recipe.
+
+    Attributes
+    ----------
+    combine : {"svm", "average"}
+        A support vector machine over the class probabilities of all members, or their mean.
+    folds : int
+        Groups of training speakers: a member answers for those of a group after it was trained on the others, and what
+        weighs the answers is fitted on these.
+    kernel : {"rbf", "linear"}
+        Kernel of the machine; answers of members trained on all speakers are surer than those it is fitted on, which a
+        linear one takes well.
+    C : float
+        Weight of the training errors against the width of the margin.
+    gamma : "scale" or float
+        Width of the RBF kernel; ``"scale"`` is 1 / number of probabilities, as these are standardised.
+    seed : int
+        Seed of all members.
+    members : tuple of Member
+        The models, which the recipe's ``[members]`` name.
+    """
+
+    __pydantic_config__ = FORBID
+
+    combine: Literal["svm", "average"] = "svm"
+    folds: Annotated[int, Ge(2)] = 3
+    kernel: Literal["rbf", "linear"] = "linear"
+    C: Positive = 0.1
+    gamma: Positive | Literal["scale"] = "scale"
+    seed: Natural = 0
+    members: tuple[Member, ...] = ()
+
+
+#: Makes an unfitted pipeline of a family and its options, and fits one; see `emovox.models.families`.
+Build = Callable[[str, Any], Pipeline]
+Fit = Callable[..., Pipeline]
+
+
+class StackClassifier(ClassifierMixin, BaseEstimator):
+    """A stack as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    options : StackOptions
+        What weighs the answers.
+    build, fit_member : callable
+        :func:`emovox.models.families.build` and :func:`emovox.models.families.fit`.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Labels in output order.
+    members_ : dict of str to Pipeline
+        The members, fitted on all clips.
+    combiner_ : Pipeline or None
+        The machine over their answers; None averages.
+    answers_ : ndarray of float32, shape (n_clips, n_members * n_classes)
+        What the machine was fitted on: answers of members that heard neither the clip nor its speaker.
+    curves_ : list of list of dict
+        Learning curves of the members, where they have some.
+
+    Notes
+    -----
+    Source: D. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
+    """
+
+    def __init__(self, options: StackOptions, build: Build, fit_member: Fit) -> None:
+        self.options, self.build, self.fit_member = options, build, fit_member
+
+    def fit(
+        self,
+        X: Joint,
+        y: NDArray[Any],
+        speakers: NDArray[Any] | None = None,
+        corpora: NDArray[Any] | None = None,
+        copies: Joint | None = None,
+        kept: Path | None = None,
+        tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
+    ) -> StackClassifier:
+        """Fit the members and what weighs their answers.
+
+        Parameters
+        ----------
+        X : Joint
+            Raw features of each member.
+        y, corpora : ndarray, shape (n_clips,)
+            Labels and corpora.
+        speakers : ndarray, shape (n_clips,)
+            Speakers, who are kept apart.
+        copies : Joint, optional
+            Features of augmented copies, for members that learn from some.
+        kept, tell
+            As for `SequenceClassifier.fit`.
+
+        Raises
+        ------
+        ProtocolError
+            The speakers are not known, or there are fewer than `StackOptions.folds`.
+        """
+        if speakers is None:
+            raise ProtocolError(
+                "a stack keeps speakers apart inside its training part, and these clips have none: "
+                "give a speaker column, or choose another family"
+            )
+        self.classes_ = np.unique(y)
+        groups = speaker_groups_kfold(speakers, self.options.folds)
+        self.members_, answers = {}, []
+        for member in self.options.members:
+            parts = X.parts[member.name], None if copies is None else copies.parts[member.name]
+            told = partial(_named, tell, member.name)
+
+            def trained(rows: Any, member: Member = member, parts: Any = parts, told: Any = told) -> Pipeline:
+                clips, views = (None if part is None else part[rows] for part in parts)
+                known = np.full(len(y), "") if corpora is None else corpora
+                pipeline = self.build(member.family, member.options)
+                return self.fit_member(
+                    pipeline, clips, y[rows], speakers[rows], known[rows], views, kept=kept, tell=told
+                )
+
+            held_out = np.zeros((len(y), len(self.classes_)), dtype=np.float32)
+            if self.options.combine == "svm":
+                for train, valid in groups:
+                    pipeline = trained(train)
+                    held_out[valid] = aligned(pipeline.predict_proba(parts[0][valid]), pipeline.classes_, self.classes_)
+            answers.append(held_out)
+            self.members_[member.name] = trained(slice(None))
+        self.answers_ = np.hstack(answers)
+        self.combiner_ = self._combiner().fit(self.answers_, y, model__speakers=speakers) if self._weighs else None
+        self.curves_ = [
+            course
+            for pipeline in self.members_.values()
+            for course in getattr(pipeline.named_steps["model"], "curves_", [])
+        ]
+        return self
+
+    @property
+    def _weighs(self) -> bool:
+        return self.options.combine == "svm"
+
+    def _combiner(self) -> Pipeline:
+        given = self.options
+        options = SvmOptions(given.kernel, given.C, given.gamma, calibration_folds=given.folds)
+        return Pipeline([("scale", StandardScaler()), ("model", SvmClassifier(options))])
+
+    def each_proba(self, X: Joint) -> dict[str, Float]:
+        """Class probabilities of each member by itself, shape (n_clips, n_classes) each."""
+        return {
+            name: np.asarray(pipeline.predict_proba(X.parts[name]), dtype=np.float32)
+            for name, pipeline in self.members_.items()
+        }
+
+    def predict_proba(self, X: Joint) -> NDArray[np.float32]:
+        """Class probabilities, shape (n_clips, n_classes)."""
+        return self.combined(self.each_proba(X))
+
+    def combined(self, each: Mapping[str, Float]) -> NDArray[np.float32]:
+        """Weigh the members' answers."""
+        answers = [each[member.name] for member in self.options.members]
+        if self.combiner_ is None:
+            return np.asarray(np.mean(answers, axis=0), dtype=np.float32)
+        return np.asarray(self.combiner_.predict_proba(np.hstack(answers)), dtype=np.float32)
+
+    def predict(self, X: Joint) -> NDArray[Any]:
+        """Most probable label of each clip."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def aligned(found: NDArray[Any], given: NDArray[Any], wanted: NDArray[Any]) -> Float:
+    """Put probabilities into the order of other classes; one that was not trained on has none.
+
+    Examples
+    --------
+    >>> aligned(np.array([[0.25, 0.75]]), np.array(["a", "c"]), np.array(["a", "b", "c"])).tolist()
+    [[0.25, 0.0, 0.75]]
+    """
+    result = np.zeros((len(found), len(wanted)), dtype=np.float32)
+    result[:, np.searchsorted(wanted, given)] = found
+    return result
+
+
+def _named(tell: Callable[[Mapping[str, Any]], None], name: str, epoch: Mapping[str, Any]) -> None:
+    """Tell of an epoch of one of the members."""
+    tell({**epoch, "model": name})
