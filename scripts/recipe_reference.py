@@ -107,7 +107,7 @@ def options(model: type) -> Iterator[str]:
     told, hints = attributes(model), get_type_hints(model, include_extras=True)
     rows = []
     for field in dataclasses.fields(model):
-        if field.name != "seed":
+        if field.metadata.get("given", field.name != "seed"):
             kind, meaning = told[field.name]
             kind = ", ".join(filter(None, [kind, limits(hints[field.name])]))
             rows.append((field.name, kind, toml(field.default), meaning))
@@ -132,6 +132,7 @@ def reference() -> Iterator[str]:
     yield from ("### `[protocol]`", "", *section(recipe.ProtocolRecipe))
     yield from ("### `[augment]`", "", *section(recipe.AugmentRecipe))
     yield from ("### `[augment.options]`", "", *options(AugmentOptions))
+    yield from ("### `[members.NAME]`", "", *section(recipe.ModelRecipe))
     yield from ("### `[export]`", "", *section(recipe.ExportRecipe))
     yield from ("### `[preprocess]`", "", *options(PreprocessOptions))
     yield from ("### `[features]`", "", "`set` is required; the other keys are the parameters of that set.", "")

@@ -201,7 +201,7 @@ def train(
             fold.test,
             enrolment(data, fold.test, recipe.protocol.enrol, seed) if takes_baseline(recipe) else NOBODY,
             keep=keep_folds and seed == seeds[0],
-            name=f"seed {seed}, fold {fold.name}",
+            name=f"seed {seed}, {fold.name}",
         )
         for seed, fold in where
     ]

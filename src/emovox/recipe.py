@@ -298,6 +298,8 @@ def _check_model(part: ModelRecipe, source: str) -> None:
     try:
         kind = family(part.family)
         if kind.level == "joint":
+            if "members" in part.model:
+                raise RecipeError("model.members is not possible: write a table [members.NAME] for each member")
             part.options(seed=0)
             return
         if not isinstance(part.features.get("set"), str):
@@ -380,7 +382,8 @@ def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
     elif len(location) > 1 and location[0] in nested:
         model = nested[str(location[0])]
     if dataclasses.is_dataclass(model):
-        return [field.name for field in dataclasses.fields(model) if field.name not in ("seed", "members")]
+        fields = [field for field in dataclasses.fields(model) if field.metadata.get("given", field.name != "seed")]
+        return [field.name for field in fields]
     return list(getattr(model, "model_fields", {}))
 
 

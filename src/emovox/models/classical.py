@@ -147,8 +147,12 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):
 def _calibration_folds(
     X: NDArray[np.float32], y: NDArray[Any], speakers: NDArray[Any] | None, options: SvmOptions
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Fold by speaker where there are enough of them; by class where there are not."""
+    """Fold by speaker where there are enough of them, and no class of one group alone; by class where there are not."""
     count = options.calibration_folds
     if speakers is not None and len(np.unique(speakers)) >= count:
-        return speaker_groups_kfold(speakers, count)
+        folds = speaker_groups_kfold(speakers, count)
+        classes = len(np.unique(y))
+        if all(len(np.unique(y[train])) == classes for train, _ in folds):
+            return folds
+    count = min(count, max(2, int(np.unique(y, return_counts=True)[1].min())))
     return list(StratifiedKFold(count, shuffle=True, random_state=options.seed).split(X, y))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +75,7 @@ class StackOptions:
     C: Positive = 0.1
     gamma: Positive | Literal["scale"] = "scale"
     seed: Natural = 0
-    members: tuple[Member, ...] = ()
+    members: tuple[Member, ...] = dataclasses.field(default=(), metadata={"given": False})
 
 
 #: Makes an unfitted pipeline of a family and its options, and fits one; see `emovox.models.families`.
