@@ -298,8 +298,6 @@ def _check_model(part: ModelRecipe, source: str) -> None:
     try:
         kind = family(part.family)
         if kind.level == "joint":
-            if "members" in part.model:
-                raise RecipeError("model.members is not possible: write a table [members.NAME] for each member")
             part.options(seed=0)
             return
         if not isinstance(part.features.get("set"), str):
@@ -324,6 +322,8 @@ def _check_stack(recipe: Recipe, source: str) -> None:
         raise RecipeError(
             f"{source}: a stack sees nothing by itself: move features, preprocess and augment to its members"
         )
+    if "members" in recipe.model:
+        raise RecipeError(f"{source}: model.members is not possible: write a table [members.NAME] for each member")
     if recipe.export.int8:
         raise RecipeError(f"{source}: export.int8 is not possible for a stack: leave it out")
     for name, member in recipe.members.items():

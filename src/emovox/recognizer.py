@@ -19,9 +19,9 @@ from emovox.gate import GateOptions, is_speech
 from emovox.models.artifact import Model, load
 from emovox.profiles import Profile
 from emovox.streaming import StreamingRecognizer
-from emovox.timeline import Timeline, TimelineOptions
 from emovox.text.transcribe import Transcriber
 from emovox.text.words import Hearing
+from emovox.timeline import Timeline, TimelineOptions
 from emovox.types import Failure, Float, Prediction, Transcript, Waveform
 
 #: Seconds of a long recording that are read at a time for a timeline.
