@@ -19,6 +19,7 @@ from emovox.gate import GateOptions, is_speech
 from emovox.models.artifact import Model, load
 from emovox.profiles import Profile
 from emovox.streaming import StreamingRecognizer
+from emovox.text.classifier import TextClassifier
 from emovox.text.transcribe import Transcriber
 from emovox.text.words import Hearing
 from emovox.timeline import Timeline, TimelineOptions
@@ -61,6 +62,8 @@ class EmotionRecognizer:
     transcriber : Transcriber, optional
         Who recognises the words, for example ``WhisperTranscriber()``; the default is nobody.  Where words cannot be
         had the voice is judged all the same, and the prediction's `why` says so.
+    text_model : TextClassifier, optional
+        A classifier that judges the emotion of the words as well, for ``text_<label>`` in `linguistic`.
 
     Attributes
     ----------
@@ -94,6 +97,7 @@ class EmotionRecognizer:
         gate: GateOptions | None = None,
         threshold: float | None = None,
         transcriber: Transcriber | None = None,
+        text_model: TextClassifier | None = None,
     ) -> None:
         self._model: Model = model if isinstance(model, Model) else load(model)
         self.card = self._model.card
@@ -103,6 +107,7 @@ class EmotionRecognizer:
         if not 0 <= self.threshold <= 1:
             raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
         self.transcriber = transcriber
+        self.text_model = text_model
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None
         for name, spec in self._model.inputs.items():
@@ -285,7 +290,8 @@ class EmotionRecognizer:
         progress: Callable[[float], None] | None,
         transcript: Transcript | None = None,
     ) -> Prediction:
-        hearing = Hearing(self.transcriber, transcript) if self.transcriber or transcript else None
+        listening = self.transcriber or transcript
+        hearing = Hearing(self.transcriber, transcript, self.text_model) if listening else None
         tapped = hearing.tap(blocks) if hearing else blocks
         rows, weights, end = self._analyse(tapped, name, self._probabilities, progress)
         found = self._decided(decision.combine(rows, weights), name, 0.0, end)

@@ -11,7 +11,7 @@ from emovox import audio, profiles
 from emovox.cli import results
 from emovox.cli.console import progress_bars, recordings, say
 from emovox.cli.results import Found, Place
-from emovox.cli.words import AsrOption, LanguageOption, TextOption, TranscriptOption, Words
+from emovox.cli.words import AsrOption, LanguageOption, TextModelOption, TextOption, TranscriptOption, Words
 from emovox.decode import Source
 from emovox.errors import EmovoxError
 from emovox.gate import GateOptions
@@ -54,6 +54,7 @@ def predict(
     asr: AsrOption = None,
     language: LanguageOption = None,
     transcript: TranscriptOption = None,
+    text_model: TextModelOption = None,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
@@ -72,7 +73,7 @@ def predict(
     done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
     """
     files = recordings(sources)
-    words = Words.wanted(text, asr, language, transcript, files)
+    words = Words.wanted(text, asr, language, transcript, text_model, files)
     form = results.format_for(form, out)
     place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
     pictures = results.picture_place(plot, files)
@@ -82,6 +83,7 @@ def predict(
         gate=GateOptions(threshold=0) if no_gate else None,
         threshold=threshold,
         transcriber=words.transcriber,
+        text_model=words.classifier,
     )
     work = Work(recognizer, files, words, pictures)
     results.deliver(work.results(), form, place, recognizer.card.labels)

@@ -12,6 +12,7 @@ import typer
 from emovox.cli.console import say
 from emovox.errors import InputError
 from emovox.text.cache import CachedTranscriber
+from emovox.text.classifier import TextClassifier
 from emovox.text.given import read_transcript
 from emovox.text.whisper import WhisperTranscriber
 from emovox.types import Prediction, Transcript
@@ -33,6 +34,14 @@ TranscriptOption = Annotated[
     Path | None,
     typer.Option("--transcript", metavar="FILE", help="What is said: text, JSON, WebVTT or SRT for one recording."),
 ]
+TextModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text-model",
+        metavar="MODEL",
+        help="A text-emotion classifier of transformers that judges the words, too: a folder or a hub id.",
+    ),
+]
 
 
 @dataclass
@@ -45,18 +54,27 @@ class Words:
         Who recognises them.
     given : Transcript or None
         What was said, from a file.
+    classifier : TextClassifier or None
+        Who judges their emotion besides.
     missing : int
         Recordings so far whose words could not be had.
     """
 
     transcriber: CachedTranscriber | None = None
     given: Transcript | None = None
+    classifier: TextClassifier | None = None
     missing: int = 0
     _said: set[str] = field(default_factory=set)
 
     @classmethod
     def wanted(
-        cls, text: bool, asr: str | None, language: str | None, transcript: Path | None, sources: Sequence[str]
+        cls,
+        text: bool,
+        asr: str | None,
+        language: str | None,
+        transcript: Path | None,
+        text_model: str | None,
+        sources: Sequence[str],
     ) -> Words:
         """Make sense of the options.
 
@@ -67,17 +85,18 @@ class Words:
         ModelError
             The model does not know the language.
         """
+        classifier = TextClassifier(text_model) if text_model else None
         if transcript:
             if text or asr:
                 raise InputError("--transcript takes the place of --text and --asr: give one or the other")
             if len(sources) != 1:
                 raise InputError(f"--transcript is about one recording, not {len(sources)}: call emovox once for each")
-            return cls(given=read_transcript(transcript, language or "en"))
+            return cls(given=read_transcript(transcript, language or "en"), classifier=classifier)
         if not (text or asr):
-            if language:
-                raise InputError("--language is about words: add --text")
+            if language or text_model:
+                raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
             return cls()
-        return cls(CachedTranscriber(WhisperTranscriber(asr, language)))
+        return cls(CachedTranscriber(WhisperTranscriber(asr, language)), classifier=classifier)
 
     def check(self, prediction: Prediction) -> Prediction:
         """Say what is missing of the words of a recording, each reason once."""

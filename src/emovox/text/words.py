@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from emovox.errors import EmovoxError
+from emovox.text.classifier import TextClassifier
 from emovox.text.given import check_fits
 from emovox.text.sentiment import is_english, linguistic_features
 from emovox.text.transcribe import Listener, Transcriber
@@ -53,6 +54,8 @@ class Hearing:
         The recogniser of speech.
     given : Transcript, optional
         What was said, if that is known: it is used instead of the recogniser.
+    classifier : TextClassifier, optional
+        Who judges the emotion of the words, for ``text_<label>`` among the linguistic features.
 
     Examples
     --------
@@ -64,8 +67,14 @@ class Hearing:
     ('The train leaves at ten past nine.', 7.0, ())
     """
 
-    def __init__(self, transcriber: Transcriber | None, given: Transcript | None = None) -> None:
+    def __init__(
+        self,
+        transcriber: Transcriber | None,
+        given: Transcript | None = None,
+        classifier: TextClassifier | None = None,
+    ) -> None:
         self._given = given
+        self._classifier = classifier
         self._listener = Listener(None if given else transcriber)
 
     def tap(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
@@ -106,6 +115,13 @@ class Hearing:
                 "only, so only rate, pauses and confidence count"
             )
         try:
-            return Heard(transcript, linguistic_features(transcript, duration), tuple(notes))
+            features = linguistic_features(transcript, duration)
         except EmovoxError as error:
             return Heard(transcript, None, (*notes, f"no linguistic features: {error}"))
+        if self._classifier:
+            try:
+                judged = self._classifier.emotions(transcript.text)
+                features |= {f"text_{label}": probability for label, probability in judged.items()}
+            except EmovoxError as error:
+                notes.append(f"no emotion of the words by {self._classifier.model}: {error}")
+        return Heard(transcript, features, tuple(notes))

@@ -1,0 +1,88 @@
+"""How well, how fast and with how much memory words are recognised.
+
+    python benchmarks/transcription.py --ravdess DIR [--asr MODEL] [--threads 2]
+
+48 clips of RAVDESS are chosen by a rule, two an actor, one for each sentence, each emotion three times for each:
+sentence s of actor a has emotion (a + 4 s) mod 8, the first repetition, strong where a + s is odd.  A transcript is
+exact where it has the sentence's words and no others; case and punctuation do not count.  Nothing was chosen by them.
+Memory is the largest resident set of a process that recognises one clip, with and without words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from emovox import audio
+from emovox.text.transcribe import transcribe
+from emovox.text.whisper import WhisperTranscriber
+
+SENTENCES = {1: "kids are talking by the door", 2: "dogs are sitting by the door"}
+MEASURE = """
+import resource, sys
+from emovox import EmotionRecognizer
+from emovox.text.whisper import WhisperTranscriber
+transcriber = WhisperTranscriber(sys.argv[2], "en") if len(sys.argv) > 2 else None
+found = EmotionRecognizer(transcriber=transcriber).predict(sys.argv[1])
+assert bool(found.transcript) == (transcriber is not None), found.why
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+"""
+
+
+def clips(folder: Path) -> list[tuple[Path, str]]:
+    """Choose the clips and say which sentence is spoken in each."""
+    found = []
+    for actor in range(1, 25):
+        for sentence, text in SENTENCES.items():
+            emotion = 1 + (actor + 4 * sentence) % 8
+            intensity = 1 if emotion == 1 else 1 + (actor + sentence) % 2
+            name = f"03-01-{emotion:02d}-{intensity:02d}-{sentence:02d}-01-{actor:02d}"
+            (path,) = (folder / f"Actor_{actor:02d}").glob(f"{name}.*")
+            found.append((path, text))
+    return found
+
+
+def megabytes(clip: Path, *model: str) -> float:
+    """Measure the largest resident set of a process that recognises a clip, in MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(clip), *model], capture_output=True, encoding="utf-8", check=True
+    )
+    return float(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ravdess", type=Path, required=True)
+    parser.add_argument("--asr", help="as for emovox predict; the default is EMOVOX_ASR, else tiny.en")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    chosen = clips(arguments.ravdess)
+    transcriber = WhisperTranscriber(arguments.asr, "en", arguments.threads)
+    # First, because a process begins with the resident set of the one that starts it.
+    plain, words = megabytes(chosen[0][0]), megabytes(chosen[0][0], str(transcriber.folder))
+    transcribe(audio.read(chosen[0][0]), transcriber)  # loads the model
+    exact, seconds, wall, busy = 0, 0.0, 0.0, 0.0
+    for path, sentence in chosen:
+        waveform = audio.read(path)
+        begin, begin_busy = time.perf_counter(), time.process_time()
+        found = transcribe(waveform, transcriber)
+        wall += time.perf_counter() - begin
+        busy += time.process_time() - begin_busy
+        seconds += waveform.duration
+        right = " ".join(re.findall(r"[a-z']+", found.text.lower())) == sentence
+        exact += right
+        if not right:
+            print(f"{path.name}: {found.text!r} ({found.confidence:.2f})", flush=True)
+    print(f"| sentence-exact | {exact} of {len(chosen)}, {exact / len(chosen):.1%} |")
+    processor = f"processor time {busy / seconds:.3f}; load of the machine {os.getloadavg()[0]:.1f}"
+    print(f"| real-time factor | {wall / seconds:.3f} ({processor}) |")
+    print(f"| memory | {plain:.0f} MB without words, {words:.0f} MB with, {words - plain:.0f} MB more |")
+
+
+if __name__ == "__main__":
+    main()
