@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from emovox.errors import InputError
 from emovox.timeline import Timeline, TimelineOptions, tidied
-from emovox.types import Prediction
+from emovox.types import Prediction, Word
 
 LABELS = ("sad", "happy", "neutral")
 
@@ -68,6 +69,16 @@ def test_merging_keeps_time_and_probability(parts: list[Prediction], merge: floa
             assert one.probabilities[label] == pytest.approx(mean)
         assert one.confidence == one.probabilities[one.label] == max(one.probabilities.values())
     assert sum(1 for _ in found) <= len(parts)
+
+
+def test_merging_keeps_what_is_said() -> None:
+    words = [Word("we", 0, 1, 0.9), Word("go", 1.1, 2, 0.8)]
+    parts = [
+        dataclasses.replace(part("sad", i, i + 1), transcript=word.text, words=(word,), why=("a word",))
+        for i, word in enumerate(words)
+    ]
+    (found,) = tidied([*parts, part("sad", 2, 3)], TimelineOptions(merge=0))
+    assert (found.transcript, found.words, found.why) == ("we go", tuple(words), None)
 
 
 @given(parts=sequences())

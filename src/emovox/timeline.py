@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from emovox import decision
 from emovox.errors import InputError
 from emovox.types import Prediction
 from emovox.vad import VadOptions
@@ -226,13 +227,14 @@ def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple
         parts = [_supported(parts, index, reach, options.min_segment) for index in range(len(parts))]
     if options.merge is None:
         return tuple(parts)
-    result: list[Prediction] = []
+    groups: list[list[Prediction]] = []
     for one in parts:
-        if result and _equal(result[-1], one) and one.start - result[-1].end <= reach:
-            result[-1] = _joined(result[-1], one)
+        last = groups[-1][-1] if groups else None
+        if last and (last.label, last.abstained) == (one.label, one.abstained) and one.start - last.end <= reach:
+            groups[-1].append(one)
         else:
-            result.append(one)
-    return tuple(result)
+            groups.append([one])
+    return tuple(_joined(group) if len(group) > 1 else group[0] for group in groups)
 
 
 def _supported(parts: Sequence[Prediction], index: int, reach: float, shortest: float) -> Prediction:
@@ -249,15 +251,21 @@ def _supported(parts: Sequence[Prediction], index: int, reach: float, shortest: 
     return dataclasses.replace(one, **{name: getattr(near, name) for name in same})
 
 
-def _equal(first: Prediction, then: Prediction) -> bool:
-    return first.label == then.label and first.abstained == then.abstained
-
-
-def _joined(first: Prediction, then: Prediction) -> Prediction:
-    weights = (first.end - first.start, then.end - then.start)
-    total = sum(weights)
-    mean = {
-        label: (weights[0] * value + weights[1] * then.probabilities[label]) / total
-        for label, value in first.probabilities.items()
-    }
-    return dataclasses.replace(first, end=then.end, probabilities=mean, confidence=mean[first.label])
+def _joined(group: Sequence[Prediction]) -> Prediction:
+    """Make one segment of some with the same label and certainty."""
+    first, labels = group[0], list(group[0].probabilities)
+    rows = [[one.probabilities[label] for label in labels] for one in group]
+    mean = dict(zip(labels, decision.combine(rows, [one.end - one.start for one in group]).tolist(), strict=True))
+    said = [one.transcript for one in group if one.transcript]
+    words = tuple(word for one in group for word in one.words or ())
+    return dataclasses.replace(
+        first,
+        end=group[-1].end,
+        probabilities=mean,
+        confidence=mean[first.label],
+        transcript=" ".join(said) or first.transcript,
+        words=words or first.words,
+        linguistic=None,  # these three are about each segment by itself
+        fusion=None,
+        why=None,
+    )
