@@ -20,7 +20,7 @@ from emovox import EmotionRecognizer, audio
 from emovox.errors import AudioError, InputError
 from emovox.streaming import Stream, StreamEvent, StreamingRecognizer, collect
 from emovox.timeline import Timeline, TimelineOptions
-from emovox.types import RATE, Float, Prediction, Waveform
+from emovox.types import RATE, Float, Prediction, Transcript, Waveform, Word
 from emovox.vad import Segment, segments
 from tests.conftest import speech
 
@@ -34,7 +34,7 @@ class Loudness:
         self.keep = keep
         self.asked: list[Waveform] = []
 
-    def assess(self, window: Waveform, name: str, *, gate: bool = True) -> Prediction | None:
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         if self.keep:
             self.asked.append(window)
         if not window.samples.any():
@@ -120,7 +120,7 @@ def test_order_and_times_of_events(conversation: Float) -> None:
     for one in only(events, "estimate"):
         assert one.prediction
         (around,) = [part for part in spoken if part.start <= one.prediction.start and one.decided <= part.end + 0.5]
-        assert one.prediction.start == max(around.start, one.time - 4.0)
+        assert one.prediction.start == pytest.approx(max(around.start, one.time - 4.0))
         assert one.prediction.end == one.time == one.decided
 
 
@@ -219,6 +219,37 @@ def test_the_real_recogniser_gives_a_file_and_its_stream_the_same(conversation: 
     alone = recognizer.predict_array(stretch.samples, RATE)
     assert first.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
     assert (first.label, first.abstained, first.model) == (alone.label, alone.abstained, alone.model)
+
+
+class Clock:
+    """Hears a word in the middle of each tenth of a second, named after when that is."""
+
+    name = "clock"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        self.calls += 1
+        times = np.arange(0.0, waveform.duration - 0.1, 0.1)
+        words = tuple(Word(f"{waveform.start + time:.1f}", time, time + 0.1) for time in times.tolist())
+        return Transcript(" ".join(word.text for word in words), words)
+
+
+@pytest.mark.parametrize("mode", ["utterance", "interval"])
+def test_words_belong_to_their_segments(conversation: Float, mode: Any) -> None:
+    clock = Clock()
+    recognizer = EmotionRecognizer(transcriber=clock)
+    options = TimelineOptions(mode, window=3.0)
+    stream = StreamingRecognizer(recognizer, options).open()
+    found = collect(run(stream, [conversation[: 5 * RATE]]), "a", stream.heard, options).predictions
+    assert found
+    for one in found:
+        assert one.words
+        assert all(one.start - 0.3 <= float(word.text) == pytest.approx(word.start, abs=0.1) for word in one.words)
+        assert one.start - 0.3 <= one.words[0].start < one.words[-1].end <= one.end + 0.3
+        assert one.transcript == " ".join(word.text for word in one.words)
+    assert clock.calls <= 2 * len(found)  # running estimates ask nobody
 
 
 def test_many_streams_share_a_recogniser(conversation: Float) -> None:

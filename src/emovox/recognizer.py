@@ -162,7 +162,7 @@ class EmotionRecognizer:
         )
         return self._predict(parts, name, None)
 
-    def assess(self, window: Waveform, name: str, *, gate: bool = True) -> Prediction | None:
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window of a recording or stream.
 
         Parameters
@@ -171,8 +171,8 @@ class EmotionRecognizer:
             0.3 to 30 s.
         name : str
             What the prediction calls the recording.
-        gate : bool, default True
-            Whether to ask if somebody speaks in it; otherwise any sound is judged but digital silence.
+        running : bool, default False
+            Whether this is an estimate while somebody speaks: neither the gate nor the transcriber is asked.
 
         Returns
         -------
@@ -183,9 +183,15 @@ class EmotionRecognizer:
             audio.require_signal(window, name)
         except AudioError:
             return None
-        if gate and not is_speech(window.samples, self.gate):
+        if not running and not is_speech(window.samples, self.gate):
             return None
-        return self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
+        found = self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
+        if running or self.transcriber is None:
+            return found
+        hearing = Hearing(self.transcriber, classifier=self.text_model)
+        for _ in hearing.tap([window]):
+            pass
+        return hearing.result(window.duration).beside(found)
 
     def timeline(
         self,

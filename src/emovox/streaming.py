@@ -32,7 +32,7 @@ class Judge(Protocol):
 
     threshold: float
 
-    def assess(self, window: Waveform, name: str, *, gate: bool = True) -> Prediction | None:
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; None where nobody speaks in it."""
         ...
 
@@ -380,8 +380,16 @@ class _Utterances:
         # The detector hears speech: the gate need not be asked every time, and is when the utterance has ended.
         self._asked = heard
         window = self._history.stretch(max(begin, heard - self._window), heard)
-        if judged := self._judge.assess(window, self._name, gate=False):
-            yield StreamEvent("estimate", heard / RATE, heard / RATE, self._running.smoothed(judged))
+        if judged := self._judge.assess(window, self._name, running=True):
+            judged = self._running.smoothed(dataclasses.replace(judged, end=heard / RATE))
+            yield StreamEvent("estimate", heard / RATE, heard / RATE, judged)
+
+
+def _placed(judged: Prediction, start: float, end: float) -> Prediction:
+    """Say which interval a judgement is about, and keep the words whose middle lies in it."""
+    words = judged.words and tuple(word for word in judged.words if start <= (word.start + word.end) / 2 < end)
+    said = judged.transcript if words is None else " ".join(word.text for word in words)
+    return dataclasses.replace(judged, start=start, end=end, words=words, transcript=said)
 
 
 class _Intervals:
@@ -422,5 +430,5 @@ class _Intervals:
             return
         judged = self._judge.assess(self._history.stretch(max(0, end - self._window), end), self._name)
         if judged:
-            judged = self._smoother.smoothed(dataclasses.replace(judged, start=begin / RATE, end=end / RATE))
+            judged = self._smoother.smoothed(_placed(judged, begin / RATE, end / RATE))
             yield StreamEvent("result", end / RATE, heard / RATE, judged)

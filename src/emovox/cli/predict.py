@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from emovox import audio, profiles
 from emovox.cli import results
+from emovox.cli import timeline as timelines
 from emovox.cli.console import progress_bars, recordings, say
 from emovox.cli.results import Found, Place
 from emovox.cli.words import AsrOption, LanguageOption, TextModelOption, TextOption, TranscriptOption, Words
 from emovox.decode import Source
-from emovox.errors import EmovoxError
+from emovox.errors import EmovoxError, InputError, NoSpeechError
 from emovox.gate import GateOptions
 from emovox.outputs import Format
 from emovox.recognizer import EmotionRecognizer
+from emovox.timeline import Summary, Timeline, TimelineOptions
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
 LONG = 120.0
+
+
+class Mode(StrEnum):
+    """How a timeline is cut."""
+
+    UTTERANCE = "utterance"
+    INTERVAL = "interval"
 
 
 def predict(
@@ -55,6 +65,24 @@ def predict(
     language: LanguageOption = None,
     transcript: TranscriptOption = None,
     text_model: TextModelOption = None,
+    timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Answer segment by segment.")] = False,
+    mode: Annotated[
+        Mode | None, typer.Option("--mode", help="Segments: utterances (the default), or intervals of --hop seconds.")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option("--window", metavar="SECONDS", help="Longest stretch judged at once; 6.")
+    ] = None,
+    hop: Annotated[float | None, typer.Option("--hop", metavar="SECONDS", help="Length of an interval; 1.")] = None,
+    smooth: Annotated[
+        float | None, typer.Option("--smooth", metavar="SECONDS", help="Time constant of smoothing; 0.")
+    ] = None,
+    merge: Annotated[
+        float | None,
+        typer.Option("--merge", metavar="SECONDS", help="Join equal neighbours with at most such a pause between."),
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Shares of time, changes and strongest moments of the timeline instead.")
+    ] = False,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
@@ -68,11 +96,21 @@ def predict(
     - `emovox predict call.wav --speaker anna`
     - `emovox predict call.wav --text --format json`
     - `emovox predict call.wav --transcript call.txt`
+    - `emovox predict meeting.mp3 --timeline --format vtt --out meeting.vtt`
+    - `emovox predict meeting.mp3 --timeline --mode interval --hop 5`
+    - `emovox predict meeting.mp3 --summary`
 
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
     done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
     """
+    cut = timelines.options(
+        timeline or summary, mode=mode and mode.value, window=window, hop=hop, smoothing=smooth, merge=merge
+    )
+    if summary:
+        timelines.require_summary_format(form, out)
     files = recordings(sources)
+    if cut and transcript:
+        raise InputError("--transcript is about a whole recording: leave out --timeline, or let --text recognise words")
     words = Words.wanted(text, asr, language, transcript, text_model, files)
     form = results.format_for(form, out)
     place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
@@ -85,8 +123,11 @@ def predict(
         transcriber=words.transcriber,
         text_model=words.classifier,
     )
-    work = Work(recognizer, files, words, pictures)
-    results.deliver(work.results(), form, place, recognizer.card.labels)
+    work = Work(recognizer, files, words, pictures, cut)
+    if summary:
+        timelines.print_summaries(work.summaries(), form)
+    else:
+        results.deliver(work.results(), form, place, recognizer.card.labels)
     if words.missing:
         say(f"emovox: {words.missing} of {len(work.sources)} recordings are judged by the voice alone")
     if work.failed:
@@ -99,10 +140,16 @@ class Work:
     """The recordings of one call, done one after the other."""
 
     def __init__(
-        self, recognizer: EmotionRecognizer, sources: list[str], words: Words, pictures: Place | None = None
+        self,
+        recognizer: EmotionRecognizer,
+        sources: list[str],
+        words: Words,
+        pictures: Place | None = None,
+        cut: TimelineOptions | None = None,
     ) -> None:
         self.recognizer = recognizer
         self.words = words
+        self.cut = cut
         self.sources = sources
         self.pictures = pictures
         self.failed = 0
@@ -121,6 +168,11 @@ class Work:
             if len(self.sources) > 1:
                 tell("recordings", len(self.sources), len(self.sources))
 
+    def summaries(self) -> Iterator[Summary]:
+        """Yield the summary of each recording's timeline as it comes."""
+        for one in self.results():
+            yield Timeline(one.file, one.duration, one.predictions).summary()
+
     def _one(self, name: str, tell: Callable[[str, float, float | None], None]) -> Found:
         with results.readable_twice(name, self.pictures is not None) as source:
             found = self._recognise(source, tell)
@@ -134,5 +186,14 @@ class Work:
         if length is not None and length >= LONG:
             total = round(length)
             show = lambda done: tell("seconds", round(done), total)  # noqa: E731 - a name for the one case that has it
+        if self.cut:
+            return self._timeline(source, self.cut, show)
         one = self.words.check(self.recognizer.predict(source, transcript=self.words.given, progress=show))
         return Found(one.file, (one,), one.end)
+
+    def _timeline(self, source: Source, cut: TimelineOptions, show: Callable[[float], None] | None) -> Found:
+        whole = self.recognizer.timeline(source, cut, progress=show)
+        if not whole.predictions:
+            raise NoSpeechError(f"{whole.file} holds no speech that can be judged in {whole.duration:.1f} s")
+        self.words.check(min(whole.predictions, key=lambda one: one.transcript is not None))
+        return Found(whole.file, whole.predictions, whole.duration)
