@@ -120,6 +120,7 @@ def section(model: type[BaseModel]) -> Iterator[str]:
     rows = []
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else toml(field.get_default(call_default_factory=True))
+        default = "none" if field.default is None else default
         default = "its defaults" if isinstance(field.default, BaseModel | AugmentOptions) else default
         rows.append((name, *told[name][:1], default, told[name][1]))
     return table(rows)
@@ -134,6 +135,7 @@ def reference() -> Iterator[str]:
     yield from ("### `[augment.options]`", "", *options(AugmentOptions))
     yield from ("### `[members.NAME]`", "", *section(recipe.ModelRecipe))
     yield from ("### `[export]`", "", *section(recipe.ExportRecipe))
+    yield from ("### `[tune]`", "", *section(recipe.TuneRecipe))
     yield from ("### `[preprocess]`", "", *options(PreprocessOptions))
     yield from ("### `[features]`", "", "`set` is required; the other keys are the parameters of that set.", "")
     for name in sets.available():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -23,12 +22,16 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from emovox.cli.main import run
 from emovox.errors import InputError
 from emovox.evaluation import compare_report, footprint, paired
 from emovox.evaluation.comparison import Group, compare, published, to_dict
 from emovox.evaluation.scores import score
 from emovox.labels import COMMON
 from tests.test_report import Page
+
+#: Runs the command line: exit code, output, errors.
+Command = Callable[..., tuple[object, str, str]]
 
 LABELS = ("neutral", "happy", "sad", "angry")
 
@@ -114,7 +117,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     curve = [{"epoch": k, "train_loss": 2 / k, "valid_loss": 2.2 / k, "valid_uar": 0.5} for k in (1, 2, 3)]
     return [
         write_run(home / "middle", 0.6, seeds=(0, 1), learning_curves={"fold 1": [curve, curve[:2]]}),
-        write_run(home / "good", 0.9, costs={"training_seconds": 90.0, "parameters": 1234}),
+        write_run(home / "good", 0.9, costs={"fit_seconds": 90.0, "parameters": 1234}),
         write_run(home / "other-middle", 0.6),
     ]
 
@@ -400,9 +403,9 @@ def test_parameters_are_counted_in_initialisers_and_attributes(tmp_path: Path) -
 def test_costs_of_a_real_model(tmp_path: Path) -> None:
     source = resources.files("emovox.pretrained") / "classic.onnx"
     (tmp_path / "model.onnx").write_bytes(source.read_bytes())
-    found = footprint.costs(tmp_path, {"training_seconds": 12.0}, measure=True)
+    found = footprint.costs(tmp_path, {"fit_seconds": 12.0}, measure=True)
     assert found["bytes"] == len(source.read_bytes())
-    assert found["training_seconds"] == 12.0
+    assert found["fit_seconds"] == 12.0
     assert isinstance(found["parameters"], int)
     assert found["parameters"] > 1000
     assert found["latency_ms"] is not None
@@ -545,25 +548,34 @@ def test_scores_of_a_class_are_scikit_learns(group: Group, three: list[Path]) ->
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-def emovox(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from emovox.cli.main import run; run()"
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=300)
+@pytest.fixture
+def emovox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return what runs the command line in a folder of its own: exit code, output, errors."""
+
+    def command(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["emovox", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return command
 
 
-def test_the_command_compares(three: list[Path], tmp_path: Path) -> None:
+def test_the_command_compares(three: list[Path], tmp_path: Path, emovox: Command) -> None:
     names = [str(folder) for folder in three]
-    done = emovox("compare", *names, "--out", "out", "--no-latency", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "demo, 4 emotions, protocol speaker-6" in done.stdout
-    assert "good" in done.stdout.splitlines()[2]
+    code, out, errors = emovox("compare", *names, "--out", "out", "--no-latency")
+    assert code == 0, errors
+    assert "demo, 4 emotions, protocol speaker-6" in out
+    assert "good" in out.splitlines()[2]
     assert (tmp_path / "out" / "comparison.html").exists()
 
 
-def test_the_command_refuses_in_one_line(three: list[Path], tmp_path: Path) -> None:
+def test_the_command_refuses_in_one_line(three: list[Path], tmp_path: Path, emovox: Command) -> None:
     other = write_run(tmp_path / "other", protocol="loso")
-    done = emovox("compare", str(three[0]), str(other), "--out", "out", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("emovox: these runs cannot be ranked together")
-    assert len(done.stderr.strip().splitlines()) == 1
+    code, _, errors = emovox("compare", str(three[0]), str(other), "--out", "out")
+    assert code == 2
+    assert errors.startswith("emovox: these runs cannot be ranked together")
+    assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()

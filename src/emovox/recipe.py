@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -17,6 +18,7 @@ from emovox.errors import InputError, RecipeError, did_you_mean
 from emovox.features import sets
 from emovox.models.families import FAMILIES, Options, family
 from emovox.models.stacking import Member, StackOptions
+from emovox.search_space import TUNABLE, TuneRecipe, extremes
 from emovox.types import FeatureSpec
 
 #: Where the recipes inside the package lie.
@@ -145,6 +147,8 @@ class Recipe(ModelRecipe):
         Evaluation.
     export : ExportRecipe
         The model file.
+    tune : TuneRecipe or None
+        What `emovox tune` searches.
     """
 
     name: str
@@ -153,6 +157,7 @@ class Recipe(ModelRecipe):
     members: dict[str, ModelRecipe] = Field(default_factory=dict)
     protocol: ProtocolRecipe = ProtocolRecipe()
     export: ExportRecipe = ExportRecipe()
+    tune: TuneRecipe | None = None
 
     def options(self, seed: int) -> Options:
         """Options of the model, with their defaults and a seed, which the members of a stack share."""
@@ -169,7 +174,27 @@ class Recipe(ModelRecipe):
     def complete(self) -> dict[str, Any]:
         """Return the recipe as plain values, with every default of the model written out."""
         model = {"family": self.family, **dataclasses.asdict(self.options(self.protocol.seeds[0]))}
-        return {**self.model_dump(mode="json"), "model": model}
+        return {**self.model_dump(mode="json", exclude={"tune"}), "model": model}
+
+    def changed(self, changes: Mapping[str, Any], source: str) -> Recipe:
+        """Return a recipe with other values and nothing left to tune.
+
+        Parameters
+        ----------
+        changes : mapping
+            Dotted keys with values.
+        source : str
+            What to call it in messages.
+
+        Raises
+        ------
+        RecipeError
+            The values are not possible together.
+        """
+        values = self.model_dump(mode="json", exclude={"tune"})
+        for dotted, value in changes.items():
+            _override(values, dotted, value)
+        return validate(values, source)
 
     def feature_spec(self) -> FeatureSpec:
         """Write the front end down completely: of a stack, those of its members."""
@@ -256,7 +281,18 @@ def validate(values: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(
             f'{source}: a stack needs members: write for example [members.cnn] with recipe = "ravdess-cnn"'
         )
+    if recipe.tune:
+        _require_space(recipe, recipe.tune, source)
     return recipe
+
+
+def _require_space(recipe: Recipe, tune: TuneRecipe, source: str) -> None:
+    """Refuse a search of something that is not there, or of values that are not possible."""
+    for path, value in extremes(tune.space):
+        key = f'{source}: tune.space."{path}"'
+        if path.split(".")[0] not in TUNABLE or "." not in path:
+            raise RecipeError(f"{key} cannot be tuned: choose keys of {', '.join(TUNABLE)}, such as model.dropout")
+        recipe.changed({path: value}, key)
 
 
 def _expanded(values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -376,6 +412,7 @@ def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
         "protocol": ProtocolRecipe,
         "augment": AugmentRecipe,
         "export": ExportRecipe,
+        "tune": TuneRecipe,
     }
     if location[:2] == ("augment", "options"):
         model = AugmentOptions
@@ -390,7 +427,8 @@ def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe as TOML that :func:`load` reads back to the same recipe."""
     lines: list[str] = []
-    _write_table(recipe.model_dump(mode="json"), "", lines)
+    tune = {"tune": recipe.tune.plain()} if recipe.tune else {}
+    _write_table({**recipe.model_dump(mode="json", exclude={"tune"}), **tune}, "", lines)
     return "\n".join(lines).strip() + "\n"
 
 
@@ -398,10 +436,14 @@ def _write_table(table: Mapping[str, Any], path: str, lines: list[str]) -> None:
     plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if path and (plain or not table):
         lines += ["", f"[{path}]"]
-    lines += [f"{key} = {_toml_value(value)}" for key, value in plain.items()]
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
     for key, value in table.items():
         if isinstance(value, dict) and (value or path == "corpora"):
-            _write_table(value, f"{path}.{key}" if path else key, lines)
+            _write_table(value, f"{path}.{_toml_key(key)}" if path else _toml_key(key), lines)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
 
 
 def _toml_value(value: Any) -> str:

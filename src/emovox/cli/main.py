@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import compare, data, enroll, evaluate, features, models, predict, train
+from emovox.cli import compare, data, enroll, evaluate, features, models, predict, train, tune
 from emovox.errors import EmovoxError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("predict")(predict.predict)
 app.command("enroll")(enroll.enroll)
 app.command("features")(features.features)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("models")(models.models)

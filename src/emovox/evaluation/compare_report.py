@@ -254,16 +254,17 @@ def _emotions(results: Mapping[str, Any], picture: str) -> Iterator[str]:
 def _costs(results: Mapping[str, Any]) -> Iterator[str]:
     """Say what each model costs."""
     yield from ("### Costs", "")
-    yield from ("Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand.", "")
+    yield "Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand; fit is the mean time"
+    yield from ("to train on one fold.", "")
     rows = []
     for run in results["runs"]:
         cost = run["costs"]
         size = "–" if cost["bytes"] is None else f"{cost['bytes'] / 1e6:.2f}"
         inside = "–" if cost["parameters"] is None else f"{cost['parameters']:,}"
         latency = "–" if cost["latency_ms"] is None else f"{cost['latency_ms']:.1f}"
-        training = "–" if cost["training_seconds"] is None else f"{cost['training_seconds'] / 60:.1f}"
-        rows.append([f"`{run['name']}`", size, inside, latency, training])
-    yield from _table(("run", "file, MB", "numbers inside", "latency, ms", "training, min"), rows)
+        fitting = "–" if cost["fit_seconds"] is None else f"{cost['fit_seconds'] / 60:.1f}"
+        rows.append([f"`{run['name']}`", size, inside, latency, fitting])
+    yield from _table(("run", "file, MB", "numbers inside", "latency, ms", "fit, min"), rows)
 
 
 def _missed(results: Mapping[str, Any]) -> Iterator[str]:

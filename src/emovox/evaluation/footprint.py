@@ -92,13 +92,13 @@ def costs(folder: Path, measured: dict[str, Any], *, measure: bool) -> dict[str,
     Returns
     -------
     dict
-        ``bytes``, ``parameters``, ``training_seconds`` (None where the run does not say), ``latency_ms`` of the whole
-        chain (None where it was not measured).
+        ``bytes``, ``parameters``, ``fit_seconds`` of a fold (None where the run does not say), ``latency_ms`` of the
+        whole chain (None where it was not measured).
     """
     model = folder / "model.onnx"
     return {
         "bytes": size(model),
         "parameters": measured.get("parameters") or parameters(model),
-        "training_seconds": measured.get("training_seconds"),
+        "fit_seconds": measured.get("fit_seconds"),
         "latency_ms": latency(model) if measure and model.is_file() else None,
     }
