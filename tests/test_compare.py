@@ -473,8 +473,8 @@ def test_the_page_shows_the_results(page: Page, group: Group) -> None:
 
 def test_the_markdown_shows_the_same(written: Path, group: Group) -> None:
     text = (written / "comparison.md").read_text(encoding="utf-8")
-    for run in group.results["runs"]:
-        assert f"| `{run['name']}` | ann, classic193 | **{100 * run['uar']:.1f}** |" in text
+    for row in group.results["runs"]:
+        assert f"| `{row['name']}` | ann, classic193 | **{100 * row['uar']:.1f}** |" in text
     for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
         assert (written / path).exists()
     for block in re.findall(r"(?m)(?:^\|.*\n)+", text):

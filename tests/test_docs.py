@@ -110,7 +110,18 @@ def options(command: str) -> set[str]:
     return {name for name in names if name.startswith("-")} | {"--help", "-h"}
 
 
-COMMANDS = ("predict", "enroll", "features", "train", "tune", "evaluate", "compare", "models", "data list", "data check")
+COMMANDS = (
+    "predict",
+    "enroll",
+    "features",
+    "train",
+    "tune",
+    "evaluate",
+    "compare",
+    "models",
+    "data list",
+    "data check",
+)
 
 
 def test_all_commands_are_known_here() -> None:

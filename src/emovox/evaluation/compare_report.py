@@ -254,8 +254,8 @@ def _emotions(results: Mapping[str, Any], picture: str) -> Iterator[str]:
 def _costs(results: Mapping[str, Any]) -> Iterator[str]:
     """Say what each model costs."""
     yield from ("### Costs", "")
-    yield "Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand; fit is the mean time"
-    yield from ("to train on one fold.", "")
+    yield "Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand; fit is the mean"
+    yield from ("time to train on one fold.", "")
     rows = []
     for run in results["runs"]:
         cost = run["costs"]
