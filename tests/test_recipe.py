@@ -62,7 +62,7 @@ def test_the_published_network_is_the_default() -> None:
     ("values", "message"),
     [
         ({**MINIMAL, "modle": {}}, r"unknown key 'modle': did you mean 'model'\?"),
-        ({key: value for key, value in MINIMAL.items() if key != "features"}, r"'features' is missing"),
+        ({key: value for key, value in MINIMAL.items() if key != "features"}, r"\[features\] needs set"),
         (changed("model", hiden=[3]), r"\[model\]: unknown key 'hiden': did you mean 'hidden'\?"),
         (changed("model", dropout=1.5), r"dropout = 1.5 is not possible: input should be less than 1"),
         (changed("model", activation="relux"), r"activation = 'relux' is not possible: .*'relu', 'gelu' or 'tanh'"),
