@@ -15,6 +15,7 @@ from sklearn.model_selection import cross_val_score
 from torch import nn
 
 from emovox import EmotionRecognizer, audio, experiment, recipe
+from emovox.cli.console import Tell
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features import sets
 from emovox.models import sequence
@@ -283,3 +284,11 @@ def test_epochs_of_other_processes_are_followed(tmp_path: Path) -> None:
         log.write({"task": "fold 1", "epoch": 1, "train_loss": 2.0, "train_uar": 0.25})
         log.write({"task": "fold 1", "epoch": 2, "train_loss": 1.0, "train_uar": 0.5})
     assert told[-1] == ("epochs: fold 1, epoch 2: loss 1.00, UAR 50.0", 2, 5)
+
+
+def test_the_bar_of_epochs_changes_its_words() -> None:
+    tell = Tell()
+    tell("epochs: fold 1, epoch 1: loss 2.00", 1, 5)
+    tell("epochs: fold 1, epoch 2: loss 1.00", 2, 5)
+    (task,) = tell.progress.tasks
+    assert (task.description, task.completed) == ("epochs: fold 1, epoch 2: loss 1.00", 2)

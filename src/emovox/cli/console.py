@@ -94,10 +94,11 @@ class Tell:
         self._tasks: dict[str, int] = {}
 
     def __call__(self, stage: str, done: float, total: float | None) -> None:
-        """Show that `done` of `total` is done of a stage."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self.progress.add_task(stage, total=total)
-        self.progress.update(self._tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+        """Show that `done` of `total` is done of a stage; what stands after a colon changes from call to call."""
+        name = stage.partition(":")[0]
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(stage, total=total)
+        self.progress.update(self._tasks[name], description=stage, completed=done, total=total)  # type: ignore[arg-type]
 
 
 @contextmanager
