@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 
 from emovox import EmotionRecognizer, dataset, experiment, recipe
@@ -165,6 +166,16 @@ def test_a_bad_clip_is_left_out_and_named(toy_manifest: Path, tmp_path: Path) ->
     assert len(results["skipped"]) == 1
     assert "broken.wav" in results["skipped"][0]
     assert results["n"] == 96
+
+
+def test_a_clip_that_is_too_long_is_left_out_and_named(toy_manifest: Path, tmp_path: Path) -> None:
+    soundfile.write(toy_manifest.with_name("endless.flac"), np.zeros(601 * 8000, np.int16), 8000)
+    manifest = toy_manifest.with_name("with-endless.csv")
+    manifest.write_text(toy_manifest.read_text() + "endless.flac,sad,s0,f\n")
+    data = dataset.load(toy(), {"toy": manifest}, jobs=1)
+    assert len(data.y) == 96
+    (reason,) = data.skipped
+    assert "601 s long, and a clip to learn from is at most 600 s: cut it into stretches" in reason
 
 
 def test_a_corpus_of_bad_clips_is_an_error(tmp_path: Path) -> None:

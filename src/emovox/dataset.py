@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,10 @@ from emovox.recognizer import EmotionRecognizer
 from emovox.sequences import Features, Joint, gather
 from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, Waveform
 
+#: The longest clip to learn from, in seconds; `emovox predict` has no such limit.
+LONGEST_CLIP = 600
+#: What there is of a clip.
+Row = TypeVar("Row")
 #: Told how far a stage is: its name, what is done and how much there is.
 Tell = Callable[[str, int, int], None]
 
@@ -141,18 +145,17 @@ def load(
     paths = [path for corpus in corpora for path in corpus.paths()]
     cache = cache or FeatureCache()
     fronts = spec.parts()
-    found = {name: extract_many(_stretches(paths, table), one, cache, jobs, tell) for name, one in fronts.items()}
-    reasons = [next((one for one in each if isinstance(one, str)), "") for each in zip(*found.values(), strict=True)]
-    kept, skipped = np.array([not reason for reason in reasons]), tuple(filter(None, reasons))
+    found = _analysed(_stretches(paths, table), fronts, cache, jobs, tell)
+    rows, kept, reasons = usable(found)
+    skipped = tuple(reasons)
     if len(skipped) > len(paths) / 10:
-        require_some(kept, skipped)
         raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
     table = table[kept]
     chosen = [path for path, keep in zip(paths, kept, strict=True) if keep]
     X, copies = {}, {}
     for name, part in recipe.parts().items():
         level = sets.get(fronts[name].set).level
-        X[name] = gather([one for one, keep in zip(found[name], kept, strict=True) if keep], level)
+        X[name] = gather([row[name] for row in rows], level)
         copies[name] = _copies_of(part, _stretches(chosen, table), groups(table), fronts[name], cache, jobs, tell)
     sounds: tuple[Sound, ...] = ()
     if families.family(recipe.family).tunes_encoder:
@@ -161,6 +164,37 @@ def load(
     if not recipe.members:
         return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
     return Data(table, Joint(X), spec, corpora, skipped, tuple(chosen), Joint(copies), sounds)
+
+
+def _analysed(
+    stretches: Sequence[Stretch], fronts: Mapping[str, FeatureSpec], cache: FeatureCache, jobs: int, tell: Tell
+) -> list[Mapping[str, Float] | str]:
+    """Compute what each model sees of each clip; one line instead where it sees nothing."""
+    refused = [_too_long(stretch) for stretch in stretches]
+    short = [stretch for stretch, why in zip(stretches, refused, strict=True) if not why]
+    found = [extract_many(short, spec, cache, jobs, tell) for spec in fronts.values()]
+    rows = zip(*found, strict=True)
+    result: list[Mapping[str, Float] | str] = []
+    for why in refused:
+        row = (why,) if why else next(rows)
+        bad = next((one for one in row if isinstance(one, str)), None)
+        result.append(bad or {name: np.asarray(one) for name, one in zip(fronts, row, strict=True)})
+    return result
+
+
+def _too_long(stretch: Stretch) -> str:
+    """Say why a clip is too long to be analysed as a whole, if it is: what it takes of memory grows with its length."""
+    path, start, end = stretch
+    try:
+        end = (audio.duration(path) or 0.0) if np.isinf(end) else end
+    except EmovoxError:
+        return ""  # whoever computes its features says better what is wrong
+    if end - start <= LONGEST_CLIP:
+        return ""
+    return (
+        f"{path} is {end - start:.0f} s long, and a clip to learn from is at most {LONGEST_CLIP} s: "
+        "cut it into stretches, by columns start and end of a manifest"
+    )
 
 
 def _copies_of(
@@ -194,7 +228,7 @@ def features_of(
     if (level := sets.get(spec.set).level) == "samples":
         raise FeatureError(f"feature set {spec.set!r} is of level {level!r}: choose another with features.set")
     found = extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell)
-    rows, kept, skipped = _usable(found)
+    rows, kept, skipped = usable(found)
     return gather(rows, level), kept, skipped
 
 
@@ -220,7 +254,7 @@ def recognised(
     for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
         results.append(one)
         tell("clips", len(results), len(stretches))
-    rows, kept, skipped = _usable(results)
+    rows, kept, skipped = usable(results)
     return np.stack(rows), kept, skipped
 
 
@@ -230,18 +264,13 @@ def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
     return list(zip(paths, starts, ends, strict=True))
 
 
-def _usable(results: Sequence[Float | str]) -> tuple[list[Float], NDArray[np.bool_], list[str]]:
+def usable(results: Sequence[Row | str]) -> tuple[list[Row], NDArray[np.bool_], list[str]]:
     """Return what there is, one entry a clip; say which clips have a row, and why the others have none."""
     kept = np.array([not isinstance(one, str) for one in results])
     skipped = [one for one in results if isinstance(one, str)]
-    require_some(kept, skipped)
-    return [one for one in results if not isinstance(one, str)], kept, skipped
-
-
-def require_some(kept: NDArray[np.bool_], skipped: Sequence[str]) -> None:
-    """Refuse clips of which none can be analysed."""
     if not kept.any():
         raise CorpusError(f"none of {len(kept)} clips can be analysed, the first: {skipped[0]}")
+    return [one for one in results if not isinstance(one, str)], kept, skipped
 
 
 def shown_clips(data: Data, count: int = 60) -> list[Float]:
