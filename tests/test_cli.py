@@ -323,7 +323,7 @@ def test_lists(tmp_path: Path) -> None:
     assert emovox_command("--version").stdout.strip() == f"emovox {emovox.__version__}"
 
 
-@pytest.mark.parametrize("command", ["predict", "enroll", "features", "train", "evaluate", "models", "data"])
+@pytest.mark.parametrize("command", ["predict", "listen", "enroll", "features", "train", "evaluate", "models", "data"])
 def test_help_has_examples(command: str) -> None:
     done = emovox_command(command, "--help")
     assert done.returncode == 0

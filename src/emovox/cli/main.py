@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import emovox
-from emovox.cli import compare, data, enroll, evaluate, features, models, predict, train, tune
+from emovox.cli import compare, data, enroll, evaluate, features, listen, models, predict, train, tune
 from emovox.errors import EmovoxError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Speech emotion recognition: from a recording to a label, honestly scored and portable.",
 )
 app.command("predict")(predict.predict)
+app.command("listen")(listen.listen)
 app.command("enroll")(enroll.enroll)
 app.command("features")(features.features)
 app.command("train")(train.train)

@@ -1,0 +1,211 @@
+"""`emovox listen`: emotion as it happens, from a microphone or a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from emovox import profiles
+from emovox.cli.console import say, standard_output
+from emovox.cli.words import AsrOption, LanguageOption
+from emovox.errors import InputError
+from emovox.gate import GateOptions
+from emovox.live import check, devices, keys
+from emovox.live.keeping import SoundKeeper, TimelineKeeper
+from emovox.live.printing import JsonLines, Lines, Picture, Printer
+from emovox.live.session import Session, ended_by_signals
+from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Source, standard_input
+from emovox.live.state import CHECKED, State
+from emovox.recognizer import EmotionRecognizer
+from emovox.streaming import StreamingRecognizer
+from emovox.text.whisper import WhisperTranscriber
+from emovox.timeline import TimelineOptions
+from emovox.types import RATE, Waveform
+
+
+class ListenFormat(StrEnum):
+    """Output formats of listen."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def listen(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[-]", help="- for raw PCM or WAV on standard input; else a microphone.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", "-d", metavar="NUMBER|NAME", help="Which microphone: see --list-devices.")
+    ] = None,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones and stop.")] = False,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Check the sound for 5 s, say what to do and stop.")
+    ] = False,
+    form: Annotated[
+        ListenFormat, typer.Option("--format", "-f", help="For people, or JSON lines for machines.")
+    ] = ListenFormat.TABLE,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
+    speaker: Annotated[
+        str | None, typer.Option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold", metavar="0..1", help="Confidence of an answer; the default is the model's, 0 never abstains."
+        ),
+    ] = None,
+    no_gate: Annotated[
+        bool, typer.Option("--no-gate", help="Judge any sound that passes for speech at first.")
+    ] = False,
+    window: Annotated[float, typer.Option("--window", help="Seconds judged at once at most.")] = TimelineOptions.window,
+    hop: Annotated[float, typer.Option("--hop", help="Seconds between running estimates.")] = TimelineOptions.hop,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="Keep the timeline: .json, .csv, .vtt, .TextGrid, .rttm or .txt (Audacity)."),
+    ] = None,
+    save_audio: Annotated[Path | None, typer.Option("--save-audio", help="Keep the sound too, as .wav.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Show what is said, too: needs the \\[text] extra.")] = False,
+    asr: AsrOption = None,
+    language: LanguageOption = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help=f"Of raw sound: {', '.join(ENCODINGS)}; the default is s16le.")
+    ] = None,
+    rate: Annotated[int, typer.Option("--rate", help="Sampling rate of raw sound in Hz.")] = RATE,
+    channels: Annotated[int, typer.Option("--channels", help="Channels of raw sound; they are averaged.")] = 1,
+) -> None:
+    """Listen and say which emotion is heard, utterance by utterance, with running estimates.
+
+    Examples
+    --------
+    - `emovox listen`
+    - `emovox listen --check`
+    - `emovox listen --device usb --speaker anna --save talk.json`
+    - `arecord -f S16_LE -r 16000 | emovox listen -`
+    - `ffmpeg -i talk.mp4 -f wav - | emovox listen - --format json`
+
+    Keys: m marks a moment, q or Ctrl-C ends; all is kept then and the exit code is 0. Where the sound fails, what was
+    heard until then is kept and the exit code is 2. No sound is stored without --save-audio.
+    """
+    if list_devices:
+        _print_devices()
+        return
+    if save is not None and save_audio is not None and save == save_audio:
+        raise InputError(f"--save and --save-audio are both {save}: name two files")
+    options = TimelineOptions(window=window, hop=hop)
+    origin = _open(source, device, encoding, rate, channels)
+    if only_check:
+        _check(origin)
+        return
+    transcribe = _transcription(text, asr, language)
+    recognizer = EmotionRecognizer(
+        model,
+        speaker=profiles.find(speaker) if speaker else None,
+        gate=GateOptions(threshold=0) if no_gate else None,
+        threshold=threshold,
+    )
+    timeline = TimelineKeeper(save, recognizer.card.labels) if save else None
+    sound = SoundKeeper(save_audio) if save_audio else None
+    kept = [str(path) for path in (save, save_audio) if path]
+    state = State(
+        origin.name, recognizer.card.name, recognizer.card.labels, speaker, f"saving {', '.join(kept)}" if kept else ""
+    )
+    stream = StreamingRecognizer(recognizer, options).open(origin.name)
+    with ended_by_signals() as stopped, keys.keyboard() as pressed:
+        session = Session(
+            Feed(origin), stream, state, _printer(form), timeline=timeline, sound=sound, transcribe=transcribe
+        )
+        try:
+            session.run(stopped, pressed)
+        except BrokenPipeError:  # the reader (head, less) has enough; what is left in the buffer has nowhere to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finally:
+            if state.time:
+                say(state.summary())
+            for path in session.files:
+                say(f"wrote {path}")
+
+
+def _open(source: str | None, device: str | None, encoding: str | None, rate: int, channels: int) -> Source:
+    """Find out where the sound comes from; options of the other kind of source are mistakes."""
+    if source is None:
+        if encoding is not None or (rate, channels) != (RATE, 1):
+            raise InputError(
+                "--encoding, --rate and --channels describe raw sound from a pipe: add -, or leave them out"
+            )
+        return devices.DeviceSource(device)
+    if source != "-":
+        raise InputError(
+            f"emovox listen hears a microphone, or standard input with -: for the file {source} write "
+            f"emovox predict {source} --timeline"
+        )
+    if device is not None:
+        raise InputError(f"sound comes from standard input with -, or from the device {device}: leave out one of them")
+    layout = Layout(encoding or "s16le", rate, channels)
+    return PipeSource(standard_input(), layout, raw=encoding is not None)
+
+
+def _transcription(text: bool, asr: str | None, language: str | None) -> Callable[[Waveform], str] | None:
+    """Get the speech recogniser ready, if one is wanted; what is missing is found out before anybody speaks."""
+    if not (text or asr):
+        if language:
+            raise InputError("--language is about words: add --text")
+        return None
+    transcriber = WhisperTranscriber(asr, language)
+    transcriber.transcribe(Waveform(np.zeros(RATE, dtype=np.float32)))
+    return lambda waveform: transcriber.transcribe(waveform).text.strip()
+
+
+def _printer(form: ListenFormat) -> Printer:
+    if form is ListenFormat.JSON:
+        return JsonLines(sys.stdout)
+    console = standard_output()
+    if console.is_terminal and not console.is_dumb_terminal:
+        return Picture(console)
+    return Lines(sys.stdout, sys.stderr)
+
+
+def _print_devices() -> None:
+    from rich.table import Table
+
+    found = devices.available(devices.load())
+    if not found:
+        devices.find(None, found)  # says what to do
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("device", "name", "channels", "rate", ""):
+        table.add_column(column, justify="right" if column in ("device", "channels", "rate") else "left")
+    for one in found:
+        table.add_row(str(one.index), one.name, str(one.channels), f"{one.rate} Hz", "default" if one.default else "")
+    standard_output().print(table)
+
+
+def _check(source: Source) -> None:
+    """Listen for some seconds, and say how good the sound is."""
+    say(f"listening to {source.name} for {CHECKED:g} s: speak as you will")
+    feed = Feed(source)
+    pieces, length, until = [], 0, time.monotonic() + 2 * CHECKED
+    while length < CHECKED * RATE and not feed.ended and time.monotonic() < until:
+        piece = feed.next(0.1)
+        if isinstance(piece, Notice):
+            say(f"! {piece.text}")
+        elif piece is not None:
+            pieces.append(piece)
+            length += len(piece)
+    feed.stop()
+    levels = check.measure(np.concatenate([*pieces, np.empty(0, dtype=np.float32)]), source.rate)
+    typer.echo(
+        f"{levels.duration:.1f} s at {levels.rate} Hz, peak {levels.peak:.0f} dB, voice {levels.loud:.0f} dB, "
+        f"background {levels.noise:.0f} dB, cut off {levels.clipped:.1%}"
+    )
+    found = check.advice(levels)
+    for line in found or ("the sound is fine",):
+        typer.echo(line)
+    if found:
+        raise typer.Exit(2)

@@ -1,0 +1,201 @@
+"""What is kept of a session: the timeline, and the sound where that is asked for.  Nothing is lost however it ends.
+
+What comes is written at once beside the final name, as ``<name>.jsonl.part`` and ``<name>.wav.part``, and becomes the
+final file at the end.  Where a session is killed, those are left: a line of JSON for each thing that happened, and a
+WAV file that is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from emovox import outputs
+from emovox.errors import InputError
+from emovox.live.state import Happening
+from emovox.tracks import Mark, to_audacity
+from emovox.types import RATE, Float, Prediction
+from emovox.writing import cannot_write, partial, replacing, require_writable
+
+
+class TimelineKeeper:
+    r"""Writes a session's timeline.
+
+    Parameters
+    ----------
+    path : Path
+        Where, in the end; its ending tells the format.
+    labels : sequence of str
+        The model's labels.
+
+    Raises
+    ------
+    InputError
+        The file exists, a killed session's is still there, the ending tells no format, or there is no writing there.
+
+    Examples
+    --------
+    >>> keeper = TimelineKeeper(Path("talk.rttm"), ["sad"])
+    >>> said = Prediction("talk", 0.0, 1.5, "sad", {"sad": 1.0}, 1.0, False, "demo")
+    >>> keeper.tell(Happening("result", 1.5, 2.0, said))
+    >>> [path.name for path in keeper.finish(duration=3.0)]
+    ['talk.rttm']
+    >>> Path("talk.rttm").read_text()
+    'SPEAKER talk 1 0.000 1.500 <NA> <NA> sad 1.0000 <NA>\n'
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        self.path, self._labels = path, labels
+        self._form = outputs.format_of(path)
+        self.journal = partial(path.with_name(path.name + ".jsonl"))
+        _require_new(path, self.journal)
+        if not self._form.has_marks:
+            _require_new(self._marks_path)
+        try:
+            self._file = self.journal.open("x", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    @property
+    def _marks_path(self) -> Path:
+        """Where marks go that the format has no place for: an Audacity label track of their own."""
+        return self.path.with_name(self.path.stem + ".marks.txt")
+
+    def tell(self, one: Happening) -> None:
+        """Write down what is to be kept of it, at once.
+
+        Raises
+        ------
+        InputError
+            It cannot be written; what was written before is still there.
+        """
+        if one.kind not in ("result", "mark", "transcript"):
+            return
+        try:
+            self._file.write(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def finish(self, duration: float) -> list[Path]:
+        """Write the timeline, and return the files that there are now.
+
+        Parameters
+        ----------
+        duration : float
+            Length of the session in seconds.
+
+        Raises
+        ------
+        InputError
+            It cannot be written; the journal is left.
+        """
+        with contextlib.suppress(OSError):
+            self._file.close()
+        marks = [(one.time, one.text or "") for one in self._written() if one.kind == "mark"]
+        words = {one.time: one.text for one in self._written() if one.kind == "transcript"}
+        predictions = (
+            dataclasses.replace(one.prediction, transcript=words.get(one.time))
+            for one in self._written()
+            if one.kind == "result" and one.prediction is not None
+        )
+        written = [self.path]
+        with replacing(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            pieces = outputs.pieces(self._form, predictions, self._labels, duration=duration, marks=marks)
+            file.writelines(pieces)
+        if marks and not self._form.has_marks:
+            self._write_marks(marks)
+            written.append(self._marks_path)
+        self.journal.unlink()
+        return written
+
+    def _write_marks(self, marks: Sequence[Mark]) -> None:
+        with replacing(self._marks_path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(to_audacity([], marks))
+
+    def _written(self) -> Iterator[Happening]:
+        """Read the journal; a last line that was not finished is no news."""
+        with self.journal.open(encoding="utf-8") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):
+                    values = json.loads(line)
+                    if values["prediction"] is not None:
+                        values["prediction"] = Prediction(**values["prediction"])
+                    yield Happening(**values)
+
+
+class SoundKeeper:
+    """Writes a session's sound: 16 kHz mono WAV of 16 bits.
+
+    Parameters
+    ----------
+    path : Path
+        A name that ends in ``.wav``.
+
+    Raises
+    ------
+    InputError
+        The file exists, a killed session's is still there, or there is no writing there.
+
+    Examples
+    --------
+    >>> keeper = SoundKeeper(Path("talk.wav"))
+    >>> keeper.heard(np.zeros(16000, dtype=np.float32))
+    >>> [path.stat().st_size for path in keeper.finish()]
+    [32044]
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix.lower() != ".wav":
+            raise InputError(f"sound cannot be saved as {path}: end the name in .wav")
+        self.path = path
+        _require_new(path, partial(path))
+        try:
+            # The file outlives this function, and `wave` mends its header whenever something was written.
+            self._file = partial(path).open("xb")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - closed by finish
+        self._wave.setnchannels(1)
+        self._wave.setsampwidth(2)
+        self._wave.setframerate(RATE)
+
+    def heard(self, samples: Float) -> None:
+        """Write samples down, at once; what is louder than full scale is cut off.
+
+        Raises
+        ------
+        InputError
+            They cannot be written.
+        """
+        values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
+        try:
+            self._wave.writeframes(values.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def finish(self) -> list[Path]:
+        """Give the file its name, and return what there is now."""
+        try:
+            self._wave.close()
+            self._file.close()
+            partial(self.path).replace(self.path)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        return [self.path]
+
+
+def _require_new(*paths: Path) -> None:
+    """Make sure that nothing would be overwritten: what was recorded once cannot be recorded again."""
+    for path in paths:
+        if path.exists():
+            left = " (left by a session that was killed)" if path.suffix == ".part" else ""
+            raise InputError(f"{path} exists already{left}: move it away, or name another file")
+    require_writable(paths[0])

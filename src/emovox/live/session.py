@@ -1,0 +1,328 @@
+"""Listening: sound in, events out, to be shown and kept, until the sound or the listener has enough."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from emovox.live.keeping import SoundKeeper, TimelineKeeper
+from emovox.live.keys import Keys, none
+from emovox.live.printing import Printer
+from emovox.live.sources import Feed, Notice
+from emovox.live.state import Happening, State
+from emovox.streaming import Stream
+from emovox.types import RATE, Float, Prediction, Waveform
+
+#: Seconds to wait for sound before looking at the keys again.
+_TICK = 0.1
+
+#: Seconds without sound after which the listener is told.
+STALLED = 3.0
+
+#: Seconds to wait at the end for what is still being transcribed.
+_PATIENCE = 30.0
+
+#: Seconds before and after an utterance that are transcribed with it: a word that is cut off is a wrong word.
+_MARGIN = 0.3
+
+#: Seconds of sound that are held for transcription: the longest window, and a pause.
+_HELD = 40.0
+
+
+class Session:
+    """One session of listening.
+
+    Parameters
+    ----------
+    feed : Feed
+        The sound.
+    stream : Stream
+        Who judges it.
+    state : State
+        What is shown.
+    printer : Printer
+        Who shows it.
+    timeline, sound : TimelineKeeper and SoundKeeper, optional
+        Who keeps it.
+    transcribe : callable, optional
+        From a stretch of sound to its words; runs in a thread of its own, so that the sound never waits.
+
+    Attributes
+    ----------
+    files : list of Path
+        What has been written when :meth:`run` ends, however it ends.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        stream: Stream,
+        state: State,
+        printer: Printer,
+        *,
+        timeline: TimelineKeeper | None = None,
+        sound: SoundKeeper | None = None,
+        transcribe: Callable[[Waveform], str] | None = None,
+    ) -> None:
+        self._feed, self._stream, self._state, self._printer = feed, stream, state, printer
+        self._timeline, self._sound = timeline, sound
+        self._words = Words(transcribe) if transcribe else None
+        self._held = Tail(_HELD)
+        self.files: list[Path] = []
+        self._marks = 0
+        self._wordless = False  # whether the listener knows that words are missing
+
+    def run(self, stopped: threading.Event, keys: Keys = none) -> list[Path]:
+        """Listen until the sound ends, somebody presses ``q`` or `stopped` is set; ``m`` marks a moment.
+
+        Parameters
+        ----------
+        stopped : Event
+            Ends the session from outside, for example from a signal handler.
+        keys : callable, optional
+            Gives the keys that were pressed.
+
+        Returns
+        -------
+        list of Path
+            The files that were written.
+
+        Raises
+        ------
+        EmovoxError
+            The source failed, or something could not be kept; what came before is shown and kept all the same.
+        BrokenPipeError
+            Whoever read what is printed has enough; what came before is kept.
+        """
+        fault = _tried(lambda: self._listen(stopped, keys), None)
+        self._feed.stop()
+        for finish in (self._finish_stream, self._finish_words, lambda: self._printer.close(self._state)):
+            fault = _tried(finish, fault)
+        for keep in self._keepers():
+            fault = _tried(lambda keep=keep: self.files.extend(keep()), fault)  # type: ignore[misc]
+        if fault is not None:
+            raise fault
+        return self.files
+
+    def _keepers(self) -> list[Callable[[], list[Path]]]:
+        found: list[Callable[[], list[Path]]] = []
+        timeline = self._timeline
+        if timeline is not None:
+            found.append(lambda: timeline.finish(self._stream.heard))
+        if self._sound is not None:
+            found.append(self._sound.finish)
+        return found
+
+    def _listen(self, stopped: threading.Event, keys: Keys) -> None:
+        last, stalled = time.monotonic(), False
+        while not stopped.is_set():
+            for key in keys():
+                if key in "qQ":
+                    return
+                if key in "mM":
+                    self._mark()
+            piece = self._feed.next(_TICK)
+            if isinstance(piece, Notice):
+                self._notice(piece.text)
+            elif piece is not None:
+                self._hear(piece)
+                last, stalled = time.monotonic(), False
+            elif self._feed.ended:
+                return
+            elif not stalled and time.monotonic() - last > STALLED:
+                stalled = True
+                self._notice(f"no sound has come for {STALLED:g} s")
+            self._collect_words()
+            self._printer.refresh(self._state)
+
+    def _hear(self, samples: Float) -> None:
+        if self._sound is not None:
+            self._sound.heard(samples)
+        for advice in self._state.heard(samples, self._feed.source.rate):
+            self._tell(Happening("notice", self._state.time, self._state.time, text=advice), shown=False)
+        if self._words:
+            self._held.append(samples)
+        self._tell_all([Happening.of(event) for event in self._stream.push(samples)])
+
+    def _tell_all(self, happenings: Sequence[Happening]) -> None:
+        for one in happenings:
+            self._tell(one)
+            if one.kind == "result" and one.prediction is not None and self._words:
+                said = self._held.stretch(one.prediction.start - _MARGIN, one.prediction.end + _MARGIN)
+                self._words.ask(one.prediction, said)
+
+    def _tell(self, one: Happening, *, shown: bool = True) -> None:
+        """Keep first, then show: what was seen is also there afterwards."""
+        if self._timeline is not None:
+            self._timeline.tell(one)
+        if shown:
+            self._state.happened(one)
+        self._printer.tell(one, self._state)
+
+    def _mark(self) -> None:
+        self._marks += 1
+        self._tell(Happening("mark", self._stream.heard, self._stream.heard, text=f"mark {self._marks}"))
+
+    def _notice(self, text: str) -> None:
+        self._tell(Happening("notice", self._stream.heard, self._stream.heard, text=text))
+
+    def _collect_words(self) -> None:
+        if self._words is None:
+            return
+        for prediction, text in self._words.found():
+            if text:
+                self._tell(Happening("transcript", prediction.end, self._stream.heard, text=text))
+        if self._words.problem and not self._wordless:
+            self._wordless = True
+            self._notice(f"words are missing: {self._words.problem}")
+
+    def _finish_stream(self) -> None:
+        self._tell_all([Happening.of(event) for event in self._stream.finish()])
+
+    def _finish_words(self) -> None:
+        if self._words:
+            self._words.wait(_PATIENCE)
+            self._collect_words()
+
+
+def _tried(action: Callable[[], object], before: BaseException | None) -> BaseException | None:
+    """Do something after which the rest must be done, whatever is raised; return the first fault."""
+    try:
+        action()
+    except BaseException as error:  # a second Ctrl-C, a reader that is gone: what was recorded is kept all the same
+        return before or error
+    return before
+
+
+class Tail:
+    """The last seconds of a stream.
+
+    Parameters
+    ----------
+    duration : float
+        How much is kept, in seconds.
+
+    Examples
+    --------
+    >>> tail = Tail(2.0)
+    >>> for second in range(5):
+    ...     tail.append(np.full(16000, second, dtype=np.float32))
+    >>> tail.stretch(3.5, 4.5).samples[[0, -1]].tolist()
+    [3.0, 4.0]
+    """
+
+    def __init__(self, duration: float) -> None:
+        self._size = round(duration * RATE)
+        self._pieces: list[Float] = []
+        self._begin = self._end = 0
+
+    def append(self, piece: Float) -> None:
+        """Add the next samples, shape (n,)."""
+        self._pieces.append(piece)
+        self._end += len(piece)
+        while self._end - self._begin - len(self._pieces[0]) >= self._size:
+            self._begin += len(self._pieces.pop(0))
+
+    def stretch(self, start: float, end: float) -> Waveform:
+        """Return what is left of a stretch, in seconds."""
+        first = max(self._begin, round(start * RATE))
+        samples = np.concatenate([*self._pieces, np.empty(0, dtype=np.float32)])
+        return Waveform(samples[first - self._begin : round(end * RATE) - self._begin], first / RATE)
+
+
+class Words:
+    """Transcribes utterances one after the other in a thread of its own.
+
+    Parameters
+    ----------
+    transcribe : callable
+        From a stretch of sound to its words; whatever it raises costs the words of that stretch.
+
+    Attributes
+    ----------
+    problem : str
+        What was raised last.
+
+    Examples
+    --------
+    >>> words = Words(lambda waveform: f"{waveform.duration:g} s")
+    >>> said = Prediction("a", 0.0, 1.5, "sad", {"sad": 1.0}, 1.0, False, "demo")
+    >>> words.ask(said, Waveform(np.zeros(24000, dtype=np.float32)))
+    >>> words.wait(60)
+    >>> [text for _, text in words.found()]
+    ['1.5 s']
+    """
+
+    def __init__(self, transcribe: Callable[[Waveform], str]) -> None:
+        self._transcribe = transcribe
+        self.problem = ""
+        self._asked: queue.Queue[tuple[Prediction, Waveform]] = queue.Queue()
+        self._done: queue.Queue[tuple[Prediction, str]] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="emovox-words", daemon=True)
+        self._thread.start()
+
+    def ask(self, prediction: Prediction, waveform: Waveform) -> None:
+        """Put an utterance into the queue."""
+        self._asked.put((prediction, waveform))
+
+    def found(self) -> Iterator[tuple[Prediction, str]]:
+        """Yield what is done by now."""
+        while True:
+            try:
+                yield self._done.get_nowait()
+            except queue.Empty:
+                return
+
+    def wait(self, timeout: float) -> None:
+        """Wait until all is done, but not forever."""
+        until = time.monotonic() + timeout
+        while self._asked.unfinished_tasks and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _run(self) -> None:
+        while True:
+            prediction, waveform = self._asked.get()
+            try:
+                text = self._transcribe(waveform)
+            except Exception as error:  # the words of one utterance are not worth a session
+                text, self.problem = "", (str(error).splitlines() or [type(error).__name__])[0]
+            self._done.put((prediction, text))
+            self._asked.task_done()
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[threading.Event]:
+    """Turn Ctrl-C, a closed terminal and a polite kill into an event, until the block ends.
+
+    A signal that whoever started the program wants ignored stays ignored; a second one acts as usual.
+
+    Yields
+    ------
+    Event
+        Set when a signal came.
+    """
+    stopped = threading.Event()
+    before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(number, before[number] or signal.SIG_DFL)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.getsignal(number)
+            signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,0 +1,422 @@
+"""Sound that goes on, piece by piece at 16 kHz mono: raw PCM or WAV from a pipe, and a thread that reads ahead."""
+
+from __future__ import annotations
+
+import os
+import queue
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox.audio import LOUDEST, Converter
+from emovox.decode import CONTAINERS, MAX_RATE, MIN_RATE, SOUND_FILES
+from emovox.errors import AudioError, InputError
+from emovox.types import RATE, Float
+
+#: Sample formats of raw sound, by the names that ffmpeg and arecord give them.
+ENCODINGS = {"u8": "u1", "s16le": "<i2", "s24le": "s24", "s32le": "<i4", "f32le": "<f4", "f64le": "<f8"}
+
+#: Lengths in a WAV header from here on mean that whoever wrote it did not know: it goes on to the end.
+_ENDLESS = 0x7FFF_0000
+
+_READ = 8192  # bytes at a time at most; a pipe gives what it has
+_TAGS = {1: {8: "u8", 16: "s16le", 24: "s24le", 32: "s32le"}, 3: {32: "f32le", 64: "f64le"}}
+_EXTENSIBLE = 0xFFFE
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the listener should know about the source, in a sentence."""
+
+    text: str
+
+
+#: What a source gives: samples, or a notice.
+Piece = Float | Notice
+
+
+class Source(Protocol):
+    """Where sound comes from.
+
+    Attributes
+    ----------
+    name : str
+        What to call it.
+    rate : int
+        Its own sampling rate in Hz; for a stream with a header, as soon as that has been read.
+    """
+
+    name: str
+    rate: int
+
+    def read(self) -> Iterator[Piece]:
+        """Yield the sound as it comes; end where it ends."""
+        ...
+
+    def stop(self) -> None:
+        """Ask :meth:`read`, which runs in another thread, to end soon."""
+        ...
+
+
+class Reader(Protocol):
+    """A binary file that gives what there is, up to a number of bytes, and nothing at its end."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return the next bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How raw sound is written.
+
+    Attributes
+    ----------
+    encoding : str, default "s16le"
+        One of :data:`ENCODINGS`.
+    rate : int, default 16000
+        Frames a second.
+    channels : int, default 1
+        Interleaved channels, 1 to 64.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    Examples
+    --------
+    >>> Layout("f32le", 48000, 2).frame_bytes
+    8
+    """
+
+    encoding: str = "s16le"
+    rate: int = RATE
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise InputError(f"sound encoded as {self.encoding!r}: choose one of {', '.join(ENCODINGS)}")
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise InputError(f"a sampling rate of {self.rate} Hz: expected {MIN_RATE} to {MAX_RATE}")
+        if not 1 <= self.channels <= 64:
+            raise InputError(f"{self.channels} channels: expected 1 to 64")
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.channels * (3 if self.encoding == "s24le" else np.dtype(ENCODINGS[self.encoding]).itemsize)
+
+    def decoded(self, data: bytes) -> Float:
+        """Turn the bytes of whole frames into samples of full scale 1, shape (n, n_channels)."""
+        if self.encoding == "s24le":
+            wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
+            wide[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+            values: NDArray[np.generic] = wide.view("<i4")[:, 0]
+        else:
+            values = np.frombuffer(data, dtype=ENCODINGS[self.encoding])
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                samples = values.astype(np.float32)
+        else:
+            middle, scale = (128, 128) if values.dtype.kind == "u" else (0, 2.0 ** (8 * values.dtype.itemsize - 1))
+            samples = ((values.astype(np.float64) - middle) / scale).astype(np.float32)
+        return samples.reshape(-1, self.channels)
+
+
+class PipeSource:
+    """Raw PCM or WAV from a pipe or a file.
+
+    Parameters
+    ----------
+    file : Reader
+        Read once, from where it stands.
+    layout : Layout, optional
+        How raw sound is written; the default is to look for a WAV header, and without one to take the bytes for
+        16-bit mono at 16 kHz.  A header says it better.
+    name : str
+        What to call the source.
+    raw : bool, default False
+        Whether the bytes are samples whatever they look like.
+
+    Examples
+    --------
+    >>> import io
+    >>> source = PipeSource(io.BytesIO(np.arange(4, dtype="<i2").tobytes()))
+    >>> [piece.shape for piece in source.read()]
+    [(4,)]
+    """
+
+    def __init__(self, file: Reader, layout: Layout | None = None, name: str = "<stdin>", *, raw: bool = False) -> None:
+        self._file, self._layout, self._raw = file, layout or Layout(), raw
+        self.name, self.rate = name, self._layout.rate
+        self._rest = b""  # what was read and is not used yet
+        self._stopped = False
+        self._told: set[str] = set()
+        self._converter: Converter | None = None
+
+    def stop(self) -> None:
+        """End before the next bytes; a read that waits for them cannot be woken."""
+        self._stopped = True
+
+    def read(self) -> Iterator[Piece]:
+        """Yield the sound as it comes.
+
+        Yields
+        ------
+        ndarray of float32, shape (n_samples,), or Notice
+
+        Raises
+        ------
+        AudioError
+            There is nothing, it cannot be read, or it is a sound file of another format.
+        """
+        head = self._take(4)
+        if not head:
+            raise AudioError(f"{self.name} is empty: pipe sound into it, raw or WAV")
+        if self._raw or head not in (b"RIFF", b"RF64"):
+            if not self._raw:
+                self._refuse_others(head)
+            self._rest = head + self._rest
+            yield from self._samples(self._layout, None)
+        while head in (b"RIFF", b"RF64") and not self._raw:
+            layout, size = self._header(head)
+            yield from self._samples(layout, size)
+            head = self._next_header()
+        if self._converter is not None:
+            yield self._converter.finish()
+
+    def _refuse_others(self, head: bytes) -> None:
+        self._rest = head + self._rest
+        begin = self._take(12)
+        self._rest = begin[4:] + self._rest
+        known = begin.startswith(SOUND_FILES) or any(
+            begin[place : place + len(mark)] == mark for place, mark, _, _ in CONTAINERS if place + len(mark) <= 12
+        )
+        # An MPEG frame's four bytes could be samples, but the marks with letters in them hardly.
+        if known and begin[:2] not in (b"\xff\xf1", b"\xff\xf9"):
+            raise AudioError(
+                f"{self.name} is a sound file, and neither WAV nor raw: convert it, for example with "
+                "ffmpeg -i FILE -f wav - | emovox listen -, or use emovox predict"
+            )
+
+    def _samples(self, layout: Layout, size: int | None) -> Iterator[Piece]:
+        """Yield what follows up to a number of bytes, or to the end."""
+        if self._converter is None or (self._converter.rate, self._converter.channels) != (
+            layout.rate,
+            layout.channels,
+        ):
+            if self._converter is not None:
+                yield self._converter.finish()
+                yield Notice(f"the sound goes on at {layout.rate} Hz with {layout.channels} channels")
+            self._converter = Converter(layout.rate, layout.channels, self.name)
+        self.rate, left, held = layout.rate, size, b""
+        while left is None or left > 0:
+            data = self._some(_READ if left is None else min(_READ, left))
+            if not data:
+                break
+            left = None if left is None else left - len(data)
+            held += data
+            whole = len(held) // layout.frame_bytes * layout.frame_bytes
+            if whole:
+                yield from self._cleaned(layout.decoded(held[:whole]))
+                held = held[whole:]
+        if left:
+            yield from self._once(
+                f"the sound ends {left / layout.frame_bytes / layout.rate:.1f} s before its header says"
+            )
+        if held:
+            yield from self._once("the sound ends in the middle of a sample, which is left out")
+        if size is not None and size % 2:
+            self._take(1)  # chunks of a WAV file begin at even places
+
+    def _cleaned(self, frames: Float) -> Iterator[Piece]:
+        """Bring frames to 16 kHz mono; what is no number becomes silence, so that no moment's fault ends a session."""
+        assert self._converter is not None
+        if frames.shape[1] == 1 and "twice" not in self._told and len(frames) >= 200:
+            pairs = frames[: len(frames) // 2 * 2, 0].reshape(-1, 2)
+            if (pairs[:, 0] == pairs[:, 1]).mean() > 0.99 and pairs.any():
+                self._told.add("twice")
+                yield Notice("every sample comes twice, as in stereo taken for mono: is it --channels 2?")
+        wrong = ~(np.abs(frames) <= LOUDEST)
+        if wrong.any():
+            frames = np.where(wrong, np.float32(0), frames)
+            yield from self._once("the sound has samples that are not finite numbers: they count as silence")
+        yield self._converter.push(frames)
+
+    def _once(self, text: str) -> Iterator[Notice]:
+        if text not in self._told:
+            self._told.add(text)
+            yield Notice(text)
+
+    def _header(self, head: bytes) -> tuple[Layout, int | None]:
+        """Read a WAV header up to its samples; return how they are written and how many bytes they are."""
+        if self._exactly(8)[4:] != b"WAVE":
+            raise AudioError(f"{self.name} begins as a WAV file, but is none: convert it")
+        layout: Layout | None = None
+        long: int | None = None
+        while True:
+            kind, size = struct.unpack("<4sI", self._exactly(8))
+            if kind == b"data":
+                if layout is None:
+                    raise AudioError(f"{self.name} is a WAV file that does not say how its samples are written")
+                size = long if head == b"RF64" and long is not None else size
+                return layout, None if size == 0 or (size >= _ENDLESS and head == b"RIFF") else size
+            if kind == b"fmt " and size <= _READ:
+                layout = self._format(self._exactly(size + size % 2))
+            elif kind == b"ds64" and 16 <= size <= _READ:
+                (long,) = struct.unpack_from("<Q", self._exactly(size), 8)
+            else:
+                self._skip(size + size % 2)
+
+    def _format(self, content: bytes) -> Layout:
+        if len(content) < 16:
+            raise AudioError(f"{self.name} has a damaged WAV header")
+        tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", content)
+        if tag == _EXTENSIBLE and len(content) >= 26:
+            (tag,) = struct.unpack_from("<H", content, 24)
+        encoding = _TAGS.get(tag, {}).get(bits)
+        if encoding is None:
+            raise AudioError(
+                f"{self.name} is WAV with samples of kind {tag} and {bits} bits: convert it, for example with "
+                "ffmpeg -i FILE -c:a pcm_s16le -f wav -"
+            )
+        try:
+            return Layout(encoding, rate, channels)
+        except InputError as error:
+            raise AudioError(f"{self.name} has a WAV header with {error}") from error
+
+    def _next_header(self) -> bytes:
+        """Find the header of a WAV file that follows directly, past what the one before has after its samples."""
+        while len(head := self._take(4)) == 4 and head not in (b"RIFF", b"RF64"):
+            size = self._take(4)
+            if len(size) < 4:
+                return b""
+            (length,) = struct.unpack("<I", size)
+            self._skip(length + length % 2)
+        return head
+
+    def _skip(self, size: int) -> None:
+        while size > 0 and (data := self._some(min(size, _READ))):
+            size -= len(data)
+
+    def _exactly(self, size: int) -> bytes:
+        if len(data := self._take(size)) < size:
+            raise AudioError(f"{self.name} ends in the middle of a WAV header: nothing of it is sound")
+        return data
+
+    def _take(self, size: int) -> bytes:
+        """Return so many bytes, less at the end."""
+        parts, missing = [], size
+        while missing > 0 and (data := self._some(min(missing, _READ))):
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    def _some(self, size: int) -> bytes:
+        """Return some of the next bytes, at most `size`, and nothing at the end."""
+        if self._stopped:
+            return b""
+        if not self._rest:
+            try:
+                self._rest = self._file.read(_READ) or b""
+            except OSError as error:
+                raise AudioError(f"{self.name} cannot be read ({error.strerror or error})") from error
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+class Feed:
+    """Reads a source in a thread of its own, so that whoever listens can do something else meanwhile.
+
+    Parameters
+    ----------
+    source : Source
+        What to read.
+    ahead : int, default 64
+        Pieces that may wait to be heard; a pipe waits then, a microphone keeps its own.
+
+    Examples
+    --------
+    >>> import io
+    >>> feed = Feed(PipeSource(io.BytesIO(bytes(3200))))
+    >>> sum(len(piece) for piece in iter(lambda: feed.next(10), None))
+    1600
+    >>> feed.ended
+    True
+    """
+
+    def __init__(self, source: Source, ahead: int = 64) -> None:
+        self.source = source
+        self.ended = False
+        self._pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(ahead)
+        self._stopped = threading.Event()
+        # A daemon: a read that waits for a pipe cannot be woken, and must not keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="emovox-sound", daemon=True)
+        self._thread.start()
+
+    def next(self, timeout: float) -> Piece | None:
+        """Return the next piece; None where none came in time, or all is told (`ended`).
+
+        Raises
+        ------
+        EmovoxError
+            The source's own; it has ended then.
+        """
+        if self.ended:
+            return None
+        try:
+            piece = self._pieces.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if piece is None or isinstance(piece, BaseException):
+            self.ended = True
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece
+
+    def stop(self) -> None:
+        """Take no more from the source."""
+        self._stopped.set()
+        self.source.stop()
+
+    def _run(self) -> None:
+        last: BaseException | None = None
+        try:
+            for piece in self.source.read():
+                if isinstance(piece, Notice) or len(piece):
+                    self._put(piece)
+                if self._stopped.is_set():
+                    break
+        except BaseException as error:  # it belongs to whoever listens
+            last = error
+        self._put(last)
+
+    def _put(self, piece: Piece | BaseException | None) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._pieces.put(piece, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+
+def standard_input() -> Reader:
+    """Return standard input such that a read gives what there is.
+
+    Raises
+    ------
+    InputError
+        It is a terminal, from which no sound comes.
+    """
+    if os.isatty(0):
+        raise InputError(
+            "standard input is a terminal: pipe sound into it, for example arecord -f S16_LE -r 16000 | "
+            "emovox listen -, or leave out the - to listen to a microphone"
+        )
+    return open(0, "rb", buffering=0, closefd=False)

@@ -1,0 +1,215 @@
+"""What a listener sees: the emotion of the moment, all probabilities, a level meter and the last two minutes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emovox.live.state import CLUELESS, SPAN, State, clock
+from emovox.outputs import COLOURS
+from emovox.types import Prediction
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+#: Quietest level that the meter shows, in dBFS.
+_FLOOR = -60.0
+
+#: Columns from which the probabilities stand in two columns.
+_WIDE = 76
+
+#: Lines of transcript that are shown.
+_LINES = 4
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """The signs that bars and strips are drawn with."""
+
+    full: str = "█"
+    empty: str = "░"
+    unsure: str = "▒"
+    silence: str = "·"
+    mark: str = "▲"
+    dot: str = "●"
+    separator: str = " · "
+    cut: str = "…"
+
+
+#: For terminals and encodings that know no others.
+ASCII = Glyphs("#", ".", "?", ".", "^", "*", " | ", "~")
+
+
+def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None = None) -> RenderableType:
+    """Draw a session.
+
+    Parameters
+    ----------
+    state : State
+        What there is to show.
+    width : int
+        Columns of the terminal; 40 is enough.
+    colour : bool, default True
+        Whether there are colours; without them, letters tell emotions apart in the strip.
+    glyphs : Glyphs, optional
+        Signs to draw with; :data:`ASCII` for terminals without others.
+
+    Returns
+    -------
+    renderable of rich
+        No line is longer than `width`.
+
+    Examples
+    --------
+    >>> from rich.console import Console
+    >>> console = Console(width=40, color_system=None)
+    >>> console.print(render(State("pipe", "demo", ("happy", "sad"), time=61.0), 40, False))  # doctest: +ELLIPSIS
+    pipe · demo                         1:01
+    ...
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    signs = glyphs or Glyphs()
+    lines = [
+        _head(state, width, signs),
+        _meter(state, width, signs),
+        Text(),
+        _answer(state.now, width, signs, colour),
+        *_probabilities(state, width, signs, colour),
+        Text(),
+        *_strip(state, width, signs, colour),
+    ]
+    if state.said:
+        lines += [Text(), *_transcript(state, width)]
+    lines.append(Text())
+    lines += [_cut(Text(f"! {one}", "bold"), width * 3, signs) for one in (*state.advice[:2], state.notice) if one]
+    keys = signs.separator.join(["m marks a moment", "q ends", *([state.saving] if state.saving else [])])
+    lines.append(_cut(Text(keys, "dim"), width, signs))
+    return Group(*lines)
+
+
+def _cut(text: Text, width: int, signs: Glyphs) -> Text:
+    if text.cell_len > width:
+        text.truncate(width - 1)
+        text.append(signs.cut)
+    return text
+
+
+def _head(state: State, width: int, signs: Glyphs) -> Text:
+    from rich.text import Text
+
+    time = clock(state.time)
+    names = signs.separator.join(name for name in (state.source, state.model, state.speaker) if name)
+    left = _cut(Text(" ".join(names.split()), "bold"), width - len(time) - 1, signs)
+    left.append(" " * (width - len(time) - left.cell_len) + time)
+    return left
+
+
+def _meter(state: State, width: int, signs: Glyphs) -> Text:
+    """Show the level on a scale of decibels; red where sound is about to be cut off."""
+    from rich.text import Text
+
+    number = f"{state.level:4.0f} dB" if math.isfinite(state.level) else " off   "
+    word = "speech" if state.speaking else "      "
+    size = max(4, min(40, width - 24))
+    filled = round(size * min(1.0, max(0.0, 1 - state.level / _FLOOR)))
+    bar = Text("level  ")
+    bar.append(signs.full * filled, "red" if state.level > -1 else "yellow" if state.level > -6 else "green")
+    bar.append(signs.empty * (size - filled), "dim")
+    bar.append(f" {number} ")
+    return bar.append(word, "bold")
+
+
+def _answer(now: Prediction | None, width: int, signs: Glyphs, colour: bool) -> Text:
+    from rich.text import Text
+
+    if now is None:
+        return _cut(Text("listening: nobody has spoken yet", "dim"), width, signs)
+    style = _style(now.label, colour) if not now.abstained else "bold"
+    label = CLUELESS if now.abstained else now.label
+    text = Text(f"{signs.dot} ", style).append(label, f"bold {style}".strip())
+    if now.abstained and width >= 60:
+        text.append(f" (perhaps {now.label})", "dim")
+    size = max(4, min(30, width - text.cell_len - 8))
+    filled = round(size * now.confidence)
+    text.append("  ").append(signs.full * filled, style).append(signs.empty * (size - filled), "dim")
+    return text.append(f" {now.confidence:4.0%}", "bold")
+
+
+def _style(label: str, colour: bool) -> str:
+    return COLOURS.get(label, "white") if colour else ""
+
+
+def _probabilities(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
+    """One line a label, or two labels a line where there is room."""
+    from rich.text import Text
+
+    columns = 2 if width >= _WIDE else 1
+    space = (width - 3 * (columns - 1)) // columns
+    names = max((len(label) for label in state.labels), default=0)
+    names = min(names, space // 2)
+    size = max(2, min(24, space - names - 8))
+    letters = _letters(state.labels)
+    cells = []
+    for label in state.labels:
+        share = state.now.probabilities.get(label, 0.0) if state.now else 0.0
+        filled = round(size * share)
+        cell = Text("" if colour else f"{letters[label]} ").append(f"{label[:names]:<{names}} ")
+        cell.append(signs.full * filled, _style(label, colour)).append(signs.empty * (size - filled), "dim")
+        cells.append(cell.append(f" {share:4.0%}"))
+    rows = -(-len(cells) // columns)
+    lines = cells[:rows]
+    for left, right in zip(lines, cells[rows:], strict=False):
+        left.append(" " * (space - left.cell_len) + "   ").append(right)
+    return lines
+
+
+def _letters(labels: tuple[str, ...]) -> dict[str, str]:
+    """Give each label a letter of its own, its first where that is free."""
+    found: dict[str, str] = {}
+    for label in labels:
+        free = [one for one in label.lower() + "abcdefghijklmnopqrstuvwxyz0123456789" if one.isalnum()]
+        found[label] = next((one for one in free if one not in found.values()), "+")
+    return found
+
+
+def _strip(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
+    """Draw the last two minutes: a column for what was judged in its middle, and marks below."""
+    from rich.text import Text
+
+    size = min(width, 120)
+    begin = state.time - SPAN
+    letters = _letters(state.labels)
+    strip = Text()
+    below = [" "] * size
+    for column in range(size):
+        time = begin + (column + 0.5) * SPAN / size
+        one = next((one for one in reversed(state.recent) if one.start <= time < one.end), None)
+        if one is None:
+            strip.append(signs.silence, "dim")
+        elif one.abstained:
+            strip.append(signs.unsure, "dim")
+        else:
+            strip.append(signs.full if colour else letters.get(one.label, "+"), _style(one.label, colour))
+    for time, _ in state.marks:
+        place = int((time - begin) / SPAN * size)
+        if 0 <= place <= size:
+            below[min(place, size - 1)] = signs.mark
+    scale = Text("2 min ago" + " " * (size - 12) + "now", "dim")
+    return [strip, *([Text("".join(below), "bold")] if state.marks else []), scale]
+
+
+def _transcript(state: State, width: int) -> list[Text]:
+    """Write the last lines of what was said, the newest at the bottom."""
+    import textwrap
+
+    from rich.text import Text
+
+    lines: list[str] = []
+    for time, text in list(state.said)[-_LINES:]:
+        head = f"{clock(time)}  "
+        lines += textwrap.wrap(" ".join(text.split()), width, initial_indent=head, subsequent_indent=" " * len(head))
+    return [Text(line[:width]) for line in lines[-_LINES:]]
