@@ -22,6 +22,7 @@ from emovox.text.given import check_fits, read_transcript
 from emovox.text.transcribe import Listener, Transcriber, TranscriptionOptions, recognise, transcribe
 from emovox.text.whisper import WhisperTranscriber
 from emovox.types import Float, Transcript, Waveform, Word
+from emovox.vad import VadOptions
 from tests.conftest import EXAMPLES, speech
 
 
@@ -92,6 +93,15 @@ def test_no_speech_is_no_text_and_no_work(samples: Float) -> None:
     recorder = Recorder()
     found = transcribe(Waveform(samples.astype(np.float32)), recorder)
     assert (found.text, found.words, found.confidence, recorder.pieces) == ("", (), 0.0, [])
+
+
+def test_short_speech_that_voice_activity_misses_is_heard_by_the_gate() -> None:
+    deaf = TranscriptionOptions(vad=VadOptions(on=0.999999, off=0.9))
+    recorder = Recorder()
+    found = transcribe(Waveform(speech(2)), recorder, deaf)
+    assert found.text == "piece0"
+    assert [piece.duration for piece in recorder.pieces] == [2.0]
+    assert transcribe(Waveform(np.zeros(32000, dtype=np.float32)), Recorder(), deaf).text == ""
 
 
 def test_a_piece_that_fails_is_left_out_and_told() -> None:

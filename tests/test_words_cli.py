@@ -18,9 +18,20 @@ from emovox import EmotionRecognizer, outputs
 from emovox.cli.main import run
 from emovox.text.sentiment import FEATURE_NAMES
 from emovox.types import Failure, Prediction, Transcript, Waveform, Word
-from tests.conftest import EXAMPLES, sine
+from tests.conftest import EXAMPLES, sine, speech
 
 PLAIN = EXAMPLES / "plain.wav"
+
+
+class Counting:
+    """A recogniser that says one word a second, the second's number."""
+
+    name = "counting-1"
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        seconds = range(int(waveform.duration))
+        words = tuple(Word(str(round(waveform.start) + i), i + 0.3, i + 0.7, 0.8) for i in seconds)
+        return Transcript(" ".join(word.text for word in words), words, "en", 0.8)
 
 
 class Fixed:
@@ -84,6 +95,22 @@ def test_without_vader_the_words_are_there(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.transcript == "I am so happy!"
     assert found.linguistic is None
     assert "pip install 'emovox[text]'" in " ".join(found.why or ())
+
+
+def test_a_timeline_has_the_words_of_each_segment() -> None:
+    file = io.BytesIO()
+    silence = np.zeros(3 * 16000, dtype=np.float32)
+    soundfile.write(file, np.concatenate([speech(5), silence, speech(5)]), 16000, format="WAV")
+    alone = EmotionRecognizer().timeline(file)
+    found = EmotionRecognizer(transcriber=Counting()).timeline(file)
+    assert [one.probabilities for one in found.predictions] == [one.probabilities for one in alone.predictions]
+    assert len(found.predictions) >= 2
+    for one in found.predictions:
+        assert one.transcript
+        assert one.linguistic is not None
+        assert all(one.start <= (word.start + word.end) / 2 < one.end for word in one.words or ())
+    said = " ".join(one.transcript or "" for one in found.predictions).split()
+    assert said == sorted(set(said), key=int)
 
 
 def test_music_and_silence_are_refused_as_ever() -> None:

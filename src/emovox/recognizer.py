@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +214,8 @@ class EmotionRecognizer:
         Returns
         -------
         Timeline
-            Without any segment where nobody speaks.  A stream of the same samples gives exactly the same, see
-            :class:`emovox.streaming.StreamingRecognizer`.
+            Without any segment where nobody speaks; with a transcriber each has its words.  A stream of the same samples
+            gives exactly the same answers, see :class:`emovox.streaming.StreamingRecognizer`.
 
         Raises
         ------
@@ -228,8 +228,15 @@ class EmotionRecognizer:
         >>> [one.label in timeline.summary().share for one in timeline.predictions]
         [True]
         """
-        streams = StreamingRecognizer(self, options)
-        return streams.timeline(audio.blocks(source, _BLOCK), source_name(source), progress)
+        hearing = Hearing(self.transcriber) if self.transcriber else None
+        blocks = audio.blocks(source, _BLOCK)
+        found = StreamingRecognizer(self, options).timeline(
+            hearing.tap(blocks) if hearing else blocks, source_name(source), progress
+        )
+        if hearing is None:
+            return found
+        heard = hearing.result(found.duration)
+        return replace(found, predictions=tuple(heard.within(one) for one in found.predictions))
 
     def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | Failure]:
         """Recognise many recordings; one that fails becomes a Failure and the rest go on.

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from emovox.errors import EmovoxError, InputError, TranscriptError
+from emovox.gate import is_speech
 from emovox.types import RATE, Float, Transcript, Waveform
 from emovox.vad import SpeechEvent, VadOptions, VoiceActivity
 
@@ -176,6 +177,10 @@ class Listener:
         if len(self._rest):
             self._second(self._rest)
         self._events(self._activity.finish())
+        if not self._speech and len(self._held) == self._heard and is_speech(self._held):
+            self._add(
+                0.0, self._heard / RATE
+            )  # a short scream or whisper, which voice activity does not take for speech
         self._flush()
         if self._failed and not self._parts:
             raise TranscriptError(self.problems[0])
@@ -251,7 +256,9 @@ class Listener:
             self._lengths.append(piece.duration)
 
     def _forget(self) -> None:
-        """Drop the samples that no piece can need any more."""
+        """Drop the samples that no piece can need any more; of a short recording without speech so far, none."""
+        if not (self._speech or self._piece) and self._heard <= self.options.longest * RATE:
+            return
         needed = min(
             self._piece[0] if self._piece else np.inf,
             self._onset if self._onset is not None else np.inf,

@@ -44,6 +44,22 @@ class Heard:
             why=self.notes or None,
         )
 
+    def within(self, prediction: Prediction) -> Prediction:
+        """Put the words said during a segment of the recording beside the answer about it."""
+        if self.transcript is None:
+            return self.beside(prediction)
+        words = tuple(
+            word for word in self.transcript.words if prediction.start <= (word.start + word.end) / 2 < prediction.end
+        )
+        said = Transcript(
+            " ".join(word.text for word in words),
+            words,
+            self.transcript.language,
+            sum(word.confidence for word in words) / len(words) if words else 0.0,
+        )
+        features = linguistic_features(said, prediction.end - prediction.start) if self.linguistic else None
+        return Heard(said, features, self.notes).beside(prediction)
+
 
 class Hearing:
     """Listens to the words of one recording while something else listens to the voice.
