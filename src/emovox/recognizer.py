@@ -214,8 +214,8 @@ class EmotionRecognizer:
         Returns
         -------
         Timeline
-            Without any segment where nobody speaks; with a transcriber each has its words.  A stream of the same samples
-            gives exactly the same answers, see :class:`emovox.streaming.StreamingRecognizer`.
+            Without any segment where nobody speaks; with a transcriber each has its words.  A stream of the same
+            samples gives exactly the same answers, see :class:`emovox.streaming.StreamingRecognizer`.
 
         Raises
         ------
