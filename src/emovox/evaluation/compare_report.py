@@ -254,8 +254,9 @@ def _emotions(results: Mapping[str, Any], picture: str) -> Iterator[str]:
 def _costs(results: Mapping[str, Any]) -> Iterator[str]:
     """Say what each model costs."""
     yield from ("### Costs", "")
-    yield "Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand; fit is the mean"
-    yield from ("time to train on one fold.", "")
+    timed = any(run["costs"]["latency_ms"] is not None for run in results["runs"])
+    if timed:
+        yield from ("Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand.", "")
     rows = []
     for run in results["runs"]:
         cost = run["costs"]
@@ -263,8 +264,9 @@ def _costs(results: Mapping[str, Any]) -> Iterator[str]:
         inside = "–" if cost["parameters"] is None else f"{cost['parameters']:,}"
         latency = "–" if cost["latency_ms"] is None else f"{cost['latency_ms']:.1f}"
         fitting = "–" if cost["fit_seconds"] is None else f"{cost['fit_seconds'] / 60:.1f}"
-        rows.append([f"`{run['name']}`", size, inside, latency, fitting])
-    yield from _table(("run", "file, MB", "numbers inside", "latency, ms", "fit, min"), rows)
+        rows.append([f"`{run['name']}`", size, inside, fitting, *([latency] if timed else [])])
+    head = ["run", "file, MB", "numbers inside", "fit of a fold, min", *(["latency, ms"] if timed else [])]
+    yield from _table(head, rows)
 
 
 def _missed(results: Mapping[str, Any]) -> Iterator[str]:
