@@ -148,8 +148,8 @@ class PipeSource:
     --------
     >>> import io
     >>> source = PipeSource(io.BytesIO(np.arange(4, dtype="<i2").tobytes()))
-    >>> [piece.shape for piece in source.read()]
-    [(4,)]
+    >>> [len(piece) for piece in source.read()]
+    [4, 0]
     """
 
     def __init__(self, file: Reader, layout: Layout | None = None, name: str = "<stdin>", *, raw: bool = False) -> None:
@@ -345,10 +345,10 @@ class Feed:
     --------
     >>> import io
     >>> feed = Feed(PipeSource(io.BytesIO(bytes(3200))))
-    >>> sum(len(piece) for piece in iter(lambda: feed.next(10), None))
+    >>> len(feed.next(60))
     1600
-    >>> feed.ended
-    True
+    >>> feed.next(60) is None, feed.ended
+    (True, True)
     """
 
     def __init__(self, source: Source, ahead: int = 64) -> None:
