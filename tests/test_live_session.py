@@ -35,7 +35,7 @@ class Judge:
 
     threshold = 0.5
 
-    def assess(self, window: Waveform, name: str, *, gate: bool = True) -> Prediction | None:
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         return Prediction(name, window.start, window.end, "happy", {"happy": 0.75, "sad": 0.25}, 0.75, False, "fake")
 
 

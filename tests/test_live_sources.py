@@ -6,7 +6,6 @@ import io
 import struct
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,12 +157,12 @@ def test_what_is_no_sound_is_refused_in_a_line(data: bytes, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_is_no_sound(tmp_path: Path) -> None:
+def test_a_folder_is_no_sound() -> None:
     class Folder:
         def read(self, _size: int, /) -> bytes:
             raise IsADirectoryError(21, "Is a directory")
 
-    with pytest.raises(AudioError, match=r"cannot be read .Is a directory\."):
+    with pytest.raises(AudioError, match=r"cannot be read \(Is a directory\)"):
         list(PipeSource(Folder()).read())
 
 
