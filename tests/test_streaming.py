@@ -109,7 +109,7 @@ def test_order_and_times_of_events(conversation: Float) -> None:
     assert all(event.decided >= event.time for event in events)
     assert [event.decided for event in events] == sorted(event.decided for event in events)
     spoken = [Segment(a.time, b.time) for a, b in zip(*(only(events, kind) for kind in ("start", "end")), strict=True)]
-    assert spoken == segments(Waveform(conversation))
+    assert spoken == segments(Waveform(conversation), TimelineOptions().vad)
     results = [event.prediction for event in only(events, "result") if event.prediction]
     for part in spoken:  # the results tile the utterances
         inside = [one for one in results if part.start <= one.start < part.end]
@@ -142,7 +142,7 @@ def test_long_speech_is_cut_where_it_is_quietest() -> None:
     samples = np.concatenate([voice, np.zeros(4000, np.float32), speech(8.0, 1)])  # a pause too short to be an end
     judge = Loudness()
     results = of_file(samples, TimelineOptions(window=6.0)).predictions
-    assert len(segments(Waveform(samples))) == 1
+    assert len(segments(Waveform(samples), TimelineOptions().vad)) == 1
     assert 3.65 <= results[0].end <= 4.0
     assert judge.threshold == 0.6
 
@@ -163,7 +163,7 @@ def test_a_rest_too_short_to_judge_goes_with_what_precedes_it() -> None:
 
 def test_intervals_are_fixed_and_only_where_somebody_speaks(conversation: Float) -> None:
     found = of_file(conversation, TimelineOptions("interval", window=2.0, hop=1.0))
-    spoken = segments(Waveform(conversation))
+    spoken = segments(Waveform(conversation), TimelineOptions().vad)
     for one in found.predictions:
         assert one.start == int(one.start)
         assert one.end == min(one.start + 1, found.duration)

@@ -23,6 +23,9 @@ from emovox.vad import FRAME, Segment, Segmenter, SpeechProbability, VadOptions,
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plain.wav"
 
+#: Boundaries to 8 ms, as timelines ask for.
+FINE = VadOptions(padding=0, reach=0.4)
+
 
 @pytest.fixture(scope="module")
 def speech() -> Float:
@@ -69,9 +72,14 @@ def test_probabilities_are_those_of_the_network_frame_by_frame(speech: Float) ->
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=40))
 def test_the_cut_into_pieces_changes_nothing(speech: Float, cuts: list[int]) -> None:
     np.testing.assert_array_equal(probabilities(list(pieces(speech, cuts))), probabilities([speech]))
-    stream = VoiceActivity()
+    for options in (VadOptions(), FINE):
+        cut_is_no_matter(speech, cuts, options)
+
+
+def cut_is_no_matter(speech: Float, cuts: list[int], options: VadOptions) -> None:
+    stream = VoiceActivity(options)
     events = [event for part in pieces(speech, cuts) for event in stream.push(part)] + stream.finish()
-    whole = segments(Waveform(speech))
+    whole = segments(Waveform(speech), options)
     assert [event.kind for event in events] == ["start", "end"] * len(whole)
     assert [event.time for event in events] == [time for found in whole for time in (found.start, found.end)]
     assert all(event.time <= event.decided for event in events)
@@ -214,3 +222,29 @@ def test_the_licence_comes_with_the_network() -> None:
     licence = (resources.files("emovox.vad_model") / "LICENSE-SILERO").read_text(encoding="utf-8")
     assert "Silero Team" in licence
     assert "MIT License" in licence
+
+
+def test_fine_boundaries_are_where_the_sound_is() -> None:
+    clip = audio.read(EXAMPLE).samples
+    loud = np.abs(clip) > np.abs(clip).max() * 10 ** (-30 / 20)
+    first, last = np.flatnonzero(loud)[[0, -1]] / RATE
+    samples = np.concatenate([np.zeros(9000), clip, np.zeros(16000), 0.1 * clip, np.zeros(8000)]).astype(np.float32)
+    second = (9000 + len(clip) + 16000) / RATE
+    found = segments(Waveform(samples), FINE)
+    assert len(found) == 2
+    for one, offset in zip(found, (9000 / RATE, second), strict=True):
+        assert abs(one.start - first - offset) < 0.03
+        assert abs(one.end - last - offset) < 0.06
+
+
+def test_fine_segments_are_in_order_and_apart() -> None:
+    parts = [np.concatenate([audio.read(EXAMPLE).samples[8000:14000], np.zeros(9000, np.float32)]) for _ in range(6)]
+    found = segments(Waveform(np.concatenate(parts)), VadOptions(padding=0, reach=0.4, min_speech=0.06))
+    assert len(found) >= 3
+    assert all(one.start < one.end for one in found)
+    assert all(after.start - before.end > 0.4 for before, after in pairwise(found))
+
+
+def test_reach_beyond_the_pause_is_refused() -> None:
+    with pytest.raises(InputError, match=r"reach is 0.5: expected at most min_silence \(0.4\)"):
+        VadOptions(reach=0.5)

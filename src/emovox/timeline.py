@@ -46,7 +46,7 @@ class TimelineOptions:
         A segment of the timeline that is shorter, in seconds, takes the judgement of the longer of the neighbours that
         it touches, or reaches over a pause that `merge` allows.
     vad : VadOptions
-        When speech begins and ends.
+        When speech begins and ends; the default hears soft speech and finds boundaries to 8 ms.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class TimelineOptions:
     smoothing: float = 0.0
     merge: float | None = None
     min_segment: float = 0.0
-    vad: VadOptions = field(default_factory=VadOptions)
+    vad: VadOptions = field(default_factory=lambda: VadOptions(on=0.3, off=0.15, padding=0.0, reach=0.4))
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from emovox.edges import Edges
 from emovox.errors import AudioError, InputError
 from emovox.types import RATE, Float, Waveform
 
@@ -24,6 +25,9 @@ FRAME = 512
 
 #: Samples before a frame that the network sees with it, fixed by the network.
 CONTEXT = 64
+
+#: Seconds at the end of a pause into which a segment's end may not move.
+_CLEAR = 0.1
 
 #: Frames given to the network at a time at most: bounds the memory of a long piece, 16 s.
 _BLOCK = 512
@@ -48,6 +52,10 @@ class VadOptions:
         Shortest pause in seconds: shorter ones stay inside their segment.
     padding : float, default 0.05
         Seconds added on either side of a segment, at most half of `min_silence`, so that segments never overlap.
+    reach : float, default 0.0
+        How far, in seconds, a boundary may then move to where the sound begins or fades: the first 8 ms that are within
+        26 dB of the beginning's loudest, the last within 32 dB of the segment's.  At most `min_silence`; 0 leaves the
+        boundaries at frames of 32 ms.
 
     Raises
     ------
@@ -69,6 +77,7 @@ class VadOptions:
     min_speech: float = 0.15
     min_silence: float = 0.4
     padding: float = 0.05
+    reach: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.on < 1:
@@ -81,6 +90,8 @@ class VadOptions:
                 raise InputError(f"{name} is {value}: expected seconds from 0 to 60")
         if 2 * self.padding > self.min_silence:
             raise InputError(f"padding is {self.padding}: expected at most half of min_silence ({self.min_silence})")
+        if not 0 <= self.reach <= self.min_silence:
+            raise InputError(f"reach is {self.reach}: expected at most min_silence ({self.min_silence})")
 
 
 @dataclass(frozen=True)
@@ -356,6 +367,7 @@ class VoiceActivity:
     def __init__(self, options: VadOptions | None = None) -> None:
         self._probability = SpeechProbability()
         self._segmenter = Segmenter(options)
+        self._edges = self._new_edges()
 
     @property
     def speaking(self) -> bool:
@@ -366,7 +378,7 @@ class VoiceActivity:
     def reach(self) -> int:
         """How many samples back from what has been heard a start that is yet to come may lie."""
         options = self._segmenter.options
-        return FRAME + round((options.min_speech + options.min_silence + options.padding) * RATE)
+        return FRAME + round((options.min_speech + options.min_silence + options.padding + options.reach) * RATE)
 
     def push(self, samples: ArrayLike) -> list[SpeechEvent]:
         """Take the next samples, as :meth:`SpeechProbability.push`, and tell what they decide."""
@@ -379,8 +391,11 @@ class VoiceActivity:
     def frames(self, samples: ArrayLike) -> list[ActivityFrame]:
         """Take the next samples, as :meth:`SpeechProbability.push`, and tell frame by frame what they decide."""
         end = self._probability.heard // FRAME * FRAME
+        probabilities = self._probability.push(samples).tolist()
+        if self._edges:
+            self._edges.push(np.asarray(samples, dtype=np.float32))
         found = []
-        for probability in self._probability.push(samples).tolist():
+        for probability in probabilities:
             end += FRAME
             found.append(self._frame(probability, end))
         return found
@@ -390,12 +405,32 @@ class VoiceActivity:
         heard = self._probability.heard
         (probability,) = self._probability.finish().tolist() or [0.0]
         last = self._frame(probability, heard)
+        final = self._moved(self._segmenter.finish(heard), heard)
         self._probability.reset()
-        return [ActivityFrame(last.probability, last.pausing, last.end, last.events + self._segmenter.finish(heard))]
+        self._edges = self._new_edges()
+        return [ActivityFrame(last.probability, last.pausing, last.end, last.events + final)]
 
     def _frame(self, probability: float, end: int) -> ActivityFrame:
         events = self._segmenter.push([probability])
-        return ActivityFrame(probability, self._segmenter.pausing, end, events)
+        return ActivityFrame(probability, self._segmenter.pausing, end, self._moved(events, end))
+
+    def _moved(self, events: list[SpeechEvent], heard: int) -> list[SpeechEvent]:
+        """Move the boundaries of a frame's events to where the sound begins or fades."""
+        if self._edges is None:
+            return events
+        self._edges.watch(heard)
+        moved = []
+        for event in events:
+            place = (self._edges.begin if event.kind == "start" else self._edges.end)(round(event.time * RATE), heard)
+            moved.append(SpeechEvent(event.kind, place / RATE, event.decided))
+        return moved
+
+    def _new_edges(self) -> Edges | None:
+        options = self._segmenter.options
+        # What follows the pause may be heard before the detector is sure of it.
+        after = min(options.reach, max(0.0, options.min_silence - _CLEAR))
+        late = options.min_speech + options.min_silence + options.padding
+        return Edges(options.reach, after, late) if options.reach else None
 
 
 def segments(recording: Waveform | Iterable[Waveform], options: VadOptions | None = None) -> list[Segment]:

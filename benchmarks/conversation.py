@@ -1,0 +1,220 @@
+"""How well timelines of a conversation fit the truth, for speakers that the model never heard.
+
+    emovox train RECIPE --corpus ravdess=DIR --keep-folds --out RUN
+    python benchmarks/conversation.py RUN --corpus ravdess=DIR [--only FOLD] [--json conversation.json]
+    python benchmarks/conversation.py --vad --corpus ravdess=DIR [--actors 1-12]
+
+A conversation is two actors, a man and a woman, who take turns: clips of theirs in random order, each cut out with 0.25
+to 1 s of its own room on either side, so that 0.5 to 2 s lie between turns.  The truth of a turn, fixed before anything
+was measured: it lasts from the first to the last 20 ms whose level is within 30 dB of the loudest 20 ms of the clip.
+That is the rule by which the models trim silence, and about what ITU-T P.56 calls active speech (15.9 dB below the
+active level, which lies some 13 dB below the loudest 20 ms).  A turn is speech from its beginning to its end, pauses
+included.  With --vad only voice activity is measured, without a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from robustness import Fold, read_folds
+
+from emovox import EmotionRecognizer, audio
+from emovox.cli.console import named_folders
+from emovox.corpora import registry
+from emovox.errors import EmovoxError, InputError
+from emovox.evaluation.timelines import TimelineScores, Turn, boundary_errors, score, total
+from emovox.preprocess import trim_silence
+from emovox.streaming import StreamingRecognizer
+from emovox.timeline import TimelineOptions
+from emovox.types import RATE, Float, Waveform
+from emovox.vad import VadOptions, segments
+
+#: What counts as silence in the truth: so many dB below the loudest 20 ms of a clip.
+SILENCE = 30.0
+#: Room left on either side of a turn, in seconds.
+ROOM = (0.25, 1.0)
+#: Turns in a conversation at most.
+TURNS = 60
+#: Seconds around true boundaries that the lenient numbers leave out.
+COLLAR = 0.25
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of a corpus, and who says it with which emotion."""
+
+    path: Path
+    speaker: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Sound, and the truth about it."""
+
+    name: str
+    samples: Float
+    turns: tuple[Turn, ...]
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / RATE
+
+
+def converse(name: str, clips: Sequence[Clip], rng: np.random.Generator) -> Conversation:
+    """Build a conversation of clips."""
+    parts: list[Float] = []
+    turns: list[Turn] = []
+    time = 0
+    for clip in clips:
+        samples = audio.read(clip.path).samples
+        voice, begin = trim_silence(samples, SILENCE, 0.0)
+        before, after = (rng.uniform(*ROOM, 2) * RATE).astype(int)
+        first, last = max(0, begin - before), min(len(samples), begin + len(voice) + after)
+        parts.append(samples[first:last])
+        start = (time + begin - first) / RATE
+        turns.append(Turn(start, start + len(voice) / RATE, clip.label))
+        time += last - first
+    return Conversation(name, np.concatenate(parts), tuple(turns))
+
+
+def conversations(clips: Sequence[Clip], seed: int) -> Iterator[Conversation]:
+    """Pair the speakers, odd numbers with even ones: men with women in RAVDESS."""
+    speakers = sorted({clip.speaker for clip in clips})
+    men, women = speakers[0::2], speakers[1::2]
+    for index, man in enumerate(men):
+        pair = (man, women[index % len(women)]) if women else (man,)
+        rng = np.random.default_rng([seed, index])
+        some = [clip for clip in clips if clip.speaker in pair]
+        yield converse(" and ".join(pair), [some[i] for i in rng.permutation(len(some))[:TURNS]], rng)
+
+
+def of_fold(fold: Fold) -> list[Clip]:
+    """List the clips that a fold's model never heard."""
+    rows = zip(fold.clips["path"], fold.clips["speaker"], fold.clips["label"], strict=True)
+    return [Clip(path, speaker, label) for path, speaker, label in rows]
+
+
+def of_actors(root: Path, actors: Sequence[str]) -> list[Clip]:
+    """List the speech clips of some actors."""
+    corpus = registry.load("ravdess", root, kind="speech")
+    rows = zip(corpus.paths(), corpus.table["speaker"], corpus.table["label"], strict=True)
+    return [Clip(path, speaker, label) for path, speaker, label in rows if speaker.rpartition("/")[2] in actors]
+
+
+@dataclass
+class Tally:
+    """Scores of several conversations, strict and with a collar, and distances of boundaries."""
+
+    strict: list[TimelineScores]
+    lenient: list[TimelineScores]
+    boundaries: list[Any]
+
+    @classmethod
+    def empty(cls) -> Tally:
+        """Begin."""
+        return cls([], [], [])
+
+    def add(self, one: Conversation, found: Sequence[Any]) -> None:
+        """Score one conversation."""
+        self.strict.append(score(one.turns, found, one.duration))
+        self.lenient.append(score(one.turns, found, one.duration, collar=COLLAR))
+        self.boundaries.append(boundary_errors(one.turns, found))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what is reported."""
+        distances = np.concatenate(self.boundaries)
+        result: dict[str, Any] = {}
+        for name, scores in (("strict", total(self.strict)), (f"collar {COLLAR} s", total(self.lenient))):
+            result[name] = {
+                "missed": scores.missed_rate,
+                "false": scores.false_rate,
+                "confusion": scores.confusion_rate,
+                "segment error": scores.segment_error,
+                "diarization error": scores.diarization_error,
+                "EDER (SpeechBrain)": scores.emotion_diarization_error,
+            }
+        result["boundaries within"] = {f"{limit} s": float((distances <= limit).mean()) for limit in (0.05, 0.1, 0.25)}
+        result["seconds"] = asdict(total(self.strict))
+        return result
+
+
+def show(name: str, summary: dict[str, Any]) -> None:
+    """Print a result."""
+    print(name)
+    for part in ("strict", f"collar {COLLAR} s", "boundaries within"):
+        print(f"  {part}: " + ", ".join(f"{key} {value:.1%}" for key, value in summary[part].items()))
+
+
+def measure_activity(clips: Sequence[Clip], options: VadOptions, seed: int) -> dict[str, Any]:
+    """Measure voice activity alone."""
+    tally = Tally.empty()
+    for one in conversations(clips, seed):
+        found = segments(Waveform(one.samples), options)
+        tally.add(one, [Turn(part.start, part.end, "speech") for part in found])
+    return tally.summary()
+
+
+def measure_emotion(folds: Sequence[Fold], ways: dict[str, TimelineOptions], seed: int) -> dict[str, Any]:
+    """Measure timelines of all kinds; labels count even where the model is not sure."""
+    tallies = {name: Tally.empty() for name in ways}
+    for fold in folds:
+        recognizer = EmotionRecognizer(fold.model)
+        for one in conversations(of_fold(fold), seed):
+            for name, options in ways.items():
+                timeline = StreamingRecognizer(recognizer, options).timeline([Waveform(one.samples)], one.name)
+                tallies[name].add(one, timeline.predictions)
+    return {name: tally.summary() for name, tally in tallies.items()}
+
+
+def ways() -> dict[str, TimelineOptions]:
+    """List the timelines that are compared."""
+    return {
+        "utterances": TimelineOptions(),
+        "intervals of 1 s, windows of 2 s": TimelineOptions("interval", window=2.0),
+        "intervals of 1 s, windows of 3 s, smoothed 1 s": TimelineOptions("interval", window=3.0, smoothing=1.0),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", help="run folder that `emovox train --keep-folds` wrote")
+    parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--folds", type=Path, help="where the folds' models are (RUN/folds)")
+    parser.add_argument("--only", action="append", default=[], metavar="FOLD", help="measure this fold; repeatable")
+    parser.add_argument("--vad", action="store_true", help="voice activity alone, without a run")
+    parser.add_argument("--actors", default="1-24", metavar="FIRST-LAST", help="whose clips, with --vad")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    given = parser.parse_args()
+    try:
+        roots = named_folders(given.corpus)
+        if given.vad:
+            first, last = map(int, given.actors.split("-"))
+            clips = of_actors(roots["ravdess"], [f"{actor:02d}" for actor in range(first, last + 1)])
+            result = {"voice activity": measure_activity(clips, TimelineOptions().vad, given.seed)}
+        elif given.run is None:
+            raise InputError("no run is given: name its folder, or measure voice activity alone with --vad")
+        else:
+            folds = read_folds(given.run, given.folds or given.run / "folds", roots, given.only)
+            result = measure_emotion(folds, ways(), given.seed)
+    except EmovoxError as error:
+        print(f"conversation.py: {error}", file=sys.stderr)
+        return 2
+    for name, summary in result.items():
+        show(name, summary)
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
