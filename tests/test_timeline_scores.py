@@ -85,10 +85,13 @@ def test_it_agrees_with_counting_milliseconds(
         ((real_at != "") & (said_at != "") & (real_at != said_at)).sum(),
         (neutral[0] != neutral[1]).sum(),
     ]
-    one = score(truth, found, length / 1000, collar=collar / 1000)
-    values = [one.scored, one.speech, one.missed, one.false_alarm, one.confusion, one.unlike]
+    scores = score(truth, found, length / 1000, collar=collar / 1000)
+    values = [
+        *(scores.scored, scores.speech, scores.missed),
+        *(scores.false_alarm, scores.confusion, scores.unlike),
+    ]
     np.testing.assert_allclose(values, np.array(expected) / 1000, atol=1e-9)
-    assert total([one, one]).scored == pytest.approx(2 * one.scored)
+    assert total([scores, scores]).scored == pytest.approx(2 * scores.scored)
 
 
 def test_boundaries() -> None:
