@@ -124,14 +124,16 @@ def write(report: Report, runs: Path, out: Path) -> Group | None:
             if (drawn := Path(folder) / f"{name}.png").exists():
                 shutil.copy(drawn, pictures / drawn.name)
     body = markdown(group, f"images/{report.name}/{{}}.png")
-    commands = "\n".join(command(report, name) for name in known(report) if runs / report.run(name) in folders)
+    made = {run.folder: run.metrics["protocol"]["seeds"] for run in group.runs}
+    told = [(name, made.get(runs / report.run(name))) for name in known(report)]
+    commands = "\n".join(command(report, name, seeds) for name, seeds in told if seeds)
     text = f"# {report.title}\n\n{body}\n## How these runs were made\n\n```sh\n{commands}\n```\n"
     (out / f"{report.name}.md").write_text(text, encoding="utf-8", newline="\n")
     return group
 
 
-def command(report: Report, name: str) -> str:
-    """Say how to repeat one run."""
+def command(report: Report, name: str, seeds: Sequence[int] = ()) -> str:
+    """Say how to repeat one run, with seeds where they are not the recipe's."""
     own = recipe.load(name)
     corpora = own.corpora if report.corpus in own.corpora else [report.corpus]
     words = [f"emovox train {name}", *(f"--corpus {corpus}={corpus.upper()}" for corpus in corpora)]
@@ -139,6 +141,8 @@ def command(report: Report, name: str) -> str:
         words.append(f"--set 'corpora={{{report.corpus}={{}}}}'")
     if own.protocol.name != report.protocol:
         words.append(f"--protocol {report.protocol}")
+    if seeds and tuple(seeds) != own.protocol.seeds:
+        words += [f"--seed {seed}" for seed in seeds]
     return " ".join(words)
 
 
