@@ -18,7 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,8 @@ def measure_activity(clips: Sequence[Clip], options: VadOptions, seed: int) -> d
     tally = Tally.empty()
     for one in conversations(clips, seed):
         found = segments(Waveform(one.samples), options)
-        tally.add(one, [Turn(part.start, part.end, "speech") for part in found])
+        speech = tuple(Turn(turn.start, turn.end, "speech") for turn in one.turns)
+        tally.add(replace(one, turns=speech), [Turn(part.start, part.end, "speech") for part in found])
     return tally.summary()
 
 
