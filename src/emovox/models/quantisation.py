@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from emovox.models.artifact import Model
@@ -73,4 +73,34 @@ def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
         quantize_dynamic(marked, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
         result = onnx.load_model(path)
     helper.set_model_props(result, {entry.key: entry.value for entry in graph.metadata_props})
-    return result
+    return unsigned(result)
+
+
+def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Store matrices of signed bytes as unsigned ones with their zero point moved along: the same product.
+
+    Processors without instructions for neural networks add two products of an unsigned and a signed byte in 16 bits,
+    which overflows; of two unsigned bytes they make the exact sum, as all others do.
+
+    Parameters
+    ----------
+    graph : ModelProto
+        A quantised model; it is changed in place.
+
+    Returns
+    -------
+    ModelProto
+        The same object.
+
+    Source
+    ------
+    ONNX Runtime, Quantize ONNX models, "When and why do I need to try U8U8?".
+    """
+    stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+    products = [node for node in graph.graph.node if node.op_type == "MatMulInteger"]
+    for name in {node.input[place] for node in products for place in (1, 3)}:
+        values = numpy_helper.to_array(stored[name])
+        if values.dtype == np.int8:
+            moved = (values.astype(np.int16) + 128).astype(np.uint8)
+            stored[name].CopyFrom(numpy_helper.from_array(moved, name))
+    return graph
