@@ -127,7 +127,7 @@ def write(report: Report, runs: Path, out: Path) -> Group | None:
     made = {run.folder: run.metrics["protocol"]["seeds"] for run in group.runs}
     told = [(name, made.get(runs / report.run(name))) for name in known(report)]
     commands = "\n".join(command(report, name, seeds) for name, seeds in told if seeds)
-    text = f"# {report.title}\n\n{body}\n## How these runs were made\n\n```sh\n{commands}\n```\n"
+    text = f"# {report.title}\n\n{body}\n## How these runs were made\n\n```bash\n{commands}\n```\n"
     (out / f"{report.name}.md").write_text(text, encoding="utf-8", newline="\n")
     return group
 
@@ -152,7 +152,7 @@ def index(groups: Sequence[tuple[Report, Group]]) -> Iterator[str]:
     yield "Evaluation reports of the recipes in the package, each a comparison of runs of one test (how to read one:"
     yield "[comparing](../comparing.md)). They are made by"
     made = "python scripts/results.py --corpora CORPORA --runs runs/results --out docs/results"
-    yield from ("", "```sh", made, "```", "")
+    yield from ("", "```bash", made, "```", "")
     yield from ("| report | protocol | runs | best | UAR | 95 % by speaker |", "|---|---|---|---|---|---|")
     for report, group in groups:
         best = group.results["runs"][0]
