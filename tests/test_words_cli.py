@@ -49,9 +49,9 @@ class Fixed:
         return self.answer
 
 
-def test_words_are_beside_the_voice_and_change_nothing_of_it() -> None:
+def test_words_are_beside_the_voice_and_change_nothing_of_it_unless_they_may() -> None:
     alone = EmotionRecognizer().predict(PLAIN)
-    both = EmotionRecognizer(transcriber=Fixed()).predict(PLAIN)
+    both = EmotionRecognizer(transcriber=Fixed(), fuse=False).predict(PLAIN)
     assert both.probabilities == alone.probabilities
     assert (alone.transcript, alone.words, alone.linguistic, alone.why) == (None, None, None, None)
     assert both.transcript == "I am so happy!"
@@ -78,7 +78,7 @@ def test_a_clip_that_fails_keeps_its_voice() -> None:
 
 def test_what_is_unsure_or_not_english_is_said() -> None:
     def notes(transcriber: Fixed) -> str:
-        return " ".join(EmotionRecognizer(transcriber=transcriber).predict(PLAIN).why or ())
+        return " ".join(EmotionRecognizer(transcriber=transcriber, fuse=False).predict(PLAIN).why or ())
 
     assert notes(Fixed()) == ""
     assert "the words are unsure (mean probability 0.20)" in notes(Fixed(confidence=0.2))
@@ -163,7 +163,7 @@ def test_text_on_the_command_line(here: Run, whisper: Path) -> None:
     assert "nobody came" in found["transcript"]
     assert [word["text"] for word in found["words"]] == found["transcript"].split()
     assert set(found["linguistic"]) == set(FEATURE_NAMES)
-    assert found["why"] is None
+    assert found["fusion"]["used"] == ["voice", "words"]
 
 
 def test_a_transcript_from_a_file(here: Run, tmp_path: Path) -> None:

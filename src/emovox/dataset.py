@@ -24,9 +24,11 @@ from emovox.gate import GateOptions
 from emovox.labels import ordered
 from emovox.models import families
 from emovox.models.artifact import Model
+from emovox.models.fusion import Sentences
 from emovox.recipe import AugmentRecipe, ModelRecipe, Recipe
 from emovox.recognizer import EmotionRecognizer
 from emovox.sequences import Features, Joint, gather
+from emovox.spoken import development_sentences, words_of
 from emovox.types import RATE, CorpusSummary, FeatureSpec, Float, Waveform
 
 #: The longest clip to learn from, in seconds; `emovox predict` has no such limit.
@@ -91,6 +93,8 @@ class Data:
         Features of augmented copies.
     sounds : tuple of Sound
         What is heard of each row, for families that tune an encoder.
+    sentences : Sentences or None
+        Development sentences, for families that take words; then the rows of X end with words vectors.
     """
 
     table: pd.DataFrame
@@ -101,6 +105,7 @@ class Data:
     paths: tuple[Path, ...] = ()
     copies: Features | None = None
     sounds: tuple[Sound, ...] = ()
+    sentences: Sentences | None = None
 
     @property
     def y(self) -> NDArray[np.str_]:
@@ -161,6 +166,10 @@ def load(
     if families.family(recipe.family).tunes_encoder:
         stretches = zip(_stretches(chosen, table), groups(table), strict=True)
         sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
+    if families.family(recipe.family).takes_words:
+        words, problems = words_of(_stretches(chosen, table), recipe.words.transcriber, recipe.words.language, tell)
+        both, sentences = np.hstack([np.asarray(X[""]), words]), development_sentences()
+        return Data(table, both, spec, corpora, (*skipped, *problems), tuple(chosen), None, sounds, sentences)
     if not recipe.members:
         return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
     return Data(table, Joint(X), spec, corpora, skipped, tuple(chosen), Joint(copies), sounds)

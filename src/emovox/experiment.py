@@ -31,8 +31,10 @@ from emovox.models.artifact import Model
 from emovox.models.costs import costs
 from emovox.models.crossfit import Clips, Fitted, Task, fit_many
 from emovox.models.export import export
+from emovox.models.export_fusion import export_fusion
 from emovox.models.tuning import Speech
 from emovox.recipe import Recipe, to_toml
+from emovox.text.evidence import NAMES, VERSION
 from emovox.types import Float, ModelCard
 
 #: Rows of nobody.
@@ -190,7 +192,9 @@ def train(
     """Fit every fold with every seed, and the model of all clips; `kept` is the folder of their checkpoints."""
     labels = ordered(data.y)
     speech = Speech(data.sounds, data.spec, kept, jobs, tell) if data.sounds else None
-    clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech, kept)
+    clips = Clips(
+        data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech, kept, data.sentences
+    )
     seeds = recipe.protocol.seeds
     where = [(seed, fold) for seed in seeds for fold in protocol.folds]
     tasks = [
@@ -312,11 +316,25 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
             **({"enrolled": _short(results["enrolled"], kept)} if "enrolled" in results else {}),
         },
         recipe=recipe.complete(),
+        text=text_card(recipe),
         intended_use=INTENDED_USE,
         limitations=LIMITATIONS,
         software=emovox.__version__,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
+
+
+def text_card(recipe: Recipe) -> dict[str, Any]:
+    """Tell what a model needs to be told of the words; empty for one that takes none."""
+    if not families.family(recipe.family).takes_words:
+        return {}
+    return {
+        "method": recipe.family.removeprefix("fusion-"),
+        "columns": list(NAMES),
+        "version": VERSION,
+        **recipe.words.model_dump(),
+        "note": "The transcriber is not in this file: without one, or without words, the voice answers alone.",
+    }
 
 
 def _threshold(results: Mapping[str, Any]) -> float:
@@ -351,12 +369,17 @@ def _export(
     pipeline: Any, card: ModelCard, path: Path, recipe: Recipe, data: Data, results: Mapping[str, Any]
 ) -> Model:
     """Write one model with the temperatures that predictions for unheard speakers gave."""
+    example, temperature = data.X[:: max(1, len(data.X) // 64)], _temperature(results, results["protocol"])
+    if card.text:
+        clips = shown_clips(data) if recipe.export.int8 else ()
+        int8 = recipe.export.int8
+        return export_fusion(pipeline, card, path, np.asarray(example), temperature=temperature, int8=int8, clips=clips)
     return export(
         pipeline,
         card,
         path,
-        data.X[:: max(1, len(data.X) // 64)],
-        temperature=_temperature(results, results["protocol"]),
+        example,
+        temperature=temperature,
         enrolled_temperature=_temperature(results.get("enrolled"), results["protocol"]),
         int8=recipe.export.int8,
         clips=shown_clips(data) if recipe.export.int8 else (),

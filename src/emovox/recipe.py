@@ -11,14 +11,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emovox.augment import AugmentOptions
 from emovox.errors import InputError, RecipeError, did_you_mean
 from emovox.features import sets
-from emovox.models.families import FAMILIES, Options, family
+from emovox.models.families import FAMILIES, Options, acoustic, family, parse
+from emovox.models.fusion import LateFusionOptions
 from emovox.models.stacking import Member, StackOptions
 from emovox.search_space import TUNABLE, TuneRecipe, extremes
+from emovox.text.rules import Rule
 from emovox.types import FeatureSpec
 
 #: Where the recipes inside the package lie.
@@ -94,6 +96,33 @@ class ExportRecipe(_Strict):
     int8: bool = False
 
 
+class WordsRecipe(_Strict):
+    """How the words of the clips are had, for families that take them.
+
+    Attributes
+    ----------
+    transcriber : str
+        Whisper model that recognises them: a name, a folder or a Hugging Face id.
+    language : str
+        Two-letter code of what is spoken; features of the words are known for English only.
+    """
+
+    transcriber: str = "tiny.en"
+    language: str = "en"
+
+
+class DecisionRecipe(_Strict):
+    """What is made of the probabilities in the end.
+
+    Attributes
+    ----------
+    rules : tuple of Rule
+        Rules that may change the label where voice and words disagree; the first that applies does.  None by default.
+    """
+
+    rules: tuple[Rule, ...] = ()
+
+
 class ModelRecipe(_Strict):
     """A model and what it sees: a recipe's own, or a member of its stack.
 
@@ -121,9 +150,7 @@ class ModelRecipe(_Strict):
 
     def options(self, seed: int) -> Options:
         """Options of the model, with their defaults and a seed."""
-        given = {key: value for key, value in self.model.items() if key != "family"}
-        options: Options = TypeAdapter(family(self.family).options).validate_python(given)
-        return dataclasses.replace(options, seed=seed)
+        return parse(self.model, seed)[1]
 
     def feature_spec(self) -> FeatureSpec:
         """Write the front end down completely."""
@@ -149,6 +176,10 @@ class Recipe(ModelRecipe):
         The model file.
     tune : TuneRecipe or None
         What `emovox tune` searches.
+    words : WordsRecipe
+        How the words are had, for families that take them.
+    decision : DecisionRecipe
+        Rules that look at voice and words together.
     """
 
     name: str
@@ -158,6 +189,8 @@ class Recipe(ModelRecipe):
     protocol: ProtocolRecipe = ProtocolRecipe()
     export: ExportRecipe = ExportRecipe()
     tune: TuneRecipe | None = None
+    words: WordsRecipe = WordsRecipe()
+    decision: DecisionRecipe = DecisionRecipe()
 
     def options(self, seed: int) -> Options:
         """Options of the model, with their defaults and a seed, which the members of a stack share."""
@@ -382,9 +415,12 @@ def _require_fit(recipe: ModelRecipe) -> None:
             f'features.set = "{chosen.name}" is of level {chosen.level!r}, and model.family = "{recipe.family}" needs '
             f"one vector a {wanted}: choose one of {able}"
         )
-    if FAMILIES[recipe.family].takes_baseline and not chosen.pretrained:
+    name, options = recipe.family, recipe.options(seed=0)
+    if isinstance(options, LateFusionOptions):
+        name, _ = acoustic(options)
+    if FAMILIES[name].takes_baseline and not chosen.pretrained:
         raise RecipeError(
-            f'model.family = "{recipe.family}" needs the embeddings of an encoder: '
+            f'model.family = "{name}" needs the embeddings of an encoder: '
             'write for example features.set = "whisper-tiny.en"'
         )
     if recipe.augment.copies and not FAMILIES[recipe.family].learns_copies:
@@ -413,6 +449,8 @@ def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
         "augment": AugmentRecipe,
         "export": ExportRecipe,
         "tune": TuneRecipe,
+        "words": WordsRecipe,
+        "decision": DecisionRecipe,
     }
     if location[:2] == ("augment", "options"):
         model = AugmentOptions
@@ -452,6 +490,8 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         # JSON's escapes are TOML's, except that TOML wants DEL escaped too.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio, decision, profiles
+from emovox import audio, decision, fusing, profiles
 from emovox.audio import Source
 from emovox.decode import source_name
 from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, ModelError, NoSpeechError
@@ -20,10 +21,14 @@ from emovox.models.artifact import Model, load
 from emovox.profiles import Profile
 from emovox.streaming import StreamingRecognizer
 from emovox.text.classifier import TextClassifier
+from emovox.text.rules import Rule
 from emovox.text.transcribe import Transcriber
-from emovox.text.words import Hearing
+from emovox.text.words import Heard, Hearing
 from emovox.timeline import Timeline, TimelineOptions
 from emovox.types import Failure, Float, Prediction, Transcript, Waveform
+
+#: Seconds of a recording that are kept for models that must see words and sound at once.
+_REMEMBERED = 600.0
 
 #: Seconds of a long recording that are read at a time for a timeline.
 _BLOCK = 10.0
@@ -64,6 +69,12 @@ class EmotionRecognizer:
         had the voice is judged all the same, and the prediction's `why` says so.
     text_model : TextClassifier, optional
         A classifier that judges the emotion of the words as well, for ``text_<label>`` in `linguistic`.
+    fuse : bool, default True
+        Whether words that were heard take part in the answer: by the model's own fusion where it has one, else by the
+        gated pool that comes with emovox.  Otherwise they are only reported.
+    rules : sequence of Rule, optional
+        Decision rules over voice and words, for example :data:`emovox.text.rules.DEFAULT`; the default is those of the
+        model's recipe, which mostly has none.
 
     Attributes
     ----------
@@ -98,6 +109,8 @@ class EmotionRecognizer:
         threshold: float | None = None,
         transcriber: Transcriber | None = None,
         text_model: TextClassifier | None = None,
+        fuse: bool = True,
+        rules: Sequence[Rule] | None = None,
     ) -> None:
         self._model: Model = model if isinstance(model, Model) else load(model)
         self.card = self._model.card
@@ -108,6 +121,8 @@ class EmotionRecognizer:
             raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
         self.transcriber = transcriber
         self.text_model = text_model
+        self.fuse = fuse
+        self.rules = fusing.rules_of(self.card) if rules is None else tuple(rules)
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None
         for name, spec in self._model.inputs.items():
@@ -303,12 +318,46 @@ class EmotionRecognizer:
         progress: Callable[[float], None] | None,
         transcript: Transcript | None = None,
     ) -> Prediction:
-        listening = self.transcriber or transcript
-        hearing = Hearing(self.transcriber, transcript, self.text_model) if listening else None
-        tapped = hearing.tap(blocks) if hearing else blocks
-        rows, weights, end = self._analyse(tapped, name, self._probabilities, progress)
+        if not (self.transcriber or transcript):
+            rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
+            return self._decided(decision.combine(rows, weights), name, 0.0, end)
+        hearing = Hearing(self.transcriber, transcript, self.text_model)
+        seen: list[Waveform] = []
+        rows, weights, end = self._analyse(hearing.tap(blocks), name, self._remembering(seen), progress)
         found = self._decided(decision.combine(rows, weights), name, 0.0, end)
-        return hearing.result(end).beside(found) if hearing else found
+        heard = hearing.result(end)
+        found = self._fused(heard.beside(found), heard, seen, weights) if self.fuse else heard.beside(found)
+        return fusing.ruled(found, self.rules, heard, self.threshold)
+
+    def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float]:
+        """Keep the windows of a model that must see words and sound at once, up to :data:`_REMEMBERED` seconds."""
+        if not self.fuse or fusing.pool_of(self.card) is not None:
+            return self._probabilities
+
+        def compute(window: Waveform) -> Float:
+            if window.end <= _REMEMBERED:
+                seen.append(window)
+            return self._probabilities(window)
+
+        return compute
+
+    def _fused(self, voice: Prediction, heard: Heard, seen: list[Waveform], weights: list[float]) -> Prediction:
+        """Put voice and words together."""
+        words = fusing.words_of(heard, voice.end)
+        method, pool = self.card.text.get("method", "gated"), fusing.pool_of(self.card)
+        if pool is not None:
+            together: Mapping[str, float]
+            together, weight = fusing.pooled(voice, words, pool)
+            return fusing.explained(voice, together, words, method, weight, self.threshold)
+        if len(seen) < len(weights):
+            line = f"longer than {_REMEMBERED:g} s, too long for this model to take words into account: the voice alone"
+            voice = dataclasses.replace(voice, why=(*(voice.why or ()), line))
+            words = np.zeros_like(words)
+            seen = []
+        rows = [self._probabilities(window, words) for window in seen]
+        mean = decision.combine(rows, weights).tolist() if rows else list(voice.probabilities.values())
+        together = dict(zip(self.card.labels, mean, strict=True))
+        return fusing.explained(voice, together, words, method, None, self.threshold)
 
     def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
         label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
@@ -360,12 +409,14 @@ class EmotionRecognizer:
             "(predict --no-gate analyses any sound)"
         )
 
-    def _probabilities(self, window: Waveform) -> Float:
-        if self._baseline is None:
-            inputs = self._model.inputs.items()
-            rows = self._model.answer({name: sets.extract(window, spec)[np.newaxis] for name, spec in inputs})
+    def _probabilities(self, window: Waveform, words: Float | None = None) -> Float:
+        inputs = {name: sets.extract(window, spec)[np.newaxis] for name, spec in self._model.inputs.items()}
+        if self._baseline is not None:
+            rows, _ = self._model.run(next(iter(inputs.values())), self._baseline, words)
+        elif words is not None:
+            rows = self._model.probabilities(next(iter(inputs.values())), words)
         else:
-            rows, _ = self._model.run(sets.extract(window, self.card.features)[np.newaxis], self._baseline)
+            rows = self._model.answer(inputs)
         (row,) = rows
         return np.asarray(row)
 

@@ -129,6 +129,10 @@ class ModelCard:
         Protocol and scores: ``protocol``, ``folds``, ``seed``, ``uar``, ``wa``, ``macro_f1``, ...
     recipe : mapping
         The recipe that made the model, complete.
+    text : mapping
+        What a model that fuses voice and words needs to be told of the words, empty for others: ``columns`` (names of
+        the numbers), ``version``, ``transcriber`` (whose transcripts it was trained on; it is not inside the file),
+        ``language``.
     intended_use, limitations : str
         Prose for whoever deploys the model.
     software : str
@@ -150,6 +154,7 @@ class ModelCard:
     licence: str = ""
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
     intended_use: str = ""
     limitations: str = ""
     software: str = ""

@@ -13,12 +13,22 @@ from emovox.cli import results
 from emovox.cli import timeline as timelines
 from emovox.cli.console import progress_bars, recordings, say
 from emovox.cli.results import Found, Place
-from emovox.cli.words import AsrOption, LanguageOption, TextModelOption, TextOption, TranscriptOption, Words
+from emovox.cli.words import (
+    AsrOption,
+    LanguageOption,
+    NoFusionOption,
+    RulesOption,
+    TextModelOption,
+    TextOption,
+    TranscriptOption,
+    Words,
+)
 from emovox.decode import Source
 from emovox.errors import EmovoxError, InputError, NoSpeechError
 from emovox.gate import GateOptions
 from emovox.outputs import Format
 from emovox.recognizer import EmotionRecognizer
+from emovox.text.rules import DEFAULT
 from emovox.timeline import Summary, Timeline, TimelineOptions
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
@@ -65,6 +75,8 @@ def predict(
     language: LanguageOption = None,
     transcript: TranscriptOption = None,
     text_model: TextModelOption = None,
+    no_fusion: NoFusionOption = False,
+    rules: RulesOption = False,
     timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Answer segment by segment.")] = False,
     mode: Annotated[
         Mode | None, typer.Option("--mode", help="Segments: utterances (the default), or intervals of --hop seconds.")
@@ -122,6 +134,8 @@ def predict(
         threshold=threshold,
         transcriber=words.transcriber,
         text_model=words.classifier,
+        fuse=not no_fusion,
+        rules=DEFAULT if rules else None,
     )
     work = Work(recognizer, files, words, pictures, cut)
     if summary:

@@ -30,6 +30,10 @@ LanguageOption = Annotated[
     str | None,
     typer.Option("--language", metavar="CODE", help="What is spoken, such as en; the default is detected."),
 ]
+NoFusionOption = Annotated[bool, typer.Option("--no-fusion", help="Report the words, and answer by the voice alone.")]
+RulesOption = Annotated[
+    bool, typer.Option("--rules", help="Apply the decision rules over voice and words; every change is explained.")
+]
 TranscriptOption = Annotated[
     Path | None,
     typer.Option("--transcript", metavar="FILE", help="What is said: text, JSON, WebVTT or SRT for one recording."),

@@ -21,6 +21,10 @@ CARD_KEY = "emovox.card"
 INPUT, OUTPUT = "features", "probabilities"
 #: Those of a graph that starts from samples: the input, the optional second one, and the optional second output.
 SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
+#: The optional input of models that fuse voice and words: rows of `emovox.text.evidence.words_vector`.
+WORDS = "words"
+#: The optional output of these: how much the words counted, shape (n,).
+WEIGHT = "words_weight"
 #: Where the models inside the package lie, and the one that is used when none is named.
 PRETRAINED = "emovox.pretrained"
 DEFAULT = "default"
@@ -34,7 +38,8 @@ class Model:
 
     A graph of samples has the input ``samples``, shape (n, t), with both dimensions free, and may have a second output
     ``embedding``, shape (n, d), which describes a voice, and then a second input ``baseline`` of the same shape, which
-    says what the speaker's voice is ordinarily like; zeros say that it is not known.
+    says what the speaker's voice is ordinarily like; zeros say that it is not known.  A graph of any kind may have the
+    input ``words``, shape (n, w), what is known of the words; zeros say that nothing is.
 
     Parameters
     ----------
@@ -52,6 +57,8 @@ class Model:
         The graph's inputs by name, and the front end of each; a stack has several.
     takes_samples, takes_vectors, takes_baseline : bool
         What the graph's inputs are: samples; one vector a clip; a speaker's baseline besides.
+    words_width : int
+        Width of the words vector, 0 where the graph takes no words.
     embedding_width : int
         Width of embedding and baseline, 0 where the graph has none.
     fingerprint : str
@@ -84,6 +91,13 @@ class Model:
         self.takes_samples, self.takes_baseline = SAMPLES in inputs, BASELINE in inputs
         self.takes_vectors = len(inputs.get(INPUT, [])) == 2
         self.inputs = {input_name(name, spec): spec for name, spec in self.card.features.parts().items()}
+        words = inputs.pop(WORDS, [0])[-1]
+        self.words_width: int = words if isinstance(words, int) else 0
+        if self.words_width != len(self.card.text.get("columns", ())):
+            raise ModelError(
+                f"{source} takes {self.words_width} numbers of the words, but its card names "
+                f"{len(self.card.text.get('columns', ()))}: get the model file again"
+            )
         width = outputs.get(EMBEDDING, [0])[-1]
         self.embedding_width: int = width if isinstance(width, int) else 0
         if self.takes_samples or self.card.features.set == SAMPLES:
@@ -96,7 +110,7 @@ class Model:
         """Refuse a graph of samples whose shapes or card do not fit."""
         shape, classes = inputs.get(SAMPLES, []), outputs.get(OUTPUT, [None])[-1]
         complaint = ""
-        given = [node.name for node in self._session.get_inputs()]
+        given = [node.name for node in self._session.get_inputs() if node.name != WORDS]
         if sorted(given) != sorted([SAMPLES, BASELINE][: 1 + self.takes_baseline]) or self.card.features.set != SAMPLES:
             complaint = f"it takes {', '.join(given)}, and its card says {self.card.features.set!r}"
         elif len(shape) != 2 or any(isinstance(size, int) for size in shape):
@@ -114,7 +128,7 @@ class Model:
         """Refuse a graph whose inputs and outputs are not what its card says."""
         wanted: dict[str, Any] = {name: spec.dimension for name, spec in self.inputs.items()}
         wanted = {name: None if _level(name, []) == "samples" else size for name, size in wanted.items()}
-        found = {node.name: inputs.get(node.name, [None]) for node in self._session.get_inputs()}
+        found = {node.name: inputs.get(node.name, [None]) for node in self._session.get_inputs() if node.name != WORDS}
         sizes = {name: shape[-1] if isinstance(shape[-1], int) else None for name, shape in found.items()}
         classes, labels = outputs.get(OUTPUT, [None])[-1], len(self.card.labels)
         if sizes != wanted or classes != labels:
@@ -148,7 +162,7 @@ class Model:
             return np.asarray(self._session.run([OUTPUT], given)[0], dtype=np.float32)
         return self.probabilities(features[INPUT])
 
-    def probabilities(self, features: Float) -> Float:
+    def probabilities(self, features: Float, words: Float | None = None) -> Float:
         """Run the graph.
 
         Parameters
@@ -156,6 +170,8 @@ class Model:
         features : ndarray of float32, shape (n, n_features)
             Raw (not standardised) features: the scaler is inside.  Of a model of frames, clips of one length, shape
             (n, n_frames, n_features); of a model of samples, samples of shape (n, t).
+        words : ndarray of float32, shape (n, w) or (w,), optional
+            What is known of the words, for models that take them; the default is nothing.
 
         Returns
         -------
@@ -163,11 +179,26 @@ class Model:
             Calibrated probabilities in the order of ``card.labels``; rows sum to 1.
         """
         if self.takes_samples:
-            return self.run(features)[0]
-        (result,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(features, dtype=np.float32)})
+            return self.run(features, words=words)[0]
+        inputs = {INPUT: np.ascontiguousarray(features, dtype=np.float32)} | self._words(words, len(features))
+        (result,) = self._session.run([OUTPUT], inputs)
         return np.asarray(result, dtype=np.float32)
 
-    def run(self, samples: Float, baseline: Float | None = None) -> tuple[Float, Float | None]:
+    def _words(self, words: Float | None, count: int) -> dict[str, Float]:
+        """Return the input of the words, one row a clip, where there is one."""
+        if words is not None and (not self.words_width or np.shape(words)[-1] != self.words_width):
+            raise ModelError(
+                f"{np.shape(words)[-1]} numbers of the words do not fit model {self.card.name!r}, which takes "
+                f"{self.words_width or 'none'}"
+            )
+        if not self.words_width:
+            return {}
+        rows = np.zeros((count, self.words_width), dtype=np.float32)
+        return {WORDS: rows if words is None else rows + np.asarray(words, dtype=np.float32)}
+
+    def run(
+        self, samples: Float, baseline: Float | None = None, words: Float | None = None
+    ) -> tuple[Float, Float | None]:
         """Run a graph of samples.
 
         Parameters
@@ -176,6 +207,8 @@ class Model:
             Preprocessed clips of one length at 16 kHz, as the feature set ``samples`` gives them: 0.3 s at least.
         baseline : ndarray of float32, shape (n, d) or (d,), optional
             What the speaker's voice is ordinarily like, see :attr:`embedding_width`; the default is not known.
+        words : ndarray of float32, shape (n, w) or (w,), optional
+            What is known of the words, see :attr:`words_width`; the default is nothing.
 
         Returns
         -------
@@ -187,11 +220,11 @@ class Model:
         Raises
         ------
         ModelError
-            This model starts from features, takes no baseline, or one of another width.
+            This model starts from features, takes no baseline or no words, or some of another width.
         """
         if not self.takes_samples:
             raise ModelError(f"model {self.card.name!r} takes features, not samples: give it {self.card.features.set}")
-        inputs = {SAMPLES: np.ascontiguousarray(samples, dtype=np.float32)}
+        inputs = {SAMPLES: np.ascontiguousarray(samples, dtype=np.float32)} | self._words(words, len(samples))
         if self.takes_baseline:
             inputs[BASELINE] = np.zeros((len(samples), self.embedding_width), dtype=np.float32)
         if baseline is not None:

@@ -18,6 +18,7 @@ from emovox.errors import ProtocolError
 from emovox.models import families
 from emovox.models.adaptive import AdaptiveClassifier
 from emovox.models.finetuning import FinetunedClassifier
+from emovox.models.fusion import Sentences
 from emovox.models.progress import EpochLog, followed
 from emovox.models.stacking import StackClassifier
 from emovox.models.tuning import Speech
@@ -48,6 +49,8 @@ class Clips:
         The clips to be heard, for families that tune the encoder of their features.
     kept : Path or None
         Folder for networks that are finished, and for what is told of epochs.
+    sentences : Sentences or None
+        Development sentences, for families that take words: their rows of X end with words vectors.
     """
 
     X: Features
@@ -57,6 +60,7 @@ class Clips:
     copies: Features | None = None
     speech: Speech | None = None
     kept: Path | None = None
+    sentences: Sentences | None = None
 
     @property
     def log(self) -> EpochLog:
@@ -189,6 +193,7 @@ def fit_one(clips: Clips, task: Task) -> Fitted:
         speech,
         clips.kept,
         lambda epoch: clips.log.write({"task": task.name, **epoch}),
+        clips.sentences,
     )
     seconds = time.perf_counter() - begin
     test = np.empty(0, dtype=np.intp) if task.test is None else task.test

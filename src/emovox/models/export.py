@@ -107,12 +107,12 @@ def export(
         return export_samples(head, card, path, baseline_width=learner.n_features_in_, int8=int8, clips=clips)
     if isinstance(learner, StackClassifier):
         return _export_stack(learner, card, path, order, temperature)
-    graph = _from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
-    finished = _finish(graph, order, temperature, card)
+    graph = from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
+    finished = finish(graph, order, temperature, card)
     model = Model(finished.SerializeToString(), str(path))
     check_parity(model, pipeline, order, temperature, example)
     if "weights" not in card.features.parameters:
-        _write(finished, path)
+        write(finished, path)
         return model
     encoder = embeddings.embedder(card.features.set, **card.features.parameters)
 
@@ -121,8 +121,8 @@ def export(
             embedding = encoder(torch.from_numpy(samples)).numpy()
         return temper(pipeline.predict_proba(embedding), temperature)[:, order], embedding
 
-    front = _trace(encoder, (_noise(2, 1.0),), [SAMPLES], [EMBEDDING])
-    return _export_samples(_joined(front, finished), card, path, reference, int8, clips)
+    front = trace(encoder, (noise(2, 1.0),), [SAMPLES], [EMBEDDING])
+    return _export_samples(joined(front, finished), card, path, reference, int8, clips)
 
 
 def export_samples(
@@ -174,11 +174,11 @@ def export_samples(
         both = found if isinstance(found, tuple) else (found, None)
         return both[0].numpy(), None if both[1] is None else both[1].numpy()
 
-    samples = _noise(2, 1.0)
+    samples = noise(2, 1.0)
     baseline = np.zeros((2, baseline_width), dtype=np.float32) if baseline_width else None
     outputs = [OUTPUT] if reference(samples, baseline)[1] is None else [OUTPUT, EMBEDDING]
     given = (samples,) if baseline is None else (samples, baseline)
-    graph = _trace(module, given, [SAMPLES, BASELINE][: len(given)], outputs)
+    graph = trace(module, given, [SAMPLES, BASELINE][: len(given)], outputs)
     return _export_samples(graph, card, path, reference, int8, clips)
 
 
@@ -189,11 +189,11 @@ def _export_stack(learner: StackClassifier, card: ModelCard, path: Path, order: 
     combiner = _answering(_from_sklearn(learner.combiner_), len(order)) if learner.combiner_ else None
     heard = {name: _heard(spec) for name, spec in fronts.items()}
     card = dataclasses.replace(card, features=FeatureSpec.joint(heard))
-    graph = _finish(merged(graphs, combiner, OPSET[""]), order, temperature, card)
+    graph = finish(merged(graphs, combiner, OPSET[""]), order, temperature, card)
     model = Model(graph.SerializeToString(), str(path))
-    noise = {seconds: _noise(1, seconds)[0] for seconds in LENGTHS}
+    noise = {seconds: noise(1, seconds)[0] for seconds in LENGTHS}
     check_stack(model, learner, FeatureSpec.joint(fronts), order, temperature, noise, _require)
-    _write(graph, path)
+    write(graph, path)
     return model
 
 
@@ -208,12 +208,12 @@ def _member_graph(pipeline: Pipeline, spec: FeatureSpec) -> onnx.ModelProto:
     if isinstance(learner, AdaptiveClassifier):
         encoder = embeddings.embedder(spec.set, **spec.parameters)
         head = learner.graph(encoder, list(range(len(learner.classes_))), (1.0, 1.0))
-        return _trace(WithoutBaseline(head, learner.n_features_in_).eval(), (_noise(2, 1.0),), [SAMPLES], [OUTPUT])
-    graph = _from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
+        return trace(WithoutBaseline(head, learner.n_features_in_).eval(), (noise(2, 1.0),), [SAMPLES], [OUTPUT])
+    graph = from_torch(pipeline) if isinstance(learner, TORCH) else _from_sklearn(pipeline)
     graph = _answering(graph, len(learner.classes_))
     if "weights" in spec.parameters:
         encoder = embeddings.embedder(spec.set, **spec.parameters)
-        graph = _joined(_trace(encoder, (_noise(2, 1.0),), [SAMPLES], [EMBEDDING]), graph)
+        graph = joined(trace(encoder, (noise(2, 1.0),), [SAMPLES], [EMBEDDING]), graph)
         del graph.graph.output[1:]
     return graph
 
@@ -255,15 +255,15 @@ def _export_samples(
     model = Model(graph.SerializeToString(), str(path))
     check_samples_parity(model, reference)
     if int8:
-        graph, model = _smaller(graph, model, path, clips)
-    _write(graph, path)
+        graph, model = smaller(graph, model, path, clips)
+    write(graph, path)
     return model
 
 
-def _smaller(graph: onnx.ModelProto, model: Model, path: Path, clips: Sequence[Float]) -> tuple[onnx.ModelProto, Model]:
+def smaller(graph: onnx.ModelProto, model: Model, path: Path, clips: Sequence[Float]) -> tuple[onnx.ModelProto, Model]:
     """Quantise a finished model, unless that changes its answers too much, and tell in its card how much it does."""
     smaller = quantise(graph)
-    clips = clips or [_noise(1, seconds)[0] for seconds in LENGTHS]
+    clips = clips or [noise(1, seconds)[0] for seconds in LENGTHS]
     found = difference(model, Model(smaller.SerializeToString(), str(path)), clips)
     if not found.mean <= INT8_TOLERANCE:
         raise ModelError(
@@ -276,7 +276,8 @@ def _smaller(graph: onnx.ModelProto, model: Model, path: Path, clips: Sequence[F
     return smaller, Model(smaller.SerializeToString(), str(path))
 
 
-def _write(graph: onnx.ModelProto, path: Path) -> None:
+def write(graph: onnx.ModelProto, path: Path) -> None:
+    """Write a graph in one step."""
     partial = path.with_suffix(".part")
     partial.write_bytes(graph.SerializeToString())
     partial.replace(path)
@@ -326,7 +327,7 @@ def check_samples_parity(model: Model, reference: Reference) -> None:
     rng = np.random.default_rng(0)
     for seconds in (*LENGTHS, round(rng.uniform(0.3, 6), 3)):
         for count in (1, 2):
-            samples = _noise(count, seconds)
+            samples = noise(count, seconds)
             width = model.embedding_width
             baseline = rng.normal(size=(count, width)).astype(np.float32) if model.takes_baseline else None
             expected, described = reference(samples, baseline)
@@ -346,7 +347,7 @@ def _require(worst: float, what: str) -> None:
         raise ModelError(f"the exported graph differs from {what} by {worst:.1e} (at most {TOLERANCE:.0e} is allowed)")
 
 
-def _noise(count: int, seconds: float) -> Float:
+def noise(count: int, seconds: float) -> Float:
     """Make clips of noise that swells and fades as syllables do, shape (count, t)."""
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(count).normal(scale=0.1, size=(count, len(time)))
@@ -355,16 +356,22 @@ def _noise(count: int, seconds: float) -> Float:
     )
 
 
-def _joined(front: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
+def joined(front: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
     """Put a head after an encoder; the embedding between them stays an output."""
-    # skl2onnx declares the oldest operator set that would do.
-    head = version_converter.convert_version(head, OPSET[""])
-    front.ir_version = head.ir_version = max(front.ir_version, head.ir_version)
-    head = compose.add_prefix(head, "head_", rename_inputs=False, rename_outputs=False)
     described = onnx.ValueInfoProto()
     described.CopyFrom(front.graph.output[0])
-    graph = compose.merge_models(front, head, io_map=[(EMBEDDING, INPUT)])
+    graph = merge(front, head, [(EMBEDDING, INPUT)])
     graph.graph.output.append(described)
+    return graph
+
+
+def merge(front: onnx.ModelProto, head: onnx.ModelProto, links: list[tuple[str, str]]) -> onnx.ModelProto:
+    """Put one graph behind another, outputs of the first linked to inputs of the second."""
+    # skl2onnx declares the oldest operator set that would do.
+    front, head = (version_converter.convert_version(one, OPSET[""]) if _old(one) else one for one in (front, head))
+    front.ir_version = head.ir_version = max(front.ir_version, head.ir_version)
+    head = compose.add_prefix(head, "head_", rename_inputs=False, rename_outputs=False)
+    graph = compose.merge_models(front, head, io_map=links)
     # Each part names its operator sets; onnxruntime wants each of them named once.
     versions: dict[str, int] = {}
     for one in graph.opset_import:
@@ -375,26 +382,28 @@ def _joined(front: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
     return graph
 
 
+def _old(graph: onnx.ModelProto) -> bool:
+    return any(one.domain == "" and one.version != OPSET[""] for one in graph.opset_import)
+
+
 def _learner(pipeline: Pipeline) -> Any:
     return pipeline.named_steps["model"]
 
 
-def _from_torch(pipeline: Pipeline) -> onnx.ModelProto:
+def from_torch(pipeline: Pipeline) -> onnx.ModelProto:
     """Export scaler and networks as one graph."""
     if isinstance(learner := _learner(pipeline), SequenceClassifier):
-        return _trace(
-            learner.graph(), (np.zeros((2, 50, learner.n_features_in_), dtype=np.float32),), [INPUT], [OUTPUT]
-        )
+        return trace(learner.graph(), (np.zeros((2, 50, learner.n_features_in_), dtype=np.float32),), [INPUT], [OUTPUT])
     scaler = pipeline.named_steps["scale"]
     module = Ensemble(
         torch.as_tensor(scaler.mean_, dtype=torch.float32),
         torch.as_tensor(scaler.scale_, dtype=torch.float32),
         [net.module_.network for net in learner.members_],
     ).eval()
-    return _trace(module, (np.zeros((2, len(scaler.mean_)), dtype=np.float32),), [INPUT], [OUTPUT])
+    return trace(module, (np.zeros((2, len(scaler.mean_)), dtype=np.float32),), [INPUT], [OUTPUT])
 
 
-def _trace(module: torch.nn.Module, inputs: tuple[Float, ...], names: list[str], outputs: list[str]) -> onnx.ModelProto:
+def trace(module: torch.nn.Module, inputs: tuple[Float, ...], names: list[str], outputs: list[str]) -> onnx.ModelProto:
     """Export a module; the number of clips, of samples and of frames stay free."""
     axes = {name: {0: "n"} for name in (*names, *outputs)}
     for name, one in zip(names, inputs, strict=True):
@@ -438,7 +447,7 @@ def _from_sklearn(pipeline: Pipeline) -> onnx.ModelProto:
     return graph
 
 
-def _finish(graph: onnx.ModelProto, order: list[int], temperature: float, card: ModelCard) -> onnx.ModelProto:
+def finish(graph: onnx.ModelProto, order: list[int], temperature: float, card: ModelCard) -> onnx.ModelProto:
     """Append label order and calibration, name the output, put the card inside."""
     body = graph.graph
     raw = next(output.name for output in body.output if output.name in (OUTPUT, "probabilities"))

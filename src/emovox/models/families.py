@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,6 +21,15 @@ from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
 from emovox.models.finetuning import FinetunedClassifier
+from emovox.models.fusion import (
+    FeatureFusionClassifier,
+    FeatureFusionOptions,
+    GatedFusionClassifier,
+    GatedFusionOptions,
+    LateFusionClassifier,
+    LateFusionOptions,
+    Sentences,
+)
 from emovox.models.neural import AnnClassifier, AnnOptions
 from emovox.models.sequence import SequenceClassifier, curve
 from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
@@ -31,8 +42,11 @@ Options = (
     | AdaptiveNetOptions
     | AnnOptions
     | CnnOptions
+    | FeatureFusionOptions
     | FinetuneOptions
     | FramesOptions
+    | GatedFusionOptions
+    | LateFusionOptions
     | MlpOptions
     | RnnOptions
     | StackOptions
@@ -58,6 +72,8 @@ class Family:
         It tunes the encoder of its features, and needs to hear the clips.
     level : {"clip", "frame", "joint"}
         It sees one vector a clip, or one a frame; or it is a stack, whose members see what they need.
+    takes_words : bool
+        Its features are followed by the words vector, see `emovox.text.evidence`.
     """
 
     options: type
@@ -66,11 +82,12 @@ class Family:
     takes_baseline: bool = False
     tunes_encoder: bool = False
     level: Literal["clip", "frame", "joint"] = "clip"
+    takes_words: bool = False
 
     @property
     def standardises(self) -> bool:
         """Whether the learner standardises features by itself."""
-        return self.takes_baseline or self.level != "clip"
+        return self.takes_baseline or self.takes_words or self.level != "clip"
 
 
 def _stack(options: StackOptions) -> StackClassifier:
@@ -87,6 +104,9 @@ FAMILIES: dict[str, Family] = {
         FinetuneOptions, FinetunedClassifier, learns_copies=True, takes_baseline=True, tunes_encoder=True
     ),
     "frames": Family(FramesOptions, SequenceClassifier, learns_copies=True, level="frame"),
+    "fusion-feature": Family(FeatureFusionOptions, FeatureFusionClassifier, takes_words=True),
+    "fusion-gated": Family(GatedFusionOptions, lambda one: _pooled(GatedFusionClassifier, one), takes_words=True),
+    "fusion-late": Family(LateFusionOptions, lambda one: _pooled(LateFusionClassifier, one), takes_words=True),
     "mlp": Family(MlpOptions, mlp),
     "rnn": Family(RnnOptions, SequenceClassifier, learns_copies=True, level="frame"),
     "stack": Family(StackOptions, _stack, learns_copies=True, level="joint"),
@@ -111,6 +131,36 @@ def build(name: str, options: Options) -> Pipeline:
     return Pipeline([*steps, ("model", kind.learner(options))])
 
 
+def parse(values: Mapping[str, Any], seed: int) -> tuple[str, Options]:
+    """Read the name and the options of a family out of a table of a recipe.
+
+    Raises
+    ------
+    RecipeError
+        No such family.
+    pydantic.ValidationError
+        An unknown option or an impossible value.
+    """
+    name = str(values.get("family"))
+    given = {key: value for key, value in values.items() if key != "family"}
+    options: Options = TypeAdapter(family(name).options).validate_python(given)
+    return name, dataclasses.replace(options, seed=seed)
+
+
+def acoustic(options: LateFusionOptions) -> tuple[str, Options]:
+    """Read the acoustic model of a fusion; arguments and errors as for :func:`parse`."""
+    name, found = parse(options.acoustic, options.seed)
+    kind = FAMILIES[name]
+    if kind.takes_words or kind.tunes_encoder or kind.level != "clip":
+        raise RecipeError(f"a {name!r} model cannot be the acoustic part of a fusion: choose for example 'ann'")
+    return name, found
+
+
+def _pooled(kind: type[LateFusionClassifier], options: LateFusionOptions) -> LateFusionClassifier:
+    """Make a fusion with its acoustic model inside."""
+    return kind(build(*acoustic(options)), fit, options)
+
+
 def fit(
     pipeline: Pipeline,
     X: Features,
@@ -121,6 +171,7 @@ def fit(
     speech: Speech | None = None,
     kept: Path | None = None,
     tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
+    sentences: Sentences | None = None,
 ) -> Pipeline:
     """Fit a pipeline, handing speakers, corpora, copies and the like to learners that use them.
 
@@ -142,12 +193,15 @@ def fit(
         Folder for finished networks, so that a training that was interrupted goes on.
     tell : callable, optional
         Called after each epoch of a network with what is known of it.
+    sentences : Sentences, optional
+        Development sentences, for learners that take words.
     """
     extras = {
         "speakers": speakers,
         "corpora": corpora,
         "copies": copies,
         "speech": speech,
+        "sentences": sentences,
         "kept": kept,
         "tell": tell,
     }

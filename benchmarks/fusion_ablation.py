@@ -1,0 +1,356 @@
+"""What words are worth beside the voice: acoustics alone, words alone, each fusion, with and without decision rules.
+
+    python benchmarks/word_set/speak.py WORDS
+    python benchmarks/fusion_ablation.py --corpus ravdess=DIR --words WORDS [--recognised] [--json ablation.json]
+
+Two tables.  RAVDESS on the EmoBox folds, whose two sentences carry no emotion: fusion must not lose.  And the word test
+set, cell by cell, for the built-in model and for networks fitted on all of RAVDESS: words that carry an emotion must
+help.  Nothing is fitted or chosen on the word test set, and no synthetic voice is among the training clips.
+
+RAVDESS's words are its two sentences, written down; ``--recognised`` takes a speech recogniser's instead, there for
+``--sample`` clips and in the word set for the cells where one side is neutral.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from emovox import EmotionRecognizer, GateOptions, recipe
+from emovox.cli.console import named_folders, progress_bars
+from emovox.corpora import splits
+from emovox.dataset import features_of, load
+from emovox.errors import InputError
+from emovox.evaluation.metrics import confusion, uar
+from emovox.evaluation.paired import bootstrap_difference, by_group
+from emovox.fusion import EMOTIONS, GATE_INPUTS, Pool, builtin
+from emovox.labels import COMMON
+from emovox.models import families
+from emovox.models.fusion import LateFusionOptions, fit_pool, pair
+from emovox.spoken import development_sentences, words_of
+from emovox.text.evidence import NAMES, words_vector
+from emovox.text.rules import DEFAULT, apply
+from emovox.types import Float, Transcript
+
+#: What RAVDESS says, by the number of the sentence.
+SAID = {"kids": "Kids are talking by the door.", "dogs": "Dogs are sitting by the door."}
+ANN = {
+    "hidden": [256],
+    "dropout": 0.6,
+    "input_dropout": 0.5,
+    "batch_norm": True,
+    "label_smoothing": 0.1,
+    "learning_rate": 0.002,
+    "schedule": "cosine",
+    "weight_decay": 0.01,
+    "batch_size": 64,
+    "epochs": 40,
+}
+#: Probabilities of a model: those of the voice and words by name of the way to put them together.
+Answers = dict[str, NDArray[np.float64]]
+CELLS = ("both neutral", "agree", "voice neutral", "words neutral", "disagree")
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Clips with features and words.
+
+    Attributes
+    ----------
+    X : ndarray, shape (n, n_features)
+        Acoustic features.
+    words : ndarray, shape (n, len(NAMES))
+        Words vectors.
+    y, speakers : ndarray of str, shape (n,)
+        Labels and speakers.
+    """
+
+    X: Float
+    words: Float
+    y: NDArray[np.str_]
+    speakers: NDArray[np.str_]
+
+    @property
+    def both(self) -> Float:
+        """Features and words side by side."""
+        return np.hstack([self.X, self.words])
+
+    def of(self, rows: NDArray[Any]) -> Speech:
+        """Take some clips."""
+        return Speech(self.X[rows], self.words[rows], self.y[rows], self.speakers[rows])
+
+
+def fitted(table: Mapping[str, Any], speech: Speech, seed: int) -> Any:
+    """Fit a model, with the words where it takes them."""
+    pipeline = families.build(*families.parse(table, seed))
+    takes = families.family(str(table["family"])).takes_words
+    X, sentences = (speech.both, development_sentences()) if takes else (speech.X, None)
+    corpora = np.repeat("ravdess", len(speech.y))
+    return families.fit(pipeline, X, speech.y, speech.speakers, corpora, sentences=sentences)
+
+
+def models(speech: Speech, seed: int) -> dict[str, Any]:
+    """Fit all that the tables compare; the late pool learns from the gated one's answers to held-out speakers."""
+    gated = fitted({"family": "fusion-gated", "acoustic": {"family": "adaptive-net"}}, speech, seed)
+    learner = gated.named_steps["model"]
+    pairs = pair(speech.y, speech.words, development_sentences(), 1, seed)
+    own = pair(speech.y, speech.words, None, 0, seed)
+    penalty = LateFusionOptions().penalty
+    return {
+        "gated": gated,
+        "late": fit_pool(learner.heard_[pairs.clips], pairs, learner.classes_, (), penalty),
+        "own words only": fit_pool(learner.heard_, own, learner.classes_, tuple(GATE_INPUTS), penalty),
+        "ann": fitted({"family": "ann", **ANN}, speech, seed),
+        "feature": fitted({"family": "fusion-feature", **ANN}, speech, seed),
+        "feature, own words only": fitted({"family": "fusion-feature", **ANN, "sentences": 0}, speech, seed),
+    }
+
+
+def answers(found: Mapping[str, Any], test: Speech, voice: NDArray[np.float64] | None = None) -> Answers:
+    """Answer by every way; `voice` takes the place of the acoustic model that the pools were fitted with."""
+    silent = np.hstack([test.X, np.zeros_like(test.words)])
+    order = [found["gated"].classes_.tolist().index(label) for label in COMMON]
+    heard = found["gated"].predict_proba(silent)[:, order] if voice is None else voice
+
+    def pooled(pool: Pool) -> NDArray[np.float64]:
+        return pool.combine(heard, test.words, COMMON)[0]
+
+    gate = found["gated"].named_steps["model"].pool_ if voice is None else builtin()
+    said = test.words[:, EMOTIONS].astype(np.float64)
+    return {
+        "voice alone": heard,
+        "words alone": np.where(said.any(axis=1, keepdims=True), said, 1 / len(COMMON)),
+        "late fusion": pooled(found["late"]),
+        "gated fusion": pooled(gate),
+        "gated fusion, own words only": pooled(found["own words only"]),
+        "network, voice alone": found["ann"].predict_proba(test.X)[:, order],
+        "feature-level fusion": found["feature"].predict_proba(test.both)[:, order],
+        "feature-level fusion, own words only": found["feature, own words only"].predict_proba(test.both)[:, order],
+    }
+
+
+def with_rules(probabilities: NDArray[np.float64], words: Float) -> NDArray[np.str_]:
+    """Decide by the default rules."""
+    result = []
+    for row, said in zip(probabilities, words, strict=True):
+        by_label = dict(zip(COMMON, row.tolist(), strict=True))
+        result.append(apply(DEFAULT, by_label, dict(zip(NAMES, said.tolist(), strict=True))).label)
+    return np.array(result)
+
+
+def decided(found: Answers, words: Float) -> dict[str, NDArray[np.str_]]:
+    """Turn probabilities into labels, without and with rules."""
+    plain = {name: np.array(COMMON)[one.argmax(axis=1)] for name, one in found.items()}
+    return {
+        **plain,
+        **{f"{name}, rules": with_rules(one, words) for name, one in found.items() if name != "words alone"},
+    }
+
+
+def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
+    """Read RAVDESS with the encoder's embeddings and its two sentences as words."""
+    made = recipe.load("ravdess-whisper-frozen")
+    data = load(made, {"ravdess": root}, tell=tell)
+    vectors = {text: words_vector(Transcript(said), 3.0) for text, said in SAID.items()}
+    texts = ["kids" if "kid" in str(text).lower() else "dogs" for text in data.table["text"]]
+    words = np.stack([vectors[text] for text in texts])
+    speakers = data.speakers
+    if speakers is None:
+        raise InputError("these clips have no speakers: give RAVDESS")
+    return Speech(np.asarray(data.X), words, data.y, speakers), data
+
+
+def on_ravdess(speech: Speech, data: Any, seed: int, tell: Any) -> dict[str, NDArray[np.str_]]:
+    """Answer each clip by models that never heard its speaker."""
+    protocol = splits.by_name("emobox", data.table, seed)
+    said: dict[str, NDArray[np.str_]] = {}
+    fold_of = np.empty(len(speech.y), dtype=object)
+    for number, fold in enumerate(protocol.folds):
+        test = speech.of(fold.test)
+        for name, labels in decided(answers(models(speech.of(fold.train), seed), test), test.words).items():
+            said.setdefault(name, np.empty(len(speech.y), dtype="<U12"))[fold.test] = labels
+        fold_of[fold.test] = fold.name
+        tell("folds", number + 1, len(protocol.folds))
+    return {"fold": fold_of, **said}
+
+
+def ravdess_table(said: dict[str, NDArray[np.str_]], speech: Speech) -> dict[str, dict[str, Any]]:
+    """Score each way: UAR, its spread over folds, and the difference from the voice alone with its significance."""
+    truth = _codes(speech.y)
+    result: dict[str, dict[str, Any]] = {}
+    for name, labels in said.items():
+        if name == "fold":
+            continue
+        network = "network" in name or "feature" in name
+        base = said["network, voice alone" if network else "voice alone"]
+        folds = [
+            float(uar(confusion(speech.y[said["fold"] == one], labels[said["fold"] == one], COMMON)))
+            for one in np.unique(said["fold"].astype(str))
+        ]
+        counts = [by_group(speech.speakers, truth, _codes(one), len(COMMON))[1] for one in (labels, base)]
+        difference = bootstrap_difference(counts[0], counts[1])
+        result[name] = {
+            "uar": float(np.mean(folds)),
+            "sd_folds": float(np.std(folds, ddof=1)),
+            "difference": None
+            if difference is None
+            else [difference.value, difference.low, difference.high, difference.p],
+        }
+    return result
+
+
+def _codes(labels: NDArray[np.str_]) -> NDArray[np.intp]:
+    return np.array([COMMON.index(label) for label in labels], dtype=np.intp)
+
+
+def word_set(
+    folder: Path, recognised: bool, asr: str, tell: Any
+) -> tuple[pd.DataFrame, Float, NDArray[np.float64], Float]:
+    """Read the word test set: its table, words vectors, the built-in model's answers, and embeddings."""
+    table = pd.read_csv(folder / "manifest.csv")
+    if recognised:
+        table = table[table["cell"].isin(["both neutral", "voice neutral", "words neutral"])].reset_index(drop=True)
+    paths = [folder / name for name in table["file"]]
+    stretches = [(path, 0.0, float("inf")) for path in paths]
+    if recognised:
+        words, _ = words_of(stretches, asr, None, tell)
+    else:
+        words = np.stack([words_vector(Transcript(text), 2.5) for text in table["text"]])
+    recognizer = EmotionRecognizer(gate=GateOptions(threshold=0))
+    voice = []
+    for number, path in enumerate(paths):
+        found = recognizer.predict(path).probabilities
+        voice.append([found[label] for label in COMMON])
+        tell("voices", number + 1, len(paths))
+    index = pd.MultiIndex.from_arrays(
+        [table["file"], [0.0] * len(table), [np.inf] * len(table)], names=["file", "start", "end"]
+    )
+    spec = recipe.load("ravdess-whisper-frozen").feature_spec()
+    X, kept, _ = features_of(
+        paths, pd.DataFrame({"label": table["label_words"].to_numpy()}, index=index), spec, None, -1, tell
+    )
+    if not kept.all():
+        raise InputError("some clips of the word set cannot be analysed: make it again")
+    return table, words, np.array(voice), np.asarray(X)
+
+
+def word_table(said: Mapping[str, NDArray[np.str_]], table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Score each way in each cell: macro-F1; where voice and words disagree, against either."""
+    result: dict[str, dict[str, float]] = {}
+    words, voices, cells = (table[column].to_numpy(str) for column in ("label_words", "label_voice", "cell"))
+    for name, labels in said.items():
+        row = {}
+        for cell in dict.fromkeys(cells):
+            rows = cells == cell
+            if cell == "both neutral":
+                row[cell] = float(np.mean(labels[rows] == "neutral"))
+            elif cell == "disagree":
+                row["disagree: words"] = _f1(words[rows], labels[rows])
+                row["disagree: voice"] = _f1(voices[rows], labels[rows])
+            else:
+                row[cell] = _f1((voices if cell == "words neutral" else words)[rows], labels[rows])
+        result[name] = row
+    once = np.isin(cells, ["both neutral", "voice neutral"])
+    result["words alone"]["all sentences"] = _f1(words[once], said["words alone"][once])
+    return result
+
+
+def _f1(true: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
+    """Macro-F1 over the classes that there are; an answer outside them is wrong."""
+    present = [label for label in COMMON if label in set(true)]
+    each = []
+    for label in present:
+        hit = float(np.sum((true == label) & (predicted == label)))
+        each.append(2 * hit / max(1.0, float(np.sum(true == label) + np.sum(predicted == label))))
+    return float(np.mean(each))
+
+
+def sampled(
+    speech: Speech, data: Any, said: dict[str, NDArray[np.str_]], count: int, seed: int, asr: str, tell: Any
+) -> Any:
+    """Answer some clips of RAVDESS with recognised words; return the clips, how many words are exact, and the UAR."""
+    rows = np.sort(np.random.default_rng(seed).choice(len(speech.y), count, replace=False))
+    words, problems = words_of([(data.paths[row], 0.0, float("inf")) for row in rows], asr, None, tell)
+    changed = speech.words.copy()
+    changed[rows] = words
+    heard = Speech(speech.X, changed, speech.y, speech.speakers)
+    protocol = splits.by_name("emobox", data.table, seed)
+    result: dict[str, NDArray[np.str_]] = {}
+    for fold in protocol.folds:
+        test_rows = np.intersect1d(fold.test, rows)
+        test = heard.of(test_rows)
+        found = decided(answers(models(speech.of(fold.train), seed), test), test.words)
+        for name, labels in found.items():
+            result.setdefault(name, np.empty(len(speech.y), dtype="<U12"))[test_rows] = labels
+    return {name: float(uar(confusion(speech.y[rows], labels[rows], COMMON))) for name, labels in result.items()} | {
+        "clips": count,
+        "without words": int((~words.any(axis=1)).sum()),
+        "problems": len(problems),
+    }
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], scale: float) -> None:
+    print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
+    for name, row in rows.items():
+        cells = ["" if row.get(column) is None else _cell(row[column], scale) for column in columns]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _cell(value: Any, scale: float) -> str:
+    if isinstance(value, list):
+        return f"{scale * value[0]:+.1f} ({scale * value[1]:+.1f} to {scale * value[2]:+.1f}, p {value[3]:.2g})"
+    return f"{scale * value:.1f}" if scale != 1 else f"{value:.2f}"
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", action="append", default=[], metavar="ravdess=DIR")
+    parser.add_argument("--words", type=Path, help="folder that word_set/speak.py wrote")
+    parser.add_argument("--recognised", action="store_true", help="recognised words instead of the true ones")
+    parser.add_argument("--asr", default="tiny.en", help="Whisper model")
+    parser.add_argument("--sample", type=int, default=0, help="clips of RAVDESS with recognised words")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["ravdess", "words"], help="one of the two tables")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {"seed": arguments.seed}
+    try:
+        with progress_bars() as tell:
+            speech, data = ravdess(named_folders(arguments.corpus)["ravdess"], tell)
+            if arguments.only != "words":
+                said = on_ravdess(speech, data, arguments.seed, tell)
+                results["ravdess"] = ravdess_table(said, speech)
+                if arguments.sample:
+                    results["sample"] = sampled(
+                        speech, data, said, arguments.sample, arguments.seed, arguments.asr, tell
+                    )
+            if arguments.only != "ravdess" and arguments.words:
+                table, words, voice, X = word_set(arguments.words, arguments.recognised, arguments.asr, tell)
+                test = Speech(X, words, table["label_words"].to_numpy(str), table["speaker"].to_numpy(str))
+                found = answers(models(speech, arguments.seed), test, voice)
+                results["word_set"] = word_table(decided(found, words), table)
+    except (InputError, KeyError, OSError) as error:
+        print(f"fusion_ablation: {error}", file=sys.stderr)
+        return 2
+    if "ravdess" in results:
+        show("RAVDESS, EmoBox folds, UAR", results["ravdess"], ["uar", "sd_folds", "difference"], 100)
+    if "word_set" in results:
+        columns = list(dict.fromkeys(column for row in results["word_set"].values() for column in row))
+        show("Word test set, macro-F1", results["word_set"], columns, 1)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
