@@ -200,13 +200,13 @@ class EmotionRecognizer:
             return None
         if not running and not is_speech(window.samples, self.gate):
             return None
+        found = self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
         if running or self.transcriber is None:
-            return self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
-        found = self._predict([Waveform(window.samples)], name, None)  # words are found from the window's beginning on
-        later = tuple(
-            replace(word, start=word.start + window.start, end=word.end + window.start) for word in found.words or ()
-        )
-        return replace(found, start=window.start, end=window.end, words=found.words and later)
+            return found
+        hearing = Hearing(self.transcriber, classifier=self.text_model)
+        for _ in hearing.tap([window]):
+            pass
+        return hearing.result(window.duration).beside(found)
 
     def timeline(
         self,
