@@ -293,8 +293,8 @@ def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature
         try:
             worst = float(np.abs(model.probabilities(batch) - expected).max())
         except Exception as error:  # onnxruntime refuses a shape with an error of its own
-            shape = " x ".join(str(size) for size in batch.shape[:-1])
-            raise ModelError(f"the exported graph fails on {shape} at once: {error}") from error
+            what = f"{len(batch)} clips" + (f" of {batch.shape[1]} frames" if batch.ndim == 3 else "")
+            raise ModelError(f"the exported graph fails on {what} at once: {error}") from error
         _require(worst, "the estimator")
 
 
