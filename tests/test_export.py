@@ -89,7 +89,7 @@ def test_the_card_travels_inside(fitted: dict[str, Pipeline], clips: Any, tmp_pa
 def test_a_frozen_batch_size_is_caught(
     fitted: dict[str, Pipeline], clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = export_module._finish
+    original = export_module.finish
 
     def freeze(*arguments: Any) -> onnx.ModelProto:
         graph = original(*arguments)
@@ -100,7 +100,7 @@ def test_a_frozen_batch_size_is_caught(
         nodes.append(helper.make_node("Reshape", ["free", "shape"], ["probabilities"]))
         return graph
 
-    monkeypatch.setattr(export_module, "_finish", freeze)
+    monkeypatch.setattr(export_module, "finish", freeze)
     with pytest.raises(ModelError, match="the exported graph fails on 1 clips at once"):
         export(fitted["ann"], card(), tmp_path / "model.onnx", clips[0][:4])
     assert list(tmp_path.iterdir()) == []
@@ -109,9 +109,9 @@ def test_a_frozen_batch_size_is_caught(
 def test_another_arithmetic_is_caught(
     fitted: dict[str, Pipeline], clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = export_module._finish
+    original = export_module.finish
     monkeypatch.setattr(
-        export_module, "_finish", lambda graph, order, temperature, card: original(graph, order, 1.3, card)
+        export_module, "finish", lambda graph, order, temperature, card: original(graph, order, 1.3, card)
     )
     with pytest.raises(ModelError, match=r"the exported graph differs from the estimator by \d"):
         export(fitted["ann"], card(), tmp_path / "model.onnx", clips[0][:4])
