@@ -191,8 +191,8 @@ def _export_stack(learner: StackClassifier, card: ModelCard, path: Path, order: 
     card = dataclasses.replace(card, features=FeatureSpec.joint(heard))
     graph = finish(merged(graphs, combiner, OPSET[""]), order, temperature, card)
     model = Model(graph.SerializeToString(), str(path))
-    noise = {seconds: noise(1, seconds)[0] for seconds in LENGTHS}
-    check_stack(model, learner, FeatureSpec.joint(fronts), order, temperature, noise, _require)
+    clips = {seconds: noise(1, seconds)[0] for seconds in LENGTHS}
+    check_stack(model, learner, FeatureSpec.joint(fronts), order, temperature, clips, _require)
     write(graph, path)
     return model
 
