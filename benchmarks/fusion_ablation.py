@@ -322,6 +322,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["ravdess", "words"], help="one of the two tables")
     parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--pool", type=Path, help="write the gated pool, fitted on all of RAVDESS, here")
     arguments = parser.parse_args()
     results: dict[str, Any] = {"seed": arguments.seed}
     try:
@@ -337,7 +338,17 @@ def main() -> int:
             if arguments.only != "ravdess" and arguments.words:
                 table, words, voice, X = word_set(arguments.words, arguments.recognised, arguments.asr, tell)
                 test = Speech(X, words, table["label_words"].to_numpy(str), table["speaker"].to_numpy(str))
-                found = answers(models(speech, arguments.seed), test, voice)
+                fitted_on_all = models(speech, arguments.seed)
+                found = answers(fitted_on_all, test, voice)
+                if arguments.pool:
+                    pool = fitted_on_all["gated"].named_steps["model"].pool_
+                    made = {
+                        "made_by": "benchmarks/fusion_ablation.py --pool",
+                        "sentences": len(development_sentences().labels),
+                    }
+                    arguments.pool.write_text(
+                        json.dumps({"pool": pool.to_dict(), **made}, indent=1) + "\n", encoding="utf-8"
+                    )
                 results["word_set"] = word_table(decided(found, words), table)
     except (InputError, KeyError, OSError) as error:
         print(f"fusion_ablation: {error}", file=sys.stderr)
