@@ -57,7 +57,8 @@ ANN = {
 }
 #: Probabilities of a model: those of the voice and words by name of the way to put them together.
 Answers = dict[str, NDArray[np.float64]]
-CELLS = ("both neutral", "agree", "voice neutral", "words neutral", "disagree")
+#: What clips are said to be, by name of the way.
+Labels = dict[str, NDArray[np.str_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,18 +170,25 @@ def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
     return Speech(np.asarray(data.X), words, data.y, speakers), data
 
 
-def on_ravdess(speech: Speech, data: Any, seed: int, tell: Any) -> dict[str, NDArray[np.str_]]:
-    """Answer each clip by models that never heard its speaker."""
+def on_ravdess(
+    speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float, seed: int, tell: Any
+) -> tuple[Labels, Labels]:
+    """Answer each clip by models that never heard its speaker, and those of a sample with their recognised words, too."""
     protocol = splits.by_name("emobox", data.table, seed)
-    said: dict[str, NDArray[np.str_]] = {}
-    fold_of = np.empty(len(speech.y), dtype=object)
+    heard = speech.words.copy()
+    heard[sample] = recognised
+    said: Labels = {"fold": np.empty(len(speech.y), dtype="<U12")}
+    sampled: Labels = {}
     for number, fold in enumerate(protocol.folds):
-        test = speech.of(fold.test)
-        for name, labels in decided(answers(models(speech.of(fold.train), seed), test), test.words).items():
-            said.setdefault(name, np.empty(len(speech.y), dtype="<U12"))[fold.test] = labels
-        fold_of[fold.test] = fold.name
+        found = models(speech.of(fold.train), seed)
+        drawn = np.intersect1d(fold.test, sample)
+        for rows, words, into in ((fold.test, speech.words, said), (drawn, heard, sampled)):
+            test = Speech(speech.X[rows], words[rows], speech.y[rows], speech.speakers[rows])
+            for name, labels in decided(answers(found, test), test.words).items():
+                into.setdefault(name, np.empty(len(speech.y), dtype="<U12"))[rows] = labels
+        said["fold"][fold.test] = fold.name
         tell("folds", number + 1, len(protocol.folds))
-    return {"fold": fold_of, **said}
+    return said, sampled
 
 
 def ravdess_table(said: dict[str, NDArray[np.str_]], speech: Speech) -> dict[str, dict[str, Any]]:
@@ -274,30 +282,6 @@ def _f1(true: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
     return float(np.mean(each))
 
 
-def sampled(
-    speech: Speech, data: Any, said: dict[str, NDArray[np.str_]], count: int, seed: int, asr: str, tell: Any
-) -> Any:
-    """Answer some clips of RAVDESS with recognised words; return the clips, how many words are exact, and the UAR."""
-    rows = np.sort(np.random.default_rng(seed).choice(len(speech.y), count, replace=False))
-    words, problems = words_of([(data.paths[row], 0.0, float("inf")) for row in rows], asr, None, tell)
-    changed = speech.words.copy()
-    changed[rows] = words
-    heard = Speech(speech.X, changed, speech.y, speech.speakers)
-    protocol = splits.by_name("emobox", data.table, seed)
-    result: dict[str, NDArray[np.str_]] = {}
-    for fold in protocol.folds:
-        test_rows = np.intersect1d(fold.test, rows)
-        test = heard.of(test_rows)
-        found = decided(answers(models(speech.of(fold.train), seed), test), test.words)
-        for name, labels in found.items():
-            result.setdefault(name, np.empty(len(speech.y), dtype="<U12"))[test_rows] = labels
-    return {name: float(uar(confusion(speech.y[rows], labels[rows], COMMON))) for name, labels in result.items()} | {
-        "clips": count,
-        "without words": int((~words.any(axis=1)).sum()),
-        "problems": len(problems),
-    }
-
-
 def show(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], scale: float) -> None:
     print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     for name, row in rows.items():
@@ -329,11 +313,16 @@ def main() -> int:
         with progress_bars() as tell:
             speech, data = ravdess(named_folders(arguments.corpus)["ravdess"], tell)
             if arguments.only != "words":
-                said = on_ravdess(speech, data, arguments.seed, tell)
+                rows = np.random.default_rng(arguments.seed).permutation(len(speech.y))[: arguments.sample]
+                stretches = [(data.paths[row], 0.0, float("inf")) for row in rows]
+                words = words_of(stretches, arguments.asr, None, tell)[0] if len(rows) else speech.words[:0]
+                said, sampled = on_ravdess(speech, data, rows, words, arguments.seed, tell)
                 results["ravdess"] = ravdess_table(said, speech)
-                if arguments.sample:
-                    results["sample"] = sampled(
-                        speech, data, said, arguments.sample, arguments.seed, arguments.asr, tell
+                for name, labels in sampled.items() if len(rows) else ():
+                    true = confusion(speech.y[rows], said[name][rows], COMMON)
+                    results["ravdess"][name]["sample, written"] = float(uar(true))
+                    results["ravdess"][name]["sample, recognised"] = float(
+                        uar(confusion(speech.y[rows], labels[rows], COMMON))
                     )
             if arguments.only != "ravdess" and arguments.words:
                 table, words, voice, X = word_set(arguments.words, arguments.recognised, arguments.asr, tell)
@@ -354,7 +343,8 @@ def main() -> int:
         print(f"fusion_ablation: {error}", file=sys.stderr)
         return 2
     if "ravdess" in results:
-        show("RAVDESS, EmoBox folds, UAR", results["ravdess"], ["uar", "sd_folds", "difference"], 100)
+        columns = ["uar", "sd_folds", "difference", "sample, written", "sample, recognised"]
+        show("RAVDESS, EmoBox folds, UAR", results["ravdess"], columns, 100)
     if "word_set" in results:
         columns = list(dict.fromkeys(column for row in results["word_set"].values() for column in row))
         show("Word test set, macro-F1", results["word_set"], columns, 1)

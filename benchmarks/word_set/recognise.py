@@ -3,7 +3,7 @@
     python benchmarks/word_set/speak.py DEV --set development
     python benchmarks/word_set/recognise.py DEV --asr tiny.en
 
-Each sentence is recognised once, from its clip in a neutral voice.  With its mistakes, and with the confidence that goes
+Each sentence is recognised once, from its clip in a neutral voice.  With its mistakes, and the confidence that goes
 with them, it becomes a row of ``src/emovox/text/sentences.csv`` after those that were written: that is how the gate
 learns what the confidence is worth.
 """
