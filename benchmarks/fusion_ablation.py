@@ -173,7 +173,7 @@ def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
 def on_ravdess(
     speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float, seed: int, tell: Any
 ) -> tuple[Labels, Labels]:
-    """Answer each clip by models that never heard its speaker, and those of a sample with their recognised words, too."""
+    """Answer each clip by models that never heard its speaker, and a sample with its recognised words, too."""
     protocol = splits.by_name("emobox", data.table, seed)
     heard = speech.words.copy()
     heard[sample] = recognised

@@ -148,7 +148,8 @@ def sentences(which: str) -> dict[str, list[str]]:
     source = own if which == "test" else resources.files("emovox.text") / "sentences.csv"
     result: dict[str, list[str]] = {label: [] for label in COMMON}
     for row in csv.DictReader(io.StringIO(source.read_text(encoding="utf-8"))):
-        result[row["label"]].append(row["text"])
+        if float(row.get("confidence", 1)) == 1:  # as written; the rest is what a recogniser made of it
+            result[row["label"]].append(row["text"])
     return result
 
 

@@ -440,6 +440,8 @@ def evaluate(
         if seen
         else "No corpus of these names was in the model's training data."
     )
+    if model.words_width:
+        note += " It was given no words: this is the voice alone."
     protocol = {"name": "whole corpora", "folds": 1, "speaker_independent": not seen, "note": note, "seeds": [0]}
     left_out = [f"{int((~known).sum())} clips have labels that the model does not know"] if (~known).any() else []
     return {
