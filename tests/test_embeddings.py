@@ -134,7 +134,7 @@ def test_the_number_of_threads_is_left_alone(spec: FeatureSpec) -> None:
     ],
 )
 def test_impossible_parameters_are_refused(name: str, parameters: dict[str, object], message: str) -> None:
-    with pytest.raises(FeatureError, RecipeError, match=message):
+    with pytest.raises((FeatureError, RecipeError), match=message):
         sets.spec(name, parameters)
 
 

@@ -494,7 +494,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
 def test_sounds_are_what_the_features_are_of(small_whisper: Path, toy_manifest: Path, cache: FeatureCache) -> None:
     data = dataset.load(toy(small_whisper), {"toy": toy_manifest}, cache=cache, jobs=1)
     embedder = embeddings.embedder(data.spec.set, **data.spec.parameters)
-    assert data.copies is not None
+    assert isinstance(data.X, np.ndarray)
+    assert isinstance(data.copies, np.ndarray)
     for row in (0, 50):
         for view, expected in enumerate([data.X[row], *data.copies[row]]):
             with torch.inference_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -229,8 +230,9 @@ class EmotionRecognizer:
         Returns
         -------
         Timeline
-            Without any segment where nobody speaks; with a transcriber each has its words.  A stream of the same
-            samples gives exactly the same answers, see :class:`emovox.streaming.StreamingRecognizer`.
+            Without any segment where nobody speaks; with a transcriber each has its words, which are recognised in
+            the recording as a whole.  A stream of the same samples gives exactly the same answers of the voice, see
+            :class:`emovox.streaming.StreamingRecognizer`; its words are recognised utterance by utterance.
 
         Raises
         ------
@@ -245,7 +247,9 @@ class EmotionRecognizer:
         """
         hearing = Hearing(self.transcriber) if self.transcriber else None
         blocks = audio.blocks(source, _BLOCK)
-        found = StreamingRecognizer(self, options).timeline(
+        voice = copy(self)
+        voice.transcriber = None  # or every segment would be transcribed, too
+        found = StreamingRecognizer(voice, options).timeline(
             hearing.tap(blocks) if hearing else blocks, source_name(source), progress
         )
         if hearing is None:

@@ -122,14 +122,17 @@ def _copies(
     results = []
     for (path, start, end), group in batch:
         keys = [cache.key(path, spec, start, end, dataclasses.asdict(options), n, seed, group) for n in range(copies)]
-        found = [cache.load(key) for key in keys]
-        if any(one is None for one in found):
-            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-        for number, key in enumerate(keys):
-            if found[number] is None:
-                copy = augmented(waveform.samples, options, (seed, number), group, path.name)
-                found[number] = extract(Waveform(copy, 0.0), spec)
-                cache.store(key, found[number])
+        stored = [cache.load(key) for key in keys]
+        samples = None
+        found: list[Float] = []
+        for number, (key, one) in enumerate(zip(keys, stored, strict=True)):
+            if one is None:
+                if samples is None:
+                    samples = audio.read(path, start=start, end=None if np.isinf(end) else end).samples
+                copy = augmented(samples, options, (seed, number), group, path.name)
+                one = extract(Waveform(copy, 0.0), spec)
+                cache.store(key, one)
+            found.append(one)
         results.append(found)
     return results
 
