@@ -111,8 +111,8 @@ def models(speech: Speech, seed: int) -> dict[str, Any]:
         "late": fit_pool(learner.heard_[pairs.clips], pairs, learner.classes_, (), penalty),
         "own words only": fit_pool(learner.heard_, own, learner.classes_, tuple(GATE_INPUTS), penalty),
         "ann": fitted({"family": "ann", **ANN}, speech, seed),
-        "feature": fitted({"family": "fusion-feature", **ANN}, speech, seed),
-        "feature, own words only": fitted({"family": "fusion-feature", **ANN, "sentences": 0}, speech, seed),
+        "feature": fitted({"family": "fusion-feature", **ANN, "sentences": 1}, speech, seed),
+        "feature, own words only": fitted({"family": "fusion-feature", **ANN}, speech, seed),
     }
 
 

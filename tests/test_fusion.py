@@ -138,7 +138,7 @@ def clips() -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_], ND
 
 ANN = {"family": "ann", "hidden": [8], "epochs": 15, "learning_rate": 0.01}
 MODELS: dict[str, dict[str, Any]] = {
-    "feature": {**ANN, "family": "fusion-feature", "epochs": 30},
+    "feature": {**ANN, "family": "fusion-feature", "epochs": 30, "sentences": 1},
     "late": {"family": "fusion-late", "folds": 3, "acoustic": ANN},
     "gated": {"family": "fusion-gated", "folds": 3, "acoustic": {"family": "svm", "calibration_folds": 2}},
 }
