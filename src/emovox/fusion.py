@@ -70,7 +70,7 @@ class Pool:
     >>> words[1, [NAMES.index("has_words"), NAMES.index("emotion_sad")]] = 1
     >>> found, weight = Pool(sharpness=1.0).combine([[0.8, 0.2], [0.8, 0.2]], words, ("neutral", "sad"))
     >>> found.round(2).tolist(), weight.tolist()
-    ([[0.8, 0.2], [0.02, 0.98]], [0.0, 0.5])
+    ([[0.8, 0.2], [0.11, 0.89]], [0.0, 0.5])
     """
 
     sharpness: float = 1.0
