@@ -94,7 +94,11 @@ def test_enough_commands_ran() -> None:
         f"{len(ran)} commands run; blocks not run:", *(f"  {place}: {why}" for place, why in skipped.items()), sep="\n"
     )
     assert len(ran) >= LEAST
-    needs = {"needs a corpus": r"--corpus|-c |data check", "needs a microphone": r"emovox listen|arecord"}
+    needs = {
+        "needs a corpus": r"--corpus|-c |data check",
+        "needs a microphone": r"emovox listen|arecord",
+        "needs espeak-ng and flite": r"speak\.py",
+    }
     assert set(skipped.values()) <= needs.keys()
     without = [block.place for block in BLOCKS if block.skipped and not re.search(needs[block.skipped], block.text)]
     assert not without, f"skipped for want of something that they do not need: {without}"
