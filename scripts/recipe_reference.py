@@ -112,7 +112,8 @@ def options(model: type) -> Iterator[str]:
         if field.metadata.get("given", field.name != "seed"):
             kind, meaning = told[field.name]
             kind = ", ".join(filter(None, [kind, limits(hints[field.name])]))
-            rows.append((field.name, kind, toml(field.default), meaning))
+            default = "required" if field.default is dataclasses.MISSING else toml(field.default)
+            rows.append((field.name, kind, default, meaning))
     return table(rows)
 
 
