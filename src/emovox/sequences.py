@@ -145,7 +145,7 @@ def padded(clips: Sequence[Float]) -> tuple[Float, NDArray[np.int64]]:
     Examples
     --------
     >>> frames, lengths = padded([np.ones((1, 2)), np.ones((3, 2))])
-    >>> frames.shape, lengths.tolist(), frames[0].sum()
+    >>> frames.shape, lengths.tolist(), float(frames[0].sum())
     ((2, 3, 2), [1, 3], 2.0)
     """
     lengths = np.array([len(clip) for clip in clips], dtype=np.int64)

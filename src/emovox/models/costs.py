@@ -52,7 +52,7 @@ def parameters(graph: onnx.ModelProto) -> int:
     Examples
     --------
     >>> weight = onnx.numpy_helper.from_array(np.zeros((3, 2), dtype=np.float32), "weight")
-    >>> parameters(helper.make_model(helper.make_graph([], "demo", [], [], [weight])))
+    >>> parameters(onnx.helper.make_model(onnx.helper.make_graph([], "demo", [], [], [weight])))
     6
     """
     integers = (onnx.TensorProto.INT32, onnx.TensorProto.INT64, onnx.TensorProto.BOOL)

@@ -304,7 +304,7 @@ def class_counts(target: NDArray[np.int64], balanced: bool) -> Float:
 
     Examples
     --------
-    >>> class_counts(np.array([0, 0, 0, 1]), balanced=True).round(2).tolist()
+    >>> class_counts(np.array([0, 0, 0, 1]), balanced=True).astype(float).round(2).tolist()
     [0.67, 2.0]
     """
     clips = np.bincount(target)
