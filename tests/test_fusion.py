@@ -316,7 +316,7 @@ def sad_clip() -> Path:
 
 
 def test_words_take_part_in_the_answer_of_the_default_model_and_say_how(sad_clip: Path) -> None:
-    recognizer = EmotionRecognizer()
+    recognizer = EmotionRecognizer(fuse=True)
     transcript = Transcript("I miss her so much, I cried all night.")
     alone, found = recognizer.predict(sad_clip), recognizer.predict(sad_clip, transcript=transcript)
     assert found.probabilities["sad"] > alone.probabilities["sad"]
@@ -333,10 +333,10 @@ def test_words_take_part_in_the_answer_of_the_default_model_and_say_how(sad_clip
 def test_words_that_are_only_reported_and_words_that_say_nothing_change_nothing(sad_clip: Path) -> None:
     transcript = Transcript("I miss her so much, I cried all night.")
     alone = EmotionRecognizer().predict(sad_clip)
-    reported = EmotionRecognizer(fuse=False).predict(sad_clip, transcript=transcript)
+    reported = EmotionRecognizer().predict(sad_clip, transcript=transcript)
     assert reported.probabilities == alone.probabilities
     assert reported.fusion is None
-    german = EmotionRecognizer().predict(sad_clip, transcript=Transcript("Ich bin so traurig.", language="de"))
+    german = EmotionRecognizer(fuse=True).predict(sad_clip, transcript=Transcript("Ich bin so traurig.", language="de"))
     assert german.probabilities == alone.probabilities
     assert german.fusion is not None
     assert german.fusion["used"] == ["voice"]
@@ -344,7 +344,7 @@ def test_words_that_are_only_reported_and_words_that_say_nothing_change_nothing(
 
 def test_rules_of_the_caller_change_the_label_and_are_told(sad_clip: Path) -> None:
     rule = Rule("always", words="negative", polarity=0.1, to=("disgust",))
-    recognizer = EmotionRecognizer(fuse=False, rules=[rule])
+    recognizer = EmotionRecognizer(rules=[rule])
     found = recognizer.predict(sad_clip, transcript=Transcript("I miss her so much, I cried all night."))
     assert found.label == "disgust"
     assert found.confidence == found.probabilities["disgust"]
@@ -373,6 +373,11 @@ def test_a_model_of_voice_and_words_is_recognised_with(name: str, clips: Any, tm
     assert (told.fusion["weight"] is None) == (name == "feature")
     assert told.fusion["voice"]["probabilities"] == pytest.approx(dict(alone.probabilities))
     assert told.probabilities != pytest.approx(dict(alone.probabilities))
+    reported = EmotionRecognizer(tmp_path / "model.onnx", fuse=False).predict(
+        sad_clip, transcript=Transcript("I miss her so much, I cried all night.")
+    )
+    assert reported.fusion is None
+    assert reported.probabilities == pytest.approx(dict(alone.probabilities))
 
 
 def test_a_model_fitted_on_other_features_of_words_is_refused() -> None:

@@ -51,7 +51,7 @@ class Fixed:
 
 def test_words_are_beside_the_voice_and_change_nothing_of_it_unless_they_may() -> None:
     alone = EmotionRecognizer().predict(PLAIN)
-    both = EmotionRecognizer(transcriber=Fixed(), fuse=False).predict(PLAIN)
+    both = EmotionRecognizer(transcriber=Fixed()).predict(PLAIN)
     assert both.probabilities == alone.probabilities
     assert (alone.transcript, alone.words, alone.linguistic, alone.why) == (None, None, None, None)
     assert both.transcript == "I am so happy!"
@@ -78,7 +78,7 @@ def test_a_clip_that_fails_keeps_its_voice() -> None:
 
 def test_what_is_unsure_or_not_english_is_said() -> None:
     def notes(transcriber: Fixed) -> str:
-        return " ".join(EmotionRecognizer(transcriber=transcriber, fuse=False).predict(PLAIN).why or ())
+        return " ".join(EmotionRecognizer(transcriber=transcriber).predict(PLAIN).why or ())
 
     assert notes(Fixed()) == ""
     assert "the words are unsure (mean probability 0.20)" in notes(Fixed(confidence=0.2))
@@ -157,13 +157,18 @@ def json_of(text: str) -> dict[str, Any]:
 
 def test_text_on_the_command_line(here: Run, whisper: Path) -> None:
     pytest.importorskip("faster_whisper")
-    code, out, err = call(*here, "predict", EXAMPLES / "slow.wav", "--asr", whisper, "--language", "en", "-f", "json")
+    wanted = ("predict", EXAMPLES / "slow.wav", "--asr", whisper, "--language", "en", "-f", "json")
+    code, out, err = call(*here, *wanted, "--fuse")
     assert (code, err) == (0, "")
     found = json_of(out)
     assert "nobody came" in found["transcript"]
     assert [word["text"] for word in found["words"]] == found["transcript"].split()
     assert set(found["linguistic"]) == set(FEATURE_NAMES)
     assert found["fusion"]["used"] == ["voice", "words"]
+    only_reported = json_of(call(*here, *wanted)[1])
+    assert only_reported["transcript"] == found["transcript"]
+    assert only_reported["fusion"] is None
+    assert only_reported["probabilities"] == found["fusion"]["voice"]["probabilities"]
 
 
 def test_a_transcript_from_a_file(here: Run, tmp_path: Path) -> None:

@@ -70,9 +70,10 @@ class EmotionRecognizer:
         had the voice is judged all the same, and the prediction's `why` says so.
     text_model : TextClassifier, optional
         A classifier that judges the emotion of the words as well, for ``text_<label>`` in `linguistic`.
-    fuse : bool, default True
+    fuse : bool, optional
         Whether words that were heard take part in the answer: by the model's own fusion where it has one, else by the
-        gated pool that comes with emovox.  Otherwise they are only reported.
+        gated pool that comes with emovox.  Otherwise they are only reported.  The default is True for a model that was
+        trained with words and False for the others: that pool rests on an assumption about people, not on people.
     rules : sequence of Rule, optional
         Decision rules over voice and words, for example :data:`emovox.text.rules.DEFAULT`; the default is those of the
         model's recipe, which mostly has none.
@@ -110,7 +111,7 @@ class EmotionRecognizer:
         threshold: float | None = None,
         transcriber: Transcriber | None = None,
         text_model: TextClassifier | None = None,
-        fuse: bool = True,
+        fuse: bool | None = None,
         rules: Sequence[Rule] | None = None,
     ) -> None:
         self._model: Model = model if isinstance(model, Model) else load(model)
@@ -122,7 +123,7 @@ class EmotionRecognizer:
             raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
         self.transcriber = transcriber
         self.text_model = text_model
-        self.fuse = fuse
+        self.fuse = bool(self.card.text) if fuse is None else fuse
         self.rules = fusing.rules_of(self.card) if rules is None else tuple(rules)
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None

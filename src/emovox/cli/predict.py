@@ -15,8 +15,8 @@ from emovox.cli.console import progress_bars, recordings, say
 from emovox.cli.results import Found, Place
 from emovox.cli.words import (
     AsrOption,
+    FuseOption,
     LanguageOption,
-    NoFusionOption,
     RulesOption,
     TextModelOption,
     TextOption,
@@ -75,7 +75,7 @@ def predict(
     language: LanguageOption = None,
     transcript: TranscriptOption = None,
     text_model: TextModelOption = None,
-    no_fusion: NoFusionOption = False,
+    fuse: FuseOption = None,
     rules: RulesOption = False,
     timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Answer segment by segment.")] = False,
     mode: Annotated[
@@ -107,6 +107,7 @@ def predict(
     - `cat call.mp3 | emovox predict - --format json`
     - `emovox predict call.wav --speaker anna`
     - `emovox predict call.wav --text --format json`
+    - `emovox predict call.wav --text --fuse`
     - `emovox predict call.wav --transcript call.txt`
     - `emovox predict meeting.mp3 --timeline --format vtt --out meeting.vtt`
     - `emovox predict meeting.mp3 --timeline --mode interval --hop 5`
@@ -134,7 +135,7 @@ def predict(
         threshold=threshold,
         transcriber=words.transcriber,
         text_model=words.classifier,
-        fuse=not no_fusion,
+        fuse=fuse,
         rules=DEFAULT if rules else None,
     )
     work = Work(recognizer, files, words, pictures, cut)

@@ -30,7 +30,13 @@ LanguageOption = Annotated[
     str | None,
     typer.Option("--language", metavar="CODE", help="What is spoken, such as en; the default is detected."),
 ]
-NoFusionOption = Annotated[bool, typer.Option("--no-fusion", help="Report the words, and answer by the voice alone.")]
+FuseOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--fuse/--no-fuse",
+        help="Whether words take part in the answer or are only reported; the default is as the model was trained.",
+    ),
+]
 RulesOption = Annotated[
     bool, typer.Option("--rules", help="Apply the decision rules over voice and words; every change is explained.")
 ]
