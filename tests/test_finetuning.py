@@ -21,10 +21,7 @@ from emovox.models import artifact, families
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.checkpoints import Checkpoint
 from emovox.models.crossfit import Clips, Task, fit_one
-from emovox.models.encoders import Embedder, HuggingFaceEncoder
-from emovox.models.export import export
-from emovox.models.finetuning import FinetunedClassifier
-from emovox.models.tuning import (
+from emovox.models.encoder_tuning import (
     LONGEST,
     Course,
     FinetuneOptions,
@@ -35,6 +32,9 @@ from emovox.models.tuning import (
     cropped,
     transformer_blocks,
 )
+from emovox.models.encoders import Embedder, HuggingFaceEncoder
+from emovox.models.export import export
+from emovox.models.finetuning import FinetunedClassifier
 from emovox.types import FeatureSpec, Float, Waveform
 from tests.conftest import LABELS, toy_clip
 

@@ -30,9 +30,9 @@ from emovox.models.adaptive import ORDINARY
 from emovox.models.artifact import Model
 from emovox.models.costs import costs
 from emovox.models.crossfit import Clips, Fitted, Task, fit_many
+from emovox.models.encoder_tuning import Speech
 from emovox.models.export import export
 from emovox.models.export_fusion import export_fusion
-from emovox.models.tuning import Speech
 from emovox.recipe import Recipe, to_toml
 from emovox.text.evidence import NAMES, VERSION
 from emovox.types import Float, ModelCard

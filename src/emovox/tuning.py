@@ -31,7 +31,7 @@ from emovox.evaluation.metrics import Counts
 from emovox.features.cache import FeatureCache
 from emovox.labels import ordered
 from emovox.models.crossfit import Clips, Fitted, Task, fit_many
-from emovox.models.tuning import Speech
+from emovox.models.encoder_tuning import Speech
 from emovox.recipe import Recipe
 from emovox.search_space import TuneRecipe, suggest
 

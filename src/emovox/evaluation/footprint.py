@@ -11,6 +11,7 @@ import onnx
 
 from emovox.errors import EmovoxError
 from emovox.gate import GateOptions
+from emovox.models.costs import parameters as held
 from emovox.recognizer import EmotionRecognizer
 from emovox.types import RATE
 
@@ -26,7 +27,7 @@ def size(path: Path) -> int | None:
 
 
 def parameters(path: Path) -> int | None:
-    """Count the numbers that a model file holds, learnt ones and fixed ones such as a filterbank's.
+    """Count the numbers that a model file holds, learnt ones and fixed ones such as a filterbank's, as a run does.
 
     Parameters
     ----------
@@ -39,12 +40,10 @@ def parameters(path: Path) -> int | None:
         None where there is no file, or it is not ONNX.
     """
     try:
-        graph = onnx.load(str(path), load_external_data=False).graph
+        graph = onnx.load(str(path), load_external_data=False)
     except Exception:  # a missing or damaged file; protobuf and onnx raise kinds of their own
         return None
-    stored = sum(int(np.prod(tensor.dims)) for tensor in graph.initializer)
-    # Classic models (scalers, support vectors, trees) keep theirs in the attributes of a node.
-    return stored + sum(len(attribute.floats) for node in graph.node for attribute in node.attribute)
+    return held(graph)
 
 
 def latency(path: Path, *, seconds: float = SECONDS, repeats: int = REPEATS) -> float | None:

@@ -17,11 +17,11 @@ from sklearn.pipeline import Pipeline
 from emovox.errors import ProtocolError
 from emovox.models import families
 from emovox.models.adaptive import AdaptiveClassifier
+from emovox.models.encoder_tuning import Speech
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.fusion import Sentences
 from emovox.models.progress import EpochLog, followed
 from emovox.models.stacking import StackClassifier
-from emovox.models.tuning import Speech
 from emovox.sequences import Features, Joint
 from emovox.types import Float
 

@@ -20,6 +20,7 @@ from emovox.errors import RecipeError, did_you_mean
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
+from emovox.models.encoder_tuning import FinetuneOptions, Speech
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.fusion import (
     FeatureFusionClassifier,
@@ -34,7 +35,6 @@ from emovox.models.neural import AnnClassifier, AnnOptions
 from emovox.models.sequence import SequenceClassifier, curve
 from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
 from emovox.models.stacking import StackClassifier, StackOptions
-from emovox.models.tuning import FinetuneOptions, Speech
 from emovox.sequences import Features
 
 Options = (

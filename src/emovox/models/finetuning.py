@@ -24,8 +24,8 @@ from emovox.features import embeddings
 from emovox.models import adaptive
 from emovox.models.adaptive import ORDINARY, AdaptiveClassifier, clip_weights
 from emovox.models.checkpoints import Checkpoint, Stored
+from emovox.models.encoder_tuning import Course, FinetuneOptions, Lesson, Speech
 from emovox.models.networks import single_thread
-from emovox.models.tuning import Course, FinetuneOptions, Lesson, Speech
 from emovox.types import FeatureSpec, Float
 
 #: Form of the checkpoints; it rises whenever the training changes, so that an old one is never gone on from.
