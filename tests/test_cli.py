@@ -353,3 +353,15 @@ def test_a_reader_that_has_enough_is_no_error(clip: Path) -> None:
     done = subprocess.run(f"{command} | head -1", shell=True, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("file,")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [["predict", "CLIP", "--format", "json"], ["models"], ["--help"]])
+def test_a_reader_that_is_gone_from_the_start_is_no_error(arguments: list[str], clip: Path) -> None:
+    command = [*EMOVOX, *(str(clip) if part == "CLIP" else part for part in arguments)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -11,8 +11,8 @@ from emovox.types import RATE, Float
 
 #: Samples that share a level, 8 ms.
 STEP = 128
-#: Share of the loudest power at which sound begins (26 dB below) and at which it has faded (32 dB below).
-_RISE, _FALL = 10**-2.6, 10**-3.2
+#: Share of the loudest power at which sound begins (30 dB below) and at which it has faded (31 dB below).
+_RISE, _FALL = 10**-3.0, 10**-3.1
 
 
 class Edges:
@@ -22,8 +22,8 @@ class Edges:
 
     Parameters
     ----------
-    before, after : float
-        How far a boundary may move, in seconds: a beginning back, an end on.  An end may move back as far.
+    reach : float
+        How far a boundary may move, in seconds: a beginning back, an end back or on.
     late : float
         How long after a boundary it may be asked for, in seconds.
 
@@ -31,7 +31,7 @@ class Edges:
     --------
     >>> sound = np.zeros(16000, dtype=np.float32)
     >>> sound[4096:8192] = 0.5
-    >>> edges = Edges(before=0.2, after=0.2, late=0.5)
+    >>> edges = Edges(reach=0.2, late=0.5)
     >>> edges.push(sound)
     >>> edges.watch(6000)
     >>> edges.begin(5120, heard=6000)
@@ -41,9 +41,9 @@ class Edges:
     8320
     """
 
-    def __init__(self, before: float, after: float, late: float) -> None:
-        self._before, self._after = round(before * RATE / STEP), round(after * RATE / STEP)
-        self._kept = math.ceil((before + late) * RATE / STEP) + 16
+    def __init__(self, reach: float, late: float) -> None:
+        self._reach = round(reach * RATE / STEP)
+        self._kept = math.ceil((reach + late) * RATE / STEP) + 16
         self._rest: Float = np.empty(0, dtype=np.float32)
         self._levels = np.zeros(2)  # power of each step, from step _first on: two of silence before the stream
         self._first = -2
@@ -72,7 +72,7 @@ class Edges:
     def begin(self, sample: int, heard: int) -> int:
         """Say where the sound begins that a detector heard from `sample` on: the first sample of a step."""
         onset, now = sample // STEP, heard // STEP
-        first = max(onset - self._before, self._ended)
+        first = max(onset - self._reach, self._ended)
         level = self._smooth(first, now)
         loudest = level[onset - first :].max(initial=0.0)
         self._began = first + int(np.argmax(level >= loudest * _RISE))
@@ -82,7 +82,7 @@ class Edges:
     def end(self, sample: int, heard: int) -> int:
         """Say where the sound has faded that a detector heard up to `sample`: the sample after a step's last."""
         pause, now = sample // STEP, heard // STEP
-        first, last = max(self._began + 1, pause - self._before), min(pause + self._after, now)
+        first, last = max(self._began + 1, pause - self._reach), min(pause + self._reach, now)
         loud = np.flatnonzero(self._smooth(first, last) >= (self._loudest or 0.0) * _FALL)
         self._ended = first + (int(loud[-1]) if len(loud) else 0)
         self._loudest = None

@@ -69,7 +69,7 @@ class TimelineOptions:
     smoothing: float = 0.0
     merge: float | None = None
     min_segment: float = 0.0
-    vad: VadOptions = field(default_factory=lambda: VadOptions(on=0.3, off=0.15, padding=0.0, reach=0.4))
+    vad: VadOptions = field(default_factory=lambda: VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4))
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

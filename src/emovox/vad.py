@@ -26,9 +26,6 @@ FRAME = 512
 #: Samples before a frame that the network sees with it, fixed by the network.
 CONTEXT = 64
 
-#: Seconds at the end of a pause into which a segment's end may not move.
-_CLEAR = 0.1
-
 #: Frames given to the network at a time at most: bounds the memory of a long piece, 16 s.
 _BLOCK = 512
 
@@ -54,7 +51,7 @@ class VadOptions:
         Seconds added on either side of a segment, at most half of `min_silence`, so that segments never overlap.
     reach : float, default 0.0
         How far, in seconds, a boundary may then move to where the sound begins or fades: the first 8 ms that are within
-        26 dB of the beginning's loudest, the last within 32 dB of the segment's.  At most `min_silence`; 0 leaves the
+        30 dB of the beginning's loudest, the last within 31 dB of the segment's.  At most `min_silence`; 0 leaves the
         boundaries at frames of 32 ms.
 
     Raises
@@ -427,10 +424,8 @@ class VoiceActivity:
 
     def _new_edges(self) -> Edges | None:
         options = self._segmenter.options
-        # What follows the pause may be heard before the detector is sure of it.
-        after = min(options.reach, max(0.0, options.min_silence - _CLEAR))
         late = options.min_speech + options.min_silence + options.padding
-        return Edges(options.reach, after, late) if options.reach else None
+        return Edges(options.reach, late) if options.reach else None
 
 
 def segments(recording: Waveform | Iterable[Waveform], options: VadOptions | None = None) -> list[Segment]:

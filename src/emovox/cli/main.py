@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -50,7 +50,10 @@ def _options(
 def run() -> None:
     """Run the command line; exit with 0 (done), 2 (bad usage or input), 1 (a failure of ours) or 130 (Ctrl-C)."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a pipe that is closed shows now, not while the interpreter ends
     except EmovoxError as error:
         typer.echo(f"emovox: {error}", err=True)
         sys.exit(2)
@@ -58,6 +61,14 @@ def run() -> None:
         typer.echo("emovox: stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (head, less) has enough; Python must not complain again while it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _end_quietly()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer makes exit code 1 of it
+            _end_quietly()
+        raise
+
+
+def _end_quietly() -> NoReturn:
+    """End where the reader of a pipe (head, less) has enough; Python must not complain while it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
