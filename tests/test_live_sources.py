@@ -103,7 +103,7 @@ def test_files_may_follow_each_other_with_whatever_is_between() -> None:
     samples, notices = heard(b"".join(parts))
     wanted = [audio.read(part).samples for part in parts]
     np.testing.assert_allclose(samples, np.concatenate(wanted), atol=1e-6)
-    assert notices == ["the sound goes on at 48000 Hz with 2 channels", "the sound goes on at 16000 Hz with 1 channels"]
+    assert notices == ["the sound goes on at 48000 Hz with 2 channels", "the sound goes on at 16000 Hz with 1 channel"]
 
 
 def test_sound_may_end_in_the_middle_of_a_sample_or_early() -> None:
@@ -121,6 +121,17 @@ def test_what_is_no_number_becomes_silence_and_is_told_once() -> None:
     assert samples.tolist() == [0.5, 0, 0, 0, 0, -0.5] * 3
     assert notices == ["the sound has samples that are not finite numbers: they count as silence"]
     assert np.isfinite(heard(np.full(4, 1e300, dtype="<f8").tobytes(), Layout("f64le"))[0]).all()
+
+
+def test_a_header_counts_more_than_what_was_given_and_says_so() -> None:
+    stereo = wav(np.stack([speech(0.2)] * 2, axis=1), 48000)
+    samples, notices = heard(stereo, Layout(rate=8000, channels=4))
+    np.testing.assert_allclose(samples, audio.read(stereo).samples, atol=1e-6)
+    assert notices == [
+        "the header says 48000 Hz, which counts: --rate 8000 is for raw sound",
+        "the header says 2 channels, which counts: --channels 4 is for raw sound",
+    ]
+    assert heard(stereo, Layout(rate=48000, channels=2))[1] == []
 
 
 def test_stereo_taken_for_mono_is_noticed() -> None:

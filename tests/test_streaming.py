@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -284,6 +287,47 @@ def test_what_is_kept_does_not_grow(mode: Any) -> None:
     assert stream._history.nbytes == held <= 4 * RATE * 2 * 8
     assert kept < 1e5
     assert peak < 5e6
+
+
+HOUR = """
+import resource, sys
+from itertools import cycle
+from pathlib import Path
+import numpy as np
+from emovox import EmotionRecognizer, StreamingRecognizer, audio
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+length, minute = 16000 * int(sys.argv[1]), 16000 * 60
+pause = 1e-4 * np.random.default_rng(0).standard_normal(11000).astype(np.float32)
+sound = np.concatenate([part for path in sys.argv[2:] for part in (audio.read(path).samples, pause)])
+stream = StreamingRecognizer(EmotionRecognizer()).open()
+place, results, first = 0, 0, None
+for size in cycle([1, 37, 441, 1600, 4801, 16001]):
+    piece = np.take(sound, np.arange(place, min(place + size, length)), mode="wrap")
+    results += sum(event.kind == "result" for event in stream.push(piece))
+    place += len(piece)
+    if first is None and place >= minute:
+        first = resident()
+    if place == length:
+        break
+results += sum(event.kind == "result" for event in stream.finish())
+print(first, resident(), results, stream.heard)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_hour_takes_the_memory_of_a_minute() -> None:
+    clips = sorted(str(path) for path in (Path(__file__).parents[1] / "examples").glob("*.wav"))
+    command = [sys.executable, "-c", HOUR, "3600", *clips]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, last, results, heard = map(float, done.stdout.split())
+
+    assert heard == 3600
+    assert results > 600  # somebody speaks all the time, and all of it is judged
+    assert last - first < 8
 
 
 def test_silence_lasts_and_nothing_happens() -> None:

@@ -129,6 +129,10 @@ class Layout:
         return samples.reshape(-1, self.channels)
 
 
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
 class PipeSource:
     """Raw PCM or WAV from a pipe or a file.
 
@@ -186,6 +190,7 @@ class PipeSource:
             yield from self._samples(self._layout, None)
         while head in (b"RIFF", b"RF64") and not self._raw:
             layout, size = self._header(head)
+            yield from self._contradiction(layout)
             yield from self._samples(layout, size)
             head = self._next_header()
         if self._converter is not None:
@@ -205,6 +210,14 @@ class PipeSource:
                 "ffmpeg -i FILE -f wav - | emovox listen -, or use emovox predict"
             )
 
+    def _contradiction(self, header: Layout) -> Iterator[Notice]:
+        """Say so where a header is otherwise than what somebody gave."""
+        given = self._layout
+        for name, said in (("rate", f"{header.rate} Hz"), ("channels", _channels(header.channels))):
+            told = getattr(given, name)
+            if told not in (getattr(Layout, name), getattr(header, name)):
+                yield from self._once(f"the header says {said}, which counts: --{name} {told} is for raw sound")
+
     def _samples(self, layout: Layout, size: int | None) -> Iterator[Piece]:
         """Yield what follows up to a number of bytes, or to the end."""
         if self._converter is None or (self._converter.rate, self._converter.channels) != (
@@ -213,7 +226,7 @@ class PipeSource:
         ):
             if self._converter is not None:
                 yield self._converter.finish()
-                yield Notice(f"the sound goes on at {layout.rate} Hz with {layout.channels} channels")
+                yield Notice(f"the sound goes on at {layout.rate} Hz with {_channels(layout.channels)}")
             self._converter = Converter(layout.rate, layout.channels, self.name)
         self.rate, left, held = layout.rate, size, b""
         while left is None or left > 0:
