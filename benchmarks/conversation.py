@@ -11,8 +11,8 @@ That is the rule by which the models trim silence, and about what ITU-T P.56 cal
 active level, which lies some 13 dB below the loudest 20 ms).  A turn is speech from its beginning to its end, pauses
 included.  With --vad only voice activity is measured, without a model, against two truths: this one, and the same
 without knocks, which is the fairer one, made after the first had been looked at.  Where the first or last sounds of a
-clip are a knock (a lip that smacks, a rustle), less than 0.1 s of sound that 0.2 s or more of silence set apart, the turn
-does not begin or end with them.
+clip are a knock, less than 0.1 s of sound (a lip that smacks, a rustle) that 0.2 s or more of silence set apart, the
+turn does not begin or end with them.
 """
 
 from __future__ import annotations

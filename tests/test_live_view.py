@@ -115,6 +115,14 @@ def test_the_level_follows_the_loudest_sample_and_falls_slowly() -> None:
     assert state.level == pytest.approx(-16.02, abs=0.01)
 
 
+def test_ten_minutes_in_small_pieces_are_ten_minutes() -> None:
+    state = State("a", "m", ("sad",))
+    for _ in range(10 * 60 * 100):
+        state.heard(np.zeros(160, np.float32))
+    assert state.time == 600
+    assert state.summary() == "heard 10:00, nobody spoke"
+
+
 def test_a_notice_goes_away_with_new_sound() -> None:
     state = State("mic", "m", LABELS)
     state.happened(Happening("notice", 0, 0, text="it is gone"))

@@ -123,7 +123,7 @@ class State:
 
     def heard(self, samples: Float, rate: int = RATE) -> tuple[str, ...]:
         """Take samples, at 16 kHz, from a source that has `rate` Hz; return new advice, where there is some."""
-        self.time += len(samples) / RATE
+        self.time = (round(self.time * RATE) + len(samples)) / RATE  # whole samples: rounding must not add up
         if self.time > self._noticed + NOTICED:
             self.notice = ""
         peak = check.decibels(float(np.abs(samples).max(initial=0.0)) ** 2)
