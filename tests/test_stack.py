@@ -65,7 +65,33 @@ def test_what_weighs_the_answers_never_sees_one_of_a_member_that_knew_the_clip()
     X, y, speakers = clips()
     stack = memories(StackOptions(folds=3)).fit(X, y, speakers)
     np.testing.assert_allclose(stack.answers_, 1 / 3, rtol=1e-6)  # a memory answers so of clips that it never met
-    assert stack.each_proba(X)["one"].max() == 1  # those that answer new clips have met all
+    *grouped, whole = [answers["one"] for answers in stack.each_set(X)]
+    assert (whole.max(axis=1) == 1).all()  # the last that answer new clips have met all
+    met = np.array([answers.max(axis=1) == 1 for answers in grouped])
+    assert (met.sum(axis=0) == 2).all()  # the others all but one group
+    alone = memories(StackOptions(folds=3, bagged=False)).fit(X, y, speakers)
+    assert len(alone.each_set(X)) == 1
+    np.testing.assert_array_equal(alone.predict_proba(X), stack.combined(stack.each_set(X)[-1]))
+
+
+class Prior(Memory):
+    """A member that says what follows from a feature, and from one class having nine times the clips of the other."""
+
+    def predict_proba(self, X: Float) -> Float:
+        share = 1 / (1 + 9 * np.exp(-2 * X[:, 0]))
+        return np.stack([1 - share, share], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("combine", ["svm", "logistic"])
+def test_a_class_of_few_clips_is_not_passed_over(combine: Any) -> None:
+    y = np.repeat(["angry", "sad"], [360, 40])
+    X = np.random.default_rng(0).normal(np.where(y == "sad", 1, -1)).astype(np.float32)[:, np.newaxis]
+    options = StackOptions(combine=combine, folds=2, members=(Member("one", "prior", None),))
+    stack = StackClassifier(options, lambda family, options: Prior(), memorised)
+    found = stack.fit(Joint({"one": X}), y, np.resize(list("abcd"), 400)).predict(Joint({"one": X}))
+    alone = (Prior().predict_proba(X)[:, 1] > 0.5)[y == "sad"].mean()
+    assert (found == "sad")[y == "sad"].mean() > alone + 0.1
+    assert (found == "angry")[y == "angry"].mean() > 0.75
 
 
 def test_speakers_are_apart_inside_the_training_part() -> None:
@@ -92,7 +118,8 @@ def test_the_average_is_the_mean_of_the_members() -> None:
     each = stack.each_proba(X)
     np.testing.assert_allclose(stack.predict_proba(X), (each["one"] + each["two"]) / 2, atol=1e-6)
     weighed = StackClassifier(StackOptions(members=members), build, fit).fit(X, y, speakers)
-    assert weighed.predict_proba(X).shape == (60, 3)
+    of_sets = [weighed.combined(answers) for answers in weighed.each_set(X)]
+    np.testing.assert_allclose(weighed.predict_proba(X), np.mean(of_sets, axis=0), atol=1e-6)
     assert set(weighed.predict(X)) <= {"angry", "happy", "sad"}
 
 
@@ -124,7 +151,7 @@ STACK: dict[str, Any] = {
         },
         "machine": {"features": {"set": "prosodic"}, "model": {"family": "svm"}},
     },
-    "model": {"family": "stack"},
+    "model": {"family": "stack", "combine": "logistic", "folds": 2},
     "protocol": {"name": "speaker-2"},
 }
 

@@ -120,8 +120,17 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):
     def __init__(self, options: SvmOptions | None = None) -> None:
         self.options = options
 
-    def fit(self, X: NDArray[np.float32], y: NDArray[Any], speakers: NDArray[Any] | None = None) -> SvmClassifier:
-        """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,)."""
+    def fit(
+        self,
+        X: NDArray[np.float32],
+        y: NDArray[Any],
+        speakers: NDArray[Any] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> SvmClassifier:
+        """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,).
+
+        Weights of the clips, shape (n_clips,), count for the margins and for the sigmoids.
+        """
         options = self.options or SvmOptions()
         machine = SVC(
             C=options.C,
@@ -131,7 +140,7 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):
         )
         self.calibrated_ = CalibratedClassifierCV(
             machine, ensemble=False, cv=_calibration_folds(X, y, speakers, options)
-        ).fit(X, y)
+        ).fit(X, y, sample_weight)
         self.classes_ = self.calibrated_.classes_
         return self
 

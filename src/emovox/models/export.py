@@ -185,7 +185,9 @@ def export_samples(
 def _export_stack(learner: StackClassifier, card: ModelCard, path: Path, order: list[int], temperature: float) -> Model:
     """Write a stack: the graph of each member from what it sees, and that of what weighs their answers."""
     fronts = card.features.parts()
-    graphs = {name: _member_graph(pipeline, fronts[name]) for name, pipeline in learner.members_.items()}
+    graphs = [
+        {name: _member_graph(pipeline, fronts[name]) for name, pipeline in members.items()} for members in learner.sets_
+    ]
     combiner = _answering(_from_sklearn(learner.combiner_), len(order)) if learner.combiner_ else None
     heard = {name: _heard(spec) for name, spec in fronts.items()}
     card = dataclasses.replace(card, features=FeatureSpec.joint(heard))

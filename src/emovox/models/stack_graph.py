@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -10,46 +10,54 @@ from onnx import compose, helper, version_converter
 
 from emovox.decision import temper
 from emovox.features import sets
-from emovox.models.artifact import INPUT, OUTPUT, Model
+from emovox.models.artifact import OUTPUT, Model
 from emovox.models.stacking import StackClassifier
 from emovox.sequences import Joint
 from emovox.types import FeatureSpec, Float, Waveform
 
 
-def merged(graphs: Mapping[str, onnx.ModelProto], combiner: onnx.ModelProto | None, opset: int) -> onnx.ModelProto:
+def merged(
+    sets: Sequence[Mapping[str, onnx.ModelProto]], combiner: onnx.ModelProto | None, opset: int
+) -> onnx.ModelProto:
     """Put graphs side by side.
 
     Parameters
     ----------
-    graphs : mapping of str to ModelProto
-        One a member, with one input and the output ``probabilities``.  In the result, the name of a member stands
-        before all of its names: its input is ``cnn.features``, for example.
+    sets : sequence of mapping of str to ModelProto
+        Sets of members, one graph a member in each, with one input and the output ``probabilities``.  In the result,
+        the name of a member stands before its input, which all sets share: ``cnn.features``, for example.
     combiner : ModelProto or None
-        From ``features``, the members' probabilities side by side, to ``probabilities``; None takes their mean.
+        From ``features``, the probabilities of a set side by side, to ``probabilities``; None takes their mean.
     opset : int
         Operator set of the result.
 
     Returns
     -------
     ModelProto
-        With an input a member, and the output ``probabilities``.
+        With an input a member, and the output ``probabilities``: the mean of what is made of each set.
     """
-    members = {name: _prefixed(graph, f"{name}.", opset) for name, graph in graphs.items()}
-    answers = [f"{name}.{OUTPUT}" for name in members]
-    whole = list(members.values())
-    nodes = [node for part in whole for node in part.graph.node]
-    if combiner is None:
-        classes = whole[0].graph.output[0].type.tensor_type.shape.dim[1].dim_value
-        nodes.append(helper.make_node("Mean", answers, [OUTPUT]))
-    else:
-        head = _prefixed(combiner, "combiner.", opset, outputs=False)
-        classes = head.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-        nodes += [helper.make_node("Concat", answers, [f"combiner.{INPUT}"], axis=1), *head.graph.node]
-        whole.append(head)
+    whole, nodes, inputs, answers = [], [], {}, []
+    for number, graphs in enumerate(sets):
+        for name, graph in graphs.items():
+            member = _prefixed(graph, f"{name}.", opset, f"{number}.")
+            inputs[name] = member.graph.input[0]
+            whole.append(member)
+            nodes += member.graph.node
+        said = [f"{number}.{name}.{OUTPUT}" for name in graphs]
+        if combiner is None:
+            nodes.append(helper.make_node("Mean", said, [f"{number}.{OUTPUT}"]))
+        else:
+            head = _prefixed(combiner, f"{number}.combiner.", opset)
+            nodes += [helper.make_node("Concat", said, [head.graph.input[0].name], axis=1), *head.graph.node]
+            nodes.append(helper.make_node("Identity", [f"{number}.combiner.{OUTPUT}"], [f"{number}.{OUTPUT}"]))
+            whole.append(head)
+        answers.append(f"{number}.{OUTPUT}")
+    nodes.append(helper.make_node("Mean", answers, [OUTPUT]))
+    classes = (combiner or whole[0]).graph.output[0].type.tensor_type.shape.dim[1].dim_value
     graph = helper.make_graph(
         nodes,
         "stack",
-        [one for part in members.values() for one in part.graph.input],
+        list(inputs.values()),
         [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["n", classes])],
         [one for part in whole for one in part.graph.initializer],
     )
@@ -60,11 +68,11 @@ def merged(graphs: Mapping[str, onnx.ModelProto], combiner: onnx.ModelProto | No
     return result
 
 
-def _prefixed(graph: onnx.ModelProto, prefix: str, opset: int, outputs: bool = True) -> onnx.ModelProto:
-    """Put a prefix before all names of a graph, its outputs' where asked, in the operator set of the result."""
+def _prefixed(graph: onnx.ModelProto, prefix: str, opset: int, inside: str = "") -> onnx.ModelProto:
+    """Put a prefix before all names of a graph, another one before that of all but its inputs."""
     # skl2onnx declares the oldest operator set that would do.
-    converted = version_converter.convert_version(graph, opset)
-    return compose.add_prefix(converted, prefix, rename_outputs=outputs)
+    named = compose.add_prefix(version_converter.convert_version(graph, opset), prefix)
+    return compose.add_prefix(named, inside, rename_inputs=False) if inside else named
 
 
 def check_stack(
