@@ -6,13 +6,16 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
 
-from emovox import EmotionRecognizer, TimelineOptions
-from emovox.cli.timeline import clock
+from emovox import EmotionRecognizer, Prediction, TimelineOptions
+from emovox.cli.timeline import clock, to_lines
+from emovox.timeline import Timeline
 from tests.conftest import speech
 from tests.test_cli import emovox_command
 
@@ -62,6 +65,23 @@ def test_summary_for_people_and_machines(talk: Path) -> None:
     assert found == [json.loads(json.dumps(EmotionRecognizer().timeline(talk).summary().to_dict()))] * 2
     for label in found[0]["share"]:
         assert label in shown.stdout
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize("duration", [80.0, 35000.0])
+def test_a_summary_fits_the_terminal(width: int, duration: float) -> None:
+    parts = tuple(
+        Prediction("a.wav", start, end, label, {label: 1.0}, 1.0, False, "m")
+        for label, start, end in (("surprised", 1.0, duration - 5), ("sad", duration - 4, duration))
+    )
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    for line in to_lines(Timeline("a.wav", duration, parts).summary(), width):
+        console.print(line)
+    text = cast(io.StringIO, console.file).getvalue()
+    assert "…" not in text
+    assert {"surprised", "sad", "100%"} <= set(text.split())
+    assert ("█" in text) == (width > 43)
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_silence_is_reported_and_the_rest_is_done(talk: Path, tmp_path: Path) -> None:

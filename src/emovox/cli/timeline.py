@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+#: Columns of a summary beside its bars, for recordings of up to ten hours.
+_BESIDE_BARS = 43
+
+
 def options(wanted: bool, **given: Any) -> TimelineOptions | None:
     """Make the options of what was written on the command line.
 
@@ -66,7 +70,7 @@ def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
     if form is not Format.JSON:
         console = standard_output()
         for summary in summaries:
-            for line in to_lines(summary):
+            for line in to_lines(summary, console.width):
                 console.print(line)
         return
     separator = "["
@@ -80,23 +84,31 @@ def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
         sys.stdout.flush()
 
 
-def to_lines(summary: Summary) -> Iterator[Text | Table]:
-    """Describe a recording on a terminal: shares of time, strongest moment of each emotion, what follows what."""
+def to_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
+    """Describe a recording on a terminal: shares of time, strongest moment of each emotion, what follows what.
+
+    Parameters
+    ----------
+    summary : Summary
+    width : int, default 80
+        Columns of the terminal; where there are few, the bars get shorter, and go.
+    """
     from rich.table import Table  # only people need them
     from rich.text import Text
 
     seen = f"{clock(summary.judged)} of {clock(summary.duration)} judged, {summary.segments} segments"
     yield Text(f"{summary.file}: {seen}, not sure in {summary.abstained:.0%} of it")
+    bars = max(0, min(20, width - _BESIDE_BARS))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("emotion", "time", "share", "strongest"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "time" else "left")
+        table.add_column(name, no_wrap=name != "strongest", justify="right" if name == "time" else "left")
     for label, share in summary.share.items():
         best, colour = summary.strongest[label], COLOURS.get(label, "white")
-        bar = "█" * round(20 * share) + "░" * (20 - round(20 * share))
+        bar = "█" * round(bars * share) + "░" * (bars - round(bars * share)) + " " if bars else ""
         table.add_row(
             Text(label, colour),
             clock(share * summary.judged),
-            Text(f"{bar} {share:.0%}", colour),
+            Text(f"{bar}{share:.0%}", colour),
             f"{clock(best.start)} {best.confidence:.0%}",
         )
     yield table
