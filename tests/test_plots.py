@@ -87,6 +87,45 @@ def test_the_picture_shows_each_emotion_where_it_was(clip: Path, tmp_path: Path)
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_stretches_are_means_over_the_judged_time() -> None:
+    rng = np.random.default_rng(4)
+    edges = np.sort(rng.integers(0, 3000, 120)) / 10
+    parts = [
+        prediction(a, b, LABELS[i % 5], 0.5 + 0.4 * rng.random(), abstained=bool(i % 3 == 0))
+        for i, (a, b) in enumerate(zip(edges[::2], edges[1::2], strict=True))
+    ]
+    found = {one.start: one for one in plots.pooled(parts, 30)}
+    for start in range(0, 300, 30):  # tenth by tenth
+        inside = [one for t in range(300) for one in parts if one.start <= start + t / 10 + 0.05 < one.end]
+        if not inside:
+            assert start not in found
+            continue
+        for label in LABELS:
+            mean = np.mean([one.probabilities[label] for one in inside])
+            assert found[start].probabilities[label] == pytest.approx(mean, abs=1e-6)
+        unsure = np.mean([one.abstained for one in inside])
+        if abs(unsure - 0.5) > 0.01:
+            assert found[start].abstained == (unsure > 0.5)
+        if not found[start].abstained:
+            sure = [one.label for one in inside if not one.abstained]
+            assert sure.count(found[start].label) == max(map(sure.count, LABELS))
+
+
+def test_many_predictions_are_drawn_as_means_and_the_clock_is_round() -> None:
+    times = np.arange(0, 7200, 10.0)
+    sound = plots.Contour(times, -np.ones(720, np.float32), np.ones(720, np.float32), np.full(720, np.nan), 7200.0)
+    parts = [prediction(start, start + 2, LABELS[int(start) % 7]) for start in np.arange(0, 7200, 6.0)]
+    figure = plots.draw(parts, sound, "long")
+    answers, shares = figure.axes[2:]
+    assert shares.get_ylabel().endswith("means of 1 min")
+    assert len(answers.collections) <= 120
+    shown = [tick for tick in shares.get_xticks() if 0 <= tick <= 7200]
+    assert shown == list(range(0, 7201, 900))
+    assert shares.xaxis.get_major_formatter()(900) == "0:15:00"
+    few = plots.draw(parts[:300], sound, "long")
+    assert few.axes[3].get_ylabel() == "probability"
+
+
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
 def test_every_format_is_what_it_is_called(ending: str, clip: Path, tmp_path: Path) -> None:
     path = tmp_path / ("out" + ending)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio
+from emovox import audio, decision
 from emovox.decode import Source, source_name
 from emovox.errors import InputError, MissingExtraError
 from emovox.features import pitch
@@ -46,6 +48,15 @@ AUDIBLE = 0.01
 
 #: Recordings of more than so many seconds get an F0 value every 40 ms: what would be drawn between cannot be seen.
 LONG = 600.0
+
+#: Predictions that are drawn one by one at most: each needs a few points of the picture's width.
+PARTS = 400
+
+#: More than those are put together to so many stretches of equal length at most.
+STRETCHES = 150
+
+#: Seconds between marks of a clock, or in a stretch.
+_ROUND = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 
 _BLOCK = 30.0  # seconds read at a time
 _STEP = RATE // 100  # samples that share one value of the envelope, and of F0
@@ -236,7 +247,8 @@ def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figur
     Returns
     -------
     Figure
-        Abstentions are hatched; what nobody judged is left white.
+        Abstentions are hatched; what nobody judged is left white.  More than 400 predictions are drawn as means of
+        equal stretches, see :func:`pooled`.
     """
     from matplotlib.figure import Figure
 
@@ -250,11 +262,80 @@ def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figur
     melody.set(ylabel="F0 in Hz", ylim=(50, max(350.0, float(np.nan_to_num(sound.f0).max(initial=0)) * 1.1)))
     melody.grid(axis="y", alpha=0.3)
     colours = _colours(predictions)
+    about = "probability"
+    if len(predictions) > PARTS:
+        stretch = _round(sound.duration / STRETCHES)
+        predictions = pooled(predictions, stretch)
+        about = f"probability,\nmeans of {f'{stretch} s' if stretch < 60 else f'{stretch // 60} min'}"
     _draw_answers(answers, predictions, colours, sound.duration)
     _draw_shares(shares, predictions, colours)
-    shares.set(xlim=(0, sound.duration), xlabel=_time_axis(shares, sound.duration))
+    shares.set(ylabel=about, xlim=(0, sound.duration), xlabel=_time_axis(shares, sound.duration))
     _legend(figure, predictions, colours)
     return figure
+
+
+def pooled(predictions: Sequence[Prediction], seconds: int) -> list[Prediction]:
+    """Put the predictions of one recording together to stretches of equal length.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        In the order of time.
+    seconds : int
+        Length of a stretch.
+
+    Returns
+    -------
+    list of Prediction
+        One for each stretch in which something was judged: probabilities are the mean over the judged time, the label
+        is what most of the time was answered; it abstains where that was so most of the time.
+
+    Examples
+    --------
+    >>> def one(label, start, end):
+    ...     return Prediction("a.wav", start, end, label, {"sad": 0.0, "happy": 0.0} | {label: 1.0}, 1.0, False, "m")
+    >>> found = pooled([one("sad", 1, 4), one("happy", 8, 12)], 10)
+    >>> [(part.start, part.end, part.label, part.probabilities["sad"]) for part in found]
+    [(0, 10, 'sad', 0.6), (10, 20, 'happy', 0.0)]
+    """
+    stretches: dict[int, list[tuple[float, Prediction]]] = {}
+    for one in predictions:
+        for index in range(int(one.start // seconds), math.ceil(one.end / seconds)):
+            shared = min(one.end, (index + 1) * seconds) - max(one.start, index * seconds)
+            if shared > 0:
+                stretches.setdefault(index, []).append((shared, one))
+    return [_mean(parts, index * seconds, (index + 1) * seconds) for index, parts in sorted(stretches.items())]
+
+
+def _mean(parts: Sequence[tuple[float, Prediction]], start: int, end: int) -> Prediction:
+    times, labels = [time for time, _ in parts], list(parts[0][1].probabilities)
+    rows = [[one.probabilities[label] for label in labels] for _, one in parts]
+    mean = dict(zip(labels, decision.combine(rows, times).tolist(), strict=True))
+    answered = dict.fromkeys(labels, 0.0)
+    for time, one in parts:
+        answered[one.label] += 0.0 if one.abstained else time
+    abstained = sum(answered.values()) < sum(times) / 2
+    counts = mean if abstained else answered
+    label = max(counts, key=counts.__getitem__)
+    return dataclasses.replace(
+        parts[0][1],
+        start=start,
+        end=end,
+        label=label,
+        probabilities=mean,
+        confidence=mean[label],
+        abstained=abstained,
+        transcript=None,
+        words=None,
+        linguistic=None,
+        fusion=None,
+        why=None,
+    )
+
+
+def _round(seconds: float) -> int:
+    """Find the shortest round time that is no shorter."""
+    return next((step for step in _ROUND if step >= seconds), math.ceil(seconds / _ROUND[-1]) * _ROUND[-1])
 
 
 def _colours(predictions: Sequence[Prediction]) -> dict[str, str]:
@@ -294,7 +375,7 @@ def _runs(predictions: Sequence[Prediction]) -> list[tuple[float, float, Predict
 
 def _draw_shares(axes: Axes, predictions: Sequence[Prediction], colours: dict[str, str]) -> None:
     """Stack the probabilities of each prediction over its stretch, and hatch the abstentions."""
-    axes.set(ylim=(0, 1), ylabel="probability", yticks=[0, 0.5, 1])
+    axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
     if not predictions:
         return
     # Start, end and a hole after each: one outline a label, however many predictions there are.
@@ -321,7 +402,7 @@ def _draw_shares(axes: Axes, predictions: Sequence[Prediction], colours: dict[st
 
 def _time_axis(axes: Axes, duration: float) -> str:
     """Label the axis of time in seconds, or as a clock where minutes are easier to read; return what it shows."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     if duration <= 120:
         return "time in seconds"
@@ -331,7 +412,7 @@ def _time_axis(axes: Axes, duration: float) -> str:
         hours, minutes, seconds = int(value) // 3600, int(value) // 60 % 60, int(value) % 60
         return f"{hours}:{minutes:02d}:{seconds:02d}" if duration >= 3600 else f"{int(value) // 60}:{seconds:02d}"
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 1.5, 3, 6, 10]))
+    axes.xaxis.set_major_locator(MultipleLocator(_round(duration / 9)))
     axes.xaxis.set_major_formatter(FuncFormatter(text))
     return f"time ({clock})"
 
