@@ -74,13 +74,14 @@ class Report:
 FAMILIES = ("ravdess-svm", "ravdess-mlp", "ravdess-ann", "ravdess-ann-modern", "ravdess-comprehensive")
 NETWORKS = ("ravdess-cnn", "ravdess-rnn", "ravdess-stack")
 ENCODERS = ("ravdess-whisper-frozen", "default")
-CLASSIC = ("ravdess-svm", "ravdess-mlp", "ravdess-comprehensive", *NETWORKS, "ravdess-whisper-frozen")
+CLASSIC = ("ravdess-svm", "ravdess-mlp", "ravdess-comprehensive", "ravdess-stack", "ravdess-whisper-frozen")
+RANDOM = (*FAMILIES, *NETWORKS, "ravdess-random")
 REPORTS = (
     Report("ravdess", "RAVDESS speech, new speakers", "ravdess", "emobox", (*FAMILIES, *NETWORKS, *ENCODERS)),
-    Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", (*FAMILIES, *NETWORKS)),
-    Report("tess", "TESS, the other woman", "tess", "loso", ("tess-ann", *CLASSIC)),
-    Report("tess-random", "TESS, random split", "tess", "random-70/30", ("tess-ann", *CLASSIC)),
-    Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", ("nemo-ann", *CLASSIC)),
+    Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", RANDOM),
+    Report("tess", "TESS, the other woman", "tess", "loso", ("tess-ann", "tess-cnn", "tess-rnn", *CLASSIC)),
+    Report("tess-random", "TESS, random split", "tess", "random-70/30", ("tess-ann", "tess-cnn", "tess-rnn", *CLASSIC)),
+    Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", ("nemo-ann", "nemo-cnn", "nemo-rnn", *CLASSIC)),
 )
 
 
