@@ -3,12 +3,13 @@
     python benchmarks/word_set/speak.py WORDS
     python benchmarks/fusion_ablation.py --corpus ravdess=DIR --words WORDS [--recognised] [--json ablation.json]
 
-Two tables.  RAVDESS on the EmoBox folds, whose two sentences carry no emotion: fusion must not lose.  And the word test
+RAVDESS on the EmoBox folds, whose two sentences carry no emotion: fusion must not lose.  And the word test
 set, cell by cell, for the built-in model and for networks fitted on all of RAVDESS: words that carry an emotion must
 help.  Nothing is fitted or chosen on the word test set, and no synthetic voice is among the training clips.
 
-RAVDESS's words are its two sentences, written down; ``--recognised`` takes a speech recogniser's instead, there for
-``--sample`` clips and in the word set for the cells where one side is neutral.
+RAVDESS's words are its two sentences, written down, and a speech recogniser's for ``--sample`` clips.  The word test
+set is judged with the true words and, with ``--recognised``, with a recogniser's as well.  How sure the answers are is
+told beside how many are right.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from emovox.cli.console import named_folders, progress_bars
 from emovox.corpora import splits
 from emovox.dataset import features_of, load
 from emovox.errors import InputError
-from emovox.evaluation.metrics import confusion, uar
+from emovox.evaluation.metrics import confusion, ece, uar
 from emovox.evaluation.paired import bootstrap_difference, by_group
-from emovox.fusion import EMOTIONS, GATE_INPUTS, Pool, builtin
+from emovox.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
 from emovox.labels import COMMON
 from emovox.models import families
 from emovox.models.fusion import LateFusionOptions, fit_pool, pair
@@ -103,13 +104,13 @@ def models(speech: Speech, seed: int) -> dict[str, Any]:
     """Fit all that the tables compare; the late pool learns from the gated one's answers to held-out speakers."""
     gated = fitted({"family": "fusion-gated", "acoustic": {"family": "adaptive-net"}}, speech, seed)
     learner = gated.named_steps["model"]
-    pairs = pair(speech.y, speech.words, development_sentences(), 1, seed)
+    pairs = pair(speech.y, speech.words, development_sentences(), 1, seed, disputed=True)
     own = pair(speech.y, speech.words, None, 0, seed)
     penalty = LateFusionOptions().penalty
     return {
         "gated": gated,
-        "late": fit_pool(learner.heard_[pairs.clips], pairs, learner.classes_, (), penalty),
-        "own words only": fit_pool(learner.heard_, own, learner.classes_, tuple(GATE_INPUTS), penalty),
+        "late": fit_pool(Pool, learner.heard_[pairs.clips], pairs, learner.classes_, (), penalty),
+        "own words only": fit_pool(Mixture, learner.heard_, own, learner.classes_, tuple(GATE_INPUTS), penalty),
         "ann": fitted({"family": "ann", **ANN}, speech, seed),
         "feature": fitted({"family": "fusion-feature", **ANN, "sentences": 1}, speech, seed),
         "feature, own words only": fitted({"family": "fusion-feature", **ANN}, speech, seed),
@@ -125,7 +126,7 @@ def answers(found: Mapping[str, Any], test: Speech, voice: NDArray[np.float64] |
     def pooled(pool: Pool) -> NDArray[np.float64]:
         return pool.combine(heard, test.words, COMMON)[0]
 
-    gate = found["gated"].named_steps["model"].pool_ if voice is None else builtin()
+    gate = found["gated"].named_steps["model"].pool_
     said = test.words[:, EMOTIONS].astype(np.float64)
     return {
         "voice alone": heard,
@@ -221,18 +222,14 @@ def _codes(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def word_set(
-    folder: Path, recognised: bool, asr: str, tell: Any
-) -> tuple[pd.DataFrame, Float, NDArray[np.float64], Float]:
-    """Read the word test set: its table, words vectors, the built-in model's answers, and embeddings."""
+    folder: Path, asr: str | None, tell: Any
+) -> tuple[pd.DataFrame, dict[str, Float], NDArray[np.float64], Float]:
+    """Read the word test set: its table, words vectors by whose words, the built-in model's answers, and embeddings."""
     table = pd.read_csv(folder / "manifest.csv")
-    if recognised:
-        table = table[table["cell"].isin(["both neutral", "voice neutral", "words neutral"])].reset_index(drop=True)
     paths = [folder / name for name in table["file"]]
-    stretches = [(path, 0.0, float("inf")) for path in paths]
-    if recognised:
-        words, _ = words_of(stretches, asr, None, tell)
-    else:
-        words = np.stack([words_vector(Transcript(text), 2.5) for text in table["text"]])
+    words = {"true words": np.stack([words_vector(Transcript(text), 2.5) for text in table["text"]])}
+    if asr:
+        words["recognised words"], _ = words_of([(path, 0.0, float("inf")) for path in paths], asr, None, tell)
     recognizer = EmotionRecognizer(gate=GateOptions(threshold=0))
     voice = []
     for number, path in enumerate(paths):
@@ -272,6 +269,32 @@ def word_table(said: Mapping[str, NDArray[np.str_]], table: pd.DataFrame) -> dic
     return result
 
 
+def calibration_table(found: Answers, table: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Tell how many answers of each cell are right, how sure they are, and their calibration error, in per cent.
+
+    Where voice and words disagree nobody can say who is right: there it is the mean probability of what the words are,
+    and of what the voice is.
+    """
+    words, voices, cells = (table[column].to_numpy(str) for column in ("label_words", "label_voice", "cell"))
+    result: dict[str, dict[str, str]] = {}
+    for name in ("voice alone", "words alone", "late fusion", "gated fusion"):
+        row = {}
+        for cell in dict.fromkeys(cells):
+            given = found[name][cells == cell]
+            at = np.arange(len(given))
+            true, other = _codes(words[cells == cell]), _codes(voices[cells == cell])
+            if cell == "disagree":
+                row["disagree: words, voice"] = (
+                    f"{100 * given[at, true].mean():.0f}, {100 * given[at, other].mean():.0f}"
+                )
+                continue
+            true = other if cell == "words neutral" else true
+            right, sure = np.mean(given.argmax(axis=1) == true), given.max(axis=1).mean()
+            row[cell] = f"{100 * right:.0f} at {100 * sure:.0f}, error {100 * ece(given, true):.1f}"
+        result[name] = row
+    return result
+
+
 def _f1(true: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
     """Macro-F1 over the classes that there are; an answer outside them is wrong."""
     present = [label for label in COMMON if label in set(true)]
@@ -290,9 +313,17 @@ def show(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[st
 
 
 def _cell(value: Any, scale: float) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, list):
         return f"{scale * value[0]:+.1f} ({scale * value[1]:+.1f} to {scale * value[2]:+.1f}, p {value[3]:.2g})"
     return f"{scale * value:.1f}" if scale != 1 else f"{value:.2f}"
+
+
+def write_pool(pool: Pool, path: Path) -> None:
+    """Write the pool that comes with emovox."""
+    made = {"made_by": "benchmarks/fusion_ablation.py --pool", "sentences": len(development_sentences().labels)}
+    path.write_text(json.dumps({"pool": pool.to_dict(), **made}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -300,7 +331,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", action="append", default=[], metavar="ravdess=DIR")
     parser.add_argument("--words", type=Path, help="folder that word_set/speak.py wrote")
-    parser.add_argument("--recognised", action="store_true", help="recognised words instead of the true ones")
+    parser.add_argument("--recognised", action="store_true", help="judge the word set with recognised words, too")
     parser.add_argument("--asr", default="tiny.en", help="Whisper model")
     parser.add_argument("--sample", type=int, default=0, help="clips of RAVDESS with recognised words")
     parser.add_argument("--seed", type=int, default=0)
@@ -325,29 +356,25 @@ def main() -> int:
                         uar(confusion(speech.y[rows], labels[rows], COMMON))
                     )
             if arguments.only != "ravdess" and arguments.words:
-                table, words, voice, X = word_set(arguments.words, arguments.recognised, arguments.asr, tell)
-                test = Speech(X, words, table["label_words"].to_numpy(str), table["speaker"].to_numpy(str))
+                asr = arguments.asr if arguments.recognised else None
+                table, words_by, voice, X = word_set(arguments.words, asr, tell)
                 fitted_on_all = models(speech, arguments.seed)
-                found = answers(fitted_on_all, test, voice)
                 if arguments.pool:
-                    pool = fitted_on_all["gated"].named_steps["model"].pool_
-                    made = {
-                        "made_by": "benchmarks/fusion_ablation.py --pool",
-                        "sentences": len(development_sentences().labels),
-                    }
-                    arguments.pool.write_text(
-                        json.dumps({"pool": pool.to_dict(), **made}, indent=1) + "\n", encoding="utf-8"
-                    )
-                results["word_set"] = word_table(decided(found, words), table)
+                    write_pool(fitted_on_all["gated"].named_steps["model"].pool_, arguments.pool)
+                labels, speakers = table["label_words"].to_numpy(str), table["speaker"].to_numpy(str)
+                for whose, words in words_by.items():
+                    found = answers(fitted_on_all, Speech(X, words, labels, speakers), voice)
+                    results[f"word set, {whose}"] = word_table(decided(found, words), table)
+                    results[f"calibration, {whose}"] = calibration_table(found, table)
     except (InputError, KeyError, OSError) as error:
         print(f"fusion_ablation: {error}", file=sys.stderr)
         return 2
     if "ravdess" in results:
         columns = ["uar", "sd_folds", "difference", "sample, written", "sample, recognised"]
         show("RAVDESS, EmoBox folds, UAR", results["ravdess"], columns, 100)
-    if "word_set" in results:
-        columns = list(dict.fromkeys(column for row in results["word_set"].values() for column in row))
-        show("Word test set, macro-F1", results["word_set"], columns, 1)
+    for title in (title for title in results if "words" in title):
+        columns = list(dict.fromkeys(column for row in results[title].values() for column in row))
+        show(title, results[title], columns, 1)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0

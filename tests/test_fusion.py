@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, audio
+from emovox.decision import temper
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features.sets import extract, spec
 from emovox.fusing import pool_of
-from emovox.fusion import GATE_INPUTS, Pool, builtin, opinions
+from emovox.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions
 from emovox.labels import COMMON
 from emovox.models import families
 from emovox.models.artifact import load
@@ -32,6 +33,7 @@ from emovox.types import FeatureSpec, ModelCard, Transcript
 
 LABELS = ("neutral", "happy", "sad")
 POOL = Pool(2.0, 0.3, {"confidence": 0.5, "length": -0.2, "sentiment": 0.7, "emotion": 1.5})
+MIXTURE = Mixture(2.0, 0.3, POOL.gate, agreement=4.0, conflict=0.8)
 TEXT = {"columns": list(NAMES), "version": VERSION, "method": "gated"}
 
 
@@ -62,25 +64,56 @@ def test_a_pool_is_its_formula() -> None:
     np.testing.assert_allclose(told, weight, rtol=1e-6)
 
 
+def test_a_mixture_is_the_sum_of_its_cases() -> None:
+    """Every pair of what the voice and the words may be, one by one."""
+    voice = dict(zip((*LABELS, "boredom"), (0.4, 0.3, 0.2, 0.1), strict=True))
+    weight = float(POOL.weight(SAD[np.newaxis].astype(float))[0])
+    powers = np.maximum(SAD[EMOTIONS].astype(float), LEAST) ** 2.0
+    words = {label: weight * power / powers.sum() for label, power in zip(COMMON, powers, strict=True)}
+    words = {label: value for label, value in words.items() if label in LABELS and label != "neutral"}
+    expected = {label: (1 - sum(words.values())) * value for label, value in voice.items()}
+    for shown, heard in voice.items():
+        for said, read in words.items():
+            if shown in ("neutral", said):
+                expected[said] += 4.0 * heard * read
+            else:
+                expected[shown] += 0.8 * heard * read / 2
+                expected[said] += 0.8 * heard * read / 2
+    found, told = MIXTURE.combine([list(voice.values())], SAD[np.newaxis], list(voice))
+    total = sum(expected.values())
+    np.testing.assert_allclose(found[0], [value / total for value in expected.values()], rtol=1e-6)
+    np.testing.assert_allclose(told, weight, rtol=1e-6)
+
+
+def test_where_voice_and_words_are_of_two_emotions_a_mixture_is_sure_of_neither() -> None:
+    voice = [[0.02, 0.96, 0.02]]
+    assert POOL.combine(voice, SAD[np.newaxis], LABELS)[0].max() > 0.9
+    found = builtin().combine(voice, SAD[np.newaxis], LABELS)[0][0]
+    assert max(found[1:]) < 0.75
+    assert found[0] < 0.05
+
+
 @given(
     st.lists(st.floats(1e-6, 1), min_size=3, max_size=3),
     st.floats(-3, 3),
     st.floats(0.1, 20),
     st.sampled_from(["sad", "happy", "plain", "none"]),
+    st.sampled_from([Pool, Mixture]),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_pool_gives_probabilities_and_nothing_changes_without_words(
-    voice: list[float], bias: float, sharpness: float, which: str
+    voice: list[float], bias: float, sharpness: float, which: str, kind: type[Pool]
 ) -> None:
     heard = np.array([voice]) / sum(voice)
     table: dict[str, NDArray[Any]] = {"sad": SAD, "happy": HAPPY, "plain": PLAIN, "none": np.zeros(WIDTH)}
     words = table[which]
-    found, weight = Pool(sharpness, bias, {"emotion": 1.0}).combine(heard, words[np.newaxis], LABELS)
+    found, weight = kind(sharpness, bias, {"emotion": 1.0}).combine(heard, words[np.newaxis], LABELS)
     assert found.sum() == pytest.approx(1)
     assert 0 <= weight[0] <= 1
     if which in ("none", "plain"):
         np.testing.assert_allclose(found, heard, atol=1e-9)
-    else:
+        assert weight[0] == 0
+    elif kind is Pool:
         index = LABELS.index(which)
         assert found[0, index] >= heard[0, index] - 1e-12
 
@@ -89,9 +122,19 @@ def test_words_of_emotion_move_a_neutral_voice_and_unsure_words_less() -> None:
     voice = [[0.8, 0.1, 0.1]] * 2
     unsure = SAD.copy()
     unsure[NAMES.index("confidence")] = 0.2
-    found, weight = POOL.combine(voice, np.stack([SAD, unsure]), LABELS)
-    assert weight[0] > weight[1]
-    assert found[0, 2] > found[1, 2] > 0.1
+    for pool in (POOL, MIXTURE):
+        found, weight = pool.combine(voice, np.stack([SAD, unsure]), LABELS)
+        assert weight[0] > weight[1]
+        assert found[0, 2] > found[1, 2] > 0.1
+
+
+@pytest.mark.parametrize("pool", [POOL, MIXTURE])
+@pytest.mark.parametrize("temperature", [0.7, 1.6])
+def test_beside_a_tempered_voice_is_the_same_answer_tempered(pool: Pool, temperature: float) -> None:
+    voice, words = np.array([[0.5, 0.3, 0.2]] * 2), np.stack([SAD, HAPPY])
+    expected = temper(pool.combine(voice, words, LABELS)[0], temperature)
+    found, _ = pool.beside(temperature).combine(temper(voice, temperature), words, LABELS)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_words_have_no_opinion_on_labels_they_cannot_know() -> None:
@@ -101,8 +144,17 @@ def test_words_have_no_opinion_on_labels_they_cannot_know() -> None:
 
 
 def test_a_pool_comes_back_from_json_and_damage_is_told() -> None:
-    assert Pool.from_dict(json.loads(json.dumps(POOL.to_dict()))) == POOL
-    for broken in ({}, {"sharpness": 1, "bias": "x", "gate": {}}, {"sharpness": 1, "bias": 0, "gate": {"mood": 1}}):
+    for pool in (POOL, MIXTURE):
+        assert Pool.from_dict(json.loads(json.dumps(pool.to_dict()))) == pool
+    before = {name: value for name, value in POOL.to_dict().items() if name != "kind"}
+    assert Pool.from_dict(before) == POOL
+    for broken in (
+        {},
+        {**before, "bias": "x"},
+        {**before, "gate": {"mood": 1}},
+        {**before, "kind": "mixture"},
+        {**MIXTURE.to_dict(), "kind": "oracle"},
+    ):
         with pytest.raises(ModelError):
             Pool.from_dict(broken)
 
@@ -111,6 +163,10 @@ def test_the_shipped_pool_lets_clear_words_win_over_a_neutral_voice_and_no_words
     pool, voice = builtin(), np.full((1, 8), 0.05)
     voice[0, 0] = 0.65
     assert COMMON[int(pool.combine(voice, SAD[np.newaxis], COMMON)[0].argmax())] == "sad"
+    faint = SAD.copy()
+    faint[EMOTIONS] = [0.25, 0.05, 0.05, 0.44, 0.06, 0.05, 0.05, 0.05]
+    voice = np.array([[0.91, 0.02, 0.01, 0.02, 0.01, 0.01, 0.01, 0.01]])
+    assert 0.6 < pool.combine(voice, faint[np.newaxis], COMMON)[0][0, 3] < 0.9
     np.testing.assert_allclose(pool.combine(voice, PLAIN[np.newaxis], COMMON)[0], voice, atol=1e-9)
 
 
@@ -197,6 +253,12 @@ def test_pairs_are_what_the_page_says(clips: Any) -> None:
     assert set(voice[labels != voice]) == {"neutral"}
     assert (voice[(compound > 0.2) & (voice != "neutral")] == "happy").all()
     assert pairs.weights.sum() == pytest.approx(4)  # own words and three kinds of pairs
+    disputed = pair(y, X[:, -WIDTH:], sentences, 1, seed=0, disputed=True)
+    assert disputed.weights.sum() == pytest.approx(5)
+    told = disputed.labels[len(labels) :]
+    by_voice = told == y[disputed.clips[len(labels) :]]
+    assert abs(by_voice.mean() - 0.5) < 0.02
+    assert set(told) == {"happy", "sad"}
 
 
 def test_pools_want_speakers(clips: Any) -> None:

@@ -1,17 +1,17 @@
-"""From what the voice says and what the words say to one answer: a log-opinion pool whose weight may be gated."""
+"""From what the voice says and what the words say to one answer: a log-opinion pool, and a gated mixture of cases."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emovox.decision import TINY
+from emovox.decision import TINY, temper
 from emovox.errors import ModelError
 from emovox.labels import COMMON
 from emovox.text.evidence import NAMES
@@ -48,7 +48,7 @@ class Pool:
     """A log-opinion pool: ``p = voice * words ** (sharpness * g)``, made to sum to 1.
 
     The weight ``g`` is a logistic function of the gate's inputs, a constant where the gate is empty (late fusion), and
-    0 where there are no words: then the answer is the voice's, unchanged.
+    0 where there are no words or they carry no emotion: then the answer is the voice's, unchanged.
 
     Attributes
     ----------
@@ -61,8 +61,7 @@ class Pool:
 
     Notes
     -----
-    Source: C. Genest and J. Zidek, "Combining probability distributions", Statistical Science 1(1), 1986, section 3;
-    the gate is that of R. Jacobs et al., "Adaptive mixtures of local experts", Neural Computation 3, 1991.
+    Source: C. Genest and J. Zidek, "Combining probability distributions", Statistical Science 1(1), 1986, section 3.
 
     Examples
     --------
@@ -76,6 +75,11 @@ class Pool:
     sharpness: float = 1.0
     bias: float = 0.0
     gate: Mapping[str, float] = field(default_factory=dict)
+
+    #: What it is called in a file.
+    kind: ClassVar[str] = "pool"
+    #: Parameters that are positive, and are fitted by their logarithms.
+    strengths: ClassVar[tuple[str, ...]] = ("sharpness",)
 
     def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float, Float]:
         """Put voice and words together.
@@ -99,8 +103,7 @@ class Pool:
         given = np.asarray(words, dtype=np.float64)
         weight = self.weight(given)
         heard = np.log(np.maximum(np.asarray(voice, dtype=np.float64), TINY))
-        read = opinions(given, labels)
-        logs = heard + (weight * self.sharpness)[:, np.newaxis] * read
+        logs = heard + (weight * self.sharpness)[:, np.newaxis] * opinions(given, labels)
         powers = np.exp(logs - logs.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True), weight
 
@@ -108,24 +111,105 @@ class Pool:
         """Return the weight of the words, shape (n,), from rows of the words vector."""
         inputs = gate_inputs(words)
         odds = self.bias + sum((value * inputs[name] for name, value in self.gate.items()), np.zeros(len(words)))
-        weight: Float = words[:, _COLUMN["has_words"]] / (1 + np.exp(-odds))
+        clear = np.clip((inputs["emotion"] - QUIET) / (CLEAR - QUIET), 0, 1)
+        weight: Float = words[:, _COLUMN["has_words"]] * clear / (1 + np.exp(-odds))
         return weight
+
+    def beside(self, temperature: float) -> Self:
+        """Return what gives the same answers, tempered, from a voice that is tempered: see :func:`decision.temper`."""
+        return replace(self, sharpness=self.sharpness / temperature)
+
+    @classmethod
+    def of(cls, values: Sequence[float], gate: Sequence[str]) -> Self:
+        """Make one of free numbers: logarithms of the `strengths`, the bias, and a value for each input of the gate."""
+        count = len(cls.strengths)
+        strengths = {name: float(np.exp(value)) for name, value in zip(cls.strengths, values[:count], strict=True)}
+        given = dict(zip(gate, (float(value) for value in values[count + 1 :]), strict=True))
+        return cls(bias=float(values[count]), gate=given, **strengths)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return {"sharpness": self.sharpness, "bias": self.bias, "gate": dict(self.gate)}
+        return {"kind": self.kind, **asdict(self)}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Pool:
-        """Rebuild a pool from :meth:`to_dict`'s values; raise ModelError where they are none."""
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Pool:
+        """Rebuild a pool or mixture from :meth:`to_dict`'s values; raise ModelError where they are none."""
+        kinds = {one.kind: one for one in (Pool, Mixture)}
+        kind = values.get("kind", Pool.kind)
+        if kind not in kinds:
+            raise ModelError(f"voice and words are put together by the unknown {kind!r}: upgrade emovox")
+        made = kinds[kind]
         try:
+            numbers = {one.name: float(values[one.name]) for one in fields(made) if one.name != "gate"}
             gate = {str(name): float(value) for name, value in dict(values["gate"]).items()}
-            pool = cls(float(values["sharpness"]), float(values["bias"]), gate)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"not the values of a pool of voice and words ({error}): get the file again") from error
         if unknown := set(gate) - GATE_INPUTS.keys():
             raise ModelError(f"a pool with the unknown gate input {min(unknown)!r}: upgrade emovox")
-        return pool
+        return made(gate=gate, **numbers)
+
+
+@dataclass(frozen=True)
+class Mixture(Pool):
+    """A gated mixture of cases, each of which says who is right; no case makes anybody surer than it is itself.
+
+    ``q`` is the words' opinion on the emotions, ``words ** sharpness`` made to sum to 1, times the weight ``g``.  Then
+
+    - words without an emotion, or not to be relied on: the voice is right, ``(1 - sum(q)) * voice``;
+    - words and a voice of the same emotion, or a neutral voice: both, ``agreement * q * (voice + neutral voice)``;
+    - voice and words of two emotions: nobody knows, so half each, weighed by `conflict`;
+
+    and the sum of the three is made to sum to 1.
+
+    Attributes
+    ----------
+    agreement, conflict : float
+        How much likelier these cases are than voice and words that have nothing to do with each other.
+    temperature : float
+        That of the voice's answers, and of these: see :func:`emovox.decision.temper`.
+
+    Notes
+    -----
+    Source: R. Jacobs et al., "Adaptive mixtures of local experts", Neural Computation 3, 1991.
+
+    Examples
+    --------
+    >>> words = np.zeros((2, len(NAMES)))
+    >>> words[:, [NAMES.index("has_words"), NAMES.index("emotion_sad")]] = 1
+    >>> mixture = Mixture(bias=3.0, agreement=5.0, conflict=1.0)
+    >>> voice = [[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]]
+    >>> mixture.combine(voice, words, ("neutral", "happy", "sad"))[0].round(2).tolist()
+    [[0.01, 0.01, 0.98], [0.0, 0.35, 0.65]]
+    """
+
+    agreement: float = 1.0
+    conflict: float = 1.0
+    temperature: float = 1.0
+
+    kind: ClassVar[str] = "mixture"
+    strengths: ClassVar[tuple[str, ...]] = ("sharpness", "agreement", "conflict")
+
+    def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float, Float]:
+        """Put voice and words together, see :meth:`Pool.combine`."""
+        given = np.asarray(words, dtype=np.float64)
+        weight = self.weight(given)
+        heard = temper(voice, 1 / self.temperature)
+        neutral, moved = heard * (np.array(labels) == "neutral"), heard * (np.array(labels) != "neutral")
+        read = weight[:, np.newaxis] * (self._sharpened(given) @ emotion_matrix(labels))
+        said, shown = read.sum(axis=1, keepdims=True), moved.sum(axis=1, keepdims=True)
+        agreed = read * (moved + neutral.sum(axis=1, keepdims=True))
+        disputed = (moved * (said - read) + read * (shown - moved)) / 2
+        cases = (1 - said) * heard + self.agreement * agreed + self.conflict * disputed
+        return temper(cases / cases.sum(axis=1, keepdims=True), self.temperature), weight
+
+    def _sharpened(self, words: Float) -> Float:
+        powers = np.maximum(words[:, EMOTIONS], LEAST) ** self.sharpness
+        sharpened: Float = powers / powers.sum(axis=1, keepdims=True)
+        return sharpened
+
+    def beside(self, temperature: float) -> Self:
+        """Return what gives the same answers, tempered, from a voice that is tempered."""
+        return replace(self, temperature=self.temperature * temperature)
 
 
 def gate_inputs(words: Float) -> dict[str, Float]:
@@ -143,14 +227,11 @@ def opinions(words: Float, labels: Sequence[str]) -> Float:
     """Return the log-probabilities of the words, shape (n, n_labels).
 
     Neutral words are no evidence of a neutral voice, so the probability of neutral is spread over all labels evenly.
-    Words that make no emotion likelier than :data:`QUIET` have no opinion.  On a label that words cannot speak of (one
-    outside :data:`emovox.labels.COMMON`) it is the average of the others.
+    On a label that words cannot speak of (one outside :data:`emovox.labels.COMMON`) it is the average of the others.
     """
     emotions = words[:, EMOTIONS]
-    moved = emotions * MOVED
-    spread = np.maximum(moved + emotions[:, [_NEUTRAL]] / len(COMMON), LEAST)
-    clear = np.clip((moved.max(axis=1) - QUIET) / (CLEAR - QUIET), 0, 1)
-    logs: Float = clear[:, np.newaxis] * np.log(spread) @ opinion_matrix(labels)
+    spread = np.maximum(emotions * MOVED + emotions[:, [_NEUTRAL]] / len(COMMON), LEAST)
+    logs: Float = np.log(spread) @ opinion_matrix(labels)
     return logs
 
 
@@ -163,8 +244,13 @@ def opinion_matrix(labels: Sequence[str]) -> Float:
     return np.stack(columns, axis=1)
 
 
+def emotion_matrix(labels: Sequence[str]) -> Float:
+    """Return the map that picks the emotions of a model from probabilities of the common labels, (8, n_labels)."""
+    return np.array([[float(one == label and one != "neutral") for label in labels] for one in COMMON])
+
+
 def builtin() -> Pool:
-    """Return the gated pool that comes with emovox, for acoustic models that take no words themselves.
+    """Return the gated mixture that comes with emovox, for acoustic models that take no words themselves.
 
     Examples
     --------

@@ -26,7 +26,9 @@ from emovox.fusion import (
     LEAST,
     MOVED,
     QUIET,
+    Mixture,
     Pool,
+    emotion_matrix,
     opinion_matrix,
 )
 from emovox.labels import COMMON
@@ -54,7 +56,6 @@ class PoolHead(nn.Module):
 
     matrix: Tensor
     moved: Tensor
-    gate: Tensor
 
     def __init__(self, pool: Pool, labels: Sequence[str], temperature: float) -> None:
         super().__init__()
@@ -64,30 +65,56 @@ class PoolHead(nn.Module):
 
     def forward(self, voice: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """Map the voice's probabilities, (n, n_classes), and words, (n, w), to probabilities and the words' weight."""
-
-        def column(name: str) -> Tensor:
-            index = NAMES.index(name)
-            return words[:, index : index + 1]
-
-        emotions = words[:, EMOTIONS]
-        moved = emotions * self.moved
-        likeliest = moved.amax(dim=1, keepdim=True)
-        spread = (moved + column("emotion_neutral") / len(COMMON)).clamp(min=LEAST)
-        clear = ((likeliest - QUIET) / (CLEAR - QUIET)).clamp(0, 1)
-        count = column("word_count")
+        likeliest = (words[:, EMOTIONS] * self.moved).amax(dim=1, keepdim=True)
+        count = _column(words, "word_count")
         inputs = {
-            "confidence": column("confidence"),
+            "confidence": _column(words, "confidence"),
             "length": count / (count + HALF_LENGTH),
-            "sentiment": column("compound").abs(),
+            "sentiment": _column(words, "compound").abs(),
             "emotion": likeliest,
         }
         odds = self.pool.bias + torch.zeros_like(count)
         for name, value in self.pool.gate.items():
             odds = odds + value * inputs[name]
-        weight = column("has_words") * torch.sigmoid(odds)
-        read = clear * torch.log(spread) @ self.matrix
-        logs = torch.log(voice.clamp(min=TINY)) + weight * self.pool.sharpness * read
-        return torch.softmax(logs / self.temperature, dim=1), weight[:, 0]
+        clear = ((likeliest - QUIET) / (CLEAR - QUIET)).clamp(0, 1)
+        weight = _column(words, "has_words") * clear * torch.sigmoid(odds)
+        return torch.softmax(self.logs(voice, words, weight) / self.temperature, dim=1), weight[:, 0]
+
+    def logs(self, voice: Tensor, words: Tensor, weight: Tensor) -> Tensor:
+        """Put the two together, as log-probabilities up to a constant."""
+        spread = words[:, EMOTIONS] * self.moved + _column(words, "emotion_neutral") / len(COMMON)
+        read = torch.log(spread.clamp(min=LEAST)) @ self.matrix
+        return torch.log(voice.clamp(min=TINY)) + weight * self.pool.sharpness * read
+
+
+class MixtureHead(PoolHead):
+    """A :class:`emovox.fusion.Mixture` as a torch module; parameters as for :class:`PoolHead`."""
+
+    pool: Mixture
+    emotions: Tensor
+    neutral: Tensor
+
+    def __init__(self, pool: Mixture, labels: Sequence[str], temperature: float) -> None:
+        super().__init__(pool, labels, temperature)
+        self.register_buffer("emotions", torch.as_tensor(emotion_matrix(labels), dtype=torch.float32))
+        neutral = [float(label == "neutral") for label in labels]
+        self.register_buffer("neutral", torch.as_tensor(neutral, dtype=torch.float32))
+
+    def logs(self, voice: Tensor, words: Tensor, weight: Tensor) -> Tensor:
+        """Put the two together, as log-probabilities up to a constant."""
+        read = torch.softmax(self.pool.sharpness * torch.log(words[:, EMOTIONS].clamp(min=LEAST)), dim=1)
+        read = weight * (read @ self.emotions)
+        still, moved = voice * self.neutral, voice * (1 - self.neutral)
+        said, shown = read.sum(dim=1, keepdim=True), moved.sum(dim=1, keepdim=True)
+        agreed = read * (moved + still.sum(dim=1, keepdim=True))
+        disputed = (moved * (said - read) + read * (shown - moved)) / 2
+        cases = (1 - said) * voice + self.pool.agreement * agreed + self.pool.conflict * disputed
+        return torch.log(cases.clamp(min=TINY))
+
+
+def _column(words: Tensor, name: str) -> Tensor:
+    index = NAMES.index(name)
+    return words[:, index : index + 1]
 
 
 def export_fusion(
@@ -158,14 +185,18 @@ def _export_pool(
         )
         front = onnx.load_model(file)
     _rename(front, OUTPUT, "voice")
-    head = PoolHead(learner.pool_, card.labels, temperature).eval()
+    pool = learner.pool_
+    head = (
+        MixtureHead(pool, card.labels, temperature)
+        if isinstance(pool, Mixture)
+        else PoolHead(pool, card.labels, temperature)
+    ).eval()
     shown = np.full((2, len(card.labels)), 1 / len(card.labels), dtype=np.float32)
     behind = plain.trace(head, (shown, np.zeros((2, WIDTH), dtype=np.float32)), ["heard", WORDS], [OUTPUT, WEIGHT])
     graph = plain.merge(front, behind, [("voice", "heard")])
     told = {**card.evaluation, **voice.card.evaluation}
-    # Beside answers that are calibrated already, as the file gives them without words, the pool is as much weaker.
-    pool = dataclasses.replace(learner.pool_, sharpness=learner.pool_.sharpness / temperature)
-    text = {**card.text, "pool": pool.to_dict()}
+    # The file's answers without words are tempered already; who puts words beside them needs the pool for that.
+    text = {**card.text, "pool": pool.beside(temperature).to_dict()}
     card = dataclasses.replace(card, features=voice.card.features, evaluation=told, text=text)
     helper.set_model_props(graph, {CARD_KEY: json.dumps(card.to_dict())})
     model = Model(graph.SerializeToString(), str(path))
@@ -175,7 +206,7 @@ def _export_pool(
         given = np.random.default_rng(0).normal(scale=0.1, size=(len(words), 12000)).astype(np.float32)
     for rows in (slice(0, 1), slice(0, 2), slice(None)):
         heard = voice.probabilities(given[rows])
-        expected = temper(learner.pool_.combine(heard, words[rows], card.labels)[0], temperature)
+        expected = temper(pool.combine(heard, words[rows], card.labels)[0], temperature)
         _compare(model.probabilities(given[rows], words[rows]), expected)
     plain.write(graph, path)
     return model

@@ -1,13 +1,13 @@
-"""Acoustic model and words in one estimator: at the level of features, as a late pool, and as a gated pool.
+"""Acoustic model and words in one estimator: at the level of features, as a late pool, and as a gated mixture.
 
 The estimators see one matrix: the acoustic features, then the words vector (`emovox.text.evidence.NAMES`).  Corpora of
 acted speech say the same few neutral sentences over and over, so all they can teach is that words say nothing.  What
 words are worth is learned from *development sentences* that are put into the mouths of the training clips:
 
 - a neutral clip gets a sentence of any emotion, and the emotion of the words is the answer;
-- an emotional clip gets a neutral sentence, or one of its own emotion, and the emotion of the voice is the answer.
-
-Voices against words of another emotion are left out: nobody can say who is right.
+- an emotional clip gets a neutral sentence, or one of its own emotion, and the emotion of the voice is the answer;
+- an emotional clip gets a sentence of another emotion: nobody can say who is right, so half of the time it is the
+  voice, half of the time the words.  The network at the level of features is not taught these.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from emovox.corpora.groups import speaker_groups_kfold
 from emovox.decision import TINY, fit_temperature, temper
 from emovox.errors import InputError, ProtocolError
-from emovox.fusion import GATE_INPUTS, Pool, gate_inputs, opinions
+from emovox.fusion import GATE_INPUTS, Mixture, Pool
 from emovox.models.adaptive import ORDINARY
 from emovox.models.neural import AnnClassifier, AnnOptions
 from emovox.models.ranges import FORBID, Natural, NotNegative, Share
@@ -38,7 +38,6 @@ Float = NDArray[np.float32]
 #: Width of the words vector.
 WIDTH = len(NAMES)
 
-_HAS_WORDS = NAMES.index("has_words")
 #: How a clip was said stays the clip's, whatever sentence it is given; how sure the words are goes with the sentence.
 _MANNER = [NAMES.index(name) for name in DELIVERY if name != "confidence"]
 
@@ -81,7 +80,9 @@ class Pairs:
     weights: NDArray[np.float64]
 
 
-def pair(y: NDArray[Any], words: Float, sentences: Sentences | None, draws: int, seed: int) -> Pairs:
+def pair(
+    y: NDArray[Any], words: Float, sentences: Sentences | None, draws: int, seed: int, *, disputed: bool = False
+) -> Pairs:
     """Put development sentences into the mouths of clips, besides the clips' own words.
 
     Parameters
@@ -96,6 +97,8 @@ def pair(y: NDArray[Any], words: Float, sentences: Sentences | None, draws: int,
         Sentences of each kind for each emotional clip.  Neutral clips, which are few, get ten times as many.
     seed : int
         Which sentences are drawn.
+    disputed : bool, default False
+        Whether emotional clips get sentences of other emotions, too.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def pair(y: NDArray[Any], words: Float, sentences: Sentences | None, draws: int,
     known = np.flatnonzero(np.isin(sentences.labels, np.unique(y)))
     neutral = known[sentences.labels[known] == ORDINARY]
     calm, moved = np.flatnonzero(y == ORDINARY), np.flatnonzero(y != ORDINARY)
-    kinds: list[tuple[NDArray[np.intp], NDArray[np.intp], bool]] = []
+    kinds: list[tuple[NDArray[np.intp], NDArray[np.intp], bool | NDArray[np.bool_]]] = []
     if len(calm) and len(known):
         kinds.append((np.repeat(calm, 10 * draws), rng.choice(known, 10 * draws * len(calm)), True))
     if len(moved) and len(neutral):
@@ -117,11 +120,15 @@ def pair(y: NDArray[Any], words: Float, sentences: Sentences | None, draws: int,
         clips = np.repeat(agreeing, draws)
         chosen = [rng.choice(known[sentences.labels[known] == label]) for label in y[clips]]
         kinds.append((clips, np.array(chosen), False))
+    if disputed and len(others := known[sentences.labels[known] != ORDINARY]):
+        clips, sentence = np.repeat(moved, draws), rng.choice(others, draws * len(moved))
+        differ = sentences.labels[sentence] != y[clips]
+        kinds.append((clips[differ], sentence[differ], np.arange(np.sum(differ)) % 2 == 0))
     parts = [own]
     for clips, sentence, by_words in kinds:
         given = sentences.words[sentence].copy()
         given[:, _MANNER] = words[clips][:, _MANNER]
-        labels = sentences.labels[sentence] if by_words else y[clips]
+        labels = np.where(by_words, sentences.labels[sentence], y[clips])
         parts.append(Pairs(clips, given, labels, np.full(len(clips), 1 / len(clips))))
     return Pairs(
         np.concatenate([one.clips for one in parts]),
@@ -259,7 +266,7 @@ class LateFusionOptions:
 
 @dataclass(frozen=True)
 class GatedFusionOptions(LateFusionOptions):
-    """A log-opinion pool in which the weight of the words depends on the words; options as for late fusion."""
+    """A mixture of cases in which the weight of the words depends on the words; options as for late fusion."""
 
 
 class LateFusionClassifier(ClassifierMixin, BaseEstimator):
@@ -290,7 +297,8 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
         What was learned of the words.
     """
 
-    #: What the weight of the words may depend on.
+    #: How voice and words are put together, and what the weight of the words may depend on.
+    kind: type[Pool] = Pool
     gate: tuple[str, ...] = ()
 
     def __init__(
@@ -332,8 +340,8 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
         heard = self._held_out(acoustic, y, speakers, corpora)
         self.temperature_ = fit_temperature(heard, np.searchsorted(self.classes_, y))
         heard = self.heard_ = temper(heard, self.temperature_)
-        pairs = pair(y, words, sentences, options.sentences, options.seed)
-        self.pool_ = fit_pool(heard[pairs.clips], pairs, self.classes_, self.gate, options.penalty)
+        pairs = pair(y, words, sentences, options.sentences, options.seed, disputed=True)
+        self.pool_ = fit_pool(self.kind, heard[pairs.clips], pairs, self.classes_, self.gate, options.penalty)
         self.acoustic_ = self.fitter(clone(self.acoustic), acoustic, y, speakers, corpora)
         self.n_features_in_ = X.shape[1]
         return self
@@ -369,8 +377,12 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
 
 
 class GatedFusionClassifier(LateFusionClassifier):
-    """The same with a gate: sure, long and strong words weigh more; parameters as for :class:`LateFusionClassifier`."""
+    """A gated mixture instead, in which sure, long and strong words weigh more.
 
+    Parameters as for :class:`LateFusionClassifier`.
+    """
+
+    kind = Mixture
     gate = tuple(GATE_INPUTS)
 
 
@@ -391,12 +403,19 @@ def split(X: Float) -> tuple[Float, Float]:
 
 
 def fit_pool(
-    heard: NDArray[np.float64], pairs: Pairs, classes: NDArray[Any], gate: tuple[str, ...], penalty: float
+    kind: type[Pool],
+    heard: NDArray[np.float64],
+    pairs: Pairs,
+    classes: NDArray[Any],
+    gate: tuple[str, ...],
+    penalty: float,
 ) -> Pool:
-    """Find the pool of greatest likelihood.
+    """Find the pool, or mixture, of greatest likelihood.
 
     Parameters
     ----------
+    kind : type
+        :class:`emovox.fusion.Pool` or :class:`emovox.fusion.Mixture`.
     heard : ndarray, shape (n, n_classes)
         Probabilities by the voice, for each pair.
     pairs : Pairs
@@ -413,19 +432,15 @@ def fit_pool(
     Pool
     """
     words = pairs.words.astype(np.float64)
-    voice, read = np.log(np.maximum(heard, TINY)), opinions(words, classes.tolist())
-    voice = np.maximum(voice, voice.max(axis=1, keepdims=True) - 30)  # one flat zero must not decide everything
-    inputs = np.stack([np.ones(len(words)), *(gate_inputs(words)[name] for name in gate)], axis=1)
+    voice = np.maximum(heard, heard.max(axis=1, keepdims=True) * 1e-13)  # one flat zero must not decide everything
     target = np.searchsorted(classes, pairs.labels)
     counts = pairs.weights / pairs.weights.sum()
-    rows, there = np.arange(len(target)), words[:, _HAS_WORDS]
+    rows, labels = np.arange(len(target)), classes.tolist()
 
     def loss(values: NDArray[np.float64]) -> float:
-        weight = there / (1 + np.exp(-(inputs @ values[1:])))
-        logs = voice + (weight * np.exp(values[0]))[:, np.newaxis] * read
-        logs = logs - logs.max(axis=1, keepdims=True)
-        found = logs[rows, target] - np.log(np.exp(logs).sum(axis=1))
-        return float(-(counts * found).sum() + penalty * np.square(values).sum())
+        found, _ = kind.of(values.tolist(), gate).combine(voice, words, labels)
+        likelihood = np.log(np.maximum(found[rows, target], TINY))
+        return float(-(counts * likelihood).sum() + penalty * np.square(values).sum())
 
-    values = minimize(loss, np.zeros(1 + inputs.shape[1]), method="L-BFGS-B").x
-    return Pool(float(np.exp(values[0])), float(values[1]), dict(zip(gate, values[2:].tolist(), strict=True)))
+    start = np.zeros(len(kind.strengths) + 1 + len(gate))
+    return kind.of(minimize(loss, start, method="L-BFGS-B").x.tolist(), gate)
