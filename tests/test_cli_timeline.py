@@ -103,7 +103,6 @@ def test_silence_is_reported_and_the_rest_is_done(talk: Path, tmp_path: Path) ->
         (["--smooth", "2"], "--smooth is about timelines: add --timeline or --summary"),
         (["--timeline", "--window", "0"], "window is 0.0: expected seconds from 0.3 to 30"),
         (["--timeline", "--merge", "nan"], "merge is nan: expected seconds from 0 to 600"),
-        (["--timeline", "--transcript", "a.txt"], "--transcript is about a whole recording"),
         (["--summary", "--format", "vtt"], "--summary is a table or json, not vtt"),
         (["--summary", "--out", "a.json"], "--summary goes to standard output: redirect it, or leave out --out"),
     ],

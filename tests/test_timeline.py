@@ -98,6 +98,18 @@ def test_a_short_segment_follows_its_longer_neighbour() -> None:
     assert tidied(parts, TimelineOptions(min_segment=0.5, merge=1))[-1].end == 6.2
 
 
+def test_what_explains_one_segment_does_not_explain_another() -> None:
+    missing = "some words are missing"
+    parts = [
+        dataclasses.replace(part("sad", 0, 2), fusion={"weight": 0.5}, why=(missing, "together sad")),
+        dataclasses.replace(part("happy", 2, 2.3), fusion={"weight": 0.1}, why=(missing, "together happy")),
+    ]
+    _, short = tidied(parts, TimelineOptions(min_segment=0.5))
+    assert (short.label, short.fusion, short.why) == ("sad", None, (missing,))
+    (joined,) = tidied(parts, TimelineOptions(min_segment=0.5, merge=0))
+    assert (joined.fusion, joined.why) == (None, (missing,))
+
+
 def test_summary_of_a_conversation() -> None:
     parts = [
         part("sad", 0, 4, 0.6),

@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from emovox import EmotionRecognizer, outputs
+from emovox import EmotionRecognizer, audio, outputs
 from emovox.cli.main import run
+from emovox.errors import TranscriptError
+from emovox.fusion import builtin
+from emovox.text.evidence import words_vector
 from emovox.text.sentiment import FEATURE_NAMES
+from emovox.timeline import Timeline, TimelineOptions
 from emovox.types import Failure, Prediction, Transcript, Waveform, Word
 from tests.conftest import EXAMPLES, sine, speech
 
@@ -113,6 +117,74 @@ def test_a_timeline_has_the_words_of_each_segment() -> None:
     assert said == sorted(set(said), key=int)
 
 
+SADDER = "I miss her so much, I cried all night."
+
+
+def said_in(timeline: Timeline, *texts: str) -> Transcript:
+    """Let a sentence be said in each segment of a timeline."""
+    words: list[Word] = []
+    for one, text in zip(timeline.predictions, texts, strict=True):
+        step = (one.end - one.start) / len(text.split())
+        words += [Word(word, one.start + i * step, one.start + (i + 1) * step) for i, word in enumerate(text.split())]
+    return Transcript(" ".join(texts), tuple(words), "en")
+
+
+@pytest.fixture(scope="module")
+def two() -> bytes:
+    """Two utterances with a pause between them."""
+    file = io.BytesIO()
+    parts = [audio.read(EXAMPLES / name).samples for name in ("plain.wav", "slow.wav")]
+    silence = np.zeros(3 * 16000, dtype=np.float32)
+    soundfile.write(file, np.concatenate([parts[0], silence, parts[1]]), 16000, format="WAV")
+    return file.getvalue()
+
+
+def test_words_take_part_in_each_segment(two: bytes) -> None:
+    alone = EmotionRecognizer().timeline(io.BytesIO(two))
+    transcript = said_in(alone, "The keys are on the table.", SADDER)
+    found = EmotionRecognizer(fuse=True).timeline(io.BytesIO(two), transcript=transcript)
+    first, second = found.predictions
+    assert [first.transcript, second.transcript] == ["The keys are on the table.", SADDER]
+    np.testing.assert_allclose(list(first.probabilities.values()), list(alone.predictions[0].probabilities.values()))
+    whole = Transcript(SADDER, confidence=1.0)
+    words = words_vector(whole, second.end - second.start)
+    voice = alone.predictions[1].probabilities
+    expected, _ = builtin().combine([list(voice.values())], words[np.newaxis], list(voice))
+    np.testing.assert_allclose(list(second.probabilities.values()), expected[0], rtol=1e-6)
+    assert second.fusion is not None
+    assert second.fusion["words"]["label"] == "sad"
+    reported = EmotionRecognizer().timeline(io.BytesIO(two), transcript=transcript)
+    assert [one.probabilities for one in reported.predictions] == [one.probabilities for one in alone.predictions]
+    assert reported.predictions[1].transcript == SADDER
+
+
+def test_segments_are_joined_by_what_voice_and_words_say_together(two: bytes) -> None:
+    alone = EmotionRecognizer().timeline(io.BytesIO(two))
+    transcript = said_in(alone, SADDER, SADDER)
+    found = EmotionRecognizer(fuse=True).timeline(io.BytesIO(two), TimelineOptions(merge=60), transcript=transcript)
+    (one,) = found.predictions
+    assert (one.label, one.transcript) == ("sad", f"{SADDER} {SADDER}")
+    too_long = Transcript(" ".join(["word"] * 99), (Word("word", 0.0, 0.1),))
+    missing = EmotionRecognizer().timeline(io.BytesIO(two), TimelineOptions(merge=60), transcript=too_long)
+    assert all("99 words" in (part.why or ("",))[0] for part in missing.predictions)
+
+
+def test_a_transcript_without_times_cannot_be_that_of_a_timeline() -> None:
+    with pytest.raises(TranscriptError, match="does not tell when its words are said"):
+        EmotionRecognizer().timeline(PLAIN, transcript=Transcript("Nobody came."))
+
+
+def test_a_stream_lets_words_take_part_when_an_utterance_ends() -> None:
+    window = audio.read(PLAIN)
+    recognizer = EmotionRecognizer(transcriber=Fixed(SADDER), fuse=True)
+    running, ended = recognizer.assess(window, "a", running=True), recognizer.assess(window, "a")
+    assert running is not None
+    assert ended is not None
+    assert running.fusion is None
+    assert ended.fusion is not None
+    assert ended.probabilities["sad"] > running.probabilities["sad"]
+
+
 def test_music_and_silence_are_refused_as_ever() -> None:
     melody = np.concatenate([sine(frequency, 0.5) for frequency in (262, 330, 392, 523)])
     recognizer = EmotionRecognizer(transcriber=Fixed())
@@ -181,6 +253,46 @@ def test_a_transcript_from_a_file(here: Run, tmp_path: Path) -> None:
     assert json_of(out)["linguistic"]["share_happy"] > 0
     code, out, _ = call(*here, "predict", PLAIN, "--transcript", file, "--format", "csv")
     assert next(csv.DictReader(io.StringIO(out)))["label"]
+
+
+def test_a_timeline_with_a_transcript_from_a_file(here: Run, tmp_path: Path, two: bytes) -> None:
+    sound, srt, plain, back = (tmp_path / name for name in ("two.wav", "two.srt", "two.txt", "back.json"))
+    sound.write_bytes(two)
+    srt.write_text(
+        "1\n00:00:00,200 --> 00:00:02,000\nThe keys are here.\n\n2\n00:00:06,500 --> 00:00:09,000\n" + SADDER + "\n",
+        encoding="utf-8",
+    )
+    wanted = ("predict", sound, "--timeline", "--fuse", "--format", "json", "--transcript")
+    code, out, err = call(*here, *wanted, srt)
+    assert (code, err) == (0, "")
+    first, second = json.loads(out)
+    assert [first["transcript"], second["transcript"]] == ["The keys are here.", SADDER]
+    assert (second["label"], second["fusion"]["used"]) == ("sad", ["voice", "words"])
+    back.write_text(out, encoding="utf-8")
+    assert json.loads(call(*here, *wanted, back)[1]) == [first, second]
+    plain.write_text(SADDER, encoding="utf-8")
+    code, out, err = call(*here, *wanted, plain)
+    assert (code, out) == (2, "")
+    assert err.startswith("emovox: the transcript does not tell when its words are said, and a timeline needs that")
+
+
+def test_csv_has_a_column_of_words_where_they_were_listened_to(here: Run, tmp_path: Path) -> None:
+    file = tmp_path / "said.txt"
+    file.write_text('He said: "I am happy, so"', encoding="utf-8")
+    alone = call(*here, "predict", PLAIN, "--format", "csv")[1]
+    spoken = call(*here, "predict", PLAIN, "--format", "csv", "--transcript", file)[1]
+    assert "transcript" not in alone
+    ((*names, last),), ((*values, said),) = ([row] for row in csv.reader(io.StringIO(spoken)))
+    assert (last, said) == ("transcript", 'He said: "I am happy, so"')
+    assert [names, values] == list(csv.reader(io.StringIO(alone)))
+
+
+def test_csv_has_the_column_where_the_first_words_could_not_be_had() -> None:
+    one = Prediction("a.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", why=("no words, the voice alone: so it is",))
+    other = Prediction("b.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", transcript="Gone.")
+    rows = list(csv.DictReader(io.StringIO("".join(outputs.to_csv([one, other], ["sad"])))))
+    assert [row["transcript"] for row in rows] == ["", "Gone."]
+    assert list(outputs.to_csv([], ["sad"])) == ["file,start,end,label,confidence,abstained,model,speaker,p_sad\n"]
 
 
 def test_a_transcript_that_cannot_fit_is_told_and_the_voice_answered(here: Run, tmp_path: Path) -> None:

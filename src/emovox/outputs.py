@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,8 @@ def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
 def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
     """Write CSV line by line: one column a field, and ``p_<label>`` for each probability.
 
+    Where words were listened to in the first prediction, there is the column ``transcript`` at the end.
+
     Examples
     --------
     >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
@@ -97,8 +100,12 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
     a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500
     """
     fields = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
-    yield _csv_line([*fields, *(f"p_{label}" for label in labels)])
-    for one in predictions:
+    coming = iter(predictions)
+    first = next(coming, None)
+    # Words that could not be had are explained, so that this is known before any were recognised.
+    spoken = first is not None and (first.transcript is not None or first.why is not None)
+    yield _csv_line([*fields, *(f"p_{label}" for label in labels), *(["transcript"] if spoken else ())])
+    for one in chain([first] if first else (), coming):
         values = [
             one.file,
             f"{one.start:.3f}",
@@ -109,7 +116,8 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
             one.model,
             one.speaker or "",
         ]
-        yield _csv_line(values + [f"{one.probabilities[label]:.4f}" for label in labels])
+        values += [f"{one.probabilities[label]:.4f}" for label in labels]
+        yield _csv_line(values + ([one.transcript or ""] if spoken else []))
 
 
 def _below(one: Prediction) -> Iterator[str]:

@@ -22,10 +22,11 @@ from emovox.models.artifact import Model, load
 from emovox.profiles import Profile
 from emovox.streaming import StreamingRecognizer
 from emovox.text.classifier import TextClassifier
+from emovox.text.given import require_times
 from emovox.text.rules import Rule
 from emovox.text.transcribe import Transcriber
 from emovox.text.words import Heard, Hearing
-from emovox.timeline import Timeline, TimelineOptions
+from emovox.timeline import Timeline, TimelineOptions, tidied
 from emovox.types import Failure, Float, Prediction, Transcript, Waveform
 
 #: Seconds of a recording that are kept for models that must see words and sound at once.
@@ -208,13 +209,14 @@ class EmotionRecognizer:
         hearing = Hearing(self.transcriber, classifier=self.text_model)
         for _ in hearing.tap([window]):
             pass
-        return hearing.result(window.duration).beside(found)
+        return self._with_words(found, hearing.result(window.duration), [window], [window.duration])
 
     def timeline(
         self,
         source: Source,
         options: TimelineOptions | None = None,
         *,
+        transcript: Transcript | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Timeline:
         """Recognise a recording of any length segment by segment, in memory that does not grow with it.
@@ -225,20 +227,25 @@ class EmotionRecognizer:
             The recording.
         options : TimelineOptions, optional
             How it is cut and judged.
+        transcript : Transcript, optional
+            What is said in it, with the times of the words, if that is known: used instead of the transcriber.
         progress : callable, optional
             Called with the seconds analysed so far.
 
         Returns
         -------
         Timeline
-            Without any segment where nobody speaks; with a transcriber each has its words, which are recognised in
-            the recording as a whole.  A stream of the same samples gives exactly the same answers of the voice, see
+            Without any segment where nobody speaks.  With a transcriber, which hears the recording as a whole, each has
+            its words, those whose middle lies in it; they take part in its answer as for :meth:`predict`.  A stream of
+            the same samples gives exactly the same answers of the voice, see
             :class:`emovox.streaming.StreamingRecognizer`; its words are recognised utterance by utterance.
 
         Raises
         ------
         AudioError
             The recording cannot be read.
+        TranscriptError
+            The transcript does not tell when its words are said.
 
         Examples
         --------
@@ -246,17 +253,19 @@ class EmotionRecognizer:
         >>> [one.label in timeline.summary().share for one in timeline.predictions]
         [True]
         """
-        hearing = Hearing(self.transcriber) if self.transcriber else None
-        blocks = audio.blocks(source, _BLOCK)
+        blocks, name, options = audio.blocks(source, _BLOCK), source_name(source), options or TimelineOptions()
+        if not (self.transcriber or transcript):
+            return StreamingRecognizer(self, options).timeline(blocks, name, progress)
+        if transcript:
+            require_times(transcript)
+        hearing = Hearing(self.transcriber, transcript)
         voice = copy(self)
         voice.transcriber = None  # or every segment would be transcribed, too
-        found = StreamingRecognizer(voice, options).timeline(
-            hearing.tap(blocks) if hearing else blocks, source_name(source), progress
-        )
-        if hearing is None:
-            return found
+        untidy = replace(options, merge=None, min_segment=0.0)
+        found = StreamingRecognizer(voice, untidy).timeline(hearing.tap(blocks), name, progress)
         heard = hearing.result(found.duration)
-        return replace(found, predictions=tuple(heard.within(one) for one in found.predictions))
+        parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
+        return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
 
     def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | Failure]:
         """Recognise many recordings; one that fails becomes a Failure and the rest go on.
@@ -330,8 +339,18 @@ class EmotionRecognizer:
         seen: list[Waveform] = []
         rows, weights, end = self._analyse(hearing.tap(blocks), name, self._remembering(seen), progress)
         found = self._decided(decision.combine(rows, weights), name, 0.0, end)
-        heard = hearing.result(end)
-        found = self._fused(heard.beside(found), heard, seen, weights) if self.fuse else heard.beside(found)
+        return self._with_words(found, hearing.result(end), seen, weights)
+
+    def _with_words(
+        self,
+        voice: Prediction,
+        heard: Heard,
+        seen: Sequence[Waveform] | None = None,
+        weights: Sequence[float] = (),
+    ) -> Prediction:
+        """Put what was heard beside an answer of the voice or, where it may, into it; `seen` is the sound, if kept."""
+        found = heard.beside(voice)
+        found = self._fused(found, heard, seen, weights) if self.fuse else found
         return fusing.ruled(found, self.rules, heard, self.threshold)
 
     def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float]:
@@ -346,16 +365,20 @@ class EmotionRecognizer:
 
         return compute
 
-    def _fused(self, voice: Prediction, heard: Heard, seen: list[Waveform], weights: list[float]) -> Prediction:
+    def _fused(
+        self, voice: Prediction, heard: Heard, seen: Sequence[Waveform] | None, weights: Sequence[float]
+    ) -> Prediction:
         """Put voice and words together."""
-        words = fusing.words_of(heard, voice.end)
+        words = fusing.words_of(heard, voice.end - voice.start)
         method, pool = self.card.text.get("method", "gated"), fusing.pool_of(self.card)
         if pool is not None:
             together: Mapping[str, float]
             together, weight = fusing.pooled(voice, words, pool)
             return fusing.explained(voice, together, words, method, weight, self.threshold)
-        if len(seen) < len(weights):
-            line = f"longer than {_REMEMBERED:g} s, too long for this model to take words into account: the voice alone"
+        if seen is None or len(seen) < len(weights):
+            line = "this model takes words and sound at once, which a timeline cannot: the voice alone"
+            if seen is not None:
+                line = f"longer than {_REMEMBERED:g} s, too long for this model to take words: the voice alone"
             voice = dataclasses.replace(voice, why=(*(voice.why or ()), line))
             words = np.zeros_like(words)
             seen = []

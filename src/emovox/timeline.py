@@ -247,8 +247,8 @@ def _supported(parts: Sequence[Prediction], index: int, reach: float, shortest: 
     near = max(before + after, key=lambda other: other.end - other.start, default=one)
     if near.end - near.start < shortest:
         return one
-    same = ("label", "probabilities", "confidence", "abstained")
-    return dataclasses.replace(one, **{name: getattr(near, name) for name in same})
+    same = {name: getattr(near, name) for name in ("label", "probabilities", "confidence", "abstained")}
+    return dataclasses.replace(one, **same, fusion=None, why=_shared([one, near]))
 
 
 def _joined(group: Sequence[Prediction]) -> Prediction:
@@ -265,7 +265,13 @@ def _joined(group: Sequence[Prediction]) -> Prediction:
         confidence=mean[first.label],
         transcript=" ".join(said) or first.transcript,
         words=words or first.words,
-        linguistic=None,  # these three are about each segment by itself
+        linguistic=None,  # these are about each segment by itself
         fusion=None,
-        why=None,
+        why=_shared(group),
     )
+
+
+def _shared(group: Sequence[Prediction]) -> tuple[str, ...] | None:
+    """Keep the lines that hold for all segments: what is missing of the words of the recording."""
+    lines = group[0].why or ()
+    return tuple(line for line in lines if all(line in (one.why or ()) for one in group)) or None

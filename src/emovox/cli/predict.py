@@ -24,10 +24,11 @@ from emovox.cli.words import (
     Words,
 )
 from emovox.decode import Source
-from emovox.errors import EmovoxError, InputError, NoSpeechError
+from emovox.errors import EmovoxError, NoSpeechError
 from emovox.gate import GateOptions
 from emovox.outputs import Format
 from emovox.recognizer import EmotionRecognizer
+from emovox.text.given import require_times
 from emovox.text.rules import DEFAULT
 from emovox.timeline import Summary, Timeline, TimelineOptions
 
@@ -110,6 +111,7 @@ def predict(
     - `emovox predict call.wav --text --fuse`
     - `emovox predict call.wav --transcript call.txt`
     - `emovox predict meeting.mp3 --timeline --format vtt --out meeting.vtt`
+    - `emovox predict meeting.mp3 --timeline --transcript meeting.srt --fuse`
     - `emovox predict meeting.mp3 --timeline --mode interval --hop 5`
     - `emovox predict meeting.mp3 --summary`
 
@@ -122,9 +124,9 @@ def predict(
     if summary:
         timelines.require_summary_format(form, out)
     files = recordings(sources)
-    if cut and transcript:
-        raise InputError("--transcript is about a whole recording: leave out --timeline, or let --text recognise words")
     words = Words.wanted(text, asr, language, transcript, text_model, files)
+    if cut and words.given:
+        require_times(words.given)
     form = results.format_for(form, out)
     place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
     pictures = results.picture_place(plot, files)
@@ -207,7 +209,7 @@ class Work:
         return Found(one.file, (one,), one.end)
 
     def _timeline(self, source: Source, cut: TimelineOptions, show: Callable[[float], None] | None) -> Found:
-        whole = self.recognizer.timeline(source, cut, progress=show)
+        whole = self.recognizer.timeline(source, cut, transcript=self.words.given, progress=show)
         if not whole.predictions:
             raise NoSpeechError(f"{whole.file} holds no speech that can be judged in {whole.duration:.1f} s")
         self.words.check(min(whole.predictions, key=lambda one: one.transcript is not None))

@@ -37,7 +37,8 @@ def read_transcript(path: str | Path, language: str | None = "en") -> Transcript
         Plain text in UTF-8; WebVTT or SRT subtitles (their words are spread evenly over each subtitle); or JSON: an
         object with ``text``, ``words`` (objects with ``text`` or ``word``, ``start``, ``end`` and perhaps
         ``confidence`` or ``probability``), ``segments`` (objects with ``text``, ``start``, ``end``), and perhaps
-        ``language``, or what ``emovox predict --text --format json`` wrote about one recording.
+        ``language``, or what ``emovox predict --text --format json`` wrote about one recording, with ``--timeline``
+        or without.
     language : str or None, default "en"
         Language of the text, where the file does not tell.
 
@@ -110,6 +111,27 @@ def check_fits(transcript: Transcript, speech: float, duration: float) -> None:
         )
 
 
+def require_times(transcript: Transcript) -> None:
+    """Make sure that a transcript tells when each word is said, which a timeline must know.
+
+    Raises
+    ------
+    TranscriptError
+        It does not.
+
+    Examples
+    --------
+    >>> require_times(Transcript("Nobody came."))
+    Traceback (most recent call last):
+    emovox.errors.TranscriptError: the transcript does not tell when its words are said, and a timeline needs that: ...
+    """
+    if not transcript.words:
+        raise TranscriptError(
+            "the transcript does not tell when its words are said, and a timeline needs that: "
+            "give WebVTT, SRT, or JSON with the times of words or segments"
+        )
+
+
 def _content(path: Path) -> str:
     try:
         if path.stat().st_size > _LARGEST:
@@ -149,11 +171,7 @@ def _from_json(content: str, path: Path, language: str | None) -> Transcript:
     try:
         values: Any = json.loads(content)
         if isinstance(values, list):
-            if len(values) != 1:
-                raise TranscriptError(
-                    f"the transcript {path} lists {len(values)} recordings: give the one that is meant"
-                )
-            (values,) = values
+            values = _one_recording(values, path)
         language = values.get("language") or language
         if values.get("segments") and not values.get("words"):
             pieces = ((str(one["text"]), _seconds(one["start"]), _seconds(one["end"])) for one in values["segments"])
@@ -168,6 +186,19 @@ def _from_json(content: str, path: Path, language: str | None) -> Transcript:
             f"the transcript {path} is not JSON of a kind that is known ({type(error).__name__}: {error}): "
             "give an object with text, or words with text, start and end"
         ) from error
+
+
+def _one_recording(predictions: list[Any], path: Path) -> Any:
+    """Put the segments of a timeline together, or take what is about a whole recording."""
+    if len(predictions) == 1:
+        return predictions[0]
+    files = {one.get("file") for one in predictions}
+    if len(files) != 1 or None in files:
+        raise TranscriptError(f"the transcript {path} lists {len(files)} recordings: give the one that is meant")
+    return {
+        "transcript": " ".join(one.get("transcript") or "" for one in predictions),
+        "words": [word for one in predictions for word in one.get("words") or ()],
+    }
 
 
 def _word(values: Any) -> Word:

@@ -44,21 +44,26 @@ class Heard:
             why=self.notes or None,
         )
 
-    def within(self, prediction: Prediction) -> Prediction:
-        """Put the words said during a segment of the recording beside the answer about it."""
+    def within(self, start: float, end: float, classifier: TextClassifier | None = None) -> Heard:
+        """Take what was said during a segment of the recording: the words whose middle lies in it.
+
+        Parameters
+        ----------
+        start, end : float
+            The segment, in seconds.
+        classifier : TextClassifier, optional
+            As for :class:`Hearing`.
+        """
         if self.transcript is None:
-            return self.beside(prediction)
-        words = tuple(
-            word for word in self.transcript.words if prediction.start <= (word.start + word.end) / 2 < prediction.end
-        )
+            return self
+        words = tuple(word for word in self.transcript.words if start <= (word.start + word.end) / 2 < end)
         said = Transcript(
             " ".join(word.text for word in words),
             words,
             self.transcript.language,
             sum(word.confidence for word in words) / len(words) if words else 0.0,
         )
-        features = linguistic_features(said, prediction.end - prediction.start) if self.linguistic else None
-        return Heard(said, features, self.notes).beside(prediction)
+        return _judged(said, end - start, classifier, self.notes) if self.linguistic else replace(self, transcript=said)
 
 
 class Hearing:
@@ -130,14 +135,21 @@ class Hearing:
                 f"the words are in language {transcript.language!r}: polarity and emotion words are known for English "
                 "only, so only rate, pauses and confidence count"
             )
+        return _judged(transcript, duration, self._classifier, tuple(notes))
+
+
+def _judged(
+    transcript: Transcript, duration: float, classifier: TextClassifier | None, notes: tuple[str, ...]
+) -> Heard:
+    """Compute the linguistic features of a transcript; what goes wrong is in the notes."""
+    try:
+        features = linguistic_features(transcript, duration)
+    except EmovoxError as error:
+        return Heard(transcript, None, (*notes, f"no linguistic features: {error}"))
+    if classifier:
         try:
-            features = linguistic_features(transcript, duration)
+            judged = classifier.emotions(transcript.text)
+            features |= {f"text_{label}": probability for label, probability in judged.items()}
         except EmovoxError as error:
-            return Heard(transcript, None, (*notes, f"no linguistic features: {error}"))
-        if self._classifier:
-            try:
-                judged = self._classifier.emotions(transcript.text)
-                features |= {f"text_{label}": probability for label, probability in judged.items()}
-            except EmovoxError as error:
-                notes.append(f"no emotion of the words by {self._classifier.model}: {error}")
-        return Heard(transcript, features, tuple(notes))
+            notes = (*notes, f"no emotion of the words by {classifier.model}: {error}")
+    return Heard(transcript, features, notes)
