@@ -222,10 +222,12 @@ def _codes(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def word_set(
-    folder: Path, asr: str | None, tell: Any
+    folder: Path, asr: str | None, each: int | None, tell: Any
 ) -> tuple[pd.DataFrame, dict[str, Float], NDArray[np.float64], Float]:
     """Read the word test set: its table, words vectors by whose words, the built-in model's answers, and embeddings."""
     table = pd.read_csv(folder / "manifest.csv")
+    if each:
+        table = table.groupby(["cell", "label_words"]).head(each).reset_index(drop=True)
     paths = [folder / name for name in table["file"]]
     words = {"true words": np.stack([words_vector(Transcript(text), 2.5) for text in table["text"]])}
     if asr:
@@ -334,6 +336,7 @@ def main() -> int:
     parser.add_argument("--recognised", action="store_true", help="judge the word set with recognised words, too")
     parser.add_argument("--asr", default="tiny.en", help="Whisper model")
     parser.add_argument("--sample", type=int, default=0, help="clips of RAVDESS with recognised words")
+    parser.add_argument("--each", type=int, help="only so many clips of each emotion in each cell of the word set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["ravdess", "words"], help="one of the two tables")
     parser.add_argument("--json", type=Path, help="write the numbers here")
@@ -357,7 +360,7 @@ def main() -> int:
                     )
             if arguments.only != "ravdess" and arguments.words:
                 asr = arguments.asr if arguments.recognised else None
-                table, words_by, voice, X = word_set(arguments.words, asr, tell)
+                table, words_by, voice, X = word_set(arguments.words, asr, arguments.each, tell)
                 fitted_on_all = models(speech, arguments.seed)
                 if arguments.pool:
                     write_pool(fitted_on_all["gated"].named_steps["model"].pool_, arguments.pool)
