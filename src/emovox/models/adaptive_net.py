@@ -234,7 +234,11 @@ class AdaptiveNetHead(nn.Module):
         scaled = (embedding - self.mean) / self.scale
         distance = scaled - (baseline - self.mean) / self.scale
         known = (baseline.abs().amax(dim=1, keepdim=True) > 0).to(scaled.dtype)
-        each = [torch.softmax(network(scaled, distance, known), dim=1) for network in self.members]
-        logs = torch.log(torch.stack(each).mean(0)).index_select(1, self.order)
+        logs = torch.log(self.answer(scaled, distance, known)).index_select(1, self.order)
         temperature = known * self.temperatures[1] + (1 - known) * self.temperatures[0]
         return torch.softmax(logs / temperature, dim=1), embedding
+
+    def answer(self, scaled: Tensor, distance: Tensor, known: Tensor) -> Tensor:
+        """Average the networks' probabilities; arguments as for `AdaptiveNetwork.forward`."""
+        each = [torch.softmax(network(scaled, distance, known), dim=1) for network in self.members]
+        return torch.stack(each).mean(0)

@@ -18,6 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from emovox.errors import RecipeError, did_you_mean
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
+from emovox.models.adaptive_kernel import AdaptiveKernelClassifier, AdaptiveKernelOptions
 from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions, mlp
 from emovox.models.encoder_tuning import FinetuneOptions, Speech
@@ -39,6 +40,7 @@ from emovox.sequences import Features
 
 Options = (
     AdaptiveOptions
+    | AdaptiveKernelOptions
     | AdaptiveNetOptions
     | AnnOptions
     | CnnOptions
@@ -97,6 +99,7 @@ def _stack(options: StackOptions) -> StackClassifier:
 
 FAMILIES: dict[str, Family] = {
     "adaptive": Family(AdaptiveOptions, AdaptiveClassifier, learns_copies=True, takes_baseline=True),
+    "adaptive-kernel": Family(AdaptiveKernelOptions, AdaptiveKernelClassifier, learns_copies=True, takes_baseline=True),
     "adaptive-net": Family(AdaptiveNetOptions, AdaptiveNetClassifier, learns_copies=True, takes_baseline=True),
     "ann": Family(AnnOptions, AnnClassifier),
     "cnn": Family(CnnOptions, SequenceClassifier, learns_copies=True, level="frame"),
