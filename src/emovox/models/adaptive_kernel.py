@@ -42,11 +42,12 @@ class AdaptiveKernelOptions(AdaptiveNetOptions):
         Training clips and copies that a recording is held against for that.
     """
 
+    members: Count = 4
     landmarks: Count = 1000
     width: Positive = 0.6
-    penalty: Positive = 3e-5
-    rows: Count = 200
-    share: Annotated[float, Ge(0), Le(1)] = 0.5
+    penalty: Positive = 1e-4
+    rows: Count = 240
+    share: Annotated[float, Ge(0), Le(1)] = 0.6
     guides: Count = 400
 
 
