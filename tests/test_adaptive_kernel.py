@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -123,8 +121,8 @@ def test_the_machine_weighs_speakers_and_classes_alike() -> None:
     weight, counts = np.ones((40, 2), np.float32), clip_weights(target, np.repeat(["ann", "bob"], 20))
     once, twice = machine(inputs, inputs[:20]), machine(inputs, inputs[:20])
     once.learn(inputs, target, weight, counts, 1e-3)
-    double: Any = [np.concatenate([each, each]) for each in (inputs, target, weight, counts)]
-    twice.learn(*double, 1e-3)
+    double = [np.concatenate([each, each]) for each in (inputs, weight, counts)]
+    twice.learn(double[0], np.concatenate([target, target]), double[1], double[2], 1e-3)
     with torch.inference_mode():
         apart = once(torch.from_numpy(inputs)) - twice(torch.from_numpy(inputs))
     assert apart.abs().max() < 0.02

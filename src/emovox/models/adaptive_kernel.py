@@ -250,7 +250,8 @@ class AdaptiveKernelHead(AdaptiveNetHead):
         """Share the answer between networks and machine; arguments as for `AdaptiveNetwork.forward`."""
         share = 1 - known * (1 - self.share * self.familiarity(scaled))
         machine = torch.softmax(self.machine(distance), dim=1)
-        return share * super().answer(scaled, distance, known) + (1 - share) * machine
+        answer: Tensor = share * super().answer(scaled, distance, known) + (1 - share) * machine
+        return answer
 
 
 def _familiarity(scaled: Float, speakers: NDArray[Any], guides: NDArray[np.intp]) -> Familiarity:
