@@ -42,7 +42,6 @@ class AdaptiveKernelOptions(AdaptiveNetOptions):
         Training clips and copies that a recording is held against for that.
     """
 
-    members: Count = 4
     landmarks: Count = 1000
     width: Positive = 0.6
     penalty: Positive = 1e-4
