@@ -192,8 +192,8 @@ def _one_recording(predictions: list[Any], path: Path) -> Any:
     """Put the segments of a timeline together, or take what is about a whole recording."""
     if len(predictions) == 1:
         return predictions[0]
-    files = {one.get("file") for one in predictions}
-    if len(files) != 1 or None in files:
+    files = {one.get("file") or place for place, one in enumerate(predictions)}
+    if len(files) != 1:
         raise TranscriptError(f"the transcript {path} lists {len(files)} recordings: give the one that is meant")
     return {
         "transcript": " ".join(one.get("transcript") or "" for one in predictions),
