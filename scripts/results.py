@@ -73,7 +73,7 @@ class Report:
 
 FAMILIES = ("ravdess-svm", "ravdess-mlp", "ravdess-ann", "ravdess-ann-modern", "ravdess-comprehensive")
 NETWORKS = ("ravdess-cnn", "ravdess-rnn", "ravdess-stack")
-ENCODERS = ("ravdess-whisper-frozen", "default")
+ENCODERS = ("ravdess-whisper-frozen", "default", "ravdess-stack-encoder")
 CLASSIC = ("ravdess-svm", "ravdess-mlp", "ravdess-comprehensive", "ravdess-stack", "ravdess-whisper-frozen")
 RANDOM = (*FAMILIES, *NETWORKS, "ravdess-random")
 REPORTS = (
