@@ -126,3 +126,12 @@ def test_the_machine_weighs_speakers_and_classes_alike() -> None:
     with torch.inference_mode():
         apart = once(torch.from_numpy(inputs)) - twice(torch.from_numpy(inputs))
     assert apart.abs().max() < 0.02
+
+
+def test_one_speaker_alone_is_familiar_with_her_own_clips() -> None:
+    X, y, speakers = voices()
+    own = speakers == speakers[0]
+    model = AdaptiveKernelClassifier(SMALL).fit(X[own], y[own], speakers[own])
+    assert 0 < model.familiarity_.usual < np.inf
+    found = model.predict_proba(X[own], X[own][:2].mean(axis=0))
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)

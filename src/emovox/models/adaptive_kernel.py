@@ -254,10 +254,15 @@ class AdaptiveKernelHead(AdaptiveNetHead):
 
 
 def _familiarity(scaled: Float, speakers: NDArray[Any], guides: NDArray[np.intp]) -> Familiarity:
-    """Choose what is familiar: as near to another training speaker as nine in ten clips of most speakers are."""
+    """Choose what is familiar: as near to another training speaker as nine in ten clips of most speakers are.
+
+    Where nobody else is among the guides, it is as near to another clip.
+    """
     with torch.inference_mode():
         apart = Likeness(scaled[guides])(torch.from_numpy(scaled)).numpy()
-    apart[speakers[:, np.newaxis] == speakers[guides][np.newaxis]] = np.inf
-    nearest = apart.min(axis=1)
+    own = speakers[:, np.newaxis] == speakers[guides]
+    if own.all(axis=1).any():
+        own = np.arange(len(scaled))[:, np.newaxis] == guides
+    nearest = np.where(own, np.inf, apart).min(axis=1)
     usual = [float(np.quantile(nearest[speakers == one], 0.9)) for one in np.unique(speakers)]
     return Familiarity(scaled[guides], float(np.median(usual)))
