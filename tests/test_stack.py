@@ -123,6 +123,15 @@ def test_the_average_is_the_mean_of_the_members() -> None:
     assert set(weighed.predict(X)) <= {"angry", "happy", "sad"}
 
 
+def test_the_average_needs_one_speaker_only() -> None:
+    X, y, speakers = clips()
+    alone = np.flatnonzero(speakers == "s0")
+    stack = memories(StackOptions(combine="average")).fit(X[alone], y[alone], speakers[alone])
+    assert (stack.predict(X[alone]) == y[alone]).all()
+    with pytest.raises(ProtocolError):
+        memories(StackOptions(combine="logistic")).fit(X[alone], y[alone], speakers[alone])
+
+
 def test_a_class_that_one_speaker_alone_has_stays_possible() -> None:
     X, y, speakers = clips()
     y = y.copy()

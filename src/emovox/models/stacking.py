@@ -56,7 +56,7 @@ class StackOptions:
         Every class counts the same to the first two, however many clips it has.
     folds : int
         Groups of training speakers: a member answers for those of a group after it was trained on the others, and what
-        weighs the answers is fitted on these.
+        weighs the answers is fitted on these.  A mean needs no groups, so it works with a single speaker too.
     bagged : bool
         Keep the members that were trained on the groups, beside those trained on all speakers: what weighs the answers
         weighs those of each set of members, and the mean is the answer.  False keeps the last set alone: the file is
@@ -109,7 +109,7 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
     combiner_ : Pipeline or None
         What weighs the answers of a set; None averages.
     answers_ : ndarray of float32, shape (n_clips, n_members * n_classes)
-        What the machine was fitted on: answers of members that heard neither the clip nor its speaker.
+        What the machine was fitted on: answers of members that heard neither the clip nor its speaker; zeros for a mean.
     curves_ : list of list of dict
         Learning curves of the members, where they have some.
 
@@ -149,7 +149,7 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ProtocolError
-            The speakers are not known, or there are fewer than `StackOptions.folds`.
+            The speakers are not known, or there are fewer than `StackOptions.folds` and answers are weighed.
         """
         if speakers is None:
             raise ProtocolError(
@@ -157,8 +157,8 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
                 "give a speaker column, or choose another family"
             )
         self.classes_ = np.unique(y)
-        groups = speaker_groups_kfold(speakers, self.options.folds)
-        self.sets_: list[dict[str, Pipeline]] = [{} for _ in range(1 + len(groups) * self._weighs)]
+        groups = speaker_groups_kfold(speakers, self.options.folds) if self._weighs else []
+        self.sets_: list[dict[str, Pipeline]] = [{} for _ in range(1 + len(groups))]
         answers = []
         for member in self.options.members:
             parts = X.parts[member.name], None if copies is None else copies.parts[member.name]
@@ -173,7 +173,7 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
                 )
 
             held_out = np.zeros((len(y), len(self.classes_)), dtype=np.float32)
-            for (train, valid), own in zip(groups, self.sets_[:-1], strict=self._weighs):
+            for (train, valid), own in zip(groups, self.sets_[:-1], strict=True):
                 own[member.name] = pipeline = trained(train)
                 held_out[valid] = self._answer(pipeline, parts[0][valid])
             answers.append(held_out)
