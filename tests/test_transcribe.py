@@ -224,7 +224,7 @@ class Multilingual:
 
     def transcribe(self, samples: Float, **options: object) -> tuple[object, object]:
         word = SimpleNamespace(word=" wort", start=0.1, end=0.4, probability=self.confidence)
-        return [SimpleNamespace(words=[word])], SimpleNamespace(language="de")
+        return [SimpleNamespace(words=[word], seek=0)], SimpleNamespace(language="de")
 
     def detect_language(self, samples: Float) -> tuple[str, float, None]:
         return "de", 0.9, None
@@ -240,6 +240,44 @@ def test_another_language_than_stated_is_told() -> None:
     detecting = WhisperTranscriber("base")
     detecting.__dict__["_loaded"] = Multilingual(0.3)
     assert recognise(detecting, Waveform(speech(1))).language == "de"
+
+
+class Doubtful:
+    """Stands in for a loaded model that hears other words without the tokens that tell times."""
+
+    def __init__(self, first: str, second: str, confidence: float) -> None:
+        self.texts, self.confidence, self.hearings = (first, second), confidence, 0
+
+    def transcribe(self, samples: Float, *, without_timestamps: bool = False, **options: object) -> tuple[object, ...]:
+        self.hearings += 1
+        words = [
+            SimpleNamespace(word=f" {one}", start=0.1 * i, end=0.1 * i + 0.1, probability=self.confidence)
+            for i, one in enumerate(self.texts[without_timestamps].split())
+        ]
+        tail = SimpleNamespace(word=" again", start=0.9, end=1.0, probability=self.confidence)
+        segments = [SimpleNamespace(words=words, seek=0), SimpleNamespace(words=[tail], seek=90)]
+        return segments, SimpleNamespace(language="en")
+
+
+@pytest.mark.parametrize(
+    ("second", "confidence", "seconds", "expected", "hearings"),
+    [
+        ("dogs are sitting", 0.8, 2, "dogs are sitting", 2),
+        ("dogs sit", 0.8, 2, "docs are sitting", 2),  # a word is missing: sentences may have become one
+        ("dogs are sitting", 0.95, 2, "docs are sitting", 1),
+        ("dogs are sitting", 0.8, 9, "docs are sitting", 1),
+    ],
+)
+def test_an_unsure_utterance_is_heard_once_more(
+    second: str, confidence: float, seconds: int, expected: str, hearings: int
+) -> None:
+    transcriber, model = WhisperTranscriber("base", "en"), Doubtful("docs are sitting", second, confidence)
+    model.model = SimpleNamespace(is_multilingual=False)  # type: ignore[attr-defined]
+    transcriber.__dict__["_loaded"] = model
+    found = recognise(transcriber, Waveform(speech(seconds)))
+    assert found.text == expected, "and the end of a piece is heard once"
+    assert model.hearings == hearings
+    assert found.confidence == pytest.approx(confidence)
 
 
 def test_without_the_extra_the_install_line_is_said(monkeypatch: pytest.MonkeyPatch, whisper: Path) -> None:

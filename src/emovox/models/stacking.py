@@ -109,7 +109,7 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
     combiner_ : Pipeline or None
         What weighs the answers of a set; None averages.
     answers_ : ndarray of float32, shape (n_clips, n_members * n_classes)
-        What the machine was fitted on: answers of members that heard neither the clip nor its speaker; zeros for a mean.
+        What the machine was fitted on: answers of members that heard neither clip nor speaker; for a mean, zeros.
     curves_ : list of list of dict
         Learning curves of the members, where they have some.
 

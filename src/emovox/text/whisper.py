@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
 _UNSURE = 0.5
 #: Probability of another language than the stated one from which the words are not believed.
 _CERTAIN = 0.7
+
+#: A piece of at most so many seconds is heard once more, as one utterance, if its words' mean probability is lower.
+_UTTERANCE, _SURE = 8.0, 0.93
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -99,7 +103,7 @@ class WhisperTranscriber:
             if path.is_file()
         ]
         weights = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        return f"whisper {weights} {self.language or 'any'} int8 beam5 v1"
+        return f"whisper {weights} {self.language or 'any'} int8 beam5 v2"
 
     def transcribe(self, waveform: Waveform) -> Transcript:
         """Recognise one piece of speech, see :class:`emovox.text.transcribe.Transcriber`.
@@ -114,6 +118,19 @@ class WhisperTranscriber:
             Another language than the stated one is spoken.
         """
         model = self._loaded
+        words, language = self._hear(model, waveform)
+        if words and _mean(words) < _SURE and waveform.duration <= _UTTERANCE:
+            # The tokens that tell times compete with words; without them, several sentences may become one.
+            again, _ = self._hear(model, waveform, without_timestamps=True)
+            words = again if len(again) >= len(words) else words
+        confidence = _mean(words)
+        if words and confidence < _UNSURE and self.language and model.model.is_multilingual:
+            self._check_spoken(model, waveform)
+        text = " ".join(word.text for word in words)
+        return Transcript(text, words, self.language or language, confidence)
+
+    def _hear(self, model: Any, waveform: Waveform, **options: bool) -> tuple[tuple[Word, ...], str]:
+        """Return words and language."""
         segments, information = model.transcribe(
             waveform.samples,
             language=self.language,
@@ -121,17 +138,14 @@ class WhisperTranscriber:
             temperature=0.0,  # no second tries at random: the same sound is the same text
             condition_on_previous_text=False,
             word_timestamps=True,
+            **options,
         )
         words = tuple(
             Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
-            for segment in segments
+            for segment in _first_window(segments)
             for word in segment.words or ()
         )
-        confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
-        if words and confidence < _UNSURE and self.language and model.model.is_multilingual:
-            self._check_spoken(model, waveform)
-        text = " ".join(word.text for word in words)
-        return Transcript(text, words, self.language or information.language, confidence)
+        return words, information.language
 
     @cached_property
     def _loaded(self) -> Any:
@@ -164,6 +178,21 @@ class WhisperTranscriber:
                 f"language {self.language!r} was stated, but {waveform.start:.1f} to {waveform.end:.1f} s sound like "
                 f"{spoken!r} ({probability:.0%}): state that, or no language at all"
             )
+
+
+def _mean(words: Sequence[Word]) -> float:
+    """Mean confidence, 0 without words."""
+    return sum(word.confidence for word in words) / max(1, len(words))
+
+
+def _first_window(segments: Iterable[Any]) -> Iterator[Any]:
+    """Take what was understood of a piece, which is no longer than a window: a second look hears its end twice."""
+    first = None
+    for segment in segments:
+        first = segment.seek if first is None else first
+        if segment.seek != first:
+            return
+        yield segment
 
 
 def _whole(folder: Path) -> Path:
