@@ -75,12 +75,15 @@ FAMILIES = ("ravdess-svm", "ravdess-mlp", "ravdess-ann", "ravdess-ann-modern", "
 NETWORKS = ("ravdess-cnn", "ravdess-rnn", "ravdess-stack")
 ENCODERS = ("ravdess-whisper-frozen", "default", "ravdess-stack-encoder")
 CLASSIC = ("ravdess-svm", "ravdess-mlp", "ravdess-comprehensive", "ravdess-stack", "ravdess-whisper-frozen")
+WOMEN = ("tess-ann", "tess-cnn", "tess-rnn")
 RANDOM = (*FAMILIES, *NETWORKS, "ravdess-random")
 REPORTS = (
     Report("ravdess", "RAVDESS speech, new speakers", "ravdess", "emobox", (*FAMILIES, *NETWORKS, *ENCODERS)),
     Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", RANDOM),
-    Report("tess", "TESS, the other woman", "tess", "loso", ("tess-ann", "tess-cnn", "tess-rnn", *CLASSIC)),
-    Report("tess-random", "TESS, random split", "tess", "random-70/30", ("tess-ann", "tess-cnn", "tess-rnn", *CLASSIC)),
+    Report(
+        "tess", "TESS, the other woman", "tess", "loso", ("tess-ann", "tess-cnn", "tess-rnn", "tess-stack", *CLASSIC)
+    ),
+    Report("tess-random", "TESS, random split", "tess", "random-70/30", (*WOMEN, *CLASSIC)),
     Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", ("nemo-ann", "nemo-cnn", "nemo-rnn", *CLASSIC)),
 )
 
