@@ -80,9 +80,7 @@ RANDOM = (*FAMILIES, *NETWORKS, "ravdess-random")
 REPORTS = (
     Report("ravdess", "RAVDESS speech, new speakers", "ravdess", "emobox", (*FAMILIES, *NETWORKS, *ENCODERS)),
     Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", RANDOM),
-    Report(
-        "tess", "TESS, the other woman", "tess", "loso", ("tess-ann", "tess-cnn", "tess-rnn", "tess-stack", *CLASSIC)
-    ),
+    Report("tess", "TESS, the other woman", "tess", "loso", (*WOMEN, "tess-stack", *CLASSIC)),
     Report("tess-random", "TESS, random split", "tess", "random-70/30", (*WOMEN, *CLASSIC)),
     Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", ("nemo-ann", "nemo-cnn", "nemo-rnn", *CLASSIC)),
 )
