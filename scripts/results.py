@@ -75,15 +75,15 @@ FAMILIES = ("ravdess-svm", "ravdess-mlp", "ravdess-ann", "ravdess-ann-modern", "
 NETWORKS = ("ravdess-cnn", "ravdess-rnn", "ravdess-stack")
 ENCODERS = ("ravdess-whisper-frozen", "default", "ravdess-stack-encoder")
 CLASSIC = ("ravdess-svm", "ravdess-mlp", "ravdess-comprehensive", "ravdess-whisper-frozen")
-WOMEN = ("tess-ann", "tess-cnn", "tess-rnn")
-POLISH = ("nemo-ann", "nemo-cnn", "nemo-rnn")
+TESS = ("tess-ann", "tess-cnn", "tess-rnn")
+NEMO = ("nemo-ann", "nemo-cnn", "nemo-rnn")
 RANDOM = (*FAMILIES, *NETWORKS, "ravdess-random")
 REPORTS = (
     Report("ravdess", "RAVDESS speech, new speakers", "ravdess", "emobox", (*FAMILIES, *NETWORKS, *ENCODERS)),
     Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", RANDOM),
-    Report("tess", "TESS, the other woman", "tess", "loso", (*WOMEN, "tess-stack", *CLASSIC)),
-    Report("tess-random", "TESS, random split", "tess", "random-70/30", (*WOMEN, *CLASSIC, "ravdess-stack")),
-    Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", (*POLISH, *CLASSIC, "ravdess-stack")),
+    Report("tess", "TESS, the other woman", "tess", "loso", (*TESS, "tess-stack", *CLASSIC)),
+    Report("tess-random", "TESS, random split", "tess", "random-70/30", (*TESS, *CLASSIC, "ravdess-stack")),
+    Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", (*NEMO, *CLASSIC, "ravdess-stack")),
 )
 
 

@@ -103,7 +103,7 @@ class WhisperTranscriber:
             if path.is_file()
         ]
         weights = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        return f"whisper {weights} {self.language or 'any'} int8 beam5 v2"
+        return f"whisper {weights} {self.language or 'any'} int8 beam5 v3"
 
     def transcribe(self, waveform: Waveform) -> Transcript:
         """Recognise one piece of speech, see :class:`emovox.text.transcribe.Transcriber`.
@@ -121,7 +121,7 @@ class WhisperTranscriber:
         words, language = self._hear(model, waveform)
         if words and _mean(words) < _SURE and waveform.duration <= _UTTERANCE:
             # The tokens that tell times compete with words; without them, several sentences may become one.
-            again, _ = self._hear(model, waveform, without_timestamps=True)
+            again, _ = self._hear(model, waveform, times=False)
             words = again if len(again) >= len(words) else words
         confidence = _mean(words)
         if words and confidence < _UNSURE and self.language and model.model.is_multilingual:
@@ -129,20 +129,23 @@ class WhisperTranscriber:
         text = " ".join(word.text for word in words)
         return Transcript(text, words, self.language or language, confidence)
 
-    def _hear(self, model: Any, waveform: Waveform, **options: bool) -> tuple[tuple[Word, ...], str]:
-        """Return words and language."""
+    def _hear(self, model: Any, waveform: Waveform, *, times: bool = True) -> tuple[tuple[Word, ...], str]:
+        """Return words and language; `times` has Whisper write down when its sentences begin and end."""
         segments, information = model.transcribe(
             waveform.samples,
             language=self.language,
             beam_size=5,
             temperature=0.0,  # no second tries at random: the same sound is the same text
             condition_on_previous_text=False,
+            without_timestamps=not times,
             word_timestamps=True,
-            **options,
         )
+        if not times:
+            # Without times each look takes the whole window, and a second one would hear its end twice.
+            segments = _first_window(segments)
         words = tuple(
             Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
-            for segment in _first_window(segments)
+            for segment in segments
             for word in segment.words or ()
         )
         return words, information.language
@@ -186,7 +189,7 @@ def _mean(words: Sequence[Word]) -> float:
 
 
 def _first_window(segments: Iterable[Any]) -> Iterator[Any]:
-    """Take what was understood of a piece, which is no longer than a window: a second look hears its end twice."""
+    """Take what the first look at a piece gave; a piece is no longer than a window."""
     first = None
     for segment in segments:
         first = segment.seek if first is None else first
