@@ -82,8 +82,8 @@ REPORTS = (
     Report("ravdess", "RAVDESS speech, new speakers", "ravdess", "emobox", (*FAMILIES, *NETWORKS, *ENCODERS)),
     Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", RANDOM),
     Report("tess", "TESS, the other woman", "tess", "loso", (*TESS, "tess-stack", *CLASSIC)),
-    Report("tess-random", "TESS, random split", "tess", "random-70/30", (*TESS, *CLASSIC, "ravdess-stack")),
-    Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", (*NEMO, *CLASSIC, "ravdess-stack")),
+    Report("tess-random", "TESS, random split", "tess", "random-70/30", (*TESS, "tess-stack", *CLASSIC)),
+    Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", (*NEMO, "nemo-stack", *CLASSIC)),
 )
 
 
