@@ -21,7 +21,7 @@ from emovox.text.cache import CachedTranscriber
 from emovox.text.given import check_fits, read_transcript
 from emovox.text.transcribe import Listener, Transcriber, TranscriptionOptions, recognise, transcribe
 from emovox.text.whisper import WhisperTranscriber
-from emovox.types import Float, Transcript, Waveform, Word
+from emovox.types import RATE, Float, Transcript, Waveform, Word
 from emovox.vad import VadOptions
 from tests.conftest import EXAMPLES, speech
 
@@ -146,6 +146,13 @@ def test_whisper_understands_and_tells_when(tiny: WhisperTranscriber) -> None:
     assert found.language == "en"
 
 
+@pytest.mark.parametrize("seconds", [4, 12])
+def test_noise_that_whisper_is_given_itself_has_no_words(seconds: int, tiny: WhisperTranscriber) -> None:
+    """It falls into loops there, or writes points; the detector of speech, which comes first, is left out here."""
+    noise = np.random.default_rng(0).standard_normal(RATE * seconds).astype(np.float32) * 0.1
+    assert recognise(tiny, Waveform(noise)).words == ()
+
+
 def test_ravdess_sentences_are_understood(tiny: WhisperTranscriber, ravdess_clips: list[Path]) -> None:
     found = words_of(transcribe(audio.read(ravdess_clips[0]), tiny).text)
     assert found == ["kids", "are", "talking", "by", "the", "door"]
@@ -213,6 +220,11 @@ def test_languages(whisper: Path) -> None:
         WhisperTranscriber("small", threads=0)
 
 
+def sentence(words: list[SimpleNamespace], seek: int = 0) -> SimpleNamespace:
+    """Make a segment as faster-whisper gives it."""
+    return SimpleNamespace(words=words, seek=seek, compression_ratio=1.1)
+
+
 class Multilingual:
     """Stands in for a loaded multilingual Whisper model that hears German and is not sure of its words."""
 
@@ -224,7 +236,7 @@ class Multilingual:
 
     def transcribe(self, samples: Float, **options: object) -> tuple[object, object]:
         word = SimpleNamespace(word=" wort", start=0.1, end=0.4, probability=self.confidence)
-        return [SimpleNamespace(words=[word], seek=0)], SimpleNamespace(language="de")
+        return [sentence([word])], SimpleNamespace(language="de")
 
     def detect_language(self, samples: Float) -> tuple[str, float, None]:
         return "de", 0.9, None
@@ -257,9 +269,9 @@ class Doubtful:
             for i, one in enumerate(self.texts[without_timestamps].split())
         ]
         if not without_timestamps:  # a sentence that was not finished is taken up by a second look
-            return [SimpleNamespace(words=words[:2], seek=0), SimpleNamespace(words=words[2:], seek=90)], self.english
+            return [sentence(words[:2]), sentence(words[2:], seek=90)], self.english
         tail = SimpleNamespace(word=" sitting", start=0.9, end=1.0, probability=self.confidence)
-        return [SimpleNamespace(words=words, seek=0), SimpleNamespace(words=[tail], seek=90)], self.english
+        return [sentence(words), sentence([tail], seek=90)], self.english
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ _CERTAIN = 0.7
 
 #: A piece of at most so many seconds is heard once more, as one utterance, if its words' mean probability is lower.
 _UTTERANCE, _SURE = 8.0, 0.93
+#: A sentence that packs more than so many times is a loop that the model fell into, not speech: Whisper's own limit.
+_LOOP = 2.4
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -103,7 +105,7 @@ class WhisperTranscriber:
             if path.is_file()
         ]
         weights = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        return f"whisper {weights} {self.language or 'any'} int8 beam5 v3"
+        return f"whisper {weights} {self.language or 'any'} int8 beam5 v4"
 
     def transcribe(self, waveform: Waveform) -> Transcript:
         """Recognise one piece of speech, see :class:`emovox.text.transcribe.Transcriber`.
@@ -146,7 +148,9 @@ class WhisperTranscriber:
         words = tuple(
             Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
             for segment in segments
+            if segment.compression_ratio <= _LOOP
             for word in segment.words or ()
+            if any(map(str.isalnum, word.word))
         )
         return words, information.language
 
