@@ -264,8 +264,9 @@ class Doubtful:
 
     def transcribe(self, samples: Float, *, without_timestamps: bool = False, **options: object) -> tuple[object, ...]:
         self.hearings += 1
+        tenth = len(samples) / RATE / 10
         words = [
-            SimpleNamespace(word=f" {one}", start=0.1 * i, end=0.1 * i + 0.1, probability=self.confidence)
+            SimpleNamespace(word=f" {one}", start=tenth * i, end=tenth * (i + 1), probability=self.confidence)
             for i, one in enumerate(self.texts[without_timestamps].split())
         ]
         if not without_timestamps:  # a sentence that was not finished is taken up by a second look
@@ -278,7 +279,8 @@ class Doubtful:
     ("second", "confidence", "seconds", "expected", "hearings"),
     [
         ("dogs are sitting", 0.8, 2, "dogs are sitting", 2),
-        ("dogs sit", 0.8, 2, "docs are sitting", 2),  # a word is missing: sentences may have become one
+        ("dogs sitting", 0.8, 2, "dogs sitting", 2),
+        ("dogs", 0.8, 2, "docs are sitting", 2),  # two words are missing: sentences may have become one
         ("dogs are sitting", 0.95, 2, "docs are sitting", 1),
         ("dogs are sitting", 0.8, 9, "docs are sitting", 1),
     ],
@@ -293,6 +295,11 @@ def test_an_unsure_utterance_is_heard_once_more(
     assert found.text == expected, "nothing is lost at the end, and nothing is heard twice"
     assert model.hearings == hearings
     assert found.confidence == pytest.approx(confidence)
+    tenths = [time for word in found.words for time in (word.start, word.end)]
+    expected_tenths = [i + end for i in range(len(found.words)) for end in (0, 1)]
+    assert tenths == pytest.approx(np.multiply(expected_tenths, seconds / 10)), (
+        "times are those of the speech as it was"
+    )
 
 
 def test_without_the_extra_the_install_line_is_said(monkeypatch: pytest.MonkeyPatch, whisper: Path) -> None:

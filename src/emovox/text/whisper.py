@@ -6,12 +6,15 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import soxr
+
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
-from emovox.types import Transcript, Waveform, Word
+from emovox.types import RATE, Float, Transcript, Waveform, Word
 
 #: Environment variable that names the model where nobody else does.
 VARIABLE = "EMOVOX_ASR"
@@ -26,8 +29,10 @@ _UNSURE = 0.5
 #: Probability of another language than the stated one from which the words are not believed.
 _CERTAIN = 0.7
 
-#: A piece of at most so many seconds is heard once more, as one utterance, if its words' mean probability is lower.
-_UTTERANCE, _SURE = 8.0, 0.93
+#: How faster-whisper is asked: no second tries at random, so that the same sound is the same text.
+_HEARING = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False, "word_timestamps": True}
+#: A piece of at most so many seconds is heard once more, slowed down, if its words' mean probability is lower.
+_UTTERANCE, _SURE, _SLOWER = 8.0, 0.93, 1.2
 #: A sentence that packs more than so many times is a loop that the model fell into, not speech: Whisper's own limit.
 _LOOP = 2.4
 
@@ -120,39 +125,34 @@ class WhisperTranscriber:
             Another language than the stated one is spoken.
         """
         model = self._loaded
-        words, language = self._hear(model, waveform)
+        words, language = self._hear(model, waveform.samples)
         if words and _mean(words) < _SURE and waveform.duration <= _UTTERANCE:
-            # The tokens that tell times compete with words; without them, several sentences may become one.
-            again, _ = self._hear(model, waveform, times=False)
-            words = again if len(again) >= len(words) else words
+            again = self._hear_again(model, waveform.samples)
+            # Without the tokens that tell times several sentences may become one: more than one word may not be lost.
+            words = again if len(again) >= len(words) - 1 else words
         confidence = _mean(words)
         if words and confidence < _UNSURE and self.language and model.model.is_multilingual:
             self._check_spoken(model, waveform)
         text = " ".join(word.text for word in words)
         return Transcript(text, words, self.language or language, confidence)
 
-    def _hear(self, model: Any, waveform: Waveform, *, times: bool = True) -> tuple[tuple[Word, ...], str]:
-        """Return words and language; `times` has Whisper write down when its sentences begin and end."""
-        segments, information = model.transcribe(
-            waveform.samples,
-            language=self.language,
-            beam_size=5,
-            temperature=0.0,  # no second tries at random: the same sound is the same text
-            condition_on_previous_text=False,
-            without_timestamps=not times,
-            word_timestamps=True,
+    def _hear(self, model: Any, samples: Float) -> tuple[tuple[Word, ...], str]:
+        """Return words and language."""
+        segments, information = model.transcribe(samples, language=self.language, **_HEARING)
+        return _words(segments), information.language
+
+    def _hear_again(self, model: Any, samples: Float) -> tuple[Word, ...]:
+        """Return the words of speech that is slowed down, without Whisper's tokens for times, which compete with words.
+
+        Excited speech is faster and higher than what Whisper learned from; slower, it is lower as well.
+        """
+        slow = soxr.resample(samples, RATE, RATE * _SLOWER)
+        segments, _ = model.transcribe(slow, language=self.language, without_timestamps=True, **_HEARING)
+        # Without times each look takes the whole window, and a second one would hear its end twice.
+        return tuple(
+            replace(word, start=word.start / _SLOWER, end=word.end / _SLOWER)
+            for word in _words(_first_window(segments))
         )
-        if not times:
-            # Without times each look takes the whole window, and a second one would hear its end twice.
-            segments = _first_window(segments)
-        words = tuple(
-            Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
-            for segment in segments
-            if segment.compression_ratio <= _LOOP
-            for word in segment.words or ()
-            if any(map(str.isalnum, word.word))
-        )
-        return words, information.language
 
     @cached_property
     def _loaded(self) -> Any:
@@ -185,6 +185,17 @@ class WhisperTranscriber:
                 f"language {self.language!r} was stated, but {waveform.start:.1f} to {waveform.end:.1f} s sound like "
                 f"{spoken!r} ({probability:.0%}): state that, or no language at all"
             )
+
+
+def _words(segments: Iterable[Any]) -> tuple[Word, ...]:
+    """Take the words from what faster-whisper gives, without loops and lone points."""
+    return tuple(
+        Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
+        for segment in segments
+        if segment.compression_ratio <= _LOOP
+        for word in segment.words or ()
+        if any(map(str.isalnum, word.word))
+    )
 
 
 def _mean(words: Sequence[Word]) -> float:
