@@ -6,15 +6,12 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import soxr
-
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
-from emovox.types import RATE, Float, Transcript, Waveform, Word
+from emovox.types import Float, Transcript, Waveform, Word
 
 #: Environment variable that names the model where nobody else does.
 VARIABLE = "EMOVOX_ASR"
@@ -31,8 +28,8 @@ _CERTAIN = 0.7
 
 #: How faster-whisper is asked: no second tries at random, so that the same sound is the same text.
 _HEARING = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False, "word_timestamps": True}
-#: A piece of at most so many seconds is heard once more, slowed down, if its words' mean probability is lower.
-_UTTERANCE, _SURE, _SLOWER = 8.0, 0.93, 1.2
+#: A piece of at most so many seconds is heard once more, as one utterance, if its words' mean probability is lower.
+_UTTERANCE, _SURE = 8.0, 0.93
 #: A sentence that packs more than so many times is a loop that the model fell into, not speech: Whisper's own limit.
 _LOOP = 2.4
 
@@ -128,7 +125,7 @@ class WhisperTranscriber:
         words, language = self._hear(model, waveform.samples)
         if words and _mean(words) < _SURE and waveform.duration <= _UTTERANCE:
             again = self._hear_again(model, waveform.samples)
-            # Without the tokens that tell times several sentences may become one: more than one word may not be lost.
+            # As one utterance several sentences may become one: no more than a word may be lost.
             words = again if len(again) >= len(words) - 1 else words
         confidence = _mean(words)
         if words and confidence < _UNSURE and self.language and model.model.is_multilingual:
@@ -142,17 +139,10 @@ class WhisperTranscriber:
         return _words(segments), information.language
 
     def _hear_again(self, model: Any, samples: Float) -> tuple[Word, ...]:
-        """Return the words of speech that is slowed down, without Whisper's tokens for times, which compete with words.
-
-        Excited speech is faster and higher than what Whisper learned from; slower, it is lower as well.
-        """
-        slow = soxr.resample(samples, RATE, RATE * _SLOWER)
-        segments, _ = model.transcribe(slow, language=self.language, without_timestamps=True, **_HEARING)
+        """Return the words without Whisper's tokens for times, which compete with words."""
+        segments, _ = model.transcribe(samples, language=self.language, without_timestamps=True, **_HEARING)
         # Without times each look takes the whole window, and a second one would hear its end twice.
-        return tuple(
-            replace(word, start=word.start / _SLOWER, end=word.end / _SLOWER)
-            for word in _words(_first_window(segments))
-        )
+        return _words(_first_window(segments))
 
     @cached_property
     def _loaded(self) -> Any:
