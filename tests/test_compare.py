@@ -333,6 +333,20 @@ def test_two_truths_of_one_clip_are_refused(tmp_path: Path) -> None:
         compare([write_run(tmp_path / "a"), write_run(tmp_path / "b", change=relabel)], measure=False)
 
 
+@pytest.mark.parametrize(("speakers", "least"), [(6, 3 / 32), (12, 3 / 2048)])
+def test_too_few_speakers_for_so_many_comparisons_are_told(speakers: int, least: float, tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / name, skill, speakers=speakers) for name, skill in (("a", 0.9), ("b", 0.5), ("c", 0.2))
+    ]
+    (found,) = compare(runs, measure=False)
+    assert found.results["least_p"] == least
+    assert {pair["differ"] for pair in found.results["pairs"]} == {least < 0.05}
+    compare_report.write([found], tmp_path / "out")
+    for name in ("comparison.md", "comparison.html"):
+        told = f"{speakers} speakers cannot show a difference" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert told == (least > 0.05)
+
+
 def test_unknown_speakers_leave_mcnemar_alone(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, change=lambda rows: rows.assign(speaker="")) for name in ("a", "b")]
     (found,) = compare(runs, measure=False)

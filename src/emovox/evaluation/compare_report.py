@@ -14,7 +14,7 @@ from markupsafe import Markup
 import emovox
 from emovox.errors import InputError
 from emovox.evaluation import compare_plots, page
-from emovox.evaluation.comparison import MOST_MISSED, Group, to_dict
+from emovox.evaluation.comparison import ALPHA, MOST_MISSED, Group, to_dict
 
 #: The page's template, beside this module.
 TEMPLATE = "compare_report.html.j2"
@@ -99,6 +99,7 @@ def render(groups: Sequence[Group], drawn: Sequence[Mapping[str, str]], places: 
         title=title(groups[0]) if len(groups) == 1 else f"{len(groups)} different tests",
         count=sum(len(group.runs) for group in groups),
         software=emovox.__version__,
+        alpha=ALPHA,
         groups=[
             {
                 "title": title(group),
@@ -223,8 +224,9 @@ def _tests(results: Mapping[str, Any], picture: str) -> Iterator[str]:
     yield from ("### Is the difference real?", "")
     yield "Difference of UAR in points, first less second, with interval and p from resampling whole speakers, and p of"
     yield f"McNemar's exact test; both corrected for {count} comparison{'s' if count > 1 else ''} (Holm)."
-    if results["speakers"] and results["speakers"] < 6:
-        yield f"{results['speakers']} speakers cannot show a difference between models, however large."
+    if results["least_p"] and results["least_p"] >= ALPHA:
+        yield f"{results['speakers']} speakers cannot show a difference between models in so many comparisons, however"
+        yield f"large: no p can be below {results['least_p']:.2g}. Look at the intervals."
     yield ""
     rows = []
     for pair in results["pairs"]:

@@ -108,12 +108,14 @@ def _group(runs: Sequence[Run], measure: bool) -> Group:
     best = runs[0].name
     level = {pair["second"] for pair in pairs if pair["first"] == best and not pair["differ"]}
     first = runs[0].metrics
+    speakers = len(set(answers.speakers)) if answers.speakers is not None else None
     results = {
         "protocol": {key: value for key, value in first["protocol"].items() if key != "seeds"},
         "labels": list(runs[0].labels),
         "corpora": list(runs[0].corpora),
         "clips": len(answers.clips),
-        "speakers": len(set(answers.speakers)) if answers.speakers is not None else None,
+        "speakers": speakers,
+        "least_p": paired.least_p(speakers, len(pairs)) if speakers and pairs else None,
         "chance": 1 / sum(1 for one in first["per_class"].values() if one["support"]),
         "runs": [{**_row(run, measure), "level_with_best": run.name == best or run.name in level} for run in runs],
         "pairs": pairs,

@@ -69,6 +69,20 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, float(2 * tail / 2**tosses))
 
 
+def least_p(speakers: int, comparisons: int = 1) -> float:
+    """Smallest p that `bootstrap_difference` gives with so many speakers, corrected for so many comparisons.
+
+    Were there no difference, all speakers would agree that often by chance: ``2 ** (1 - speakers)``.  Where Holm's
+    correction takes the result beyond the level, no difference can be shown, however large.
+
+    Examples
+    --------
+    >>> least_p(6), least_p(9, comparisons=21)
+    (0.03125, 0.08203125)
+    """
+    return min(1.0, comparisons * 2.0 ** (1 - speakers))
+
+
 def bootstrap_difference(
     first: Counts, second: Counts, *, statistic: str = "uar", n: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Difference | None:
@@ -91,7 +105,7 @@ def bootstrap_difference(
     -------
     Difference or None
         None where there is only one speaker.  The p value is twice the share of resamples on the far side of 0, but
-        never under ``2 ** (1 - n_speakers)``: were there no difference, all of so few speakers would still agree
+        never under `least_p`: were there no difference, all of so few speakers would still agree
         that often by chance, which resampling them cannot find out.
 
     Raises
@@ -125,7 +139,7 @@ def bootstrap_difference(
     found = one - other
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     beyond = 1 + min(int((found <= 0).sum()), int((found >= 0).sum()))
-    p = min(1.0, max(2 * beyond / (n + 1), 2.0 ** (1 - speakers)))
+    p = min(1.0, max(2 * beyond / (n + 1), least_p(speakers)))
     return Difference(float(score(first.sum(axis=0)) - score(second.sum(axis=0))), float(low), float(high), p)
 
 
