@@ -94,7 +94,8 @@ def run(
     if out.exists():
         raise InputError(f"{out} exists already: give another folder with --out, or remove it")
     data = load(recipe, roots, cache=cache, jobs=jobs, tell=tell)
-    protocol = verify(splits.by_name(recipe.protocol.name, data.table, recipe.protocol.seeds[0]), data.table)
+    wanted = recipe.protocol
+    protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     kept = checkpoints(out)
     trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, tell=tell, kept=kept)
     labels = ordered(data.y)

@@ -108,7 +108,8 @@ def tune(
         )
     material = _Material(roots, cache, jobs, tell)
     data = material.data(recipe)
-    protocol = verify(splits.by_name(recipe.protocol.name, data.table, recipe.protocol.seeds[0]), data.table)
+    wanted = recipe.protocol
+    protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     with database():
         return _tune(_Search(recipe, recipe.tune, material, data, storage), protocol, outer, tell)
 

@@ -7,6 +7,7 @@ seed where something is drawn.  Every function returns a protocol that
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
@@ -338,7 +339,7 @@ def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, strat
     return verify(protocol, table)
 
 
-def by_name(name: str, table: pd.DataFrame, seed: int = 0) -> Protocol:
+def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str | None = None) -> Protocol:
     """Make a protocol from its name.
 
     Parameters
@@ -349,6 +350,9 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0) -> Protocol:
         The corpus table.
     seed : int, default 0
         For the protocols that draw.
+    tested : str, optional
+        The one corpus that is tested: the protocol is made from its clips, and those of the other corpora are trained
+        on in every fold, but for clips of a speaker whom the fold tests.
 
     Returns
     -------
@@ -358,8 +362,10 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0) -> Protocol:
     Raises
     ------
     ProtocolError
-        The name is not known, or the protocol cannot be made from this table.
+        The name or the corpus is not known, or the protocol cannot be made from this table.
     """
+    if tested is not None:
+        return _with_others(name, table, seed, tested)
     plain: dict[str, Callable[[], Protocol]] = {
         "emobox": lambda: emobox(table),
         "tfds": lambda: tfds(table),
@@ -384,6 +390,32 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0) -> Protocol:
     if match and int(match[1]) + int(match[2]) == 100:
         return random_split(table, int(match[2]) / 100, seed)
     raise ProtocolError(f"unknown protocol {name!r}: {did_you_mean(name, NAMES)}")
+
+
+def _with_others(name: str, table: pd.DataFrame, seed: int, tested: str) -> Protocol:
+    """Make a protocol of one corpus, and train on the others besides."""
+    corpora, speakers = words(table, "corpus"), words(table, "speaker")
+    own, others = np.flatnonzero(corpora == tested), np.flatnonzero(corpora != tested)
+    if not len(own):
+        raise ProtocolError(
+            f"protocol {name!r} shall test {tested!r}, and the clips are from {', '.join(np.unique(corpora).tolist())}"
+        )
+    protocol = by_name(name, table.iloc[own], seed)
+    if not len(others):
+        return protocol
+    folds = []
+    for fold in protocol.folds:
+        test = own[fold.test]
+        new = others[~np.isin(speakers[others], speakers[test])]
+        folds.append(Fold(fold.name, np.sort(np.concatenate([own[fold.train], new])), test))
+    changed = dataclasses.replace(
+        protocol,
+        folds=tuple(folds),
+        note=f"{protocol.note} Only trained on, never tested: {', '.join(np.unique(corpora[others]).tolist())}.",
+        clips=np.sort(np.concatenate([own[protocol.clips], others])),
+        trained_only=np.sort(np.concatenate([own[protocol.trained_only], others])),
+    )
+    return verify(changed, table)
 
 
 def _leave_group_out(
