@@ -81,7 +81,7 @@ RANDOM = (*FAMILIES, *NETWORKS, "ravdess-random")
 REPORTS = (
     Report("ravdess", "RAVDESS speech, new speakers", "ravdess", "emobox", (*FAMILIES, *NETWORKS, *ENCODERS)),
     Report("ravdess-random", "RAVDESS speech, random split", "ravdess", "random-70/30", RANDOM),
-    Report("tess", "TESS, the other woman", "tess", "loso", (*TESS, "tess-stack", *CLASSIC)),
+    Report("tess", "TESS, the other woman", "tess", "loso", (*TESS, "tess-stack", "tess-default", *CLASSIC)),
     Report("tess-random", "TESS, random split", "tess", "random-70/30", (*TESS, "tess-stack", *CLASSIC)),
     Report("nemo", "nEMO (Polish), new speakers", "nemo", "loso", (*NEMO, "nemo-stack", *CLASSIC)),
 )

@@ -56,16 +56,16 @@ class ProtocolRecipe(_Strict):
     seeds : tuple of int
         Seeds of the model; the whole evaluation is repeated for each, and scores are means over them.
         The first one is that of the exported model, and of splits that are drawn.
-    tested : str, optional
-        The one corpus that is tested, while the others are trained on in every fold; by default what the protocol
-        itself says.
+    tested : str
+        The one corpus that is tested, while the others are trained on in every fold; where it is empty, as by default,
+        the protocol itself says what is tested.
     enrol : int
         Neutral clips that tell a speaker's baseline in a second evaluation of models that use one; these clips leave
         that test.
     """
 
     name: str = "speaker"
-    tested: str | None = None
+    tested: str = ""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     enrol: int = Field(default=2, ge=1)
 

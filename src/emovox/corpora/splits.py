@@ -339,7 +339,7 @@ def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, strat
     return verify(protocol, table)
 
 
-def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str | None = None) -> Protocol:
+def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str = "") -> Protocol:
     """Make a protocol from its name.
 
     Parameters
@@ -350,9 +350,10 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str | None = 
         The corpus table.
     seed : int, default 0
         For the protocols that draw.
-    tested : str, optional
-        The one corpus that is tested: the protocol is made from its clips, and those of the other corpora are trained
-        on in every fold, but for clips of a speaker whom the fold tests.
+    tested : str, default ""
+        The one corpus that is tested, if there are to be others: the protocol is made from its clips, and those of the
+        other corpora are trained on in every fold, but for clips of a speaker whom the fold tests, where speakers are
+        kept apart.
 
     Returns
     -------
@@ -364,7 +365,7 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str | None = 
     ProtocolError
         The name or the corpus is not known, or the protocol cannot be made from this table.
     """
-    if tested is not None:
+    if tested:
         return _with_others(name, table, seed, tested)
     plain: dict[str, Callable[[], Protocol]] = {
         "emobox": lambda: emobox(table),
@@ -406,7 +407,7 @@ def _with_others(name: str, table: pd.DataFrame, seed: int, tested: str) -> Prot
     folds = []
     for fold in protocol.folds:
         test = own[fold.test]
-        new = others[~np.isin(speakers[others], speakers[test])]
+        new = others[~np.isin(speakers[others], speakers[test])] if protocol.speaker_independent else others
         folds.append(Fold(fold.name, np.sort(np.concatenate([own[fold.train], new])), test))
     changed = dataclasses.replace(
         protocol,
