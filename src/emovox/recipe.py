@@ -57,8 +57,7 @@ class ProtocolRecipe(_Strict):
         Seeds of the model; the whole evaluation is repeated for each, and scores are means over them.
         The first one is that of the exported model, and of splits that are drawn.
     tested : str
-        The one corpus that is tested, while the others are trained on in every fold; where it is empty, as by default,
-        the protocol itself says what is tested.
+        The one corpus that is tested, while others are trained on; where it is empty, the protocol says.
     enrol : int
         Neutral clips that tell a speaker's baseline in a second evaluation of models that use one; these clips leave
         that test.
