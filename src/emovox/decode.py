@@ -220,18 +220,18 @@ def to_float(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
 
 
 class _Guard:
-    """A binary file whose failures are kept for later: they must not cross the C code that calls it."""
+    """A binary file whose failures, and Ctrl-C, are kept for later: the C code that calls it would swallow them."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
         self._name = name
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     def read(self, size: int) -> bytes:
         try:
             # Sliced, because a file that gives more than it was asked for would overrun the caller's buffer.
             return bytes(self._file.read(size) or b"")[:size]
-        except Exception as failure:
+        except BaseException as failure:
             self._failure = failure
             return b""
 
@@ -239,7 +239,7 @@ class _Guard:
         try:
             self._file.seek(offset, whence)
             return self._file.tell()
-        except Exception as failure:
+        except BaseException as failure:
             self._failure = failure
             return -1
 
@@ -249,6 +249,8 @@ class _Guard:
     def check(self) -> None:
         """Report a failure that has been kept."""
         if self._failure is not None:
+            if not isinstance(self._failure, Exception):
+                raise self._failure
             raise AudioError(f"{self._name} cannot be read: {_reason(self._failure)}") from self._failure
 
 
