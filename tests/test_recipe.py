@@ -111,3 +111,10 @@ def test_overrides_replace_values() -> None:
 def test_an_override_through_a_value_is_refused() -> None:
     with pytest.raises(RecipeError, match="'name' is not a table"):
         recipe.load("ravdess-ann", {"name.x": 1})
+
+
+@pytest.mark.parametrize("name", ["tess-default", "cross-corpus"])
+def test_the_built_in_models_recipe_is_measured_as_it_is(name: str) -> None:
+    own, default = recipe.load(name), recipe.load("default")
+    for part in ("preprocess", "features", "augment", "model"):
+        assert getattr(own, part) == getattr(default, part)

@@ -295,11 +295,9 @@ def test_an_unsure_utterance_is_heard_once_more(
     assert found.text == expected, "nothing is lost at the end, and nothing is heard twice"
     assert model.hearings == hearings
     assert found.confidence == pytest.approx(confidence)
-    tenths = [time for word in found.words for time in (word.start, word.end)]
-    expected_tenths = [i + end for i in range(len(found.words)) for end in (0, 1)]
-    assert tenths == pytest.approx(np.multiply(expected_tenths, seconds / 10)), (
-        "times are those of the speech as it was"
-    )
+    times = [(word.start, word.end) for word in found.words]
+    expected_times = [(seconds / 10 * i, seconds / 10 * (i + 1)) for i in range(len(times))]
+    assert np.allclose(times, expected_times)
 
 
 def test_without_the_extra_the_install_line_is_said(monkeypatch: pytest.MonkeyPatch, whisper: Path) -> None:
