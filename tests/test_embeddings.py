@@ -21,7 +21,7 @@ from emovox.features.cache import FeatureCache
 from emovox.features.extraction import extract_many
 from emovox.models import artifact
 from emovox.models import weights as weights_module
-from emovox.models.encoders import LogMel, WhisperEncoder
+from emovox.models.encoders import Embedder, JoinedEmbedder, LogMel, WhisperEncoder
 from emovox.models.weights import VARIABLE
 from emovox.preprocess import preprocess
 from emovox.types import FeatureSpec, Float, Waveform
@@ -91,6 +91,51 @@ def test_names_say_where_a_number_comes_from(spec: FeatureSpec) -> None:
     assert sets.feature_names(sets.spec("whisper-tiny.en"))[0] == "whisper-tiny.en_b1_mean_000"
 
 
+@pytest.fixture
+def pair(small_whisper: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two encoders with different weights."""
+    other = tmp_path / "other"
+    shutil.copytree(small_whisper, other)
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: tensor * 0.9 for name, tensor in tensors.items()}, other / "model.safetensors")
+    return small_whisper, other
+
+
+def test_several_encoders_stand_one_after_the_other(pair: tuple[Path, Path]) -> None:
+    first, second = pair
+    joined = sets.spec("encoder", {"weights": f"{first} + {second}", "blocks": "2 + 1 3"})
+    found = sets.extract(SPEECH, joined)
+    alone = [expected_of(SPEECH, first, (2,)), expected_of(SPEECH, second, (1, 3))]
+    np.testing.assert_allclose(found, np.concatenate(alone), atol=1e-5)
+    names = sets.feature_names(joined)
+    assert len(set(names)) == len(names) == joined.dimension == 192
+    assert (names[0], names[-1]) == ("whisper-small-random_b2_mean_00", "other_b3_sd_31")
+    assert sets.weights_digest(joined) == "+".join(embeddings.digest(str(one)) for one in pair)
+
+
+def test_encoders_that_hear_the_same_share_it(pair: tuple[Path, Path]) -> None:
+    one = embeddings.embedder("encoder", f"{pair[0]} + {pair[1]}", "2 + 1 3", "mean-sd")
+    assert isinstance(one, JoinedEmbedder)
+    seen: list[Any] = []
+    first, second = one.encoders
+    assert isinstance(first, Embedder)
+    assert first.front is second.front
+    first.front.register_forward_hook(lambda *_: seen.append(1))
+    one(torch.zeros(1, 8000))
+    assert len(seen) == 1
+    apart = [Embedder(LogMel(mels), WhisperEncoder(32, 2, 1, mels), [1]) for mels in (80, 128)]
+    assert JoinedEmbedder(apart)(torch.zeros(1, 8000)).shape == (1, 128)
+
+
+def test_the_named_pair_is_both_encoders(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = sets.spec("whisper-pair")  # needs no weights
+    assert one.dimension == 2 * (384 + 2 * 512)
+    monkeypatch.setenv(VARIABLE, str(weights))
+    parts = [sets.spec("whisper-tiny.en", {"blocks": "2"}), sets.spec("whisper-base", {"blocks": "2 3"})]
+    expected = np.concatenate([sets.extract(SPEECH, part) for part in parts])
+    np.testing.assert_allclose(sets.extract(SPEECH, one), expected, atol=1e-5)
+
+
 def test_short_clips_get_silence_on_both_sides(spec: FeatureSpec) -> None:
     short = SPEECH.samples[4000:6400]
     raw = sets.spec("encoder", spec.parameters, {"dc": False, "level": "none"})
@@ -130,6 +175,11 @@ def test_the_number_of_threads_is_left_alone(spec: FeatureSpec) -> None:
         ("whisper-base", {"blocks": ""}, "blocks='' is not possible"),
         ("whisper-base", {"blocks": 2}, "blocks=2 is not possible"),
         ("whisper-base", {"weights": ""}, "weights='' is not possible: it must be a folder, or a name"),
+        ("whisper-pair", {"blocks": "2 3"}, "names 2 encoder.s., give blocks for each, with . . . between"),
+        ("whisper-pair", {"blocks": "2 + 2 + 3"}, "names 2 encoder.s., give blocks for each"),
+        ("whisper-pair", {"blocks": "2 + 7"}, "whisper-base has the blocks 1 to 6"),
+        ("whisper-pair", {"blocks": "2 +"}, "blocks='2 .' is not possible: it must be block numbers with spaces"),
+        ("encoder", {"weights": "a/b + c/b", "blocks": "1 + 1"}, "weights='a/b . c/b' is not possible: name each"),
         ("whisper-base", {"pooling": "max"}, "pooling='max' is not possible: it must be one of mean-sd, mean"),
     ],
 )
@@ -237,6 +287,28 @@ def test_the_file_starts_from_samples(run: Path, small_whisper: Path, toy_manife
     assert embedding is not None
     spec = sets.spec("encoder", {"weights": str(small_whisper), "blocks": "1 3"}, {"trim": True})
     np.testing.assert_allclose(embedding[0], sets.extract(Waveform(toy_clip("sad", 2, 1)), spec), atol=1e-4)
+
+
+def test_a_file_of_several_encoders_starts_from_samples(
+    pair: tuple[Path, Path], toy_manifest: Path, tmp_path: Path
+) -> None:
+    features = {"set": "encoder", "weights": f"{pair[0]} + {pair[1]}", "blocks": "2 + 1 3"}
+    model = {"family": "adaptive", "iterations": 5}
+    values = {"name": "toy-pair", "corpora": {"toy": {}}, "features": features, "model": model}
+    one = recipe.validate({**values, "protocol": {"name": "speaker-2"}}, "toy")
+    experiment.run(one, {"toy": toy_manifest}, tmp_path / "run", jobs=1, cache=FeatureCache(tmp_path / "cache"))
+    found = artifact.load(tmp_path / "run")
+    assert (found.takes_samples, found.takes_baseline, found.embedding_width) == (True, True, 192)
+    _, embedding = found.run(SPEECH.samples[np.newaxis])
+    assert embedding is not None
+    raw = sets.spec("encoder", one.feature_spec().parameters, {"dc": False, "level": "none"})
+    np.testing.assert_allclose(embedding[0], sets.extract(SPEECH, raw), atol=1e-4)
+
+
+def test_fine_tuning_takes_one_encoder() -> None:
+    plain = {"name": "x", "corpora": {"toy": {}}, "features": {"set": "whisper-pair"}, "model": {"family": "finetuned"}}
+    with pytest.raises(RecipeError, match=r'"finetuned" tunes one encoder, and features.set = "whisper-pair" has sev'):
+        recipe.validate(plain, "toy")
 
 
 def test_the_recogniser_uses_it_without_torch(run: Path, toy_manifest: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from emovox.models.artifact import PRETRAINED, builtin
-from emovox.models.quantisation import unsigned
+from emovox.models.quantisation import packed, unsigned
 
 
 def product(weights: np.ndarray[tuple[int, int], np.dtype[np.int8]]) -> onnx.ModelProto:
@@ -46,3 +46,27 @@ def test_the_built_in_models_multiply_unsigned_bytes(name: str) -> None:
     stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
     kinds = {stored[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger"}
     assert kinds <= {TensorProto.UINT8}
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_kernels_over_several_channels_are_bytes(channels: int, rng: np.random.Generator) -> None:
+    kernel = rng.normal(size=(8, channels, 3)).astype(np.float32)
+    kernel[2] = 0
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
+        "conv",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", channels, "t"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8, None])],
+        [numpy_helper.from_array(kernel, "kernel")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    x = rng.normal(size=(2, channels, 50)).astype(np.float32)
+    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    small = packed(model)
+    onnx.checker.check_model(small, full_check=True)
+    assert (TensorProto.INT8 in {tensor.data_type for tensor in small.graph.initializer}) == (channels > 1)
+    (found,) = onnxruntime.InferenceSession(small.SerializeToString()).run(None, {"x": x})
+    # Each weight is off by half a step at most, and so is each channel's answer in proportion.
+    steps = np.abs(kernel).max(axis=(1, 2)) / 127
+    bound = steps / 2 * np.abs(np.lib.stride_tricks.sliding_window_view(x, 3, axis=2)).sum(axis=(1, 3)).max()
+    assert (np.abs(found - expected).max(axis=(0, 2)) <= (bound + 1e-5 if channels > 1 else 0)).all()

@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from emovox.augment import AugmentOptions
 from emovox.errors import InputError, RecipeError, did_you_mean
 from emovox.features import sets
-from emovox.models.families import FAMILIES, Options, acoustic, family, parse
-from emovox.models.fusion import LateFusionOptions
+from emovox.models.families import FAMILIES, Options, family, parse, require_fit
 from emovox.models.stacking import Member, StackOptions
 from emovox.search_space import TUNABLE, TuneRecipe, extremes
 from emovox.text.rules import Rule
@@ -376,7 +375,7 @@ def _check_model(part: ModelRecipe, source: str) -> None:
             raise RecipeError('[features] needs set = "..."')
         part.feature_spec()
         part.options(seed=0)
-        _require_fit(part)
+        require_fit(part.family, part.options(seed=0), part.features, part.augment.copies)
     except ValidationError as error:
         raise RecipeError(_explain(error, f"{source}: [model]", FAMILIES[part.family].options)) from error
     except InputError as error:
@@ -407,28 +406,6 @@ def _check_stack(recipe: Recipe, source: str) -> None:
         recipe.options(seed=0)
     except ValidationError as error:
         raise RecipeError(_explain(error, f"{source}: [model]", StackOptions)) from error
-
-
-def _require_fit(recipe: ModelRecipe) -> None:
-    """Refuse a family that does not go with the features or with augmented copies."""
-    wanted, chosen = FAMILIES[recipe.family].level, sets.get(str(recipe.features["set"]))
-    if wanted != chosen.level:
-        able = ", ".join(name for name in sets.available() if sets.get(name).level == wanted)
-        raise RecipeError(
-            f'features.set = "{chosen.name}" is of level {chosen.level!r}, and model.family = "{recipe.family}" needs '
-            f"one vector a {wanted}: choose one of {able}"
-        )
-    name, options = recipe.family, recipe.options(seed=0)
-    if isinstance(options, LateFusionOptions):
-        name, _ = acoustic(options)
-    if FAMILIES[name].takes_baseline and not chosen.pretrained:
-        raise RecipeError(
-            f'model.family = "{name}" needs the embeddings of an encoder: '
-            'write for example features.set = "whisper-tiny.en"'
-        )
-    if recipe.augment.copies and not FAMILIES[recipe.family].learns_copies:
-        able = ", ".join(name for name, one in FAMILIES.items() if one.learns_copies)
-        raise RecipeError(f"augment.copies needs a family that learns from copies ({able}), not {recipe.family!r}")
 
 
 def _explain(error: ValidationError, source: str, model: type) -> str:

@@ -1,8 +1,8 @@
-"""Features from pretrained speech encoders: pooled outputs of some blocks.  torch is loaded with the first clip."""
+"""Features from pretrained speech encoders: pooled outputs of their blocks.  torch is loaded with the first clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from emovox.models.weights import find
 from emovox.types import RATE, FeatureSpec
 
 if TYPE_CHECKING:
-    from emovox.models.encoders import Embedder
+    from emovox.models.encoders import Embedder, JoinedEmbedder
 
 #: Statistics over time, by name; attentive statistics have weights of their own and belong into a trained model.
 POOLINGS = ("mean-sd", "mean")
@@ -27,6 +27,8 @@ SHORTEST = 3 * RATE // 10
 SAMPLES, SAMPLES_VERSION = "samples", 1
 #: Width and blocks of the encoders with a set of their own, so that recipes can be checked where the weights are not.
 KNOWN = {"whisper-tiny.en": (384, 4), "whisper-base": (512, 6)}
+#: What stands between several encoders in the parameters `weights` and `blocks`.
+JOINT = " + "
 
 
 def padded(samples: Float) -> Float:
@@ -68,7 +70,7 @@ def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:
 
 
 def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[str, ...]:
-    """Return the features' names: block by block the means, then the standard deviations.
+    """Return the features' names: encoder by encoder, block by block the means, then the standard deviations.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[
     Raises
     ------
     FeatureError
-        The encoder has no such block.
+        The encoder has no such block, or `weights` and `blocks` are of different numbers of encoders.
     ModelError
         The encoder's width is not known without its weights, and they cannot be found.
 
@@ -89,17 +91,24 @@ def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[
     >>> names("whisper-tiny.en", weights="whisper-tiny.en", blocks="1 3", pooling="mean")[383:385]
     ('whisper-tiny.en_b1_mean_383', 'whisper-tiny.en_b3_mean_000')
     """
-    chosen = _numbers(name, str(blocks))
-    width, available = _sizes(name, str(weights))
-    if chosen[-1] > available:
-        raise FeatureError(f"{name}.blocks={blocks!r} is not possible: {weights} has the blocks 1 to {available}")
-    digits = len(str(width - 1))
+    parts = _parts(name, str(weights), str(blocks))
     return tuple(
-        f"{name}_b{block}_{part}_{index:0{digits}d}"
-        for block in chosen
-        for part in str(pooling).split("-")
-        for index in range(width)
+        label
+        for source, chosen in parts
+        for label in _names(name, name if len(parts) == 1 else Path(source).name, source, chosen, str(pooling))
     )
+
+
+def _names(name: str, stem: str, source: str, blocks: str, pooling: str) -> Iterator[str]:
+    """Name the features of one encoder."""
+    chosen = _numbers(name, blocks)
+    width, available = _sizes(name, source)
+    if chosen[-1] > available:
+        raise FeatureError(f"{name}.blocks={blocks!r} is not possible: {source} has the blocks 1 to {available}")
+    digits = len(str(width - 1))
+    for block in chosen:
+        for part in pooling.split("-"):
+            yield from (f"{stem}_b{block}_{part}_{index:0{digits}d}" for index in range(width))
 
 
 def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, pooling: Value) -> Float:
@@ -136,8 +145,8 @@ def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, poo
     return result
 
 
-def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
-    """Load the encoder of a set, once per process.
+def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder | JoinedEmbedder:
+    """Load the encoder of a set, or all of them, once per process.
 
     Raises
     ------
@@ -150,8 +159,17 @@ def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> Embedder:
-    """Load an encoder; `identity` makes weights that were replaced meanwhile another question."""
+def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> Embedder | JoinedEmbedder:
+    """Load encoders; `identity` makes weights that were replaced meanwhile another question."""
+    parts = [_load_one(name, source, chosen, pooling) for source, chosen in _parts(name, weights, blocks)]
+    if len(parts) == 1:
+        return parts[0]
+    from emovox.models.encoders import JoinedEmbedder
+
+    return JoinedEmbedder(parts).eval()
+
+
+def _load_one(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
     found = find(weights)
     if name in KNOWN and (width := found.number("d_model")) != KNOWN[name][0]:
         raise ModelError(
@@ -173,7 +191,20 @@ def digest(weights: str) -> str:
     ModelError
         They cannot be found.
     """
-    return find(weights).digest
+    return "+".join(find(source).digest for source in weights.split(JOINT))
+
+
+def _parts(name: str, weights: str, blocks: str) -> list[tuple[str, str]]:
+    """Pair each encoder with its blocks."""
+    sources, chosen = weights.split(JOINT), blocks.split(JOINT)
+    if len(sources) != len(chosen):
+        raise FeatureError(
+            f"{name}.blocks={blocks!r} is not possible: weights={weights!r} names {len(sources)} encoder(s), "
+            f'give blocks for each, with "{JOINT}" between'
+        )
+    if len({Path(source).name for source in sources}) < len(sources):
+        raise FeatureError(f"{name}.weights={weights!r} is not possible: name each encoder once")
+    return list(zip(sources, chosen, strict=True))
 
 
 def _numbers(name: str, blocks: str) -> tuple[int, ...]:

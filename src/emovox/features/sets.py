@@ -200,7 +200,11 @@ def _encoder(name: str, blocks: str, description: str, weights: str | None = Non
         partial(embeddings.compute, name),
         {
             "weights": Parameter(weights or name, pattern=".+", form="a folder, or a name on the Hugging Face hub"),
-            "blocks": Parameter(blocks, pattern=r"[1-9]\d?( [1-9]\d?)*", form="block numbers with spaces between"),
+            "blocks": Parameter(
+                blocks,
+                pattern=r"[1-9]\d?( (\+ )?[1-9]\d?)*",
+                form='block numbers with spaces between; " + " between those of several encoders',
+            ),
             "pooling": Parameter("mean-sd", choices=embeddings.POOLINGS),
         },
         pretrained=True,
@@ -282,6 +286,12 @@ _SETS = {
             "whisper-tiny.en", "1 2 3", "statistics over time of what blocks of Whisper's tiny.en encoder put out"
         ),
         _encoder("whisper-base", "2 3 4", "statistics over time of what blocks of Whisper's base encoder put out"),
+        _encoder(
+            "whisper-pair",
+            "2 + 2 3",
+            "statistics over time of what blocks of Whisper's tiny.en and base encoders put out",
+            weights="whisper-tiny.en + whisper-base",
+        ),
         _encoder(
             "encoder",
             "1 2 3",

@@ -461,8 +461,53 @@ class Embedder(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Map samples, shape (batch, n_samples), to vectors: for each block the means, then the deviations."""
-        states = self.encoder(self.front(samples))
+        return self.pooled(self.front(samples))
+
+    def pooled(self, heard: Tensor) -> Tensor:
+        """Map what the encoder takes to vectors."""
+        states = self.encoder(heard)
         chosen = [states[block - 1] for block in self.blocks]
         if self.pooling == "mean":
             return torch.cat([one.mean(dim=1) for one in chosen], dim=1)
         return torch.cat([statistics(one) for one in chosen], dim=1)
+
+
+class JoinedEmbedder(nn.Module):
+    """Several encoders side by side: their vectors one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of Embedder
+        Two of Whisper's encoders share one log-mel.
+
+    Examples
+    --------
+    >>> parts = [Embedder(LogMel(), WhisperEncoder(width, heads=2, blocks=1), [1]) for width in (32, 48)]
+    >>> JoinedEmbedder(parts)(torch.zeros(1, 16000)).shape
+    torch.Size([1, 160])
+    """
+
+    def __init__(self, parts: Sequence[Embedder]) -> None:
+        super().__init__()
+        fronts: list[nn.Module] = []
+        for part in parts:
+            part.front = next((front for front in fronts if _alike(front, part.front)), part.front)
+            fronts.append(part.front)
+        self.encoders = nn.ModuleList(parts)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Map samples, shape (batch, n_samples), to vectors."""
+        heard: dict[nn.Module, Tensor] = {}
+        vectors = []
+        for part in self.encoders:
+            assert isinstance(part, Embedder)
+            if part.front not in heard:
+                heard[part.front] = part.front(samples)
+            vectors.append(part.pooled(heard[part.front]))
+        return torch.cat(vectors, dim=1)
+
+
+def _alike(first: nn.Module, second: nn.Module) -> bool:
+    """Tell whether two fronts give the same."""
+    both = isinstance(first, LogMel) and isinstance(second, LogMel)
+    return both and first.bank.shape == second.bank.shape and first.normalise == second.normalise

@@ -17,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
 from emovox.errors import RecipeError, did_you_mean
+from emovox.features import sets
+from emovox.features.embeddings import JOINT
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.adaptive_kernel import AdaptiveKernelClassifier, AdaptiveKernelOptions
 from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
@@ -122,6 +124,48 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise RecipeError(f"unknown model family {name!r}: {did_you_mean(name, FAMILIES)}")
     return FAMILIES[name]
+
+
+def require_fit(name: str, options: Options, features: Mapping[str, Any], copies: int) -> None:
+    """Refuse a family that does not go with the features or with augmented copies.
+
+    Parameters
+    ----------
+    name : str
+        Family.
+    options : Options
+        Its options.
+    features : mapping
+        A recipe's ``[features]``, complete.
+    copies : int
+        Augmented copies a clip.
+
+    Raises
+    ------
+    RecipeError
+        They do not go together; the message names what would.
+    """
+    chosen = sets.get(str(features["set"]))
+    if (wanted := family(name).level) != chosen.level:
+        able = ", ".join(one for one in sets.available() if sets.get(one).level == wanted)
+        raise RecipeError(
+            f'features.set = "{chosen.name}" is of level {chosen.level!r}, and model.family = "{name}" needs '
+            f"one vector a {wanted}: choose one of {able}"
+        )
+    hearing = acoustic(options)[0] if isinstance(options, LateFusionOptions) else name
+    if FAMILIES[hearing].takes_baseline and not chosen.pretrained:
+        raise RecipeError(
+            f'model.family = "{hearing}" needs the embeddings of an encoder: '
+            'write for example features.set = "whisper-tiny.en"'
+        )
+    if FAMILIES[hearing].tunes_encoder and JOINT in {**chosen.defaults, **features}["weights"]:
+        raise RecipeError(
+            f'model.family = "{hearing}" tunes one encoder, and features.set = "{chosen.name}" has several: '
+            'write for example features.set = "whisper-tiny.en"'
+        )
+    if copies and not FAMILIES[name].learns_copies:
+        able = ", ".join(one for one, each in FAMILIES.items() if each.learns_copies)
+        raise RecipeError(f"augment.copies needs a family that learns from copies ({able}), not {name!r}")
 
 
 def build(name: str, options: Options) -> Pipeline:

@@ -52,7 +52,8 @@ def difference(first: Model, second: Model, clips: Sequence[Float]) -> Differenc
 def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Store matrices in 8 bits, with one scale a column; activations are quantised as they come.
 
-    Only products with a stored matrix change: the spectrum, the convolutions and classic learners stay as they are.
+    Kernels of convolutions over several channels are stored in 8 bits, too, and computed with in 32.  The spectrum and
+    classic learners stay as they are.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
         quantize_dynamic(marked, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
         result = onnx.load_model(path)
     helper.set_model_props(result, {entry.key: entry.value for entry in graph.metadata_props})
-    return unsigned(result)
+    return packed(unsigned(result))
 
 
 def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -103,4 +104,34 @@ def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:
         if values.dtype == np.int8:
             moved = (values.astype(np.int16) + 128).astype(np.uint8)
             stored[name].CopyFrom(numpy_helper.from_array(moved, name))
+    return graph
+
+
+def packed(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Store the kernels of convolutions over several channels as bytes, with one scale an output channel.
+
+    Parameters
+    ----------
+    graph : ModelProto
+        A finished model; it is changed in place.
+
+    Returns
+    -------
+    ModelProto
+        The same object.
+    """
+    body = graph.graph
+    stored = {tensor.name: tensor for tensor in body.initializer}
+    names = {node.input[1] for node in body.node if node.op_type == "Conv"} & stored.keys()
+    for name in sorted(names):
+        values = numpy_helper.to_array(stored[name])
+        if values.shape[1] == 1:  # a filter bank, as the spectrum is
+            continue
+        scale = np.abs(values).reshape(len(values), -1).max(axis=1) / np.float32(127)
+        scale[scale == 0] = 1
+        whole = np.rint(values / scale.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
+        stored[name].CopyFrom(numpy_helper.from_array(whole, f"{name}_packed"))
+        body.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+        parts = [f"{name}_packed", f"{name}_scale"]
+        body.node.insert(0, helper.make_node("DequantizeLinear", parts, [name], name=f"{name}_unpack", axis=0))
     return graph
