@@ -288,7 +288,7 @@ _SETS = {
         _encoder("whisper-base", "2 3 4", "statistics over time of what blocks of Whisper's base encoder put out"),
         _encoder(
             "whisper-pair",
-            "2 + 2 3",
+            "1 2 3 + 2 3",
             "statistics over time of what blocks of Whisper's tiny.en and base encoders put out",
             weights="whisper-tiny.en + whisper-base",
         ),
