@@ -21,7 +21,8 @@ from emovox.features.cache import FeatureCache
 from emovox.features.extraction import extract_many
 from emovox.models import artifact
 from emovox.models import weights as weights_module
-from emovox.models.encoders import Embedder, JoinedEmbedder, LogMel, WhisperEncoder
+from emovox.models.embedders import Embedder, JoinedEmbedder
+from emovox.models.encoders import LogMel, WhisperEncoder
 from emovox.models.weights import VARIABLE
 from emovox.preprocess import preprocess
 from emovox.types import FeatureSpec, Float, Waveform

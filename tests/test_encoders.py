@@ -19,9 +19,9 @@ from torch import Tensor
 
 from emovox.errors import MissingExtraError, ModelError
 from emovox.models import weights as weights_module
+from emovox.models.embedders import Embedder
 from emovox.models.encoders import (
     AttentiveStatistics,
-    Embedder,
     HuggingFaceEncoder,
     LogMel,
     WhisperEncoder,

@@ -21,6 +21,7 @@ from emovox.models import artifact, families
 from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.models.checkpoints import Checkpoint
 from emovox.models.crossfit import Clips, Task, fit_one
+from emovox.models.embedders import Embedder
 from emovox.models.encoder_tuning import (
     LONGEST,
     Course,
@@ -32,7 +33,7 @@ from emovox.models.encoder_tuning import (
     cropped,
     transformer_blocks,
 )
-from emovox.models.encoders import Embedder, HuggingFaceEncoder
+from emovox.models.encoders import HuggingFaceEncoder
 from emovox.models.export import export
 from emovox.models.finetuning import FinetunedClassifier
 from emovox.types import FeatureSpec, Float, Waveform
@@ -103,7 +104,9 @@ def answers(model: FinetunedClassifier, lesson: Lesson) -> NDArray[np.float32]:
 def course(lesson: Lesson, options: FinetuneOptions) -> Course:
     heads = AdaptiveClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies)
     spec = lesson.speech.encoder
-    return Course(embeddings.embedder(spec.set, **spec.parameters), heads, lesson, options)
+    embedder = embeddings.embedder(spec.set, **spec.parameters)
+    assert isinstance(embedder, Embedder)
+    return Course(embedder, heads, lesson, options)
 
 
 def changed(lesson: Lesson, wrong: Callable[[Lesson], NDArray[Any]]) -> Lesson:

@@ -27,7 +27,16 @@ from emovox.features.sets import extract, weights_digest
 from emovox.types import FeatureSpec, Float
 
 #: Sources whose change may change a feature.
-SOURCES = ("audio.py", "decode.py", "preprocess.py", "augment.py", "distortions.py", "features", "models/encoders.py")
+SOURCES = (
+    "audio.py",
+    "decode.py",
+    "preprocess.py",
+    "augment.py",
+    "distortions.py",
+    "features",
+    "models/encoders.py",
+    "models/embedders.py",
+)
 
 
 def default_folder() -> Path:

@@ -17,7 +17,7 @@ from emovox.models.weights import find
 from emovox.types import RATE, FeatureSpec
 
 if TYPE_CHECKING:
-    from emovox.models.encoders import Embedder, JoinedEmbedder
+    from emovox.models.embedders import Embedder, JoinedEmbedder
 
 #: Statistics over time, by name; attentive statistics have weights of their own and belong into a trained model.
 POOLINGS = ("mean-sd", "mean")
@@ -164,7 +164,7 @@ def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> 
     parts = [_load_one(name, source, chosen, pooling) for source, chosen in _parts(name, weights, blocks)]
     if len(parts) == 1:
         return parts[0]
-    from emovox.models.encoders import JoinedEmbedder
+    from emovox.models.embedders import JoinedEmbedder
 
     return JoinedEmbedder(parts).eval()
 
@@ -177,7 +177,7 @@ def _load_one(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
             'give other weights, or use set = "encoder"'
         )
     try:
-        from emovox.models.encoders import Embedder
+        from emovox.models.embedders import Embedder
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"computing {name} features", "train") from error
     return Embedder.load(found, _numbers(name, blocks), pooling)

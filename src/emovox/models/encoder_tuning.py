@@ -23,7 +23,7 @@ from emovox.errors import ModelError, RecipeError
 from emovox.models import adaptive
 from emovox.models.adaptive import ORDINARY, AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights
 from emovox.models.checkpoints import Stored
-from emovox.models.encoders import Embedder
+from emovox.models.embedders import Embedder
 from emovox.models.neural import class_weights
 from emovox.models.ranges import Count, Natural, Positive, Share
 from emovox.types import RATE, FeatureSpec, Float

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from emovox.corpora.groups import held_out_speakers
 from emovox.decision import TINY, fit_temperature, temper
-from emovox.errors import ProtocolError
+from emovox.errors import ModelError, ProtocolError
 from emovox.features import embeddings
 from emovox.models import adaptive
 from emovox.models.adaptive import ORDINARY, AdaptiveClassifier, clip_weights
 from emovox.models.checkpoints import Checkpoint, Stored
+from emovox.models.embedders import Embedder
 from emovox.models.encoder_tuning import Course, FinetuneOptions, Lesson, Speech
 from emovox.models.networks import single_thread
 from emovox.types import FeatureSpec, Float
@@ -89,7 +90,10 @@ class FinetunedClassifier(AdaptiveClassifier):
         options = self.options or FinetuneOptions()
         checkpoint = Checkpoint(speech.checkpoints, _key(options, speech.encoder, X, y, speakers, corpora, copies))
         stored = checkpoint.read()
-        self.embedder_ = embeddings.embedder(speech.encoder.set, **speech.encoder.parameters)
+        embedder = embeddings.embedder(speech.encoder.set, **speech.encoder.parameters)
+        if not isinstance(embedder, Embedder):
+            raise ModelError(f"this model tunes one encoder, and {speech.encoder.set!r} has several: name one")
+        self.embedder_ = embedder
         if stored.state.get("stage") == "done":
             return self._restore(stored, X, y)
         super().fit(X, y, speakers, corpora, copies)
