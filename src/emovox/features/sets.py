@@ -199,7 +199,11 @@ def _encoder(name: str, blocks: str, description: str, weights: str | None = Non
         partial(embeddings.names, name),
         partial(embeddings.compute, name),
         {
-            "weights": Parameter(weights or name, pattern=".+", form="a folder, or a name on the Hugging Face hub"),
+            "weights": Parameter(
+                weights or name,
+                pattern=".+",
+                form='a folder, or a name on the Hugging Face hub; several with " + " between',
+            ),
             "blocks": Parameter(
                 blocks,
                 pattern=r"[1-9]\d?( (\+ )?[1-9]\d?)*",
