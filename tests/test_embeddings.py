@@ -22,7 +22,9 @@ from emovox.features.extraction import extract_many
 from emovox.models import artifact
 from emovox.models import weights as weights_module
 from emovox.models.embedders import Embedder, JoinedEmbedder
+from emovox.models.encoder_tuning import Speech
 from emovox.models.encoders import LogMel, WhisperEncoder
+from emovox.models.finetuning import FinetunedClassifier
 from emovox.models.weights import VARIABLE
 from emovox.preprocess import preprocess
 from emovox.types import FeatureSpec, Float, Waveform
@@ -310,6 +312,13 @@ def test_fine_tuning_takes_one_encoder() -> None:
     plain = {"name": "x", "corpora": {"toy": {}}, "features": {"set": "whisper-pair"}, "model": {"family": "finetuned"}}
     with pytest.raises(RecipeError, match=r'"finetuned" tunes one encoder, and features.set = "whisper-pair" has sev'):
         recipe.validate(plain, "toy")
+
+
+def test_fine_tuning_from_python_takes_one_encoder(pair: tuple[Path, Path]) -> None:
+    both = sets.spec("encoder", {"weights": f"{pair[0]} + {pair[1]}", "blocks": "2 + 1"})
+    y = np.array(["sad", "happy"])
+    with pytest.raises(ModelError, match="tunes one encoder, and 'encoder' has several"):
+        FinetunedClassifier().fit(np.zeros((2, 128), np.float32), y, y, speech=Speech([], both))
 
 
 def test_the_recogniser_uses_it_without_torch(run: Path, toy_manifest: Path) -> None:

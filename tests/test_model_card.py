@@ -266,6 +266,8 @@ def test_a_threshold_of_somebody_elses_choice_is_told_apart(full: ModelCard) -> 
     assert "(the model's own is 0.25)" in text
     assert "| abstains | below a confidence of 0.25 |" in text
     assert "| abstains | never by itself |" in page(dataclasses.replace(full, threshold=0.0))
+    told = dataclasses.replace(full, recipe={"description": "Two encoders, side by side"})
+    assert "| recipe | Two encoders, side by side |" in page(told)
 
 
 def test_names_cannot_break_a_table(full: ModelCard) -> None:

@@ -96,6 +96,7 @@ def details(card: ModelCard) -> Section:
     features = "; ".join(front.removeprefix(": ") for front in fronts)
     rows = (
         ("name", card.name),
+        ("recipe", str(card.recipe.get("description", ""))),
         ("family", card.family),
         ("emotions", ", ".join(card.labels)),
         ("input", f"samples at {card.rate} Hz, mono" if card.features.set == "samples" else features),
