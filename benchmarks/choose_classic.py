@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from emovox import dataset, recipe
-from emovox.corpora import splits
-from emovox.corpora.groups import speaker_groups_kfold
-from emovox.evaluation import metrics
-from emovox.models.crossfit import Clips, Task, fit_many
+from emovox.lab.corpora import splits
+from emovox.lab.corpora.groups import speaker_groups_kfold
+from emovox.lab.evaluation import metrics
+from emovox.lab.experiments import dataset, recipe
+from emovox.lab.experiments.crossfit import Clips, Task, fit_many
 
 #: Changes of the recipe, all with one network to save time.
 CANDIDATES: dict[str, dict[str, Any]] = {

@@ -29,15 +29,15 @@ import numpy as np
 from robustness import Fold, read_folds
 
 from emovox import EmotionRecognizer, audio
+from emovox.audio.preprocess import trim_silence
 from emovox.cli.console import named_folders
-from emovox.corpora import registry
 from emovox.errors import EmovoxError, InputError
-from emovox.evaluation.timelines import TimelineScores, Turn, boundary_errors, score, total
-from emovox.preprocess import trim_silence
-from emovox.streaming import StreamingRecognizer
-from emovox.timeline import TimelineOptions
-from emovox.types import RATE, Float, Waveform
-from emovox.vad import VadOptions, segments
+from emovox.lab.corpora import registry
+from emovox.lab.evaluation.timelines import TimelineScores, Turn, boundary_errors, score, total
+from emovox.recognition.streaming import StreamingRecognizer
+from emovox.recognition.timeline import TimelineOptions
+from emovox.speech.vad import VadOptions, segments
+from emovox.types import RATE, Float32Array, Waveform
 
 #: What counts as silence in the truth: so many dB below the loudest 20 ms of a clip.
 SILENCE = 30.0
@@ -65,7 +65,7 @@ class Conversation:
     """Sound, and the truth about it."""
 
     name: str
-    samples: Float
+    samples: Float32Array
     turns: tuple[Turn, ...]
     voices: tuple[Turn, ...]  # the turns without knocks
 
@@ -77,7 +77,7 @@ class Conversation:
 
 def converse(name: str, clips: Sequence[Clip], rng: np.random.Generator) -> Conversation:
     """Build a conversation of clips."""
-    parts: list[Float] = []
+    parts: list[Float32Array] = []
     turns: list[Turn] = []
     voices: list[Turn] = []
     time = 0
@@ -95,7 +95,7 @@ def converse(name: str, clips: Sequence[Clip], rng: np.random.Generator) -> Conv
     return Conversation(name, np.concatenate(parts), tuple(turns), tuple(voices))
 
 
-def without_knocks(turn: Float) -> tuple[int, int]:
+def without_knocks(turn: Float32Array) -> tuple[int, int]:
     """Find where the voice begins and ends in a turn, in samples, by the same 20 ms and dB as the turn itself."""
     hop = RATE // 100
     steps = np.square(turn[: len(turn) // hop * hop].reshape(-1, hop)).sum(axis=1)

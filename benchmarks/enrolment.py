@@ -25,7 +25,7 @@ from emovox import audio
 from emovox.cli.console import named_folders
 from emovox.errors import InputError
 from emovox.features import sets
-from emovox.types import Float
+from emovox.types import Float32Array
 
 #: From the labels of a speaker's clips and a generator to the clips that enrol her.
 Choose = Callable[[NDArray[np.str_], np.random.Generator], NDArray[np.intp]]
@@ -47,7 +47,7 @@ def ways(labels: NDArray[np.str_]) -> dict[str, Choose]:
     return {"2 neutral clips": of(2, "neutral"), "6 clips of any emotion": of(6), **single}
 
 
-def embed(fold: Fold) -> Float:
+def embed(fold: Fold) -> Float32Array:
     """Compute the embedding of each test clip of a fold."""
     rows = zip(fold.clips["path"], fold.clips["start"], fold.clips["end"], strict=True)
     result = []
@@ -77,12 +77,12 @@ def measure(fold: Fold, draws: int, seed: int) -> Mapping[str, tuple[float, floa
                 tested[chosen] = False
                 after[own] = [names[i] for i in answer(fold, own, embedding[chosen].mean(axis=0))]
             scores.append([uar(truth[tested], said[tested], names) for said in (before, after)])
-        without, knowing = np.mean(scores, axis=0)
-        found[name] = (float(without), float(knowing))
+        without, enrolled = np.mean(scores, axis=0)
+        found[name] = (float(without), float(enrolled))
     return found
 
 
-def answer(fold: Fold, rows: NDArray[np.intp], baseline: Float) -> list[int]:
+def answer(fold: Fold, rows: NDArray[np.intp], baseline: Float32Array) -> list[int]:
     """Recognise some clips of a fold against a baseline."""
     result = []
     for path, start, end in fold.clips.iloc[rows][["path", "start", "end"]].itertuples(index=False):
@@ -113,8 +113,8 @@ def main() -> int:
     print(f"{len(folds)} folds, {arguments.draws} draws, seed {arguments.seed}\n")
     print("| baseline | UAR without | UAR with | difference, points |\n|---|---|---|---|")
     means = {name: np.mean(table[name].tolist(), axis=0) for name in table}
-    for name, (without, knowing) in means.items():
-        print(f"| {name} | {100 * without:.1f} | {100 * knowing:.1f} | {100 * (knowing - without):+.1f} |")
+    for name, (without, enrolled) in means.items():
+        print(f"| {name} | {100 * without:.1f} | {100 * enrolled:.1f} | {100 * (enrolled - without):+.1f} |")
     if arguments.json:
         plain = {name: {"without": float(one[0]), "with": float(one[1])} for name, one in means.items()}
         arguments.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

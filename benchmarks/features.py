@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from emovox.features import sets, spectral
 from emovox.features.analysis import Analysis
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 
-Extractor = Callable[[Float], object]
+Extractor = Callable[[Float32Array], object]
 
 
 def ours(name: str) -> Extractor:
@@ -33,19 +33,19 @@ def ours(name: str) -> Extractor:
     return lambda samples: chosen.compute(Analysis(samples))
 
 
-def published(samples: Float) -> NDArray[np.float32]:
+def published(samples: Float32Array) -> NDArray[np.float32]:
     """Compute the 193 numbers as the published recipes do."""
     return classic_librosa(
         samples, lambda chroma: librosa.feature.tonnetz(y=librosa.effects.harmonic(samples), sr=RATE)
     )
 
 
-def like_for_like(samples: Float) -> NDArray[np.float32]:
+def like_for_like(samples: Float32Array) -> NDArray[np.float32]:
     """Compute the 193 numbers that ours are."""
     return classic_librosa(samples, lambda chroma: librosa.feature.tonnetz(chroma=chroma))
 
 
-def classic_librosa(samples: Float, tonnetz: Callable[[Float], Float]) -> NDArray[np.float32]:
+def classic_librosa(samples: Float32Array, tonnetz: Callable[[Float32Array], Float32Array]) -> NDArray[np.float32]:
     magnitude = np.abs(librosa.stft(samples))
     chroma = librosa.feature.chroma_stft(S=magnitude, sr=RATE)
     rows = (
@@ -74,7 +74,7 @@ def comparisons() -> Iterator[tuple[str, str, Extractor, Extractor]]:
     yield "prosodic", "opensmile eGeMAPSv02", ours("prosodic"), egemaps()
 
 
-def measure(clips: list[Float], *extractors: Extractor) -> NDArray[np.float64]:
+def measure(clips: list[Float32Array], *extractors: Extractor) -> NDArray[np.float64]:
     """Return milliseconds a clip, shape (n_clips, n_extractors)."""
     for extractor in extractors:
         extractor(clips[0])
@@ -87,7 +87,7 @@ def measure(clips: list[Float], *extractors: Extractor) -> NDArray[np.float64]:
     return times
 
 
-def descriptors(samples: Float) -> Iterator[tuple[str, Float, NDArray[np.floating]]]:
+def descriptors(samples: Float32Array) -> Iterator[tuple[str, Float32Array, NDArray[np.floating]]]:
     """Give (name, ours, librosa's) of one clip, shape (n_features, n_frames)."""
     analysis, magnitude = Analysis(samples), np.abs(librosa.stft(samples))
     mel, chroma = spectral.mel_spectrogram(analysis), spectral.chroma(analysis)
@@ -101,7 +101,7 @@ def descriptors(samples: Float) -> Iterator[tuple[str, Float, NDArray[np.floatin
     yield "tonnetz of the same chroma", spectral.tonnetz(chroma), librosa.feature.tonnetz(chroma=chroma)
 
 
-def agreement(clips: list[Float]) -> dict[str, list[float]]:
+def agreement(clips: list[Float32Array]) -> dict[str, list[float]]:
     """Return the largest difference in each clip, relative to the largest value in it."""
     found: dict[str, list[float]] = {}
     for clip in clips:

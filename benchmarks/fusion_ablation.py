@@ -26,21 +26,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from emovox import EmotionRecognizer, GateOptions, recipe
+from emovox import EmotionRecognizer, GateOptions
 from emovox.cli.console import named_folders, progress_bars
-from emovox.corpora import splits
-from emovox.dataset import features_of, load
 from emovox.errors import InputError
-from emovox.evaluation.metrics import confusion, ece, uar
-from emovox.evaluation.paired import bootstrap_difference, by_group
-from emovox.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
+from emovox.lab.corpora import splits
+from emovox.lab.estimators import families
+from emovox.lab.estimators.fusion import LateFusionOptions, fit_pool, pair
+from emovox.lab.evaluation.metrics import confusion, ece, uar
+from emovox.lab.evaluation.paired import bootstrap_difference, by_group
+from emovox.lab.experiments import recipe
+from emovox.lab.experiments.dataset import features_of, load
+from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.labels import COMMON
-from emovox.models import families
-from emovox.models.fusion import LateFusionOptions, fit_pool, pair
-from emovox.spoken import development_sentences, words_of
 from emovox.text.evidence import NAMES, words_vector
+from emovox.text.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
 from emovox.text.rules import DEFAULT, apply
-from emovox.types import Float, Transcript
+from emovox.types import Float32Array, Transcript
 
 #: What RAVDESS says, by the number of the sentence.
 SAID = {"kids": "Kids are talking by the door.", "dogs": "Dogs are sitting by the door."}
@@ -76,13 +77,13 @@ class Speech:
         Labels and speakers.
     """
 
-    X: Float
-    words: Float
+    X: Float32Array
+    words: Float32Array
     y: NDArray[np.str_]
     speakers: NDArray[np.str_]
 
     @property
-    def both(self) -> Float:
+    def both(self) -> Float32Array:
         """Features and words side by side."""
         return np.hstack([self.X, self.words])
 
@@ -140,7 +141,7 @@ def answers(found: Mapping[str, Any], test: Speech, voice: NDArray[np.float64] |
     }
 
 
-def with_rules(probabilities: NDArray[np.float64], words: Float) -> NDArray[np.str_]:
+def with_rules(probabilities: NDArray[np.float64], words: Float32Array) -> NDArray[np.str_]:
     """Decide by the default rules."""
     result = []
     for row, said in zip(probabilities, words, strict=True):
@@ -149,7 +150,7 @@ def with_rules(probabilities: NDArray[np.float64], words: Float) -> NDArray[np.s
     return np.array(result)
 
 
-def decided(found: Answers, words: Float) -> dict[str, NDArray[np.str_]]:
+def decided(found: Answers, words: Float32Array) -> dict[str, NDArray[np.str_]]:
     """Turn probabilities into labels, without and with rules."""
     plain = {name: np.array(COMMON)[one.argmax(axis=1)] for name, one in found.items()}
     return {
@@ -172,7 +173,7 @@ def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
 
 
 def on_ravdess(
-    speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float, seed: int, tell: Any
+    speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float32Array, seed: int, tell: Any
 ) -> tuple[Labels, Labels]:
     """Answer each clip by models that never heard its speaker, and a sample with its recognised words, too."""
     protocol = splits.by_name("emobox", data.table, seed)
@@ -223,7 +224,7 @@ def _codes(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 
 def word_set(
     folder: Path, asr: str | None, each: int | None, tell: Any
-) -> tuple[pd.DataFrame, dict[str, Float], NDArray[np.float64], Float]:
+) -> tuple[pd.DataFrame, dict[str, Float32Array], NDArray[np.float64], Float32Array]:
     """Read the word test set: its table, words vectors by whose words, the built-in model's answers, and embeddings."""
     table = pd.read_csv(folder / "manifest.csv")
     if each:

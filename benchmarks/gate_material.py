@@ -20,8 +20,8 @@ import soxr
 from numpy.typing import NDArray
 
 from emovox import audio
-from emovox.augment import coloured_noise, mix
-from emovox.types import RATE, Float
+from emovox.lab.augmentation.augment import coloured_noise, mix
+from emovox.types import RATE, Float32Array
 
 PARTS = ("choose", "report")
 
@@ -64,7 +64,7 @@ class Item(NamedTuple):
     kind: str
     part: str
     name: str
-    samples: Float
+    samples: Float32Array
 
 
 def seeded(*words: str) -> np.random.Generator:
@@ -98,7 +98,7 @@ def corpus_clips(corpora: Path) -> Iterator[tuple[str, str, Path]]:
 
 def speech(corpora: Path, packages: Path) -> Iterator[Item]:
     """Give clean speech and what becomes of it, prompts, and whispering."""
-    changes: dict[str, Callable[[Float, np.random.Generator], Float]] = {
+    changes: dict[str, Callable[[Float32Array, np.random.Generator], Float32Array]] = {
         "whispered (noise-excited LPC)": whispered,
         "whispered, 15 dB white noise": lambda x, rng: in_noise(whispered(x, rng), rng, 15, 0),
         "one word, 0.5 to 1 s": one_word,
@@ -151,7 +151,7 @@ def synthetic_whispers() -> Iterator[Item]:
                     yield Item(True, "espeak-ng whispers", part, f"{voice}: {sentence}", audio.read(file).samples)
 
 
-def whispered(samples: Float, rng: np.random.Generator, order: int = 20) -> Float:
+def whispered(samples: Float32Array, rng: np.random.Generator, order: int = 20) -> Float32Array:
     """Replace the voice by noise, frame by frame, and keep the resonances: linear prediction and Gaussian noise."""
     length, hop = 512, 128
     taper = scipy.signal.get_window("hann", length)
@@ -170,7 +170,7 @@ def whispered(samples: Float, rng: np.random.Generator, order: int = 20) -> Floa
     return _peak(result[length : length + len(samples)], 0.3)
 
 
-def one_word(samples: Float, rng: np.random.Generator) -> Float:
+def one_word(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Cut 0.5 to 1 s around the loudest place."""
     length = int(RATE * rng.uniform(0.5, 1.0))
     power = np.convolve(np.square(samples), np.ones(length // 2), "same")
@@ -178,13 +178,13 @@ def one_word(samples: Float, rng: np.random.Generator) -> Float:
     return samples[begin : begin + length]
 
 
-def lonely(samples: Float, rng: np.random.Generator) -> Float:
+def lonely(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Put a word somewhere into 6 s of silence."""
     before = int(rng.integers(6 * RATE - len(samples)))
     return np.pad(samples, (before, 6 * RATE - len(samples) - before))
 
 
-def small_room(samples: Float, rng: np.random.Generator) -> Float:
+def small_room(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Convolve with an exponentially decaying noise: a room with a reverberation time of 0.3 to 0.6 s."""
     decay = np.exp(-6.9 * np.arange(RATE // 2) / (rng.uniform(0.3, 0.6) * RATE))
     response = decay * rng.standard_normal(len(decay)) * rng.uniform(0.02, 0.1)
@@ -192,12 +192,12 @@ def small_room(samples: Float, rng: np.random.Generator) -> Float:
     return _peak(scipy.signal.fftconvolve(samples, response)[: len(samples)], 0.5)
 
 
-def in_noise(samples: Float, rng: np.random.Generator, ratio: float, exponent: float) -> Float:
+def in_noise(samples: Float32Array, rng: np.random.Generator, ratio: float, exponent: float) -> Float32Array:
     """Add noise at a ratio in dB."""
     return mix(samples, coloured_noise(len(samples), rng, exponent), ratio, rng)
 
 
-def telephone(samples: Float, rng: np.random.Generator) -> Float:
+def telephone(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Limit to 300 to 3400 Hz at 8 kHz, with 8-bit mu-law."""
     narrow = soxr.resample(samples, RATE, 8000)
     sections = scipy.signal.butter(4, [300, 3400], "band", fs=8000, output="sos")
@@ -258,14 +258,14 @@ def pieces_of_music(folder: Path) -> Iterator[Item]:
                 yield Item(False, f"music: {folder.name}", PARTS[number % 2], f"{file.name} {take}", piece)
 
 
-def cut(sound: Float, duration: float, rng: np.random.Generator) -> Float:
+def cut(sound: Float32Array, duration: float, rng: np.random.Generator) -> Float32Array:
     """Take a stretch that begins at random."""
     length = int(duration * RATE)
     begin = int(rng.integers(max(1, len(sound) - length)))
     return sound[begin : begin + length]
 
 
-def rhythm(sounds: Sequence[Float], rng: np.random.Generator) -> Float:
+def rhythm(sounds: Sequence[Float32Array], rng: np.random.Generator) -> Float32Array:
     """Put sounds on the beats of two to four seconds."""
     step = int(RATE * rng.uniform(0.12, 0.3))
     total = np.zeros(int(RATE * rng.uniform(2, 4)), dtype=np.float32)
@@ -276,7 +276,7 @@ def rhythm(sounds: Sequence[Float], rng: np.random.Generator) -> Float:
     return _peak(total, 0.7)
 
 
-def _peak(sound: NDArray[np.floating], peak: float) -> Float:
+def _peak(sound: NDArray[np.floating], peak: float) -> Float32Array:
     return np.asarray(sound * (peak / max(float(np.abs(sound).max()), 1e-9)), dtype=np.float32)
 
 

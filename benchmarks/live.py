@@ -24,22 +24,22 @@ import numpy as np
 import soundfile
 
 from emovox import EmotionRecognizer, StreamingRecognizer, audio
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 
 #: Samples that a microphone gives at a time.
 PIECE = RATE // 10
 
 
-def strung(clips: list[Path]) -> Float:
+def strung(clips: list[Path]) -> Float32Array:
     """Put clips one after the other, pauses of quiet noise between them."""
     rng = np.random.default_rng(0)
-    parts: list[Float] = []
+    parts: list[Float32Array] = []
     for clip in clips:
         parts += [audio.read(clip).samples, (1e-4 * rng.standard_normal(round(0.7 * RATE))).astype(np.float32)]
     return np.concatenate(parts)
 
 
-def endless(sound: Float, seconds: float) -> Iterator[Float]:
+def endless(sound: Float32Array, seconds: float) -> Iterator[Float32Array]:
     """Repeat a sound for so many seconds, in pieces of a second."""
     for begin in range(0, round(seconds * RATE), RATE):
         yield np.take(sound, np.arange(begin, begin + RATE), mode="wrap")
@@ -50,7 +50,7 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
-def one_stream(streams: StreamingRecognizer, sound: Float) -> dict[str, Any]:
+def one_stream(streams: StreamingRecognizer, sound: Float32Array) -> dict[str, Any]:
     """Measure the time of each event, and what a stream costs in all."""
     stream = streams.open()
     times: dict[str, list[float]] = {"estimate": [], "result": []}
@@ -72,7 +72,7 @@ def one_stream(streams: StreamingRecognizer, sound: Float) -> dict[str, Any]:
     }
 
 
-def long_file(recognizer: EmotionRecognizer, sound: Float, minutes: float) -> dict[str, Any]:
+def long_file(recognizer: EmotionRecognizer, sound: Float32Array, minutes: float) -> dict[str, Any]:
     """Measure the timeline of a long file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.wav"
@@ -90,7 +90,7 @@ def long_file(recognizer: EmotionRecognizer, sound: Float, minutes: float) -> di
     }
 
 
-def long_stream(streams: StreamingRecognizer, sound: Float, hours: float) -> dict[str, float]:
+def long_stream(streams: StreamingRecognizer, sound: Float32Array, hours: float) -> dict[str, float]:
     """Push hours through one stream, faster than real time."""
     stream = streams.open(estimates=False)
     began, after_minute = time.perf_counter(), 0.0

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from emovox import audio
-from emovox.augment import babble, coloured_noise, mix
-from emovox.preprocess import reduce_noise, trim_silence
-from emovox.types import RATE, Float
+from emovox.audio.preprocess import reduce_noise, trim_silence
+from emovox.lab.augmentation.augment import babble, coloured_noise, mix
+from emovox.types import RATE, Float32Array
 
-METHODS: dict[str, Callable[[Float], NDArray[np.floating]]] = {
+METHODS: dict[str, Callable[[Float32Array], NDArray[np.floating]]] = {
     "emovox": reduce_noise,
     "noisereduce, stationary": lambda samples: noisereduce.reduce_noise(y=samples, sr=RATE, stationary=True),
     "noisereduce, non-stationary": lambda samples: noisereduce.reduce_noise(y=samples, sr=RATE),
@@ -33,14 +33,14 @@ METHODS: dict[str, Callable[[Float], NDArray[np.floating]]] = {
 RATIOS = (0, 5, 10)
 
 
-def si_sdr(clean: Float, estimate: NDArray[np.floating]) -> float:
+def si_sdr(clean: Float32Array, estimate: NDArray[np.floating]) -> float:
     """Return the scale-invariant signal-to-distortion ratio in dB."""
     clean, estimate = clean - clean.mean(), estimate - estimate.mean()
     target = clean * (clean @ estimate / (clean @ clean))
     return float(10 * np.log10(np.sum(target**2) / np.sum((estimate - target) ** 2)))
 
 
-def mixtures(clips: list[Float], kind: str, snr: float) -> Iterator[tuple[Float, Float]]:
+def mixtures(clips: list[Float32Array], kind: str, snr: float) -> Iterator[tuple[Float32Array, Float32Array]]:
     """Give each clip clean and in noise."""
     rng = np.random.default_rng(0)
     voices = [trim_silence(clip, 30, 0)[0] for clip in clips]
@@ -52,7 +52,7 @@ def mixtures(clips: list[Float], kind: str, snr: float) -> Iterator[tuple[Float,
         yield clean, mix(clean, noise, snr, rng)
 
 
-def measure(clips: list[Float], kind: str, snr: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def measure(clips: list[Float32Array], kind: str, snr: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return gains in dB and times in ms, each of shape (n_clips, n_methods)."""
     gains, times = np.empty((2, len(clips), len(METHODS)))
     for row, (clean, noisy) in enumerate(mixtures(clips, kind, snr)):

@@ -22,7 +22,7 @@ from emovox.audio import read
 from emovox.features import prosody
 from emovox.features.analysis import Analysis
 from emovox.features.pitch import PitchOptions
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 
 Array = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def praat_formants(sound: parselmouth.Sound, times: Array) -> Array:
     return np.array(rows).reshape(-1, 6)
 
 
-def compare(samples: Float, options: PitchOptions | None = None) -> Clip:
+def compare(samples: Float32Array, options: PitchOptions | None = None) -> Clip:
     """Analyse one recording with both; our frame nearest to each of Praat's is compared, at most 5 ms away."""
     options = options or PitchOptions()
     found = prosody.descriptors(Analysis(samples), options)

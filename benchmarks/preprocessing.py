@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from emovox import audio, recipe
-from emovox.augment import babble, mix
-from emovox.corpora import registry, splits
-from emovox.corpora.table import Corpus
-from emovox.evaluation import metrics
+from emovox import audio
 from emovox.features import sets
-from emovox.models.crossfit import Clips, fit_many
-from emovox.models.crossfit import Task as Fit
-from emovox.types import FeatureSpec, Float, Waveform
+from emovox.lab.augmentation.augment import babble, mix
+from emovox.lab.corpora import registry, splits
+from emovox.lab.corpora.table import Corpus
+from emovox.lab.evaluation import metrics
+from emovox.lab.experiments import recipe
+from emovox.lab.experiments.crossfit import Clips, fit_many
+from emovox.lab.experiments.crossfit import Task as Fit
+from emovox.types import FeatureSpec, Float32Array, Waveform
 
 SNR = 10.0
 STEPS: dict[str, dict[str, object]] = {
@@ -39,13 +40,15 @@ STEPS: dict[str, dict[str, object]] = {
 }
 
 
-def voices(nemo: Corpus, count: int = 60) -> list[Float]:
+def voices(nemo: Corpus, count: int = 60) -> list[Float32Array]:
     """Read voices for the babble, spread over the speakers of nEMO."""
     rows = nemo.table.reset_index().groupby("speaker").head(count // 9 + 1)
     return [audio.read(nemo.path(file)).samples for file in rows["file"]]
 
 
-def pairs(path: Path, number: int, talkers: list[Float], specs: list[FeatureSpec]) -> list[tuple[Float, Float]]:
+def pairs(
+    path: Path, number: int, talkers: list[Float32Array], specs: list[FeatureSpec]
+) -> list[tuple[Float32Array, Float32Array]]:
     """Compute a clip's features without and with babble, once for each specification."""
     clean = audio.read(path)
     rng = np.random.default_rng([2026, number])

@@ -24,21 +24,22 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 
-from emovox import audio, distortions
-from emovox.augment import babble, coloured_noise, mix
+from emovox import audio
 from emovox.cli.console import named_folders
-from emovox.corpora import registry
 from emovox.errors import InputError
-from emovox.evaluation import metrics
-from emovox.gate import GateOptions
+from emovox.lab.augmentation import distortions
+from emovox.lab.augmentation.augment import babble, coloured_noise, mix
+from emovox.lab.corpora import registry
+from emovox.lab.evaluation import metrics
 from emovox.labels import ordered
-from emovox.models.artifact import Model, load
-from emovox.recognizer import EmotionRecognizer
-from emovox.types import RATE, Float
+from emovox.model.file import Model, load
+from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.speech.gate import GateOptions
+from emovox.types import RATE, Float32Array
 
 Rng = np.random.Generator
 #: From a clip, other people's voices and a generator to the distorted clip.
-Distort = Callable[[Float, Sequence[Float], Rng], Float]
+Distort = Callable[[Float32Array, Sequence[Float32Array], Rng], Float32Array]
 
 SNR, TALKERS = 10.0, 6
 #: A small room: reverberation time in s, and direct sound as strong as all reflections, some 0.6 m from the mouth.
@@ -49,23 +50,23 @@ CLIPPED, SOFT = -12.0, -20.0
 def noise(exponent: float) -> Distort:
     """Add noise whose power density falls with frequency to this power."""
 
-    def distort(samples: Float, _: Sequence[Float], rng: Rng) -> Float:
+    def distort(samples: Float32Array, _: Sequence[Float32Array], rng: Rng) -> Float32Array:
         hiss = coloured_noise(distortions.fast_length(len(samples)), rng, exponent)
         return mix(samples, hiss, SNR, rng)
 
     return distort
 
 
-def talk(samples: Float, voices: Sequence[Float], rng: Rng) -> Float:
+def talk(samples: Float32Array, voices: Sequence[Float32Array], rng: Rng) -> Float32Array:
     """Let others talk at the same time."""
     chosen = rng.choice(len(voices), TALKERS, replace=len(voices) < TALKERS)
     return mix(samples, babble([voices[one] for one in chosen], len(samples), rng, TALKERS), SNR, rng)
 
 
-def sent(line: Callable[[Float], Float]) -> Distort:
+def sent(line: Callable[[Float32Array], Float32Array]) -> Distort:
     """Send at half of full scale, as a telephone or an encoder would, and receive at the old level."""
 
-    def distort(samples: Float, _: Sequence[Float], rng: Rng) -> Float:
+    def distort(samples: Float32Array, _: Sequence[Float32Array], rng: Rng) -> Float32Array:
         scale = 2 * np.abs(samples).max() or np.float32(1)
         return line(samples / scale) * scale
 
@@ -109,7 +110,7 @@ def measure(
     folds: Sequence[Fold],
     conditions: Mapping[str, Distort],
     *,
-    voices: Sequence[Float] = (),
+    voices: Sequence[Float32Array] = (),
     seed: int = 0,
     jobs: int = -1,
     tell: Callable[[str], None] = lambda line: None,
@@ -162,7 +163,9 @@ def measure(
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def recognise(recognizer: EmotionRecognizer, distort: Distort, clip: Float, others: Sequence[Float], rng: Rng) -> str:
+def recognise(
+    recognizer: EmotionRecognizer, distort: Distort, clip: Float32Array, others: Sequence[Float32Array], rng: Rng
+) -> str:
     """Distort a clip and recognise it."""
     return recognizer.predict_array(distort(clip, others, rng), RATE).label
 
@@ -209,13 +212,13 @@ def read_folds(run: Path, models: Path, roots: Mapping[str, Path], only: Sequenc
     ]
 
 
-def read_voices(roots: Mapping[str, Path], count: int = 60) -> list[Float]:
+def read_voices(roots: Mapping[str, Path], count: int = 60) -> list[Float32Array]:
     """Read speech for the babble, evenly out of each corpus."""
     paths = [registry.load(name, root).paths() for name, root in roots.items()]
     return [audio.read(path).samples for some in paths for path in some[:: max(1, len(some) // count)]]
 
 
-def check_voices(folds: Sequence[Fold], voices: Sequence[Float]) -> None:
+def check_voices(folds: Sequence[Fold], voices: Sequence[Float32Array]) -> None:
     """Refuse folds in which there is nobody else to talk."""
     for fold in folds:
         if not voices and fold.clips["speaker"].nunique() < 2:

@@ -14,12 +14,12 @@ import sys
 
 import numpy as np
 
-from emovox import experiment, recipe
 from emovox.cli.console import named_folders, progress_bars
 from emovox.cli.train import overrides
-from emovox.corpora import splits
-from emovox.dataset import load
-from emovox.evaluation.scores import score
+from emovox.lab.corpora import splits
+from emovox.lab.evaluation.scores import score
+from emovox.lab.experiments import experiment, recipe
+from emovox.lab.experiments.dataset import load
 from emovox.labels import ordered
 
 

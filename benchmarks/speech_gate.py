@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from emovox import gate
+from emovox.speech import gate
 from emovox.types import RATE
 
 #: Share of the speech of the first part that the threshold lets through.

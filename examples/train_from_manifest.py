@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emovox import experiment, recipe
+from emovox.lab.experiments import experiment, recipe
 
 RECIPE = {
     "name": "mine",

@@ -27,7 +27,7 @@ import onnx
 from onnx import helper
 
 from emovox.cli.console import progress_bars
-from emovox.models.artifact import CARD_KEY, Model, load
+from emovox.model.file import CARD_KEY, Model, load
 from emovox.types import RATE
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def main() -> int:
 
 def train(name: str, roots: dict[str, Path], out: Path) -> Path:
     """Run a recipe, with its folds' models kept, unless its run is there."""
-    from emovox import experiment, recipe
+    from emovox.lab.experiments import experiment, recipe
 
     if not out.exists():
         with progress_bars() as tell:

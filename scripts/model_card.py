@@ -17,12 +17,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emovox import recipe
-from emovox.corpora.registry import CORPORA
 from emovox.errors import EmovoxError
-from emovox.evaluation import card as words
-from emovox.evaluation.card import Section
-from emovox.models.artifact import DEFAULT, load
+from emovox.lab.corpora.registry import CORPORA
+from emovox.lab.experiments import recipe
+from emovox.model.file import DEFAULT, load
+from emovox.outputs import cards as words
+from emovox.outputs.cards import Section
 from emovox.types import ModelCard
 
 PAGE = Path(__file__).parents[1] / "docs" / "model-card.md"
@@ -46,7 +46,7 @@ METRICS = (
     "interval is a bootstrap over whole speakers.",
     "The *expected calibration error* (ECE) is the mean distance between confidence and accuracy in 15 bins. The "
     "threshold for abstaining is the smallest whose answers keep the promise, by a lower confidence bound that knows "
-    "that clips of one speaker resemble each other (`emovox.evaluation.selective`).",
+    "that clips of one speaker resemble each other (`emovox.lab.evaluation.selective`).",
 )
 ETHICS = (
     "The label is the emotion that the voice expresses, as actors were asked to express it; it is not what somebody "

@@ -20,12 +20,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
-from emovox import recipe
-from emovox.augment import AugmentOptions
+from emovox.audio.preprocess import PreprocessOptions
 from emovox.features import sets
-from emovox.models.families import FAMILIES
-from emovox.preprocess import PreprocessOptions
-from emovox.search_space import TuneRecipe
+from emovox.lab.augmentation.augment import AugmentOptions
+from emovox.lab.estimators.families import FAMILIES
+from emovox.lab.experiments import recipe
+from emovox.lab.experiments.search_space import TuneRecipe
 from emovox.text.rules import Rule
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emovox import experiment, recipe
 from emovox.errors import EmovoxError
-from emovox.evaluation import compare_plots
-from emovox.evaluation.compare_report import markdown
-from emovox.evaluation.comparison import Group, compare
-from emovox.evaluation.page import score
+from emovox.lab.evaluation.comparison import Group, compare
+from emovox.lab.experiments import experiment, recipe
+from emovox.lab.reports import compare_plots
+from emovox.lab.reports.compare_report import markdown
+from emovox.lab.reports.page import score
 
 #: Pictures that a page shows; the others stay in the comparison that `emovox compare` makes.
 SHOWN = ("ranking", "pairs", "per_class", "speakers", "confusion-1")

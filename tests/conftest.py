@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from emovox import GateOptions
-from emovox.features.embeddings import samples_spec
+from emovox.features.sets import samples_spec
 
 DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "shared" / "models"
@@ -60,7 +60,7 @@ def small_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def export_personal(path: Path, seed: int) -> Path:
     """Write a model of samples that takes a baseline: loudness in random bands, less the speaker's own, to classes."""
     torch = pytest.importorskip("torch")
-    from emovox.models.export import export_samples
+    from emovox.lab.export.export import export_samples
     from emovox.types import ModelCard
 
     class Personal(torch.nn.Module):  # type: ignore[misc, name-defined]

@@ -10,9 +10,9 @@ from scipy.optimize import check_grad
 from sklearn.linear_model import LogisticRegression
 
 from emovox.errors import ProtocolError, RecipeError
-from emovox.models import adaptive
-from emovox.models.adaptive import AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights, logistic
-from emovox.recipe import load
+from emovox.lab.estimators import adaptive
+from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights, logistic
+from emovox.lab.experiments.recipe import load
 
 LABELS = np.array(["neutral", "happy", "sad"])
 
@@ -78,8 +78,8 @@ def test_a_baseline_removes_the_voice() -> None:
     test = np.flatnonzero(~train)
     baseline = X[test[y[test] == "neutral"][:2]].mean(axis=0)
     plain = (model.predict(X[test]) == y[test]).mean()
-    knowing = (model.classes_[model.predict_proba(X[test], baseline).argmax(axis=1)] == y[test]).mean()
-    assert knowing > 0.95
+    enrolled = (model.classes_[model.predict_proba(X[test], baseline).argmax(axis=1)] == y[test]).mean()
+    assert enrolled > 0.95
     assert plain < 0.8
 
 
@@ -129,8 +129,8 @@ def test_copies_teach() -> None:
 def test_the_same_seed_gives_the_same_heads() -> None:
     X, y, speakers = voices()
     one, same, other = (AdaptiveClassifier(AdaptiveOptions(seed=seed)).fit(X, y, speakers) for seed in (1, 1, 2))
-    assert np.array_equal(one.knowing_[0], same.knowing_[0])
-    assert not np.array_equal(one.knowing_[0], other.knowing_[0])
+    assert np.array_equal(one.enrolled_[0], same.enrolled_[0])
+    assert not np.array_equal(one.enrolled_[0], other.enrolled_[0])
 
 
 def test_the_network_computes_what_the_estimator_does() -> None:
@@ -140,10 +140,10 @@ def test_the_network_computes_what_the_estimator_does() -> None:
     baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
     with torch.inference_mode():
         plain, embedding = head(torch.from_numpy(X), torch.zeros(len(X), 5))
-        knowing, _ = head(torch.from_numpy(X), torch.from_numpy(baseline))
+        enrolled, _ = head(torch.from_numpy(X), torch.from_numpy(baseline))
     assert np.abs(plain.numpy() - model.predict_proba(X)[:, [2, 0, 1]]).max() < 1e-5
     powers = np.exp(model.logits(X, baseline)[:, [2, 0, 1]] / 2)
-    assert np.abs(knowing.numpy() - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-4
+    assert np.abs(enrolled.numpy() - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-4
     assert np.array_equal(embedding.numpy(), X)
 
 

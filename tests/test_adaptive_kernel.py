@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 
-from emovox.models.adaptive import clip_weights, logistic
-from emovox.models.adaptive_kernel import (
+from emovox.lab.estimators.adaptive import clip_weights, logistic
+from emovox.lab.estimators.adaptive_kernel import (
     AdaptiveKernelClassifier,
     AdaptiveKernelOptions,
-    Familiarity,
+    InDomainScore,
+    KernelDistance,
     KernelMachine,
-    Likeness,
 )
-from emovox.models.adaptive_net import AdaptiveNetClassifier
+from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier
 from tests.test_adaptive import voices
 
 SMALL = AdaptiveKernelOptions(hidden=16, epochs=4, batch_size=32, landmarks=60, guides=40)
@@ -47,7 +47,7 @@ def test_the_kernel_is_the_radial_one() -> None:
 def test_likeness_is_the_mean_squared_difference() -> None:
     inputs, stored = rows(6), rows(3, seed=1)
     expected = np.square(inputs[:, np.newaxis] - stored).mean(axis=2)
-    assert np.allclose(Likeness(stored)(torch.from_numpy(inputs)).numpy(), expected, atol=1e-5)
+    assert np.allclose(KernelDistance(stored)(torch.from_numpy(inputs)).numpy(), expected, atol=1e-5)
 
 
 def test_with_every_row_a_landmark_it_is_kernel_logistic_regression() -> None:
@@ -76,10 +76,10 @@ def test_the_graph_computes_what_the_estimator_does(fitted: AdaptiveKernelClassi
     baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
     with torch.inference_mode():
         plain, embedding = graph(torch.from_numpy(X), torch.zeros(X.shape))
-        knowing, _ = graph(torch.from_numpy(X), torch.from_numpy(baseline))
+        enrolled, _ = graph(torch.from_numpy(X), torch.from_numpy(baseline))
     assert np.abs(plain.numpy() - fitted.predict_proba(X)[:, order]).max() < 1e-5
     powers = np.exp(fitted.logits(X, baseline)[:, order] / 2)
-    assert np.abs(knowing.numpy() - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
+    assert np.abs(enrolled.numpy() - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
     assert np.array_equal(embedding.numpy(), X)
 
 
@@ -105,7 +105,7 @@ def test_a_strange_recording_is_left_to_the_machine(fitted: AdaptiveKernelClassi
 
 def test_familiarity_falls_with_the_distance_to_the_nearest_guide() -> None:
     guides = rows(5, 8)
-    gate = Familiarity(guides, 1.0)
+    gate = InDomainScore(guides, 1.0)
     away = np.stack([guides[0] + np.float32(step) for step in (0.0, 0.9, 1.0, 1.1, 3.0)])
     with torch.inference_mode():
         found = gate(torch.from_numpy(away)).numpy().ravel()

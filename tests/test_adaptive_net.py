@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from emovox.errors import ProtocolError
-from emovox.models.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
-from emovox.models.neural import WeighedCrossEntropy
+from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
+from emovox.lab.estimators.neural import WeightedCrossEntropy
 from tests.test_adaptive import voices
 
 SMALL = AdaptiveNetOptions(hidden=16, epochs=4, batch_size=32)
@@ -27,10 +27,10 @@ def test_the_graph_computes_what_the_estimator_does(fitted: AdaptiveNetClassifie
     baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
     with torch.inference_mode():
         plain, embedding = graph(torch.from_numpy(X), torch.zeros(X.shape))
-        knowing, _ = graph(torch.from_numpy(X), torch.from_numpy(baseline))
+        enrolled, _ = graph(torch.from_numpy(X), torch.from_numpy(baseline))
     assert np.abs(plain.numpy() - fitted.predict_proba(X)[:, order]).max() < 1e-5
     powers = np.exp(fitted.logits(X, baseline)[:, order] / 2)
-    assert np.abs(knowing.numpy() - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
+    assert np.abs(enrolled.numpy() - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
     assert np.array_equal(embedding.numpy(), X)
 
 
@@ -54,9 +54,9 @@ def test_a_baseline_removes_the_voice() -> None:
     model = AdaptiveNetClassifier(options).fit(X[train], y[train], speakers[train])
     test = np.flatnonzero(~train)
     baseline = X[test[y[test] == "neutral"][:3]].mean(axis=0)
-    knowing = (model.classes_[model.predict_proba(X[test], baseline).argmax(axis=1)] == y[test]).mean()
-    assert knowing > 0.85
-    assert knowing > (model.predict(X[test]) == y[test]).mean()
+    enrolled = (model.classes_[model.predict_proba(X[test], baseline).argmax(axis=1)] == y[test]).mean()
+    assert enrolled > 0.85
+    assert enrolled > (model.predict(X[test]) == y[test]).mean()
 
 
 def test_the_same_seed_gives_the_same_network() -> None:
@@ -78,7 +78,7 @@ def test_speakers_are_needed() -> None:
 def test_counts_weigh_the_loss() -> None:
     logits, weight = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), torch.ones(3, 4)
     target = torch.tensor([0, 1, 2])
-    loss = WeighedCrossEntropy(0.1)
+    loss = WeightedCrossEntropy(0.1)
     each = torch.stack([loss((logits[[row]], weight[[row]]), target[[row]]) for row in range(3)])
     counts = torch.tensor([0.5, 2.0, 0.5])
     assert torch.allclose(loss((logits, weight), target, counts), (each * counts).mean())

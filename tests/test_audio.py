@@ -18,7 +18,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from emovox import audio, decode
+from emovox import audio
+from emovox.audio import decode
 from emovox.errors import AudioError, MissingExtraError
 from emovox.types import RATE, Waveform
 

@@ -18,9 +18,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emovox import audio, distortions
-from emovox.augment import Augmenter, AugmentOptions, babble, coloured_noise, mix
-from emovox.distortions import (
+from emovox import audio
+from emovox.errors import InputError
+from emovox.lab.augmentation import distortions
+from emovox.lab.augmentation.augment import Augmenter, AugmentOptions, babble, coloured_noise, mix
+from emovox.lab.augmentation.distortions import (
     Codec,
     band_limit,
     clip,
@@ -36,8 +38,7 @@ from emovox.distortions import (
     telephone,
     tempo,
 )
-from emovox.errors import InputError
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 from tests.conftest import sine, toy_clip
 
 CODECS: tuple[Codec, ...] = get_args(Codec)
@@ -51,11 +52,11 @@ def only(*names: str, **others: Any) -> AugmentOptions:
 
 
 @pytest.fixture(scope="module")
-def speech(ravdess_clips: list[Path]) -> list[Float]:
+def speech(ravdess_clips: list[Path]) -> list[Float32Array]:
     return [audio.read(clip).samples for clip in ravdess_clips]
 
 
-def ratio_db(signal: Float, noise: Float) -> float:
+def ratio_db(signal: Float32Array, noise: Float32Array) -> float:
     return float(10 * np.log10(np.mean(np.square(signal, dtype=float)) / np.mean(np.square(noise, dtype=float))))
 
 
@@ -162,7 +163,7 @@ def test_babble_needs_a_voice(rng: np.random.Generator) -> None:
 
 
 def test_everything_is_repeatable() -> None:
-    def make(seed: int) -> Float:
+    def make(seed: int) -> Float32Array:
         rng = np.random.default_rng(seed)
         voices = [coloured_noise(2000, rng, exponent) for exponent in (0, 1, 2)]
         return mix(sine(220, 0.2), babble(voices, 1000, rng), 5, rng)
@@ -183,7 +184,7 @@ def test_gain_and_clipping_are_in_decibels() -> None:
     np.testing.assert_array_equal(clip(tone, 0), tone)
 
 
-def schroeder_rt60(response: Float) -> float:
+def schroeder_rt60(response: Float32Array) -> float:
     """Measure the reverberation time by backward integration, from -5 to -35 dB (ISO 3382, T30)."""
     energy = np.cumsum(np.square(response[::-1], dtype=float))[::-1]
     decay = 10 * np.log10(energy / energy[0] + 1e-12)
@@ -235,7 +236,7 @@ def test_reverberation_keeps_power_and_does_not_delay(rng: np.random.Generator) 
     assert ratio_db(reverberate(noise, 0.8, -3, rng), noise) == pytest.approx(0, abs=0.01)
 
 
-def power_at(samples: Float, low: float, high: float) -> float:
+def power_at(samples: Float32Array, low: float, high: float) -> float:
     """Share of the energy between two frequencies."""
     power = np.square(np.abs(np.fft.rfft(samples.astype(float))))
     frequency = np.fft.rfftfreq(len(samples), 1 / RATE)
@@ -284,7 +285,7 @@ def test_mu_law_has_the_noise_of_the_closed_form(level: float, rng: np.random.Ge
     assert ratio_db(samples, mu_law(samples) - samples) == pytest.approx(closed_form, abs=0.7)
 
 
-def test_telephone_passes_its_band_only(speech: list[Float]) -> None:
+def test_telephone_passes_its_band_only(speech: list[Float32Array]) -> None:
     for clip_ in speech:
         heard = telephone(clip_)
         within = band_limit(clip_, 300, 3400)
@@ -295,7 +296,7 @@ def test_telephone_passes_its_band_only(speech: list[Float]) -> None:
     assert ratio_db(telephone(sine(1000, 1)), sine(1000, 1)) == pytest.approx(0, abs=0.1)
 
 
-def delay(heard: Float, sent: Float) -> int:
+def delay(heard: Float32Array, sent: Float32Array) -> int:
     """Find the delay in samples at which two signals agree best."""
     size = 2 * len(sent)
     agreement = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(sent, size).conj())
@@ -304,7 +305,9 @@ def delay(heard: Float, sent: Float) -> int:
 
 
 @pytest.mark.parametrize(("name", "ratio"), [("mp3", 11), ("opus", 12), ("vorbis", 9), ("gsm", 4)])
-def test_codec_loses_something_but_keeps_the_speech_in_step(name: Codec, ratio: float, speech: list[Float]) -> None:
+def test_codec_loses_something_but_keeps_the_speech_in_step(
+    name: Codec, ratio: float, speech: list[Float32Array]
+) -> None:
     for clip_ in speech[::3]:
         heard = codec(clip_, name)
 
@@ -316,7 +319,7 @@ def test_codec_loses_something_but_keeps_the_speech_in_step(name: Codec, ratio: 
 
 
 @pytest.mark.parametrize(("name", "kbits"), [("mp3", 32), ("opus", 20), ("vorbis", 20), ("gsm", 13)])
-def test_codec_has_the_bit_rate_that_is_documented(name: Codec, kbits: float, speech: list[Float]) -> None:
+def test_codec_has_the_bit_rate_that_is_documented(name: Codec, kbits: float, speech: list[Float32Array]) -> None:
     rate, settings_ = distortions.CODECS[name]
     samples = np.concatenate(speech)
     file = io.BytesIO()
@@ -337,7 +340,7 @@ def test_codec_keeps_every_length(length: int, level: float, name: Codec) -> Non
         assert abs(delay(heard, voice)) <= 4  # a quarter of a millisecond
 
 
-def frequency_of(tone: Float) -> float:
+def frequency_of(tone: Float32Array) -> float:
     """Find the frequency of a tone by the peak of its spectrum, interpolated."""
     level = np.log(np.abs(np.fft.rfft(tone * np.hanning(len(tone)))) + 1e-9)
     k = int(np.argmax(level))
@@ -365,7 +368,7 @@ def test_pitch_moves_by_semitones_in_the_same_time(semitones: float, hertz: floa
     assert 12 * np.log2(frequency_of(shifted) / hertz) == pytest.approx(semitones, abs=0.06)
 
 
-def praat_pitch(samples: Float) -> tuple[Any, Any]:
+def praat_pitch(samples: Float32Array) -> tuple[Any, Any]:
     """Return the times of frames and their fundamental frequency, 0 where there is no voice."""
     pitch = parselmouth.Sound(samples.astype(float), RATE).to_pitch(0.01, 75, 600)
     return pitch.xs(), pitch.selected_array["frequency"]
@@ -383,7 +386,7 @@ def praat_pitch(samples: Float) -> tuple[Any, Any]:
     ids=["slower", "sooner", "higher", "lower", "faster"],
 )
 def test_melody_of_real_speech_moves_as_asked(
-    distort: Callable[[Float], Float], stretch: float, semitones: float, speech: list[Float]
+    distort: Callable[[Float32Array], Float32Array], stretch: float, semitones: float, speech: list[Float32Array]
 ) -> None:
     """Praat finds the same melody, moved, at the place in time where it should be."""
     for clip_ in speech[::2]:
@@ -398,7 +401,7 @@ def test_melody_of_real_speech_moves_as_asked(
         assert np.mean(np.abs(moved - semitones) < 1) > 0.85
 
 
-def test_tempo_of_one_changes_nothing(speech: list[Float]) -> None:
+def test_tempo_of_one_changes_nothing(speech: list[Float32Array]) -> None:
     np.testing.assert_allclose(tempo(speech[0], 1), speech[0], atol=1e-6)
 
 
@@ -427,7 +430,7 @@ def test_fast_length_is_enough_and_not_much_more(length: int) -> None:
         (lambda x: AugmentOptions(codecs=()), "codecs is empty: choose from mp3"),
     ],
 )
-def test_impossible_values_are_refused(distort: Callable[[Float], object], message: str) -> None:
+def test_impossible_values_are_refused(distort: Callable[[Float32Array], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         distort(sine(220, 0.1))
 
@@ -494,14 +497,14 @@ def test_augmented_speech_is_sound_of_the_right_length(length: int, level: float
     assert 0.005 < np.std(distorted) / np.std(samples) < 6
 
 
-def test_only_what_was_asked_for_happens(speech: list[Float], rng: np.random.Generator) -> None:
+def test_only_what_was_asked_for_happens(speech: list[Float32Array], rng: np.random.Generator) -> None:
     samples = speech[4]
     np.testing.assert_array_equal(Augmenter(only())(samples, rng), samples)
     for name in CHANCES:
         assert not np.array_equal(Augmenter(only(name))(samples, rng), samples), name
 
 
-def test_augmentation_is_repeatable_and_travels_to_other_processes(speech: list[Float]) -> None:
+def test_augmentation_is_repeatable_and_travels_to_other_processes(speech: list[Float32Array]) -> None:
     augmenter = Augmenter(AugmentOptions(), noises=speech[:1], voices=speech[1:4])
     copy = pickle.loads(pickle.dumps(augmenter))
 
@@ -512,7 +515,7 @@ def test_augmentation_is_repeatable_and_travels_to_other_processes(speech: list[
 
 
 @pytest.mark.parametrize("sources", ["coloured", "babble", "recorded"])
-def test_noise_is_within_the_range_of_ratios(sources: str, speech: list[Float]) -> None:
+def test_noise_is_within_the_range_of_ratios(sources: str, speech: list[Float32Array]) -> None:
     voices, noises = speech[:5] * (sources == "babble"), [sine(900, 3)] * (sources == "recorded")
     augmenter = Augmenter(only("noise", snr=(8.0, 12.0)), noises=noises, voices=voices)
     added = [augmenter(speech[5], np.random.default_rng(seed)) - speech[5] for seed in range(20)]
@@ -544,7 +547,7 @@ def test_noise_that_is_silent_in_places_is_skipped_there() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 30])
-def test_default_chain_takes_short_and_long_clips(seconds: float, speech: list[Float]) -> None:
+def test_default_chain_takes_short_and_long_clips(seconds: float, speech: list[Float32Array]) -> None:
     samples = np.resize(speech[4], round(seconds * RATE))
     augmenter = Augmenter(voices=speech)
     for seed in range(6):
@@ -553,7 +556,7 @@ def test_default_chain_takes_short_and_long_clips(seconds: float, speech: list[F
         assert 0.7 * len(samples) < len(distorted) < 1.4 * len(samples)
 
 
-def test_default_chain_is_fast_enough_for_training(speech: list[Float]) -> None:
+def test_default_chain_is_fast_enough_for_training(speech: list[Float32Array]) -> None:
     """Half the clips take less than 6 ms each on an idle core; the margin is for a busy one."""
     augmenter = Augmenter(voices=speech)
     took = []

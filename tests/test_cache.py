@@ -12,9 +12,9 @@ import soundfile
 
 from emovox import audio
 from emovox.errors import AudioError, InputError
-from emovox.features import cache as cache_module
 from emovox.features import sets
-from emovox.features.cache import FeatureCache, code_version
+from emovox.lab.extraction import cache as cache_module
+from emovox.lab.extraction.cache import FeatureCache, code_version
 from tests.conftest import sine
 
 SPEC = sets.spec("classic193")
@@ -109,7 +109,7 @@ def test_two_processes_share_a_folder(clip: Path, cache: FeatureCache) -> None:
         soundfile.write(clip.with_name(f"{i}.wav"), sine(100 + i, 0.5), 16000)
     code = (
         "import sys; from pathlib import Path; from emovox.features import sets; "
-        "from emovox.features.cache import FeatureCache\n"
+        "from emovox.lab.extraction.cache import FeatureCache\n"
         "cache, spec = FeatureCache(Path(sys.argv[1])), sets.spec('classic193')\n"
         "for _ in range(3):\n"
         "    for i in range(12): cache.features(Path(sys.argv[2]) / f'{i}.wav', spec)\n"

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
 from emovox.cli.timeline import clock, to_lines
-from emovox.timeline import Timeline
+from emovox.recognition.timeline import Timeline
 from tests.conftest import speech
 from tests.test_cli import emovox_command
 

@@ -24,9 +24,10 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from emovox.cli.main import run
 from emovox.errors import InputError
-from emovox.evaluation import compare_report, footprint, paired
-from emovox.evaluation.comparison import Group, compare, published, to_dict
-from emovox.evaluation.scores import score
+from emovox.lab.evaluation import footprint, paired
+from emovox.lab.evaluation.comparison import Group, compare, published, to_dict
+from emovox.lab.evaluation.scores import score
+from emovox.lab.reports import compare_report
 from emovox.labels import COMMON
 from tests.test_report import Page
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emovox import audio, dataset, recipe
-from emovox.augment import AugmentOptions
+from emovox import audio
 from emovox.features import sets
-from emovox.features.cache import FeatureCache
-from emovox.features.extraction import augmented, extract_copies
-from emovox.types import Float
+from emovox.lab.augmentation.augment import AugmentOptions
+from emovox.lab.experiments import dataset, recipe
+from emovox.lab.extraction.cache import FeatureCache
+from emovox.lab.extraction.extraction import augmented, extract_copies
+from emovox.types import Float32Array
 from tests.conftest import speech
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plain.wav"
@@ -52,7 +53,7 @@ def test_copies_repeat_and_are_kept(tmp_path: Path) -> None:
     spec, cache = sets.spec("prosodic", {}, {}), FeatureCache(tmp_path / "cache")
     options = AugmentOptions()
 
-    def extract(seed: int, folder: FeatureCache) -> Float:
+    def extract(seed: int, folder: FeatureCache) -> Float32Array:
         return np.stack(extract_copies([(EXAMPLE, 0.0, np.inf)], ["ann"], spec, options, 2, seed, folder, jobs=1))
 
     first = extract(0, cache)

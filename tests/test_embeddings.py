@@ -14,20 +14,21 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from emovox import EmotionRecognizer, experiment, recipe
+from emovox import EmotionRecognizer, hub
+from emovox.audio.preprocess import preprocess
 from emovox.errors import FeatureError, ModelError, RecipeError
-from emovox.features import embeddings, sets
-from emovox.features.cache import FeatureCache
-from emovox.features.extraction import extract_many
-from emovox.models import artifact
-from emovox.models import weights as weights_module
-from emovox.models.embedders import Embedder, JoinedEmbedder
-from emovox.models.encoder_tuning import Speech
-from emovox.models.encoders import LogMel, WhisperEncoder
-from emovox.models.finetuning import FinetunedClassifier
-from emovox.models.weights import VARIABLE
-from emovox.preprocess import preprocess
-from emovox.types import FeatureSpec, Float, Waveform
+from emovox.features import sets
+from emovox.hub import VARIABLE
+from emovox.lab.encoders import embeddings
+from emovox.lab.encoders.embedders import Embedder, JoinedEmbedder
+from emovox.lab.encoders.encoders import LogMel, WhisperEncoder
+from emovox.lab.estimators.encoder_tuning import Speech
+from emovox.lab.estimators.finetuning import FinetunedClassifier
+from emovox.lab.experiments import experiment, recipe
+from emovox.lab.extraction.cache import FeatureCache
+from emovox.lab.extraction.extraction import extract_many
+from emovox.model import file as model_file
+from emovox.types import FeatureSpec, Float32Array, Waveform
 from tests.conftest import ANY_SOUND, LABELS, sine, toy_clip
 
 
@@ -35,7 +36,7 @@ from tests.conftest import ANY_SOUND, LABELS, sine, toy_clip
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    weights_module._from_hub.cache_clear()
+    hub._from_hub.cache_clear()
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ SPEECH = Waveform(toy_clip("happy", 1, 0))
 # --- the numbers -------------------------------------------------------------------------------------------
 
 
-def expected_of(waveform: Waveform, folder: Path, blocks: tuple[int, ...]) -> Float:
+def expected_of(waveform: Waveform, folder: Path, blocks: tuple[int, ...]) -> Float32Array:
     """Pool with numpy what the encoder puts out."""
     samples = torch.from_numpy(preprocess(waveform).samples).unsqueeze(0)
     with torch.inference_mode():
@@ -144,7 +145,7 @@ def test_short_clips_get_silence_on_both_sides(spec: FeatureSpec) -> None:
     raw = sets.spec("encoder", spec.parameters, {"dc": False, "level": "none"})
     by_hand = Waveform(np.pad(short, 1200))
     np.testing.assert_array_equal(sets.extract(Waveform(short), raw), sets.extract(by_hand, raw))
-    assert len(embeddings.padded(np.ones(4799, dtype=np.float32))) == 4800
+    assert len(sets.padded(np.ones(4799, dtype=np.float32))) == 4800
 
 
 def test_samples_are_the_preprocessed_waveform() -> None:
@@ -282,7 +283,7 @@ def run(small_whisper: Path, toy_manifest: Path, tmp_path_factory: pytest.TempPa
 
 
 def test_the_file_starts_from_samples(run: Path, small_whisper: Path, toy_manifest: Path) -> None:
-    model = artifact.load(run)
+    model = model_file.load(run)
     assert (model.takes_samples, model.takes_baseline, model.embedding_width) == (True, False, 128)
     assert (model.card.features.set, model.card.features.preprocess["trim"]) == ("samples", True)
     samples = sets.extract(Waveform(toy_clip("sad", 2, 1)), model.card.features)
@@ -300,7 +301,7 @@ def test_a_file_of_several_encoders_starts_from_samples(
     values = {"name": "toy-pair", "corpora": {"toy": {}}, "features": features, "model": model}
     one = recipe.validate({**values, "protocol": {"name": "speaker-2"}}, "toy")
     experiment.run(one, {"toy": toy_manifest}, tmp_path / "run", jobs=1, cache=FeatureCache(tmp_path / "cache"))
-    found = artifact.load(tmp_path / "run")
+    found = model_file.load(tmp_path / "run")
     assert (found.takes_samples, found.takes_baseline, found.embedding_width) == (True, True, 192)
     _, embedding = found.run(SPEECH.samples[np.newaxis])
     assert embedding is not None
@@ -347,7 +348,7 @@ def test_clips_of_any_length_have_an_answer(seconds: float, run: Path, rng: np.r
 
 
 def test_evaluating_is_predicting_every_clip(run: Path, toy_manifest: Path) -> None:
-    model = artifact.load(run)
+    model = model_file.load(run)
     metrics, predictions = experiment.evaluate(model, {"toy": toy_manifest}, jobs=2)
     assert metrics["uar"] > 0.8
     assert len(predictions) == 96

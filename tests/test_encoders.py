@@ -17,17 +17,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from emovox import hub
 from emovox.errors import MissingExtraError, ModelError
-from emovox.models import weights as weights_module
-from emovox.models.embedders import Embedder
-from emovox.models.encoders import (
+from emovox.hub import HUB_FILES, find
+from emovox.lab.encoders.embedders import Embedder
+from emovox.lab.encoders.encoders import (
     AttentiveStatistics,
     HuggingFaceEncoder,
     LogMel,
     WhisperEncoder,
     statistics,
 )
-from emovox.models.weights import HUB_FILES, find
 from tests.conftest import sine
 
 with warnings.catch_warnings():
@@ -39,8 +39,8 @@ with warnings.catch_warnings():
 @pytest.fixture(autouse=True)
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look nothing up beyond this test's own folders."""
-    monkeypatch.delenv(weights_module.VARIABLE, raising=False)
-    weights_module._from_hub.cache_clear()
+    monkeypatch.delenv(hub.VARIABLE, raising=False)
+    hub._from_hub.cache_clear()
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_names_are_looked_up_in_the_folder_of_weights(
 ) -> None:
     for name in ("whisper-tiny.en-encoder", "whisper-base-encoder-first4", "hubert"):
         shutil.copytree(small_whisper, tmp_path / name)
-    monkeypatch.setenv(weights_module.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(hub.VARIABLE, str(tmp_path))
     for name, folder in (
         ("whisper-tiny.en", "whisper-tiny.en-encoder"),
         ("openai/whisper-tiny.en", "whisper-tiny.en-encoder"),
@@ -275,7 +275,7 @@ def test_names_are_looked_up_in_the_folder_of_weights(
         ("facebook/hubert", "hubert"),
     ):
         assert find(name).folder == tmp_path / folder
-    monkeypatch.setenv(weights_module.VARIABLE, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv(hub.VARIABLE, str(tmp_path / "elsewhere"))
     with pytest.raises(ModelError, match=r"EMOVOX_WEIGHTS=.*elsewhere is not a folder: set it to the folder"):
         find("whisper-tiny.en")
 

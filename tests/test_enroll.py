@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from emovox import EmotionRecognizer, profiles
+from emovox import EmotionRecognizer
+from emovox.model import profiles
 from tests.conftest import export_personal, sine, speech
 from tests.test_cli import emovox_command
 

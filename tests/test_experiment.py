@@ -13,13 +13,14 @@ import pytest
 import soundfile
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 
-from emovox import EmotionRecognizer, dataset, experiment, recipe
-from emovox.corpora import registry
-from emovox.corpora.splits import by_name
+from emovox import EmotionRecognizer
 from emovox.errors import CorpusError, InputError, ProtocolError
-from emovox.models.artifact import load
-from emovox.models.crossfit import Clips, Task, fit_one
-from emovox.models.neural import AnnOptions
+from emovox.lab.corpora import registry
+from emovox.lab.corpora.splits import by_name
+from emovox.lab.estimators.neural import AnnOptions
+from emovox.lab.experiments import dataset, experiment, recipe
+from emovox.lab.experiments.crossfit import Clips, Task, fit_one
+from emovox.model.file import load
 from tests.conftest import ANY_SOUND
 
 BASE: dict[str, Any] = {

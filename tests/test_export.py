@@ -22,11 +22,12 @@ from torch import Tensor
 from emovox.decision import temper
 from emovox.errors import ModelError
 from emovox.features import sets
-from emovox.models import artifact, families
-from emovox.models import export as export_module
-from emovox.models.classical import MlpOptions, SvmOptions
-from emovox.models.export import TOLERANCE, export, export_samples
-from emovox.models.neural import AnnOptions
+from emovox.lab.estimators import families
+from emovox.lab.estimators.classical import MlpOptions, SvmOptions
+from emovox.lab.estimators.neural import AnnOptions
+from emovox.lab.export import export as export_module
+from emovox.lab.export.export import TOLERANCE, export, export_samples
+from emovox.model import file as model_file
 from emovox.types import CorpusSummary, FeatureSpec, ModelCard, Waveform
 
 LABELS = ("neutral", "happy", "sad")
@@ -70,7 +71,7 @@ def test_file_and_estimator_agree(
 ) -> None:
     X, _ = clips
     export(fitted[name], card(), tmp_path / "model.onnx", X[::20], temperature=temperature)
-    model = artifact.load(tmp_path / "model.onnx")
+    model = model_file.load(tmp_path / "model.onnx")
     order = [list(fitted[name].classes_).index(label) for label in LABELS]
     expected = temper(fitted[name].predict_proba(X), temperature)[:, order]
     for rows in (slice(0, 1), slice(3, 10), slice(None)):
@@ -82,8 +83,8 @@ def test_file_and_estimator_agree(
 
 def test_the_card_travels_inside(fitted: dict[str, Pipeline], clips: Any, tmp_path: Path) -> None:
     export(fitted["ann"], card(), tmp_path / "model.onnx", clips[0][:4])
-    assert artifact.load(tmp_path / "model.onnx").card == card()
-    assert artifact.load(tmp_path).card.labels == LABELS  # a run folder stands for its model
+    assert model_file.load(tmp_path / "model.onnx").card == card()
+    assert model_file.load(tmp_path).card.labels == LABELS  # a run folder stands for its model
 
 
 def test_a_frozen_batch_size_is_caught(
@@ -128,7 +129,7 @@ def with_card(path: Path, text: str | None) -> Path:
     graph = onnx.load(path)
     del graph.metadata_props[:]
     if text is not None:
-        helper.set_model_props(graph, {artifact.CARD_KEY: text})
+        helper.set_model_props(graph, {model_file.CARD_KEY: text})
     copy = path.with_name("copy.onnx")
     copy.write_bytes(graph.SerializeToString())
     return copy
@@ -153,7 +154,7 @@ def changed(**changes: Any) -> str:
 )
 def test_bad_cards_are_refused(good: Path, text: str | None, message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        artifact.load(with_card(good, text))
+        model_file.load(with_card(good, text))
     assert "\n" not in str(caught.value)
 
 
@@ -164,9 +165,9 @@ def test_bad_files_are_refused(good: Path, tmp_path: Path) -> None:
     half.write_bytes(good.read_bytes()[:-500])
     for path in (empty, half):
         with pytest.raises(ModelError, match="is not an ONNX model that can be read"):
-            artifact.load(path)
+            model_file.load(path)
     with pytest.raises(ModelError, match=r"no model 'missing.onnx': give a model.onnx"):
-        artifact.load("missing.onnx")
+        model_file.load("missing.onnx")
 
 
 def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
 
     trap.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(ModelError):
-        artifact.load(trap)
+        model_file.load(trap)
     assert not mark.exists()
 
 
@@ -193,7 +194,7 @@ def test_a_model_cannot_refer_to_other_files(good: Path) -> None:
     entry.key, entry.value = "location", "../secret"
     good.write_bytes(graph.SerializeToString())
     with pytest.raises(ModelError, match="is not an ONNX model that can be read"):
-        artifact.load(good)
+        model_file.load(good)
 
 
 def test_predicting_needs_neither_torch_nor_scikit_learn(good: Path) -> None:
@@ -205,7 +206,7 @@ def test_predicting_needs_neither_torch_nor_scikit_learn(good: Path) -> None:
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
         "import numpy as np\n"
-        "from emovox.models.artifact import load\n"
+        "from emovox.model.file import load\n"
         "print(load(sys.argv[1]).probabilities(np.zeros((2, 30), np.float32)).shape)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(good)], capture_output=True, text=True, check=False)
@@ -268,7 +269,7 @@ def noise(*shape: int) -> NDArray[np.float32]:
 def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_path: Path) -> None:
     module = Voice(baseline, embedding)
     export_samples(module, card(), tmp_path / "model.onnx", baseline_width=2 * baseline)
-    model = artifact.load(tmp_path)
+    model = model_file.load(tmp_path)
     assert (model.takes_samples, model.takes_baseline, model.embedding_width) == (True, baseline, 2 * embedding)
     assert model.card == card(features=FeatureSpec("samples", 1, 0, {}, {"dc": True}))
     samples = noise(2, 7001)
@@ -300,7 +301,7 @@ def test_the_baseline_reaches_the_graph(tmp_path: Path) -> None:
 
 def test_the_two_kinds_are_not_confused(good: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="model 'demo' takes features, not samples: give it demo"):
-        artifact.load(good).run(noise(1, 5000))
+        model_file.load(good).run(noise(1, 5000))
     plain = export_samples(Voice(), card(), tmp_path / "plain.onnx", baseline_width=0)
     with pytest.raises(ModelError, match="baseline of width 2 does not fit model 'demo', which takes none"):
         plain.run(noise(1, 5000), np.zeros(2, np.float32))
@@ -346,7 +347,7 @@ def rewired(path: Path, **changes: Any) -> Path:
 def test_unsound_graphs_of_samples_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     export_samples(Voice(), card(), tmp_path / "model.onnx", baseline_width=2)
     with pytest.raises(ModelError, match=message) as caught:
-        artifact.load(rewired(tmp_path / "model.onnx", **changes))
+        model_file.load(rewired(tmp_path / "model.onnx", **changes))
     assert "\n" not in str(caught.value)
 
 
@@ -366,13 +367,13 @@ def test_unsound_networks_are_not_written(kind: type[Voice], width: int, message
 def test_a_card_of_another_kind_is_refused(good: Path, tmp_path: Path) -> None:
     samples = changed(features={"set": "samples", "version": 1, "dimension": 0})
     with pytest.raises(ModelError, match="it takes features, and its card says 'samples'; get the model file again"):
-        artifact.load(with_card(good, samples))
+        model_file.load(with_card(good, samples))
     export_samples(Voice(), card(), tmp_path / "raw.onnx")
     with pytest.raises(ModelError, match="it takes samples, and its card says 'demo'"):
-        artifact.load(with_card(tmp_path / "raw.onnx", changed()))
+        model_file.load(with_card(tmp_path / "raw.onnx", changed()))
     four = changed(features={"set": "samples", "version": 1, "dimension": 0}, labels=["a", "b", "c", "d"])
     with pytest.raises(ModelError, match="it has 3 classes, and its card says 4"):
-        artifact.load(with_card(tmp_path / "raw.onnx", four))
+        model_file.load(with_card(tmp_path / "raw.onnx", four))
 
 
 @pytest.fixture(scope="module")

@@ -12,31 +12,33 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from emovox import dataset, experiment, recipe
 from emovox.cli.train import train
 from emovox.errors import InputError, ModelError, ProtocolError, RecipeError
-from emovox.features import embeddings, sets
-from emovox.features.cache import FeatureCache
-from emovox.models import artifact, families
-from emovox.models.adaptive import AdaptiveClassifier, AdaptiveOptions
-from emovox.models.checkpoints import Checkpoint
-from emovox.models.crossfit import Clips, Task, fit_one
-from emovox.models.embedders import Embedder
-from emovox.models.encoder_tuning import (
+from emovox.features import sets
+from emovox.lab.encoders import embeddings
+from emovox.lab.encoders.embedders import Embedder
+from emovox.lab.encoders.encoders import HuggingFaceEncoder
+from emovox.lab.estimators import families
+from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveOptions
+from emovox.lab.estimators.checkpoints import Checkpoint
+from emovox.lab.estimators.encoder_tuning import (
     LONGEST,
     Course,
     FinetuneOptions,
-    Lesson,
     Masked,
     Speech,
+    TrainingBatch,
     chosen_device,
     cropped,
     transformer_blocks,
 )
-from emovox.models.encoders import HuggingFaceEncoder
-from emovox.models.export import export
-from emovox.models.finetuning import FinetunedClassifier
-from emovox.types import FeatureSpec, Float, Waveform
+from emovox.lab.estimators.finetuning import FinetunedClassifier
+from emovox.lab.experiments import dataset, experiment, recipe
+from emovox.lab.experiments.crossfit import Clips, Task, fit_one
+from emovox.lab.export.export import export
+from emovox.lab.extraction.cache import FeatureCache
+from emovox.model import file as model_file
+from emovox.types import FeatureSpec, Float32Array, Waveform
 from tests.conftest import LABELS, toy_clip
 
 VIEWS, TAKES, SPEAKERS = 3, 2, 5
@@ -51,7 +53,7 @@ class Toy:
     speaker: int
     take: int
 
-    def __call__(self, view: int) -> Float:
+    def __call__(self, view: int) -> Float32Array:
         return toy_clip(self.label, self.speaker, self.take + 10 * view)
 
 
@@ -61,13 +63,13 @@ def spec(small_whisper: Path) -> FeatureSpec:
 
 
 @pytest.fixture(scope="module")
-def lesson(spec: FeatureSpec) -> Lesson:
+def lesson(spec: FeatureSpec) -> TrainingBatch:
     toys = [Toy(label, voice, take) for voice in range(SPEAKERS) for label in LABELS for take in range(TAKES)]
     views = np.stack([[sets.extract(Waveform(toy(view)), spec) for toy in toys] for view in range(VIEWS)], axis=1)
     y, speakers = np.array([toy.label for toy in toys]), np.array([f"s{toy.speaker}" for toy in toys])
     corpora = np.full(len(y), "toy")
     prepared = [Prepared(toy, spec) for toy in toys]
-    return Lesson(views[:, 0], y, speakers, corpora, views[:, 1:], Speech(prepared, spec))
+    return TrainingBatch(views[:, 0], y, speakers, corpora, views[:, 1:], Speech(prepared, spec))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +79,31 @@ class Prepared:
     toy: Toy
     spec: FeatureSpec
 
-    def __call__(self, view: int) -> Float:
-        return sets.extract(Waveform(self.toy(view)), embeddings.samples_spec(self.spec.preprocess))
+    def __call__(self, view: int) -> Float32Array:
+        return sets.extract(Waveform(self.toy(view)), sets.samples_spec(self.spec.preprocess))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Heard:
     """The same samples in every view."""
 
-    samples: Float
+    samples: Float32Array
 
-    def __call__(self, view: int) -> Float:
+    def __call__(self, view: int) -> Float32Array:
         return self.samples
 
 
-def fitted(lesson: Lesson, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
+def fitted(lesson: TrainingBatch, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
     told = dataclasses.replace(lesson.speech, **speech)
     return FinetunedClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies, told)
 
 
-def answers(model: FinetunedClassifier, lesson: Lesson) -> NDArray[np.float32]:
+def answers(model: FinetunedClassifier, lesson: TrainingBatch) -> NDArray[np.float32]:
     X = model.embed(lesson.speech)
     return np.hstack([model.predict_proba(X), model.predict_proba(X, X[lesson.y == "neutral"].mean(axis=0))])
 
 
-def course(lesson: Lesson, options: FinetuneOptions) -> Course:
+def course(lesson: TrainingBatch, options: FinetuneOptions) -> Course:
     heads = AdaptiveClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies)
     spec = lesson.speech.encoder
     embedder = embeddings.embedder(spec.set, **spec.parameters)
@@ -109,21 +111,21 @@ def course(lesson: Lesson, options: FinetuneOptions) -> Course:
     return Course(embedder, heads, lesson, options)
 
 
-def changed(lesson: Lesson, wrong: Callable[[Lesson], NDArray[Any]]) -> Lesson:
+def changed(lesson: TrainingBatch, wrong: Callable[[TrainingBatch], NDArray[Any]]) -> TrainingBatch:
     return dataclasses.replace(lesson, y=wrong(lesson))
 
 
 # --- learning ----------------------------------------------------------------------------------------------
 
 
-def test_the_loss_falls(lesson: Lesson) -> None:
+def test_the_loss_falls(lesson: TrainingBatch) -> None:
     options = dataclasses.replace(QUICK, epochs=8, dropout=0.0, label_smoothing=0.0, averaging=0.0)
     one = course(lesson, options)
     losses = [one.epoch() for _ in range(8)]
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_blocks_and_heads_change_and_nothing_else_does(lesson: Lesson) -> None:
+def test_blocks_and_heads_change_and_nothing_else_does(lesson: TrainingBatch) -> None:
     spec = lesson.speech.encoder
     before = embeddings.embedder(spec.set, **spec.parameters)
     intact = {name: value.clone() for name, value in before.state_dict().items()}
@@ -137,14 +139,14 @@ def test_blocks_and_heads_change_and_nothing_else_does(lesson: Lesson) -> None:
     assert not after.training
 
 
-def test_lower_blocks_take_smaller_steps(lesson: Lesson) -> None:
+def test_lower_blocks_take_smaller_steps(lesson: TrainingBatch) -> None:
     one = course(lesson, dataclasses.replace(QUICK, layer_decay=0.5))
     assert one.rates == [1e-3, 5e-4, 1e-3]
     highest = {id(value) for value in one.optimiser.param_groups[0]["params"]}
     assert highest == {id(value) for name, value in one.trained.items() if "layers.1." in name}
 
 
-def test_steps_rise_and_fall(lesson: Lesson) -> None:
+def test_steps_rise_and_fall(lesson: TrainingBatch) -> None:
     one = course(lesson, dataclasses.replace(QUICK, epochs=10))
     found = []
     for step in range(10 * one.steps_an_epoch):
@@ -155,7 +157,7 @@ def test_steps_rise_and_fall(lesson: Lesson) -> None:
     assert found[-1] < 1e-5 < found[0] < 3e-4
 
 
-def test_a_first_step_is_that_of_the_closed_form(lesson: Lesson) -> None:
+def test_a_first_step_is_that_of_the_closed_form(lesson: TrainingBatch) -> None:
     # Without dropout, masks and smoothing, the loss of the first batch is that of the fitted heads on frozen features.
     options = dataclasses.replace(
         QUICK, dropout=0.0, label_smoothing=0.0, frequency_mask=0, time_mask=0, batch_size=1, learning_rate=1e-12
@@ -166,16 +168,16 @@ def test_a_first_step_is_that_of_the_closed_form(lesson: Lesson) -> None:
     origin, baselines = one._origin(views, rng)
     logits = origin @ torch.from_numpy(one.heads.plain_[0]) + torch.from_numpy(one.heads.plain_[1])
     pair = torch.cat([origin, origin - baselines], dim=1)
-    knowing = pair @ torch.from_numpy(one.heads.knowing_[0]) + torch.from_numpy(one.heads.knowing_[1])
+    enrolled = pair @ torch.from_numpy(one.heads.enrolled_[0]) + torch.from_numpy(one.heads.enrolled_[1])
     target = torch.from_numpy(np.searchsorted(one.heads.classes_, lesson.y))
     cross = torch.nn.CrossEntropyLoss()
-    length = sum(float(np.square(head[0]).sum()) for head in (one.heads.plain_, one.heads.knowing_))
+    length = sum(float(np.square(head[0]).sum()) for head in (one.heads.plain_, one.heads.enrolled_))
     # Every speaker says every emotion as often, so that all clips count the same.
-    expected = float(cross(logits, target) + cross(knowing, target)) + options.penalty / 2 * length
+    expected = float(cross(logits, target) + cross(enrolled, target)) + options.penalty / 2 * length
     assert one.epoch() == pytest.approx(expected, rel=1e-4)
 
 
-def test_baselines_come_from_the_same_speaker_and_view(lesson: Lesson) -> None:
+def test_baselines_come_from_the_same_speaker_and_view(lesson: TrainingBatch) -> None:
     one = course(lesson, dataclasses.replace(QUICK, mixed=0.0))
     views = one.order[:, 0]
     _, baselines = one._origin(views, np.random.default_rng(0))
@@ -187,15 +189,15 @@ def test_baselines_come_from_the_same_speaker_and_view(lesson: Lesson) -> None:
         assert min(float(np.abs(baselines[row].numpy() - some).max()) for some in possible) < 1e-4
 
 
-def test_each_epoch_hears_another_view(lesson: Lesson) -> None:
+def test_each_epoch_hears_another_view(lesson: TrainingBatch) -> None:
     heard: list[tuple[int, int]] = []
 
     @dataclasses.dataclass(frozen=True)
     class Spy:
         row: int
-        sound: Callable[[int], Float]
+        sound: Callable[[int], Float32Array]
 
-        def __call__(self, view: int) -> Float:
+        def __call__(self, view: int) -> Float32Array:
             heard.append((self.row, view))
             return self.sound(view)
 
@@ -206,7 +208,7 @@ def test_each_epoch_hears_another_view(lesson: Lesson) -> None:
     assert sorted(heard) == [(row, view) for row in range(len(lesson.X)) for view in range(VIEWS)]
 
 
-def test_a_loss_that_is_not_finite_is_an_error(lesson: Lesson) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(lesson: TrainingBatch) -> None:
     with pytest.raises(
         RecipeError, match=r"not finite any more in epoch 1: lower model.learning_rate, which is 1e\+30"
     ):
@@ -216,7 +218,7 @@ def test_a_loss_that_is_not_finite_is_an_error(lesson: Lesson) -> None:
 # --- doing no harm -----------------------------------------------------------------------------------------
 
 
-def test_harm_gives_the_frozen_result(lesson: Lesson) -> None:
+def test_harm_gives_the_frozen_result(lesson: TrainingBatch) -> None:
     options = dataclasses.replace(QUICK, epochs=3, patience=2, learning_rate=0.3, head_rate=0.3, averaging=0.0)
     model = fitted(lesson, options)
     assert model.epochs_ == 0
@@ -230,11 +232,11 @@ def test_harm_gives_the_frozen_result(lesson: Lesson) -> None:
     np.testing.assert_array_equal(model.predict_proba(X), frozen.predict_proba(lesson.X))
 
 
-def test_the_best_epoch_is_that_of_held_out_speakers(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([3.0, 2.0, 1.0, 1.5])
-    heard: list[Lesson] = []
+    heard: list[TrainingBatch] = []
 
-    def loss(_model: FinetunedClassifier, held: Lesson) -> float:
+    def loss(_model: FinetunedClassifier, held: TrainingBatch) -> float:
         heard.append(held)
         return next(told)
 
@@ -248,18 +250,18 @@ def test_the_best_epoch_is_that_of_held_out_speakers(lesson: Lesson, monkeypatch
     one = course(lesson, options)
     one.epoch()
     one.epoch()
-    embedder, plain, knowing = one.result()
+    embedder, plain, enrolled = one.result()
     np.testing.assert_array_equal(model.plain_[0], plain[0])
-    np.testing.assert_array_equal(model.knowing_[1], knowing[1])
+    np.testing.assert_array_equal(model.enrolled_[1], enrolled[1])
     assert all(torch.equal(value, embedder.state_dict()[name]) for name, value in model.embedder_.state_dict().items())
 
 
-def test_patience_0_looks_at_nobody(lesson: Lesson) -> None:
+def test_patience_0_looks_at_nobody(lesson: TrainingBatch) -> None:
     model = fitted(lesson, QUICK)
     assert (model.losses_, model.epochs_) == ([], 2)
 
 
-def test_speakers_are_needed(lesson: Lesson) -> None:
+def test_speakers_are_needed(lesson: TrainingBatch) -> None:
     for patience in (0, 1):
         model = FinetunedClassifier(dataclasses.replace(QUICK, patience=patience))
         with pytest.raises(ProtocolError, match="these clips have no speakers"):
@@ -269,7 +271,7 @@ def test_speakers_are_needed(lesson: Lesson) -> None:
         fitted(only, dataclasses.replace(QUICK, patience=1))
 
 
-def test_recordings_are_needed(lesson: Lesson) -> None:
+def test_recordings_are_needed(lesson: TrainingBatch) -> None:
     with pytest.raises(ProtocolError, match="needs the recordings: train it from a recipe"):
         FinetunedClassifier().fit(lesson.X, lesson.y, lesson.speakers)
 
@@ -277,7 +279,7 @@ def test_recordings_are_needed(lesson: Lesson) -> None:
 # --- repeating and going on --------------------------------------------------------------------------------
 
 
-def test_seeds_repeat(lesson: Lesson) -> None:
+def test_seeds_repeat(lesson: TrainingBatch) -> None:
     one = answers(fitted(lesson, QUICK), lesson)
     torch.manual_seed(123)  # whatever was drawn before does not matter
     np.testing.assert_array_equal(one, answers(fitted(lesson, QUICK), lesson))
@@ -285,7 +287,7 @@ def test_seeds_repeat(lesson: Lesson) -> None:
     assert not np.allclose(one, other)
 
 
-def test_the_number_of_processes_changes_nothing(lesson: Lesson) -> None:
+def test_the_number_of_processes_changes_nothing(lesson: TrainingBatch) -> None:
     one, two = (answers(fitted(lesson, QUICK, jobs=jobs), lesson) for jobs in (1, 2))
     np.testing.assert_array_equal(one, two)
 
@@ -309,7 +311,7 @@ def stop_after(epochs: int) -> Callable[[str, int, int], None]:
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
-    epochs: int, lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    epochs: int, lesson: TrainingBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The farther from the frozen encoder, the better: two epochs of search, and two for good.
     monkeypatch.setattr(
@@ -329,7 +331,7 @@ def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_finished_training_is_not_repeated(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(lesson: TrainingBatch, tmp_path: Path) -> None:
     one = fitted(lesson, QUICK, checkpoints=tmp_path)
     told: list[str] = []
     again = fitted(lesson, QUICK, checkpoints=tmp_path, tell=lambda stage, *_: told.append(stage))
@@ -338,7 +340,7 @@ def test_a_finished_training_is_not_repeated(lesson: Lesson, tmp_path: Path) -> 
     np.testing.assert_array_equal(answers(again, lesson), answers(one, lesson))
 
 
-def test_another_training_begins_anew(lesson: Lesson, tmp_path: Path) -> None:
+def test_another_training_begins_anew(lesson: TrainingBatch, tmp_path: Path) -> None:
     others = [
         (lesson, dataclasses.replace(QUICK, penalty=0.02)),
         (changed(lesson, lambda one: np.roll(one.y, 1)), QUICK),
@@ -350,7 +352,7 @@ def test_another_training_begins_anew(lesson: Lesson, tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == 2 + number
 
 
-def test_damaged_checkpoints_are_named(lesson: Lesson, tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_named(lesson: TrainingBatch, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         fitted(lesson, QUICK, checkpoints=tmp_path, tell=stop_after(1))
     (file,) = tmp_path.iterdir()
@@ -368,7 +370,7 @@ def test_damaged_checkpoints_are_named(lesson: Lesson, tmp_path: Path) -> None:
             fitted(lesson, QUICK, checkpoints=tmp_path)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_named(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_named(lesson: TrainingBatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write the checkpoint .*make room, or give another --out"):
         fitted(lesson, QUICK, checkpoints=tmp_path / "file")
@@ -410,7 +412,7 @@ def test_clips_are_cropped_to_the_shortest() -> None:
     assert cropped([np.zeros(LONGEST + 5, dtype=np.float32)], rng).shape == (1, LONGEST)
 
 
-def test_batches_are_of_nearly_the_same_length(lesson: Lesson) -> None:
+def test_batches_are_of_nearly_the_same_length(lesson: TrainingBatch) -> None:
     one = course(lesson, QUICK)
     views = one.order[:, 0]
     lengths = np.array([len(one) for one in lesson.speech.heard(np.arange(len(views)), views)])
@@ -440,7 +442,7 @@ def test_other_encoders_are_tuned_too(tmp_path: Path) -> None:
     speech = Speech([Heard(clip) for clip in clips], sets.spec("classic193"))
     options = dataclasses.replace(QUICK, batch_size=4, head_rate=1e-9)
     heads = AdaptiveClassifier(options).fit(X, y, speakers)
-    one = Course(embedder, heads, Lesson(X, y, speakers, None, None, speech), options)
+    one = Course(embedder, heads, TrainingBatch(X, y, speakers, None, None, speech), options)
     one.epoch()
     after = one.result()[0].state_dict()
     moved = {name.split(".")[3] for name, value in embedder.state_dict().items() if not torch.equal(value, after[name])}
@@ -461,7 +463,7 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda")
 
 
-def test_half_precision_is_near(lesson: Lesson) -> None:
+def test_half_precision_is_near(lesson: TrainingBatch) -> None:
     options = dataclasses.replace(QUICK, learning_rate=1e-6, head_rate=1e-6, frequency_mask=0, time_mask=0)
     full, half = (
         course(lesson, dataclasses.replace(options, precision=one)).epoch() for one in ("float32", "bfloat16")
@@ -557,11 +559,11 @@ def test_an_interrupted_run_gives_the_same_scores(
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_the_file_is_the_estimator(lesson: Lesson, run: Path, tmp_path: Path) -> None:
+def test_the_file_is_the_estimator(lesson: TrainingBatch, run: Path, tmp_path: Path) -> None:
     model = fitted(lesson, QUICK)
     pipeline = families.build("finetuned", QUICK)
     pipeline.steps[-1] = ("model", model)
-    card = dataclasses.replace(artifact.load(run).card, features=lesson.speech.encoder, labels=LABELS[::-1])
+    card = dataclasses.replace(model_file.load(run).card, features=lesson.speech.encoder, labels=LABELS[::-1])
     file = export(pipeline, card, tmp_path / "model.onnx", lesson.X[:4])
     order = [list(model.classes_).index(label) for label in LABELS[::-1]]
     for row in (0, 13):
@@ -576,7 +578,7 @@ def test_the_file_is_the_estimator(lesson: Lesson, run: Path, tmp_path: Path) ->
         assert np.abs(X - lesson.X[row]).max() > 1e-2  # it is the tuned encoder
 
 
-def test_test_clips_are_described_by_the_tuned_encoder(lesson: Lesson) -> None:
+def test_test_clips_are_described_by_the_tuned_encoder(lesson: TrainingBatch) -> None:
     clips = Clips(lesson.X, lesson.y, lesson.speakers, np.full(len(lesson.y), "toy"), lesson.copies, lesson.speech)
     test = np.flatnonzero(lesson.speakers == "s0")
     train = np.flatnonzero(lesson.speakers != "s0")

@@ -17,24 +17,24 @@ from emovox.features import functionals, prosody
 from emovox.features.analysis import Analysis
 from emovox.features.functionals import prosodic, prosodic_names, summarise, summary_names
 from emovox.features.pitch import PitchOptions
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 from tests.conftest import sine
 
 Array = NDArray[np.float64]
 
 
-def buzz(f0: float, duration: float) -> Float:
+def buzz(f0: float, duration: float) -> Float32Array:
     """Make a voice-like sound: twenty harmonics that fall by 6 dB per octave."""
     time = np.arange(round(duration * RATE)) / RATE
     total = np.sum([np.cos(2 * np.pi * f0 * n * time) / n for n in range(1, 21)], axis=0)
     return np.asarray(0.1 * total, dtype=np.float32)
 
 
-def noise(duration: float, scale: float = 0.1) -> Float:
+def noise(duration: float, scale: float = 0.1) -> Float32Array:
     return np.random.default_rng(3).normal(0, scale, round(duration * RATE)).astype(np.float32)
 
 
-def features(samples: Float) -> dict[str, float]:
+def features(samples: Float32Array) -> dict[str, float]:
     """Compute the prosodic set, by name."""
     return dict(zip(prosodic_names(), prosodic(Analysis(samples)).tolist(), strict=True))
 
@@ -188,7 +188,7 @@ def test_gain_shifts_levels_and_nothing_else(ravdess_clips: list[Path]) -> None:
         pytest.param(np.zeros(0, np.float32), id="nothing"),
     ],
 )
-def test_where_nothing_is_voiced_the_voice_is_at_rest(samples: Float) -> None:
+def test_where_nothing_is_voiced_the_voice_is_at_rest(samples: Float32Array) -> None:
     found = features(samples)
     assert np.isfinite(list(found.values())).all()
     assert found["f0_semitones_mean"] == found["f0_semitones_p80"] == 30

@@ -17,17 +17,17 @@ from emovox import EmotionRecognizer, audio
 from emovox.decision import temper
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features.sets import extract, spec
-from emovox.fusing import pool_of
-from emovox.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions
+from emovox.lab.estimators import families
+from emovox.lab.estimators.fusion import WIDTH, Sentences, pair
+from emovox.lab.experiments.recipe import load as load_recipe
+from emovox.lab.experiments.recipe import to_toml, validate
+from emovox.lab.experiments.spoken import development_sentences
+from emovox.lab.export.export_fusion import export_fusion
 from emovox.labels import COMMON
-from emovox.models import families
-from emovox.models.artifact import load
-from emovox.models.export_fusion import export_fusion
-from emovox.models.fusion import WIDTH, Sentences, pair
-from emovox.recipe import load as load_recipe
-from emovox.recipe import to_toml, validate
-from emovox.spoken import development_sentences
+from emovox.model.file import load
 from emovox.text.evidence import NAMES, VERSION, words_vector
+from emovox.text.fusing import pool_of
+from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions
 from emovox.text.rules import DEFAULT, Rule, apply
 from emovox.types import FeatureSpec, ModelCard, Transcript
 

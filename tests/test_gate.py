@@ -11,33 +11,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emovox import audio, gate
-from emovox.augment import coloured_noise, mix
+from emovox import audio
 from emovox.errors import InputError
-from emovox.gate import GateOptions, is_speech, measure, speech_probability
-from emovox.types import RATE, Float
+from emovox.lab.augmentation.augment import coloured_noise, mix
+from emovox.speech import gate
+from emovox.speech.gate import GateOptions, is_speech, measure, speech_probability
+from emovox.types import RATE, Float32Array
 
 from .conftest import sine
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.wav"))
 
 
-def chirp(rng: np.random.Generator) -> Float:
+def chirp(rng: np.random.Generator) -> Float32Array:
     time = np.arange(2 * RATE) / RATE
     return np.sin(2 * np.pi * 200 * (8**time - 1) / math.log(8)).astype(np.float32)
 
 
-def hum(rng: np.random.Generator) -> Float:
+def hum(rng: np.random.Generator) -> Float32Array:
     return sum((sine(50 * k, 3.0, amplitude=0.3 / k) for k in range(1, 9)), np.zeros(3 * RATE, np.float32))
 
 
-def clicks(rng: np.random.Generator) -> Float:
+def clicks(rng: np.random.Generator) -> Float32Array:
     train = np.zeros(3 * RATE, np.float32)
     train[:: RATE // 4] = 1
     return train
 
 
-def chords(rng: np.random.Generator) -> Float:
+def chords(rng: np.random.Generator) -> Float32Array:
     """Play four chords of three notes with overtones that die away."""
     fade = np.exp(-3 * np.arange(RATE // 2) / RATE).astype(np.float32)
     roots = (220.0, 174.6, 261.6, 196.0)

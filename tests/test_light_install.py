@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from emovox import EmotionRecognizer, experiment, recipe
+from emovox import EmotionRecognizer
+from emovox.lab.experiments import experiment, recipe
 from tests.conftest import ANY_SOUND
 
 ROOT = Path(__file__).parents[1]

@@ -22,8 +22,8 @@ from emovox.live import session as sessions
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import Feed, Notice, Piece, PipeSource
-from emovox.live.state import Happening, State
-from emovox.streaming import StreamingRecognizer
+from emovox.live.state import SessionEvent, State
+from emovox.recognition.streaming import StreamingRecognizer
 from emovox.types import Prediction, Waveform
 from tests.conftest import speech
 
@@ -43,10 +43,10 @@ class Notes:
     """A printer that remembers."""
 
     def __init__(self) -> None:
-        self.told: list[Happening] = []
+        self.told: list[SessionEvent] = []
         self.closed = 0
 
-    def tell(self, one: Happening, state: State) -> None:
+    def tell(self, one: SessionEvent, state: State) -> None:
         self.told.append(one)
 
     def refresh(self, state: State) -> None:
@@ -162,7 +162,7 @@ def test_a_source_that_fails_costs_nothing_that_came_before(tmp_path: Path) -> N
 
 def test_an_unexpected_fault_costs_nothing_either(tmp_path: Path) -> None:
     class Broken(Notes):
-        def tell(self, one: Happening, state: State) -> None:
+        def tell(self, one: SessionEvent, state: State) -> None:
             super().tell(one, state)
             if one.kind == "result":
                 raise RuntimeError("a fault of ours")
@@ -175,7 +175,7 @@ def test_an_unexpected_fault_costs_nothing_either(tmp_path: Path) -> None:
 
 def test_a_reader_that_is_gone_costs_nothing_either(tmp_path: Path) -> None:
     class Gone(Notes):
-        def tell(self, one: Happening, state: State) -> None:
+        def tell(self, one: SessionEvent, state: State) -> None:
             if one.kind in ("result", "end"):
                 raise BrokenPipeError
 
@@ -227,8 +227,8 @@ def test_words_come_when_they_are_ready_and_are_kept(tmp_path: Path) -> None:
     assert all(seconds > 2 for seconds in heard)
 
 
-def result(start: float) -> Happening:
-    return Happening(
+def result(start: float) -> SessionEvent:
+    return SessionEvent(
         "result", start + 1, start + 1.4, Judge().assess(Waveform(np.zeros(16000, np.float32), start), "mic")
     )
 

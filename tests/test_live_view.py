@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from emovox.live.printing import JsonLines, Lines, Picture, glyphs
-from emovox.live.state import SPAN, Happening, State
+from emovox.live.state import SPAN, SessionEvent, State
 from emovox.live.view import ASCII, Glyphs, render
 from emovox.types import Prediction
 
@@ -27,12 +27,12 @@ def busy() -> State:
     """A session in which everything has happened."""
     state = State("USB Audio Device: a rather long name", "default", LABELS, "anna", "saving talk.json")
     state.time, state.level, state.speaking = 130.0, -12.0, True
-    state.happened(Happening("result", 15, 16, prediction("sad", 12, 15)))
-    state.happened(Happening("result", 75, 76, prediction("happy", 70, 75)))
-    state.happened(Happening("result", 105, 106, prediction("angry", 100, 105, abstained=True)))
-    state.happened(Happening("mark", 71, 71, text="mark 1"))
-    state.happened(Happening("transcript", 75, 76, text="That is such wonderful news, [b]I[/b] can hardly say!"))
-    state.happened(Happening("notice", 90, 90, text="no sound has come for 3 s"))
+    state.happened(SessionEvent("result", 15, 16, prediction("sad", 12, 15)))
+    state.happened(SessionEvent("result", 75, 76, prediction("happy", 70, 75)))
+    state.happened(SessionEvent("result", 105, 106, prediction("angry", 100, 105, abstained=True)))
+    state.happened(SessionEvent("mark", 71, 71, text="mark 1"))
+    state.happened(SessionEvent("transcript", 75, 76, text="That is such wonderful news, [b]I[/b] can hardly say!"))
+    state.happened(SessionEvent("notice", 90, 90, text="no sound has come for 3 s"))
     state.advice = ("the voice is only 9 dB above the background: come closer, or find a quieter place",)
     return state
 
@@ -81,7 +81,7 @@ def test_colours_carry_the_emotion_only_where_there_are_any() -> None:
 
 def test_an_abstention_is_no_answer() -> None:
     state = State("mic", "m", LABELS)
-    state.happened(Happening("estimate", 3, 3, prediction("sad", 0, 3, 0.3, abstained=True)))
+    state.happened(SessionEvent("estimate", 3, 3, prediction("sad", 0, 3, 0.3, abstained=True)))
     text = "\n".join(shown(state, 80))
     assert "● don't know (perhaps sad)" in text
     assert "● sad" not in text
@@ -98,9 +98,9 @@ def test_a_session_of_hours_takes_no_more_room() -> None:
     state = State("mic", "m", LABELS)
     for minute in range(600):
         state.time = 60.0 * minute
-        state.happened(Happening("result", state.time, state.time, prediction("sad", state.time - 2, state.time)))
-        state.happened(Happening("mark", state.time, state.time, text="mark"))
-        state.happened(Happening("transcript", state.time, state.time, text="words"))
+        state.happened(SessionEvent("result", state.time, state.time, prediction("sad", state.time - 2, state.time)))
+        state.happened(SessionEvent("mark", state.time, state.time, text="mark"))
+        state.happened(SessionEvent("transcript", state.time, state.time, text="words"))
         state.heard(np.zeros(16000, np.float32))
     assert max(len(state.recent), len(state.marks), len(state.said)) <= 20
     assert sum(map(len, state._sound)) < 6 * 16000
@@ -125,7 +125,7 @@ def test_ten_minutes_in_small_pieces_are_ten_minutes() -> None:
 
 def test_a_notice_goes_away_with_new_sound() -> None:
     state = State("mic", "m", LABELS)
-    state.happened(Happening("notice", 0, 0, text="it is gone"))
+    state.happened(SessionEvent("notice", 0, 0, text="it is gone"))
     state.heard(np.zeros(16000, np.float32))
     assert state.notice == "it is gone"
     state.heard(np.zeros(160_000, np.float32))
@@ -146,13 +146,13 @@ def test_lines_for_whom_has_no_terminal() -> None:
     out, notes = io.StringIO(), io.StringIO()
     lines, state = Lines(out, notes), State("mic", "m", LABELS)
     for one in (
-        Happening("start", 1, 1.3),
-        Happening("estimate", 2, 2, prediction("sad", 1, 2)),
-        Happening("result", 4, 4.4, prediction("sad", 1, 4)),
-        Happening("result", 65, 66, prediction("happy", 61, 65, 0.3, abstained=True)),
-        Happening("mark", 66, 66, text="mark 1"),
-        Happening("transcript", 65, 67, text="Hello."),
-        Happening("notice", 67, 67, text="it is gone"),
+        SessionEvent("start", 1, 1.3),
+        SessionEvent("estimate", 2, 2, prediction("sad", 1, 2)),
+        SessionEvent("result", 4, 4.4, prediction("sad", 1, 4)),
+        SessionEvent("result", 65, 66, prediction("happy", 61, 65, 0.3, abstained=True)),
+        SessionEvent("mark", 66, 66, text="mark 1"),
+        SessionEvent("transcript", 65, 67, text="Hello."),
+        SessionEvent("notice", 67, 67, text="it is gone"),
     ):
         lines.tell(one, state)
     assert out.getvalue().splitlines() == [
@@ -172,7 +172,7 @@ def test_json_lines_are_flushed_one_by_one() -> None:
             self.flushed = self.getvalue()
 
     out = Out()
-    JsonLines(out).tell(Happening("mark", 1, 1, text="ä\n"), State("mic", "m", LABELS))
+    JsonLines(out).tell(SessionEvent("mark", 1, 1, text="ä\n"), State("mic", "m", LABELS))
     assert out.flushed == '{"kind": "mark", "time": 1, "decided": 1, "prediction": null, "text": "ä\\n"}\n'
 
 
@@ -180,7 +180,7 @@ def test_the_picture_is_drawn_in_place_and_stays_at_the_end() -> None:
     file = io.StringIO()
     console = Console(file=file, width=60, height=40, force_terminal=True, color_system="standard")
     picture, state = Picture(console), busy()
-    picture.tell(Happening("mark", 1, 1, text="mark"), state)
+    picture.tell(SessionEvent("mark", 1, 1, text="mark"), state)
     picture.refresh(state)
     picture.close(state)
     assert file.getvalue().count("2 min ago") >= 2

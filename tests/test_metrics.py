@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emovox.errors import InputError
-from emovox.evaluation import metrics
-from emovox.evaluation.metrics import (
+from emovox.lab.evaluation import metrics
+from emovox.lab.evaluation.metrics import (
     Interval,
     bootstrap_by_speaker,
     brier,

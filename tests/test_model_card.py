@@ -18,9 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from emovox.cli.main import app
-from emovox.evaluation import card as words
-from emovox.evaluation.scores import score
-from emovox.models.artifact import CARD_KEY, DEFAULT, PRETRAINED, builtin, load
+from emovox.lab.evaluation.scores import score
+from emovox.model.file import CARD_KEY, DEFAULT, PRETRAINED, builtin, load
+from emovox.outputs import cards as words
 from emovox.types import CorpusSummary, FeatureSpec, ModelCard
 
 ROOT = Path(__file__).parents[1]

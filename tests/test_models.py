@@ -11,10 +11,10 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
 
 from emovox.errors import ProtocolError, RecipeError
-from emovox.models import families
-from emovox.models.classical import MlpOptions, SvmClassifier, SvmOptions
-from emovox.models.networks import FeedForward
-from emovox.models.neural import AnnClassifier, AnnOptions, TensorBatches, WeighedCrossEntropy, class_weights
+from emovox.lab.estimators import families
+from emovox.lab.estimators.classical import MlpOptions, SvmClassifier, SvmOptions
+from emovox.lab.estimators.networks import FeedForward
+from emovox.lab.estimators.neural import AnnClassifier, AnnOptions, TensorBatches, WeightedCrossEntropy, class_weights
 
 Problem = tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]
 
@@ -83,7 +83,7 @@ def test_loss_with_equal_weights_is_cross_entropy(rng: np.random.Generator) -> N
     target = torch.as_tensor(rng.integers(0, 5, 20))
     for smoothing in (0.0, 0.1):
         expected = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, target)
-        torch.testing.assert_close(WeighedCrossEntropy(smoothing)((logits, torch.ones(20, 5)), target), expected)
+        torch.testing.assert_close(WeightedCrossEntropy(smoothing)((logits, torch.ones(20, 5)), target), expected)
 
 
 @pytest.mark.parametrize("absent", [0.0, 0.1])
@@ -91,7 +91,7 @@ def test_an_absent_class_counts_by_its_weight(absent: float, rng: np.random.Gene
     logits = rng.normal(size=(1, 4))
     weight = torch.tensor([[1.0, 1.0, absent, 1.0]], dtype=torch.float64)
     total = np.exp(logits[0]) @ [1, 1, absent, 1]
-    loss = WeighedCrossEntropy()((torch.as_tensor(logits), weight), torch.tensor([1]))
+    loss = WeightedCrossEntropy()((torch.as_tensor(logits), weight), torch.tensor([1]))
     assert float(loss) == pytest.approx(np.log(total) - logits[0, 1])
 
 
@@ -99,7 +99,7 @@ def test_an_absent_class_counts_by_its_weight(absent: float, rng: np.random.Gene
 def test_a_masked_class_gets_no_gradient(smoothing: float) -> None:
     net = FeedForward(3, 4)
     weight = torch.tensor([[1.0, 1.0, 0.0, 1.0]] * 5)
-    loss = WeighedCrossEntropy(smoothing)((net(torch.ones(5, 3)), weight), torch.tensor([0, 1, 3, 0, 1]))
+    loss = WeightedCrossEntropy(smoothing)((net(torch.ones(5, 3)), weight), torch.tensor([0, 1, 3, 0, 1]))
     loss.backward()
     gradient = net.layers[-1].weight.grad
     assert isinstance(gradient, torch.Tensor)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from emovox import outputs
+from emovox.outputs import formats
 from emovox.types import Prediction
 
 LABELS = ("neutral", "happy", "sad")
@@ -29,7 +29,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
 
 @given(files=st.lists(NAMES, max_size=5))
 def test_json_is_a_list_of_objects(files: list[str]) -> None:
-    found = json.loads("".join(outputs.to_json(prediction(file) for file in files)))
+    found = json.loads("".join(formats.to_json(prediction(file) for file in files)))
     assert [one["file"] for one in found] == files
     for one in found:
         assert set(one) == {
@@ -53,7 +53,7 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
 
 @given(files=st.lists(NAMES, max_size=5))
 def test_csv_reads_back(files: list[str]) -> None:
-    text = "".join(outputs.to_csv((prediction(file) for file in files), LABELS))
+    text = "".join(formats.to_csv((prediction(file) for file in files), LABELS))
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["file"] for row in rows] == files
     assert all(row["p_sad"] == "0.6250" and row["label"] == "sad" for row in rows)
@@ -66,7 +66,7 @@ def test_an_interrupted_list_is_valid_json() -> None:
 
     pieces: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        pieces.extend(outputs.to_json(interrupted()))
+        pieces.extend(formats.to_json(interrupted()))
     # extend keeps what came before the interruption
     assert [one["file"] for one in json.loads("".join(pieces))] == ["a.wav"]
 
@@ -75,7 +75,7 @@ def test_an_interrupted_list_is_valid_json() -> None:
 def test_the_table_fits(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
     console.print(
-        outputs.to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width)
+        formats.to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width)
     )
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(len(line) for line in text.splitlines()) <= width
@@ -85,5 +85,5 @@ def test_the_table_fits(width: int) -> None:
 
 def test_markup_in_a_file_name_is_shown_as_it_is() -> None:
     console = Console(width=120, file=io.StringIO())
-    console.print(outputs.to_table([prediction("[bold]x[/bold].wav")]))
+    console.print(formats.to_table([prediction("[bold]x[/bold].wav")]))
     assert "[bold]x[/bold].wav" in console.file.getvalue()  # type: ignore[attr-defined]

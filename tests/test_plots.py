@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from matplotlib.colors import to_rgb
 
-from emovox import plots
 from emovox.errors import InputError
+from emovox.outputs import plots
 from emovox.types import Prediction
 from tests.conftest import sine, speech
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 from numpy.typing import NDArray
 
-from emovox import audio, augment
-from emovox.errors import InputError
-from emovox.preprocess import (
+from emovox import audio
+from emovox.audio.preprocess import (
     Level,
     PreprocessOptions,
     loudness,
@@ -24,7 +23,9 @@ from emovox.preprocess import (
     remove_dc,
     trim_silence,
 )
-from emovox.types import RATE, Float, Waveform
+from emovox.errors import InputError
+from emovox.lab.augmentation import augment
+from emovox.types import RATE, Float32Array, Waveform
 from tests.conftest import sine
 
 signals = numpy_strategies.arrays(
@@ -32,7 +33,7 @@ signals = numpy_strategies.arrays(
 )
 
 
-def si_sdr(clean: Float, estimate: Float) -> float:
+def si_sdr(clean: Float32Array, estimate: Float32Array) -> float:
     """Return the scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019)."""
     target = clean * (clean @ estimate / (clean @ clean))
     return float(10 * np.log10(np.sum(target**2) / np.sum((estimate - target) ** 2)))
@@ -48,7 +49,7 @@ def si_sdr(clean: Float, estimate: Float) -> float:
     level=st.sampled_from(["none", "peak", "loudness"]),
 )
 def test_any_signal_stays_finite_and_in_place(
-    samples: Float, dc: bool, denoise: bool, trim: bool, level: Level
+    samples: Float32Array, dc: bool, denoise: bool, trim: bool, level: Level
 ) -> None:
     before = samples.copy()
     options = PreprocessOptions(dc=dc, denoise=denoise, trim=trim, level=level)
@@ -112,7 +113,7 @@ def test_impossible_options_are_refused(options: dict[str, float], message: str)
 
 # Level.
 @given(samples=signals, level=st.floats(-60, 0))
-def test_peak_is_what_was_asked_for(samples: Float, level: float) -> None:
+def test_peak_is_what_was_asked_for(samples: Float32Array, level: float) -> None:
     scaled = normalise_peak(samples, level)
 
     if samples.any():
@@ -129,7 +130,7 @@ def test_tone_of_the_standard_has_its_loudness() -> None:
     assert loudness(sine(997, 0.2, amplitude=1)) == pytest.approx(-3.01, abs=0.1)  # a single block
 
 
-def levels(*parts: tuple[float, float]) -> Float:
+def levels(*parts: tuple[float, float]) -> Float32Array:
     """Return a 1 kHz tone that has each of some levels (dBFS) for some seconds."""
     return np.concatenate([sine(1000, seconds, amplitude=10 ** (level / 20)) for level, seconds in parts])
 
@@ -145,7 +146,7 @@ def levels(*parts: tuple[float, float]) -> Float:
         (levels((-26, 20), (-20, 20.1), (-26, 20)), -23),
     ],
 )
-def test_gating_passes_the_cases_of_ebu_tech_3341(signal: Float, expected: float) -> None:
+def test_gating_passes_the_cases_of_ebu_tech_3341(signal: Float32Array, expected: float) -> None:
     assert loudness(signal) == pytest.approx(expected - 3.01, abs=0.1)
 
 
@@ -223,7 +224,7 @@ def test_gain_of_one_gives_the_input_back(length: int, rng: np.random.Generator)
 
 @settings(deadline=None)
 @given(samples=signals, floor=st.floats(-60, 0))
-def test_noise_reduction_never_amplifies(samples: Float, floor: float) -> None:
+def test_noise_reduction_never_amplifies(samples: Float32Array, floor: float) -> None:
     cleaned = reduce_noise(samples, floor)
 
     assert len(cleaned) == len(samples)

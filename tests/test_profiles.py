@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import emovox
-from emovox import AudioError, EmotionRecognizer, Failure, ModelError, NoSpeechError, Profile, ProfileError, profiles
+from emovox import AudioError, EmotionRecognizer, Failure, ModelError, NoSpeechError, Profile, ProfileError
 from emovox.features import sets
-from emovox.models import artifact
-from emovox.models.artifact import Model
+from emovox.model import file as model_file
+from emovox.model import profiles
+from emovox.model.file import Model
 from emovox.types import Waveform
 from tests.conftest import export_personal, sine, speech
 
@@ -28,7 +29,7 @@ ANNA = Profile("anna", "demo", "ab" * 32, clips=2, seconds=6.5, embedding=(0.5, 
 
 @pytest.fixture(scope="module")
 def model(personal_model: Path) -> Model:
-    return artifact.load(personal_model)
+    return model_file.load(personal_model)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from emovox.features.analysis import Analysis
 from emovox.features.formants import FormantOptions, formants
 from emovox.features.pitch import PitchOptions, track
 from emovox.features.prosody import Descriptors, descriptors
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 from tests.conftest import sine
 
 Array = NDArray[np.float64]
@@ -32,19 +32,21 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "praat_agreement.py"
 INNER = slice(5, -5)  # frames that lie wholly inside the signal
 
 
-def harmonics(f0: float, numbers: tuple[int, ...], duration: float = 1.0) -> Float:
+def harmonics(f0: float, numbers: tuple[int, ...], duration: float = 1.0) -> Float32Array:
     """Add cosines of equal amplitude and of zero phase: pulses without frequencies above their band."""
     time = np.arange(round(duration * RATE)) / RATE
     total = np.sum([np.cos(2 * np.pi * f0 * number * time) for number in numbers], axis=0)
     return np.asarray(0.5 * total / np.abs(total).max(), dtype=np.float32)
 
 
-def pulse_train(f0: float, duration: float = 1.0) -> Float:
+def pulse_train(f0: float, duration: float = 1.0) -> Float32Array:
     """Make a pulse train limited to 5 kHz, about where the harmonics of speech end."""
     return harmonics(f0, tuple(range(1, int(5000 / f0) + 1)), duration)
 
 
-def vowel(times: Array, amplitudes: Array, duration: float, resonances: tuple[tuple[float, float], ...]) -> Float:
+def vowel(
+    times: Array, amplitudes: Array, duration: float, resonances: tuple[tuple[float, float], ...]
+) -> Float32Array:
     """Sum the ringing of resonators (frequency, bandwidth in Hz) after a stroke at each time, exactly in time."""
     result = np.zeros(round(duration * RATE))
     for start, amplitude in zip(times, amplitudes, strict=True):
@@ -56,7 +58,7 @@ def vowel(times: Array, amplitudes: Array, duration: float, resonances: tuple[tu
     return np.asarray(0.5 * result / np.abs(result).max(), dtype=np.float32)
 
 
-def all_pole(excitation: Array, resonances: tuple[tuple[float, float], ...]) -> Float:
+def all_pole(excitation: Array, resonances: tuple[tuple[float, float], ...]) -> Float32Array:
     """Filter through poles at the given frequencies and bandwidths (Hz), in the frequency domain."""
     z = np.exp(-2j * np.pi * np.fft.rfftfreq(len(excitation)))
     denominator = np.ones(len(z), dtype=complex)
@@ -67,7 +69,7 @@ def all_pole(excitation: Array, resonances: tuple[tuple[float, float], ...]) -> 
     return np.asarray(0.5 * result / np.abs(result).max(), dtype=np.float32)
 
 
-def noise(seed: int, duration: float = 1.0, scale: float = 0.1) -> Float:
+def noise(seed: int, duration: float = 1.0, scale: float = 0.1) -> Float32Array:
     """Make white noise."""
     return np.random.default_rng(seed).normal(0, scale, round(duration * RATE)).astype(np.float32)
 
@@ -77,7 +79,7 @@ def noise(seed: int, duration: float = 1.0, scale: float = 0.1) -> Float:
 
 @pytest.mark.parametrize("f0", [80, 101.3, 150, 217, 330, 440, 590])
 @pytest.mark.parametrize("sound", [sine, pulse_train])
-def test_f0_of_periodic_sounds(f0: float, sound: Callable[[float, float], Float]) -> None:
+def test_f0_of_periodic_sounds(f0: float, sound: Callable[[float, float], Float32Array]) -> None:
     found = track(sound(f0, 1.0))
     assert found.voiced[INNER].all()
     np.testing.assert_allclose(found.f0[INNER], f0, rtol=5e-4)
@@ -167,7 +169,7 @@ def test_best_path_is_the_best_of_all_paths(seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def clip(ravdess_clips: list[Path]) -> Float:
+def clip(ravdess_clips: list[Path]) -> Float32Array:
     return read(ravdess_clips[4]).samples
 
 
@@ -199,7 +201,7 @@ def test_shimmer_of_a_known_voice(spread: float) -> None:
     assert descriptors(Analysis(samples)).shimmer_local == pytest.approx(truth, rel=0.15)
 
 
-def test_jitter_and_shimmer_are_praats_on_praats_pulses(clip: Float) -> None:
+def test_jitter_and_shimmer_are_praats_on_praats_pulses(clip: Float32Array) -> None:
     sound = parselmouth.Sound(clip.astype(np.float64), RATE)
     process = call(sound, "To PointProcess (periodic, cc)...", 75, 600)
     number = call(process, "Get number of points")
@@ -211,7 +213,7 @@ def test_jitter_and_shimmer_are_praats_on_praats_pulses(clip: Float) -> None:
     assert voice_quality.shimmer(clip, RATE, points).local == pytest.approx(shimmer, rel=5e-3)
 
 
-def test_pulses_stand_in_every_period_of_speech(clip: Float) -> None:
+def test_pulses_stand_in_every_period_of_speech(clip: Float32Array) -> None:
     found = track(clip)
     points = voice_quality.pulses(clip, RATE, found.f0, found.times)
     periods = np.diff(points)
@@ -361,7 +363,7 @@ def test_gain_shifts_loudness_and_nothing_else(gain: float) -> None:
         np.testing.assert_allclose(louder[name], plain[name] + gain, atol=0.02)
 
 
-def click(n_samples: int) -> Float:
+def click(n_samples: int) -> Float32Array:
     samples = np.zeros(n_samples, np.float32)
     samples[n_samples // 2] = 1
     return samples
@@ -384,7 +386,7 @@ def click(n_samples: int) -> Float:
         pytest.param(np.tile(np.array([1, -1], np.float32), 4000), id="Nyquist"),
     ],
 )
-def test_descriptors_are_finite(samples: Float) -> None:
+def test_descriptors_are_finite(samples: Float32Array) -> None:
     found = descriptors(Analysis(samples))
     assert found.values.shape == (len(found.names), 1 + len(samples) // 160)
     assert np.isfinite(found.values).all()

@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from emovox.models.artifact import PRETRAINED, builtin
-from emovox.models.quantisation import packed, unsigned
+from emovox.lab.export.quantisation import packed, unsigned
+from emovox.model.file import PRETRAINED, builtin
 
 
 def product(weights: np.ndarray[tuple[int, int], np.dtype[np.int8]]) -> onnx.ModelProto:

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emovox.corpora import readers, registry
-from emovox.corpora.manifest import manifest
-from emovox.corpora.readers import folder, nemo, ravdess, tess
-from emovox.corpora.registry import check, detect, load
-from emovox.corpora.table import INDEX, Clip, Corpus, Source, combine, from_clips, validate
 from emovox.errors import CorpusError
+from emovox.lab.corpora import readers, registry
+from emovox.lab.corpora.manifest import manifest
+from emovox.lab.corpora.readers import folder, nemo, ravdess, tess
+from emovox.lab.corpora.registry import check, detect, load
+from emovox.lab.corpora.table import INDEX, Clip, Corpus, Source, combine, from_clips, validate
 
 RAVDESS_EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 

@@ -10,16 +10,17 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from emovox import EmotionRecognizer, experiment, recipe
+from emovox import EmotionRecognizer
 from emovox.cli.main import app
-from emovox.corpora import registry
-from emovox.corpora.crema_d import SENTENCES as CREMA_SENTENCES
-from emovox.corpora.crema_d import crema_d
-from emovox.corpora.emodb import SENTENCES as EMODB_SENTENCES
-from emovox.corpora.emodb import emodb
-from emovox.corpora.registry import check, detect, load
 from emovox.errors import CorpusError
-from emovox.models.artifact import load as load_model
+from emovox.lab.corpora import registry
+from emovox.lab.corpora.crema_d import SENTENCES as CREMA_SENTENCES
+from emovox.lab.corpora.crema_d import crema_d
+from emovox.lab.corpora.emodb import SENTENCES as EMODB_SENTENCES
+from emovox.lab.corpora.emodb import emodb
+from emovox.lab.corpora.registry import check, detect, load
+from emovox.lab.experiments import experiment, recipe
+from emovox.model.file import load as load_model
 from tests.conftest import ANY_SOUND, toy_clip
 from tests.test_readers import files_of, reasons, row, tree
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from emovox import recipe
-from emovox.corpora.splits import NAMES
 from emovox.errors import RecipeError
-from emovox.models.neural import AnnOptions
+from emovox.lab.corpora.splits import NAMES
+from emovox.lab.estimators.neural import AnnOptions
+from emovox.lab.experiments import recipe
 
 MINIMAL: dict[str, Any] = {
     "name": "demo",

@@ -21,8 +21,8 @@ from emovox import (
     audio,
 )
 from emovox.features import sets
-from emovox.models.artifact import builtin, load
-from emovox.recognizer import join_rest
+from emovox.model.file import builtin, load
+from emovox.recognition.recognizer import join_rest
 from emovox.types import Waveform
 from tests.conftest import ANY_SOUND, sine, speech
 

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
 
-from emovox.evaluation import plots, report
-from emovox.evaluation.scores import score
+from emovox.lab.evaluation.scores import score
+from emovox.lab.reports import plots, report
 from emovox.labels import COMMON
 from emovox.types import CorpusSummary, FeatureSpec, ModelCard
 

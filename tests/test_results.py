@@ -31,7 +31,7 @@ def test_every_run_has_a_name_of_its_own_and_a_recipe_that_says_what_it_is(scrip
 
 
 def test_the_command_of_a_run_makes_its_recipe(script: dict[str, Any]) -> None:
-    from emovox import recipe
+    from emovox.lab.experiments import recipe
 
     for report in script["REPORTS"]:
         for name in script["known"](report):

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emovox import experiment, recipe
 from emovox.errors import InputError
-from emovox.evaluation import card
-from emovox.models.artifact import load
-from emovox.types import Float
+from emovox.lab.experiments import experiment, recipe
+from emovox.model.file import load
+from emovox.outputs import cards as card
+from emovox.types import Float32Array
 from tests.conftest import sine
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "robustness.py"
@@ -65,8 +65,8 @@ def test_each_fold_has_the_model_that_never_heard_its_clips(run: Path, toy_manif
 def test_noise_repeats_with_the_seed_and_in_a_part_of_the_folds(run: Path, toy_manifest: Path) -> None:
     heard: list[list[float]] = []
 
-    def listen(samples: Float, others: Sequence[Float], rng: np.random.Generator) -> Float:
-        noisy: Float = CONDITIONS["babble 10 dB"](samples, others, rng)
+    def listen(samples: Float32Array, others: Sequence[Float32Array], rng: np.random.Generator) -> Float32Array:
+        noisy: Float32Array = CONDITIONS["babble 10 dB"](samples, others, rng)
         heard[-1].append(float(noisy.sum()))
         return samples
 
@@ -81,7 +81,7 @@ def test_the_babble_is_never_the_speakers_own_voice(run: Path, toy_manifest: Pat
     (fold,) = folds(run, toy_manifest, "fold 1")
     seen: list[tuple[float, list[float]]] = []
 
-    def listen(samples: Float, others: Sequence[Float], rng: np.random.Generator) -> Float:
+    def listen(samples: Float32Array, others: Sequence[Float32Array], rng: np.random.Generator) -> Float32Array:
         seen.append((float(samples.sum()), [float(one.sum()) for one in others]))
         return samples
 

@@ -16,8 +16,8 @@ from scipy import stats
 
 from emovox.decision import fit_temperature, temper
 from emovox.errors import InputError
-from emovox.evaluation import metrics, selective
-from emovox.evaluation.scores import probabilities, score
+from emovox.lab.evaluation import metrics, selective
+from emovox.lab.evaluation.scores import probabilities, score
 
 Rng = np.random.Generator
 #: Few values, so that many confidences are equal.

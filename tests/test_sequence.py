@@ -14,24 +14,24 @@ from numpy.typing import NDArray
 from sklearn.model_selection import cross_val_score
 from torch import nn
 
-from emovox import EmotionRecognizer, audio, experiment, recipe
+from emovox import EmotionRecognizer, audio
 from emovox.cli.console import Tell
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features import sets
-from emovox.models import sequence
-from emovox.models.artifact import load
-from emovox.models.costs import parameters
-from emovox.models.export import check_parity
-from emovox.models.families import build, fit
-from emovox.models.progress import EpochLog, followed
-from emovox.models.sequence import SequenceClassifier, SharesCrossEntropy, held_out
-from emovox.models.sequence_batches import Batches, Material
-from emovox.models.sequence_networks import AttentivePooling, MeanPooling
-from emovox.models.sequence_options import CnnOptions, FramesOptions, RnnOptions
-from emovox.sequences import pack, padded
+from emovox.lab.estimators import sequence
+from emovox.lab.estimators.families import build, fit
+from emovox.lab.estimators.progress import EpochLog, followed
+from emovox.lab.estimators.sequence import SequenceClassifier, SharesCrossEntropy, held_out
+from emovox.lab.estimators.sequence_batches import Batches, Material
+from emovox.lab.estimators.sequence_networks import AttentivePooling, MeanPooling
+from emovox.lab.estimators.sequence_options import CnnOptions, FramesOptions, RnnOptions
+from emovox.lab.evaluation.costs import parameters
+from emovox.lab.experiments import experiment, recipe
+from emovox.lab.export.export import check_parity
+from emovox.lab.extraction.sequences import pack, padded
+from emovox.model.file import load
+from emovox.types import Float32Array
 from tests.conftest import ANY_SOUND
-
-Float = NDArray[np.float32]
 
 SMALL: dict[str, CnnOptions | RnnOptions | FramesOptions] = {
     "residual": CnnOptions(channels=(4, 8), embedding=16, batch_size=8),
@@ -42,7 +42,7 @@ SMALL: dict[str, CnnOptions | RnnOptions | FramesOptions] = {
 }
 
 
-def slopes(count: int = 48) -> tuple[list[Float], NDArray[np.str_], NDArray[np.str_]]:
+def slopes(count: int = 48) -> tuple[list[Float32Array], NDArray[np.str_], NDArray[np.str_]]:
     """Make clips that rise or fall: alike but for the order of their frames; with labels and speakers."""
     rng = np.random.default_rng(0)
     y = np.resize(["fall", "rise"], count)
@@ -208,7 +208,7 @@ def test_rare_classes_count_more_where_asked() -> None:
 @pytest.mark.parametrize("normalise", ["corpus", "clip"])
 @pytest.mark.parametrize("family", ["residual", "lstm"])
 def test_a_file_computes_what_the_estimator_does(family: str, normalise: str, tmp_path: Path) -> None:
-    from emovox.models.export import export
+    from emovox.lab.export.export import export
     from emovox.types import FeatureSpec, ModelCard
 
     clips, y, speakers = slopes()

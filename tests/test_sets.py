@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from emovox.audio.preprocess import PreprocessOptions
 from emovox.errors import FeatureError, InputError
 from emovox.features import pitch, prosody, sets
 from emovox.features.analysis import Analysis
-from emovox.preprocess import PreprocessOptions
-from emovox.types import RATE, FeatureSpec, Float, Waveform
+from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 from tests.conftest import sine
 
 with warnings.catch_warnings():
@@ -33,13 +33,13 @@ COMPLETE = [name for name in sets.available() if not sets.get(name).pretrained]
 RAW: dict[str, object] = {"dc": False, "level": "none"}
 
 
-def click() -> Float:
+def click() -> Float32Array:
     samples = np.zeros(RATE, dtype=np.float32)
     samples[RATE // 3] = 1.0
     return samples
 
 
-def awkward() -> dict[str, Float]:
+def awkward() -> dict[str, Float32Array]:
     """Sounds that make descriptors divide by nothing, saturate or run out of frames."""
     square = np.sign(sine(200, 1.0)) + np.float32(0)
     noise = np.random.default_rng(3).normal(scale=0.1, size=RATE).astype(np.float32)
@@ -59,7 +59,7 @@ def awkward() -> dict[str, Float]:
 # --- against librosa ---------------------------------------------------------------------------------------
 
 
-def classic_of_librosa(samples: Float, window: str = "hann", length: int = 2048, hop: int = 512) -> Float:
+def classic_of_librosa(samples: Float32Array, window: str = "hann", length: int = 2048, hop: int = 512) -> Float32Array:
     """Compute the published recipe with librosa, with tonnetz from the same chroma."""
     options: dict[str, Any] = {"n_fft": max(2048, length), "hop_length": hop, "win_length": length}
     magnitude = np.abs(librosa.stft(samples, window=window, **options))
@@ -75,7 +75,7 @@ def classic_of_librosa(samples: Float, window: str = "hann", length: int = 2048,
     return np.concatenate([row.mean(axis=1) for row in rows])
 
 
-def assert_agrees(ours: Float, theirs: Float) -> None:
+def assert_agrees(ours: Float32Array, theirs: Float32Array) -> None:
     """Compare each descriptor to 1e-4 of its largest value."""
     for start, stop in ((0, 40), (40, 52), (52, 180), (180, 187), (187, 193)):
         scale = np.abs(theirs[start:stop]).max()
@@ -300,7 +300,7 @@ def test_features_of_awkward_sounds_are_finite(name: str, sound: str, preprocess
     st.sampled_from(COMPLETE),
     arrays(np.float32, st.integers(1600, 5000), elements=st.floats(-1, 1, width=32), fill=st.just(0)),
 )
-def test_features_of_any_samples_are_finite(name: str, samples: Float) -> None:
+def test_features_of_any_samples_are_finite(name: str, samples: Float32Array) -> None:
     for preprocess in ({}, RAW):
         assert np.isfinite(sets.extract(Waveform(samples), sets.spec(name, preprocess=preprocess))).all()
 

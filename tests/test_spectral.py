@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from emovox.errors import FeatureError
 from emovox.features import spectral
 from emovox.features.analysis import Analysis, Stft
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 from tests.conftest import sine
 
 with warnings.catch_warnings():
@@ -32,7 +32,7 @@ def deviation(ours: ArrayLike, theirs: ArrayLike) -> float:
     return float(np.abs(np.asarray(ours) - reference).max() / np.abs(reference).max())
 
 
-def chirp(duration: float = 2.0) -> Float:
+def chirp(duration: float = 2.0) -> Float32Array:
     """Sweep from 100 Hz to 7 kHz with two overtones, so that all bands and pitch classes are visited."""
     time = np.arange(int(duration * RATE)) / RATE
     phase = 2 * np.pi * (100 * time + (7000 - 100) / (2 * duration) * time**2)
@@ -40,14 +40,14 @@ def chirp(duration: float = 2.0) -> Float:
 
 
 @pytest.fixture(scope="session")
-def signals(ravdess_clips: list[Path]) -> list[Float]:
+def signals(ravdess_clips: list[Path]) -> list[Float32Array]:
     """Give real speech of both sexes and eight emotions, a sweep and noise."""
     noise = np.random.default_rng(1).normal(scale=0.1, size=RATE).astype(np.float32)
     return [soundfile.read(path, dtype="float32")[0] for path in ravdess_clips] + [chirp(), noise]
 
 
 @pytest.fixture(scope="session")
-def analyses(signals: list[Float]) -> list[Analysis]:
+def analyses(signals: list[Float32Array]) -> list[Analysis]:
     return [Analysis(samples) for samples in signals]
 
 
@@ -55,7 +55,7 @@ def analyses(signals: list[Float]) -> list[Analysis]:
 
 
 @pytest.mark.parametrize("stft", [STFT, Stft(400, 160, "hann", 512), Stft(1024, 256, "hamming")])
-def test_magnitude_is_that_of_librosa(signals: list[Float], stft: Stft) -> None:
+def test_magnitude_is_that_of_librosa(signals: list[Float32Array], stft: Stft) -> None:
     for samples in signals:
         theirs = np.abs(
             librosa.stft(samples, n_fft=stft.size, hop_length=stft.hop, win_length=stft.length, window=stft.shape)
@@ -89,13 +89,13 @@ def test_mel_bank_is_that_of_librosa(n_fft: int, n_mels: int, fmin: float, fmax:
     assert not ours.flags.writeable
 
 
-def test_mel_spectrogram_is_that_of_librosa(signals: list[Float], analyses: list[Analysis]) -> None:
+def test_mel_spectrogram_is_that_of_librosa(signals: list[Float32Array], analyses: list[Analysis]) -> None:
     for samples, analysis in zip(signals, analyses, strict=True):
         theirs = librosa.feature.melspectrogram(y=samples, sr=RATE)
         assert deviation(spectral.mel_spectrogram(analysis), theirs) < 1e-6
 
 
-def test_mfcc_is_that_of_librosa(signals: list[Float], analyses: list[Analysis]) -> None:
+def test_mfcc_is_that_of_librosa(signals: list[Float32Array], analyses: list[Analysis]) -> None:
     for samples, analysis in zip(signals, analyses, strict=True):
         ours = spectral.mfcc(spectral.decibels(spectral.mel_spectrogram(analysis)), 40)
         theirs = librosa.feature.mfcc(y=samples, sr=RATE, n_mfcc=40)
@@ -259,7 +259,7 @@ def test_impossible_contrast_bands_are_refused(stft: Stft, fmin: float, message:
 # --- end to end --------------------------------------------------------------------------------------------
 
 
-def test_from_the_waveform_to_chroma_and_contrast(signals: list[Float], analyses: list[Analysis]) -> None:
+def test_from_the_waveform_to_chroma_and_contrast(signals: list[Float32Array], analyses: list[Analysis]) -> None:
     """Rounding the windowed samples, as single precision does, would show in quiet bands and in the tuning."""
     for samples, analysis in zip(signals, analyses, strict=True):
         magnitude = np.abs(librosa.stft(samples))

@@ -15,10 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
-from emovox.corpora import registry
-from emovox.corpora.protocol import Fold, Protocol, verify
-from emovox.corpora.published import TFDS_VALID
-from emovox.corpora.splits import (
+from emovox.errors import ProtocolError
+from emovox.lab.corpora import registry
+from emovox.lab.corpora.protocol import Fold, Protocol, verify
+from emovox.lab.corpora.published import TFDS_VALID
+from emovox.lab.corpora.splits import (
     EMOBOX_RAVDESS,
     NAMES,
     by_name,
@@ -33,8 +34,7 @@ from emovox.corpora.splits import (
     split_column,
     text_independent,
 )
-from emovox.corpora.table import Clip, Source, combine, from_clips
-from emovox.errors import ProtocolError
+from emovox.lab.corpora.table import Clip, Source, combine, from_clips
 
 Key = tuple[str, float, float]
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from sklearn.metrics import balanced_accuracy_score
 
-from emovox import experiment, recipe
-from emovox.models.artifact import load
+from emovox.lab.experiments import experiment, recipe
+from emovox.model.file import load
 from tests.conftest import toy_clip
 
 #: RAVDESS's number of each toy emotion.

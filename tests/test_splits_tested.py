@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emovox.corpora.splits import by_name
-from emovox.corpora.table import Clip, Source, from_clips
 from emovox.errors import ProtocolError
+from emovox.lab.corpora.splits import by_name
+from emovox.lab.corpora.table import Clip, Source, from_clips
 
 
 @pytest.fixture

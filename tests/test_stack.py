@@ -12,17 +12,17 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from emovox import EmotionRecognizer, audio, experiment, recipe
+from emovox import EmotionRecognizer, audio
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features import sets
-from emovox.models.artifact import load
-from emovox.models.families import build, fit
-from emovox.models.neural import AnnOptions
-from emovox.models.stacking import Member, StackClassifier, StackOptions
-from emovox.sequences import Joint
+from emovox.lab.estimators.families import build, fit
+from emovox.lab.estimators.neural import AnnOptions
+from emovox.lab.estimators.stacking import Member, StackClassifier, StackOptions
+from emovox.lab.experiments import experiment, recipe
+from emovox.lab.extraction.sequences import Joint
+from emovox.model.file import load
+from emovox.types import Float32Array
 from tests.conftest import ANY_SOUND, toy_clip
-
-Float = NDArray[np.float32]
 
 
 class Memory:
@@ -31,16 +31,16 @@ class Memory:
     def __init__(self) -> None:
         self.named_steps = {"model": self}
 
-    def fit(self, X: Float, y: NDArray[np.str_]) -> Memory:
+    def fit(self, X: Float32Array, y: NDArray[np.str_]) -> Memory:
         self.classes_, self.known = np.unique(y), dict(zip(X[:, 0].tolist(), y.tolist(), strict=True))
         return self
 
-    def predict_proba(self, X: Float) -> Float:
+    def predict_proba(self, X: Float32Array) -> Float32Array:
         rows = [self.classes_ == self.known.get(number, "") for number in X[:, 0].tolist()]
         return np.array([row if row.any() else np.full(len(row), 1 / len(row)) for row in rows], dtype=np.float32)
 
 
-def memorised(pipeline: Memory, X: Float, y: Any, speakers: Any, corpora: Any, copies: Any, **_: Any) -> Memory:
+def memorised(pipeline: Memory, X: Float32Array, y: Any, speakers: Any, corpora: Any, copies: Any, **_: Any) -> Memory:
     return pipeline.fit(X, y)
 
 
@@ -77,7 +77,7 @@ def test_what_weighs_the_answers_never_sees_one_of_a_member_that_knew_the_clip()
 class Prior(Memory):
     """A member that says what follows from a feature, and from one class having nine times the clips of the other."""
 
-    def predict_proba(self, X: Float) -> Float:
+    def predict_proba(self, X: Float32Array) -> Float32Array:
         share = 1 / (1 + 9 * np.exp(-2 * X[:, 0]))
         return np.stack([1 - share, share], axis=1).astype(np.float32)
 
@@ -98,7 +98,7 @@ def test_speakers_are_apart_inside_the_training_part() -> None:
     X, y, speakers = clips()
     seen: list[tuple[set[str], int]] = []
 
-    def spied(pipeline: Memory, X: Float, y: Any, speakers: Any, *rest: Any, **_: Any) -> Memory:
+    def spied(pipeline: Memory, X: Float32Array, y: Any, speakers: Any, *rest: Any, **_: Any) -> Memory:
         seen.append((set(speakers), len(y)))
         return pipeline.fit(X, y)
 
@@ -198,7 +198,7 @@ def model_without_an_input(folder: Path) -> None:
     """Read the file with a card that has one front end less."""
     import onnx
 
-    from emovox.models.artifact import CARD_KEY, Model
+    from emovox.model.file import CARD_KEY, Model
 
     graph = onnx.load_model(folder / "model.onnx")
     card = json.loads(next(one.value for one in graph.metadata_props if one.key == CARD_KEY))

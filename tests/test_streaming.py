@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, audio
 from emovox.errors import AudioError, InputError
-from emovox.streaming import Stream, StreamEvent, StreamingRecognizer, collect
-from emovox.timeline import Timeline, TimelineOptions
-from emovox.types import RATE, Float, Prediction, Transcript, Waveform, Word
-from emovox.vad import Segment, segments
+from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer, collect
+from emovox.recognition.timeline import Timeline, TimelineOptions
+from emovox.speech.vad import Segment, segments
+from emovox.types import RATE, Float32Array, Prediction, Transcript, Waveform, Word
 from tests.conftest import speech
 
 
@@ -53,7 +53,7 @@ class Loudness:
 
 
 @pytest.fixture(scope="module")
-def conversation() -> Float:
+def conversation() -> Float32Array:
     """Short and long utterances with pauses between them, under quiet noise; 26 s and a rest of a frame."""
     parts = [np.zeros(9000), speech(2.0), np.zeros(12000), speech(0.7, 1), np.zeros(30000), speech(14.0, 2)]
     samples = np.concatenate([*parts, np.zeros(20001), speech(1.5, 3)])
@@ -78,7 +78,7 @@ def run(stream: Stream, parts: Iterator[NDArray[Any]] | list[NDArray[Any]]) -> l
     return [event for part in parts for event in stream.push(part)] + stream.finish()
 
 
-def of_file(samples: Float, options: TimelineOptions) -> Timeline:
+def of_file(samples: Float32Array, options: TimelineOptions) -> Timeline:
     blocks = [Waveform(samples[i : i + 160000], i / RATE) for i in range(0, len(samples), 160000)]
     return StreamingRecognizer(Loudness(), options).timeline(blocks, "a.wav")
 
@@ -87,7 +87,7 @@ def of_file(samples: Float, options: TimelineOptions) -> Timeline:
 @settings(max_examples=6, deadline=None)
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=40))
 def test_the_stream_of_a_file_gives_its_timeline(
-    conversation: Float, options: TimelineOptions, cuts: list[int]
+    conversation: Float32Array, options: TimelineOptions, cuts: list[int]
 ) -> None:
     stream = StreamingRecognizer(Loudness(), options).open("a.wav")
     events = run(stream, pieces(conversation, cuts))
@@ -98,13 +98,13 @@ def test_the_stream_of_a_file_gives_its_timeline(
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_events_are_the_same_sample_by_sample(conversation: Float, options: TimelineOptions) -> None:
+def test_events_are_the_same_sample_by_sample(conversation: Float32Array, options: TimelineOptions) -> None:
     streams = StreamingRecognizer(Loudness(), options)
     samples = conversation[:24000]
     assert run(streams.open(), list(samples[:, np.newaxis])) == run(streams.open(), [samples])
 
 
-def test_order_and_times_of_events(conversation: Float) -> None:
+def test_order_and_times_of_events(conversation: Float32Array) -> None:
     judge = Loudness()
     events = run(StreamingRecognizer(judge, TimelineOptions(window=4.0)).open("a"), [conversation])
     kinds = "".join(event.kind[0] for event in events)  # s, e(stimate), r, e(nd)
@@ -131,7 +131,7 @@ def only(events: list[StreamEvent], kind: str) -> list[StreamEvent]:
     return [event for event in events if event.kind == kind]
 
 
-def test_windows_hold_the_samples_of_their_time(conversation: Float) -> None:
+def test_windows_hold_the_samples_of_their_time(conversation: Float32Array) -> None:
     judge = Loudness()
     run(StreamingRecognizer(judge, OPTIONS["short windows"]).open(), list(pieces(conversation, [5, 70000, 70001])))
     assert len(judge.asked) > 20
@@ -164,7 +164,7 @@ def test_a_rest_too_short_to_judge_goes_with_what_precedes_it() -> None:
     assert min(window.duration for window in judge.asked) >= 0.3
 
 
-def test_intervals_are_fixed_and_only_where_somebody_speaks(conversation: Float) -> None:
+def test_intervals_are_fixed_and_only_where_somebody_speaks(conversation: Float32Array) -> None:
     found = of_file(conversation, TimelineOptions("interval", window=2.0, hop=1.0))
     spoken = segments(Waveform(conversation), TimelineOptions().vad)
     for one in found.predictions:
@@ -177,7 +177,7 @@ def test_intervals_are_fixed_and_only_where_somebody_speaks(conversation: Float)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.8, 5.0])
-def test_smoothing_is_exponential_in_time(conversation: Float, smoothing: float) -> None:
+def test_smoothing_is_exponential_in_time(conversation: Float32Array, smoothing: float) -> None:
     plain = of_file(conversation, TimelineOptions("interval", window=1, hop=0.5)).predictions
     found = of_file(conversation, TimelineOptions("interval", window=1, hop=0.5, smoothing=smoothing)).predictions
     assert [one.end for one in plain] == [one.end for one in found]
@@ -208,7 +208,7 @@ def test_other_rates_and_channels_give_what_the_file_gives(rate: int, channels: 
     assert len(found.predictions) == 1
 
 
-def test_the_real_recogniser_gives_a_file_and_its_stream_the_same(conversation: Float) -> None:
+def test_the_real_recogniser_gives_a_file_and_its_stream_the_same(conversation: Float32Array) -> None:
     recognizer = EmotionRecognizer()
     file = io.BytesIO()
     soundfile.write(file, conversation, RATE, format="WAV", subtype="FLOAT")
@@ -240,7 +240,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("mode", ["utterance", "interval"])
-def test_words_belong_to_their_segments(conversation: Float, mode: Any) -> None:
+def test_words_belong_to_their_segments(conversation: Float32Array, mode: Any) -> None:
     clock = Clock()
     recognizer = EmotionRecognizer(transcriber=clock)
     options = TimelineOptions(mode, window=3.0)
@@ -255,7 +255,7 @@ def test_words_belong_to_their_segments(conversation: Float, mode: Any) -> None:
     assert clock.calls <= 2 * len(found)  # running estimates ask nobody
 
 
-def test_many_streams_share_a_recogniser(conversation: Float) -> None:
+def test_many_streams_share_a_recogniser(conversation: Float32Array) -> None:
     streams = StreamingRecognizer(EmotionRecognizer(), TimelineOptions(window=3.0))
     parts = [np.roll(conversation, 16000 * shift)[:160000] for shift in (0, 3, 6, 9)]
     alone = [run(streams.open(), [part]) for part in parts]
@@ -294,7 +294,8 @@ import resource, sys
 from itertools import cycle
 from pathlib import Path
 import numpy as np
-from emovox import EmotionRecognizer, StreamingRecognizer, audio
+from emovox import EmotionRecognizer, StreamingRecognizer
+from emovox import audio
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emovox.errors import InputError
-from emovox.timeline import Timeline, TimelineOptions, tidied
+from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.types import Prediction, Word
 
 LABELS = ("sad", "happy", "neutral")

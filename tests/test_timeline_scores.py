@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emovox.errors import InputError
-from emovox.evaluation.timelines import TimelineScores, Turn, boundary_errors, score, total
+from emovox.lab.evaluation.timelines import TimelineScores, Turn, boundary_errors, score, total
 
 TRUTH = [Turn(1, 3, "angry"), Turn(4, 6, "sad"), Turn(7, 8, "neutral")]
 

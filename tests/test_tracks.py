@@ -14,9 +14,9 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emovox import outputs, tracks
 from emovox.errors import InputError
-from emovox.outputs import Format
+from emovox.outputs import formats, tracks
+from emovox.outputs.formats import Format
 from emovox.types import Prediction
 
 
@@ -177,15 +177,15 @@ def test_audacity_lines_have_three_fields(label: str) -> None:
 def test_two_recordings_do_not_fit_where_one_does(form: Format) -> None:
     two = [prediction(0, 1), prediction(0, 1, file="other.wav")]
     with pytest.raises(InputError, match=r"holds one recording.*call\.wav.*other\.wav"):
-        list(outputs.pieces(form, two, ["sad", "x"]))
+        list(formats.pieces(form, two, ["sad", "x"]))
 
 
 @pytest.mark.parametrize("form", [form for form in Format if form is not Format.TABLE])
 def test_the_ending_of_a_file_tells_the_format(form: Format) -> None:
-    assert outputs.format_of(Path("a" + form.ending)) is form
-    assert outputs.format_of(Path("A" + form.ending.upper())) is form
+    assert formats.format_of(Path("a" + form.ending)) is form
+    assert formats.format_of(Path("A" + form.ending.upper())) is form
 
 
 def test_an_unknown_ending_is_refused() -> None:
     with pytest.raises(InputError, match=r"call\.srt .*\.vtt, \.TextGrid"):
-        outputs.format_of(Path("call.srt"))
+        formats.format_of(Path("call.srt"))

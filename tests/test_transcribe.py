@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from emovox import audio
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
+from emovox.speech.vad import VadOptions
 from emovox.text.cache import CachedTranscriber
 from emovox.text.given import check_fits, read_transcript
 from emovox.text.transcribe import Listener, Transcriber, TranscriptionOptions, recognise, transcribe
 from emovox.text.whisper import WhisperTranscriber
-from emovox.types import RATE, Float, Transcript, Waveform, Word
-from emovox.vad import VadOptions
+from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
 from tests.conftest import EXAMPLES, speech
 
 
@@ -43,7 +43,7 @@ class Recorder:
         return Transcript(f"piece{number}", (Word(f"piece{number}", 0.5, 1.0, 0.5),), "en", 0.5)
 
 
-def with_pauses(*parts: float) -> Float:
+def with_pauses(*parts: float) -> Float32Array:
     """Speech and silence in turn, in seconds."""
     pieces = [speech(length) if i % 2 == 0 else np.zeros(round(16000 * length)) for i, length in enumerate(parts)]
     return np.concatenate(pieces).astype(np.float32)
@@ -89,7 +89,7 @@ def test_memory_does_not_grow_with_the_recording() -> None:
 
 
 @pytest.mark.parametrize("samples", [np.zeros(32000), np.random.default_rng(0).normal(0, 0.05, 48000), np.zeros(0)])
-def test_no_speech_is_no_text_and_no_work(samples: Float) -> None:
+def test_no_speech_is_no_text_and_no_work(samples: Float32Array) -> None:
     recorder = Recorder()
     found = transcribe(Waveform(samples.astype(np.float32)), recorder)
     assert (found.text, found.words, found.confidence, recorder.pieces) == ("", (), 0.0, [])
@@ -234,11 +234,11 @@ class Multilingual:
     def __init__(self, confidence: float) -> None:
         self.confidence = confidence
 
-    def transcribe(self, samples: Float, **options: object) -> tuple[object, object]:
+    def transcribe(self, samples: Float32Array, **options: object) -> tuple[object, object]:
         word = SimpleNamespace(word=" wort", start=0.1, end=0.4, probability=self.confidence)
         return [sentence([word])], SimpleNamespace(language="de")
 
-    def detect_language(self, samples: Float) -> tuple[str, float, None]:
+    def detect_language(self, samples: Float32Array) -> tuple[str, float, None]:
         return "de", 0.9, None
 
 
@@ -262,7 +262,9 @@ class Doubtful:
     def __init__(self, first: str, second: str, confidence: float) -> None:
         self.texts, self.confidence, self.hearings = (first, second), confidence, 0
 
-    def transcribe(self, samples: Float, *, without_timestamps: bool = False, **options: object) -> tuple[object, ...]:
+    def transcribe(
+        self, samples: Float32Array, *, without_timestamps: bool = False, **options: object
+    ) -> tuple[object, ...]:
         self.hearings += 1
         tenth = len(samples) / RATE / 10
         words = [

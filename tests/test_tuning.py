@@ -12,13 +12,13 @@ import numpy as np
 import optuna
 import pytest
 
-from emovox import dataset, experiment, recipe, tuning
 from emovox.cli.main import run
-from emovox.corpora.splits import by_name
 from emovox.errors import CorpusError, InputError, ProtocolError, RecipeError
-from emovox.evaluation import tuning_report
-from emovox.models.crossfit import Clips, Fitted, Task, fit_many
-from emovox.search_space import Choices, Range, dimension, suggest
+from emovox.lab.corpora.splits import by_name
+from emovox.lab.experiments import dataset, experiment, recipe, tuning
+from emovox.lab.experiments.crossfit import Clips, Fitted, Task, fit_many
+from emovox.lab.experiments.search_space import Choices, Range, dimension, suggest
+from emovox.lab.reports import tuning_report
 from tests.test_report import Page
 
 #: Runs the command line: exit code, output, errors.

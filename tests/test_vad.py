@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from emovox import audio
 from emovox.errors import AudioError, InputError
-from emovox.types import RATE, Float, Waveform
-from emovox.vad import FRAME, Segment, Segmenter, SpeechProbability, VadOptions, VoiceActivity, segments
+from emovox.speech.vad import FRAME, Segment, Segmenter, SpeechProbability, VadOptions, VoiceActivity, segments
+from emovox.types import RATE, Float32Array, Waveform
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plain.wav"
 
@@ -28,7 +28,7 @@ FINE = VadOptions(padding=0, reach=0.4)
 
 
 @pytest.fixture(scope="module")
-def speech() -> Float:
+def speech() -> Float32Array:
     """Two utterances, a pause between them, quiet noise under everything."""
     clip = audio.read(EXAMPLE).samples
     rng = np.random.default_rng(3)
@@ -36,19 +36,19 @@ def speech() -> Float:
     return (samples + 1e-4 * rng.standard_normal(len(samples))).astype(np.float32)
 
 
-def pieces(samples: Float, cuts: list[int]) -> Iterator[Float]:
+def pieces(samples: Float32Array, cuts: list[int]) -> Iterator[Float32Array]:
     for begin, end in pairwise([0, *sorted(cut % (len(samples) + 1) for cut in cuts), len(samples)]):
         yield samples[begin:end]
 
 
-def probabilities(parts: Iterator[Float] | list[Float]) -> Float:
+def probabilities(parts: Iterator[Float32Array] | list[Float32Array]) -> Float32Array:
     stream = SpeechProbability()
     return np.concatenate([*[stream.push(part) for part in parts], stream.finish()])
 
 
-def one_frame_at_a_time(samples: Float) -> Float:
+def one_frame_at_a_time(samples: Float32Array) -> Float32Array:
     """Run the network as its authors describe: 64 samples of context, 512 new ones, zeros before and after."""
-    content = (resources.files("emovox.vad_model") / "silero_vad_16k_sequence.onnx").read_bytes()
+    content = (resources.files("emovox.speech.silero") / "silero_vad_16k_sequence.onnx").read_bytes()
     network = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     padded = np.concatenate([np.zeros(64), samples, np.zeros(-len(samples) % 512)]).astype(np.float32)
     hidden = cell = np.zeros((1, 1, 128), np.float32)
@@ -60,7 +60,7 @@ def one_frame_at_a_time(samples: Float) -> Float:
     return np.array(found, dtype=np.float32)
 
 
-def test_probabilities_are_those_of_the_network_frame_by_frame(speech: Float) -> None:
+def test_probabilities_are_those_of_the_network_frame_by_frame(speech: Float32Array) -> None:
     found = probabilities([speech])
     assert len(found) == -(-len(speech) // FRAME)
     np.testing.assert_array_equal(found, one_frame_at_a_time(speech))
@@ -70,13 +70,13 @@ def test_probabilities_are_those_of_the_network_frame_by_frame(speech: Float) ->
 
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=40))
-def test_the_cut_into_pieces_changes_nothing(speech: Float, cuts: list[int]) -> None:
+def test_the_cut_into_pieces_changes_nothing(speech: Float32Array, cuts: list[int]) -> None:
     np.testing.assert_array_equal(probabilities(list(pieces(speech, cuts))), probabilities([speech]))
     for options in (VadOptions(), FINE):
         cut_is_no_matter(speech, cuts, options)
 
 
-def cut_is_no_matter(speech: Float, cuts: list[int], options: VadOptions) -> None:
+def cut_is_no_matter(speech: Float32Array, cuts: list[int], options: VadOptions) -> None:
     stream = VoiceActivity(options)
     events = [event for part in pieces(speech, cuts) for event in stream.push(part)] + stream.finish()
     whole = segments(Waveform(speech), options)
@@ -85,7 +85,7 @@ def cut_is_no_matter(speech: Float, cuts: list[int], options: VadOptions) -> Non
     assert all(event.time <= event.decided for event in events)
 
 
-def test_a_long_piece_is_the_same_as_short_ones(speech: Float) -> None:
+def test_a_long_piece_is_the_same_as_short_ones(speech: Float32Array) -> None:
     long = np.tile(speech, 4)  # more frames than are given to the network at a time
     assert len(long) > 600 * FRAME
     np.testing.assert_array_equal(
@@ -93,7 +93,7 @@ def test_a_long_piece_is_the_same_as_short_ones(speech: Float) -> None:
     )
 
 
-def test_two_utterances_are_found_where_they_are(speech: Float) -> None:
+def test_two_utterances_are_found_where_they_are(speech: Float32Array) -> None:
     first, second = segments(Waveform(speech, start=10.0))
     length = (len(speech) - 9000 - 14321 - 7000) // 2
     for found, begin in ((first, 9000), (second, 9000 + length + 14321)):
@@ -105,7 +105,7 @@ def test_blocks_of_a_file_are_the_whole_file() -> None:
     assert segments(audio.blocks(EXAMPLE, 0.7)) == segments(audio.read(EXAMPLE))
 
 
-def test_a_finished_stream_begins_anew(speech: Float) -> None:
+def test_a_finished_stream_begins_anew(speech: Float32Array) -> None:
     stream = VoiceActivity()
     first = stream.push(speech) + stream.finish()
     assert stream.push(speech) + stream.finish() == first
@@ -115,7 +115,7 @@ def test_a_finished_stream_begins_anew(speech: Float) -> None:
     assert not stream.speaking
 
 
-def test_many_streams_share_one_network(speech: Float) -> None:
+def test_many_streams_share_one_network(speech: Float32Array) -> None:
     alone = segments(Waveform(speech))
     streams = [VoiceActivity() for _ in range(5)]
     events = [stream.push(part) for part in pieces(speech, list(range(0, len(speech), 5000))) for stream in streams]
@@ -126,7 +126,7 @@ def test_many_streams_share_one_network(speech: Float) -> None:
         assert list(pool.map(segments, [Waveform(speech)] * 8)) == [alone] * 8
 
 
-def test_memory_does_not_grow(speech: Float) -> None:
+def test_memory_does_not_grow(speech: Float32Array) -> None:
     stream = VoiceActivity()
 
     def push(times: int) -> int:
@@ -150,7 +150,7 @@ def test_no_speech_in_silence_and_noise(amplitude: float, rng: np.random.Generat
 
 
 @pytest.mark.parametrize("samples", [np.empty(0), np.zeros(1), np.zeros(511)])
-def test_almost_nothing_is_no_speech(samples: Float) -> None:
+def test_almost_nothing_is_no_speech(samples: Float32Array) -> None:
     assert segments(Waveform(samples.astype(np.float32))) == []
 
 
@@ -159,7 +159,7 @@ def test_no_blocks_is_no_speech() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_bad_samples_are_refused_and_the_stream_goes_on(bad: float, speech: Float) -> None:
+def test_bad_samples_are_refused_and_the_stream_goes_on(bad: float, speech: Float32Array) -> None:
     stream = SpeechProbability()
     before = stream.push(speech[:20000])
     with pytest.raises(AudioError, match="not finite"):
@@ -219,7 +219,7 @@ def test_impossible_options_are_refused(wrong: dict[str, float], message: str) -
 
 
 def test_the_licence_comes_with_the_network() -> None:
-    licence = (resources.files("emovox.vad_model") / "LICENSE-SILERO").read_text(encoding="utf-8")
+    licence = (resources.files("emovox.speech.silero") / "LICENSE-SILERO").read_text(encoding="utf-8")
     assert "Silero Team" in licence
     assert "MIT License" in licence
 

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from emovox import EmotionRecognizer, audio, outputs
+from emovox import EmotionRecognizer, audio
 from emovox.cli.main import run
 from emovox.errors import TranscriptError
-from emovox.fusion import builtin
+from emovox.outputs import formats
+from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.text.evidence import words_vector
+from emovox.text.fusion import builtin
 from emovox.text.sentiment import FEATURE_NAMES
-from emovox.timeline import Timeline, TimelineOptions
 from emovox.types import Failure, Prediction, Transcript, Waveform, Word
 from tests.conftest import EXAMPLES, sine, speech
 
@@ -290,9 +291,9 @@ def test_csv_has_a_column_of_words_where_they_were_listened_to(here: Run, tmp_pa
 def test_csv_has_the_column_where_the_first_words_could_not_be_had() -> None:
     one = Prediction("a.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", why=("no words, the voice alone: so it is",))
     other = Prediction("b.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", transcript="Gone.")
-    rows = list(csv.DictReader(io.StringIO("".join(outputs.to_csv([one, other], ["sad"])))))
+    rows = list(csv.DictReader(io.StringIO("".join(formats.to_csv([one, other], ["sad"])))))
     assert [row["transcript"] for row in rows] == ["", "Gone."]
-    assert list(outputs.to_csv([], ["sad"])) == ["file,start,end,label,confidence,abstained,model,speaker,p_sad\n"]
+    assert list(formats.to_csv([], ["sad"])) == ["file,start,end,label,confidence,abstained,model,speaker,p_sad\n"]
 
 
 def test_a_transcript_that_cannot_fit_is_told_and_the_voice_answered(here: Run, tmp_path: Path) -> None:
@@ -364,6 +365,6 @@ def test_table_shows_words_and_what_there_is_to_explain() -> None:
     )
     none = Prediction("b.wav", 0, 1, "sad", {"sad": 0.8, "calm": 0.2}, 0.8, False, "m", transcript="")
     console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(outputs.to_table([one, none], 100))
+    console.print(formats.to_table([one, none], 100))
     text = console.export_text()
     assert text.index("sad") < text.index('"Gone."') < text.index("so it is") < text.index("(no words)")

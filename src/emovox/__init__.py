@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from emovox.version import __version__
+
 if TYPE_CHECKING:
     from emovox.errors import (
         AudioError,
@@ -19,38 +21,36 @@ if TYPE_CHECKING:
         NoSpeechError,
         ProfileError,
     )
-    from emovox.gate import GateOptions
-    from emovox.profiles import Profile
-    from emovox.recognizer import EmotionRecognizer, WindowOptions
-    from emovox.streaming import Stream, StreamEvent, StreamingRecognizer
-    from emovox.timeline import Timeline, TimelineOptions
+    from emovox.model.profiles import Profile
+    from emovox.recognition.recognizer import EmotionRecognizer, WindowOptions
+    from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer
+    from emovox.recognition.timeline import Timeline, TimelineOptions
+    from emovox.speech.gate import GateOptions
+    from emovox.speech.vad import VadOptions
     from emovox.types import Failure, ModelCard, Prediction
-    from emovox.vad import VadOptions
-
-__version__ = "0.1.0"
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
     "AudioError": "emovox.errors",
-    "EmotionRecognizer": "emovox.recognizer",
+    "EmotionRecognizer": "emovox.recognition.recognizer",
     "EmovoxError": "emovox.errors",
     "Failure": "emovox.types",
-    "GateOptions": "emovox.gate",
+    "GateOptions": "emovox.speech.gate",
     "InputError": "emovox.errors",
     "MissingExtraError": "emovox.errors",
     "ModelCard": "emovox.types",
     "ModelError": "emovox.errors",
     "NoSpeechError": "emovox.errors",
     "Prediction": "emovox.types",
-    "Profile": "emovox.profiles",
+    "Profile": "emovox.model.profiles",
     "ProfileError": "emovox.errors",
-    "Stream": "emovox.streaming",
-    "StreamEvent": "emovox.streaming",
-    "StreamingRecognizer": "emovox.streaming",
-    "Timeline": "emovox.timeline",
-    "TimelineOptions": "emovox.timeline",
-    "VadOptions": "emovox.vad",
-    "WindowOptions": "emovox.recognizer",
+    "Stream": "emovox.recognition.streaming",
+    "StreamEvent": "emovox.recognition.streaming",
+    "StreamingRecognizer": "emovox.recognition.streaming",
+    "Timeline": "emovox.recognition.timeline",
+    "TimelineOptions": "emovox.recognition.timeline",
+    "VadOptions": "emovox.speech.vad",
+    "WindowOptions": "emovox.recognition.recognizer",
 }
 
 __all__ = [

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Float = NDArray[np.float64]
+from emovox.types import Float64Array
 
 #: Probabilities are kept this far from 0 before a logarithm is taken: far below what matters, well inside float32.
 TINY = 1e-30
 
 
-def temper(probabilities: ArrayLike, temperature: float) -> Float:
+def temper(probabilities: ArrayLike, temperature: float) -> Float64Array:
     """Sharpen or flatten class probabilities: softmax of their logarithms over a temperature.
 
     Parameters
@@ -39,7 +39,7 @@ def temper(probabilities: ArrayLike, temperature: float) -> Float:
     """
     logs = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY)) / temperature
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    result: Float = powers / powers.sum(axis=1, keepdims=True)
+    result: Float64Array = powers / powers.sum(axis=1, keepdims=True)
     return result
 
 
@@ -84,7 +84,7 @@ def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float:
+def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float64Array:
     """Average the windows of one recording.
 
     Parameters
@@ -105,7 +105,7 @@ def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float:
     [0.75, 0.25]
     """
     mean = np.average(np.asarray(probabilities, dtype=np.float64), axis=0, weights=np.asarray(weights))
-    result: Float = mean / mean.sum()
+    result: Float64Array = mean / mean.sum()
     return result
 
 

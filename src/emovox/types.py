@@ -21,7 +21,10 @@ FORMAT_VERSION = 1
 #: What the front end of a model is called that has several.
 JOINT = "joint"
 
-Float = NDArray[np.float32]
+#: Samples, features and what a graph takes and gives.
+Float32Array = NDArray[np.float32]
+#: Where sums of many numbers must not lose precision: probabilities, statistics.
+Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Waveform:
         Where this stretch begins in its recording, in seconds.
     """
 
-    samples: Float
+    samples: Float32Array
     start: float = 0.0
 
     @property
@@ -65,7 +68,7 @@ class FeatureSpec:
     parameters : mapping
         Parameters of the set, complete (defaults written out).
     preprocess : mapping
-        Preprocessing options, complete (see `emovox.preprocess.PreprocessOptions`).
+        Preprocessing options, complete (see `emovox.audio.preprocess.PreprocessOptions`).
     """
 
     set: str

@@ -1,7 +1,9 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and the folder where what can be computed again is kept."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,3 +94,13 @@ def cannot_write(path: Path, error: OSError) -> InputError:
     'cannot write a.csv (No space left on device): name another file or folder'
     """
     return InputError(f"cannot write {path} ({error.strerror or error}): name another file or folder")
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder, or what the environment variable EMOVOX_CACHE says."""
+    if "EMOVOX_CACHE" in os.environ:
+        return Path(os.environ["EMOVOX_CACHE"])
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "emovox"
+    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "emovox"

@@ -41,7 +41,8 @@ def compare(
     - `emovox compare runs/a runs/b --json --no-latency`
     """
     import_training()
-    from emovox.evaluation import compare_report, comparison
+    from emovox.lab.evaluation import comparison
+    from emovox.lab.reports import compare_report
 
     folder = out or Path("runs") / f"comparison-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     groups = comparison.compare(run, separate=separate, measure=latency)
@@ -58,7 +59,7 @@ def _print(title: str, results: Mapping[str, Any]) -> None:
     """Print one ranking, and how sure it is."""
     from rich.table import Table
 
-    from emovox.evaluation.page import p_value, score
+    from emovox.lab.reports.page import p_value, score
 
     console = standard_output()
     console.print(title, style="bold")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emovox.decode import AUDIO_SUFFIXES
+from emovox.audio.decode import AUDIO_SUFFIXES
 from emovox.errors import AudioError, InputError
 
 if TYPE_CHECKING:

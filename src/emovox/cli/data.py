@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Know and check corpora, for exampl
 
 def _registry() -> Any:
     try:
-        from emovox.corpora import registry
+        from emovox.lab.corpora import registry
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"reading corpora (it imports {error.name})", "train") from error
     return registry

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from emovox import profiles
 from emovox.cli.console import recordings, say, standard_output
 from emovox.errors import InputError, ProfileError
-from emovox.recognizer import EmotionRecognizer
+from emovox.model import profiles
+from emovox.recognition.recognizer import EmotionRecognizer
 
 
 def enroll(

@@ -11,7 +11,7 @@ import typer
 from emovox.cli.console import named_folders, progress_bars, say
 from emovox.cli.train import import_training, print_scores
 from emovox.errors import InputError
-from emovox.models.artifact import load
+from emovox.model.file import load
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from emovox import audio
 from emovox.cli.console import progress_bars, recordings, say
 from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, MissingExtraError, did_you_mean
 from emovox.features import sets
-from emovox.recognizer import join_rest
-from emovox.types import FeatureSpec, Float, Waveform
+from emovox.recognition.recognizer import join_rest
+from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing, require_writable
 
 
@@ -43,7 +43,7 @@ def features(
     files = recordings(sources)
     require_writable(out)
     keys: list[tuple[str, float, float]] = []
-    rows: list[Float] = []
+    rows: list[Float32Array] = []
     failed = 0
     with progress_bars() as tell:
         for number, file in enumerate(files, 1):
@@ -63,7 +63,7 @@ def features(
         raise typer.Exit(2)
 
 
-def _stretches(file: str, window: float, spec: FeatureSpec) -> Iterator[tuple[Waveform, Float]]:
+def _stretches(file: str, window: float, spec: FeatureSpec) -> Iterator[tuple[Waveform, Float32Array]]:
     """Compute features window by window, in memory that does not grow with the sound; pure silence gives none."""
     silent: AudioError | None = None
     heard = False
@@ -79,7 +79,7 @@ def _stretches(file: str, window: float, spec: FeatureSpec) -> Iterator[tuple[Wa
         raise silent
 
 
-def _keys(file: str, stretch: Waveform, spec: FeatureSpec, found: Float) -> list[tuple[str, float, float]]:
+def _keys(file: str, stretch: Waveform, spec: FeatureSpec, found: Float32Array) -> list[tuple[str, float, float]]:
     """Name the stretch of each row; frames of the sets are centred, a hop apart."""
     if found.ndim == 1:
         return [(file, stretch.start, stretch.end)]
@@ -88,7 +88,7 @@ def _keys(file: str, stretch: Waveform, spec: FeatureSpec, found: Float) -> list
     return [(file, start, round(start + hop, 6)) for start in starts]
 
 
-def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
+def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]) -> None:
     with replacing(out) as part:
         if out.suffix == ".parquet":
             _write_parquet(part, keys, rows, names)
@@ -96,7 +96,9 @@ def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], n
             _write_csv(part, keys, rows, names)
 
 
-def _write_csv(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
+def _write_csv(
+    out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]
+) -> None:
     import csv
 
     with out.open("w", newline="", encoding="utf-8") as file:
@@ -106,7 +108,9 @@ def _write_csv(out: Path, keys: list[tuple[str, float, float]], rows: list[Float
             writer.writerow([source, start, end, *(f"{value:.7g}" for value in row.tolist())])
 
 
-def _write_parquet(out: Path, keys: list[tuple[str, float, float]], rows: list[Float], names: tuple[str, ...]) -> None:
+def _write_parquet(
+    out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]
+) -> None:
     try:
         import pyarrow
         import pyarrow.parquet

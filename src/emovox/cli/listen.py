@@ -13,21 +13,21 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from emovox import profiles
 from emovox.cli.console import say, standard_output
 from emovox.cli.words import AsrOption, LanguageOption
 from emovox.errors import InputError
-from emovox.gate import GateOptions
 from emovox.live import check, devices, keys
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.printing import JsonLines, Lines, Picture, Printer
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Source, standard_input
 from emovox.live.state import CHECKED, State
-from emovox.recognizer import EmotionRecognizer
-from emovox.streaming import StreamingRecognizer
+from emovox.model import profiles
+from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.recognition.streaming import StreamingRecognizer
+from emovox.recognition.timeline import TimelineOptions
+from emovox.speech.gate import GateOptions
 from emovox.text.whisper import WhisperTranscriber
-from emovox.timeline import TimelineOptions
 from emovox.types import RATE, Waveform
 
 

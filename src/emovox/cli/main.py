@@ -8,9 +8,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import emovox
 from emovox.cli import compare, data, enroll, evaluate, features, listen, models, predict, train, tune
 from emovox.errors import EmovoxError
+from emovox.version import __version__
 
 app = typer.Typer(
     name="emovox",
@@ -34,7 +34,7 @@ app.add_typer(data.app, name="data")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"emovox {emovox.__version__}")
+        typer.echo(f"emovox {__version__}")
         raise typer.Exit
 
 

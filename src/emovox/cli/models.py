@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from emovox.cli.console import standard_output
-from emovox.evaluation.card import percent, sections
-from emovox.models.artifact import DEFAULT, builtin, load
+from emovox.model.file import DEFAULT, builtin, load
+from emovox.outputs.cards import percent, sections
 from emovox.types import ModelCard
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from emovox import audio, profiles
+from emovox import audio
+from emovox.audio.decode import Source
 from emovox.cli import results
 from emovox.cli import timeline as timelines
 from emovox.cli.console import progress_bars, recordings, say
@@ -23,14 +24,14 @@ from emovox.cli.words import (
     TranscriptOption,
     Words,
 )
-from emovox.decode import Source
 from emovox.errors import EmovoxError, NoSpeechError
-from emovox.gate import GateOptions
-from emovox.outputs import Format
-from emovox.recognizer import EmotionRecognizer
+from emovox.model import profiles
+from emovox.outputs.formats import Format
+from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
+from emovox.speech.gate import GateOptions
 from emovox.text.given import require_times
 from emovox.text.rules import DEFAULT
-from emovox.timeline import Summary, Timeline, TimelineOptions
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
 LONG = 120.0

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from emovox import outputs, tracks
+from emovox.audio.decode import SPOOL, Source
 from emovox.cli.console import WIDE, say, standard_output
-from emovox.decode import SPOOL, Source
 from emovox.errors import InputError
-from emovox.outputs import Format
+from emovox.outputs import formats, tracks
+from emovox.outputs.formats import Format
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable
 
@@ -119,12 +119,12 @@ def format_for(form: Format | None, out: str | None) -> Format:
         return Format.TABLE
     if out.endswith(("/", "\\")) or Path(out).is_dir():
         raise InputError(f"--out {out} is a folder, which does not tell a format: add --format")
-    return outputs.format_of(Path(out))
+    return formats.format_of(Path(out))
 
 
 def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
     """Read the option ``--plot``; what must fail fails before the first recording is read."""
-    from emovox import plots
+    from emovox.outputs import plots
 
     place = Place.of(plot, "--plot", ".png", files, one_file=plot is None)
     if place:
@@ -134,7 +134,7 @@ def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
 
 def draw(found: Found, source: Source, path: Path) -> None:
     """Draw the picture of one recording."""
-    from emovox import plots
+    from emovox.outputs import plots
 
     plots.write(found.predictions, source, path, found.file)
     say(f"wrote {path}")
@@ -197,7 +197,7 @@ def _at_the_end(found: Iterable[Found], form: Format, place: Place | None, label
             _save(done, form, place.target, labels, duration)
         elif done:
             console = standard_output()
-            console.print(outputs.to_table(done, console.width))
+            console.print(formats.to_table(done, console.width))
 
 
 def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: Sequence[str], duration: float) -> None:
@@ -205,22 +205,22 @@ def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: S
         if form is Format.TABLE:
             from rich.console import Console
 
-            Console(file=file, width=WIDE).print(outputs.to_table(predictions, WIDE))
+            Console(file=file, width=WIDE).print(formats.to_table(predictions, WIDE))
         else:
-            file.writelines(outputs.pieces(form, predictions, labels, duration=duration))
+            file.writelines(formats.pieces(form, predictions, labels, duration=duration))
     say(f"wrote {path}")
 
 
 def _print_json(predictions: Iterator[Prediction]) -> None:
     """Print a list that is whole wherever the user stops: the interruption may come at any line of this process."""
-    pieces, last = outputs.to_json(predictions), ""
+    pieces, last = formats.to_json(predictions), ""
     try:
         for last in pieces:
             sys.stdout.write(last)
             sys.stdout.flush()
     finally:
-        if not last.endswith(outputs.JSON_END):
-            sys.stdout.write(outputs.JSON_END if last else "[]\n")
+        if not last.endswith(formats.JSON_END):
+            sys.stdout.write(formats.JSON_END if last else "[]\n")
             sys.stdout.flush()
 
 
@@ -228,9 +228,9 @@ def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -
     """Print as results come; a format that states the recording's length gets one recording, whole."""
     if form.holds_one:
         for one in found:
-            _flush(outputs.pieces(form, one.predictions, labels, duration=one.duration))
+            _flush(formats.pieces(form, one.predictions, labels, duration=one.duration))
     else:
-        _flush(outputs.pieces(form, (one for each in found for one in each.predictions), labels))
+        _flush(formats.pieces(form, (one for each in found for one in each.predictions), labels))
 
 
 def _flush(pieces: Iterator[str]) -> None:

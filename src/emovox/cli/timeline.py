@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from emovox.cli.console import standard_output
 from emovox.errors import InputError
-from emovox.outputs import COLOURS, JSON_END, Format
-from emovox.timeline import Summary, TimelineOptions
+from emovox.outputs.formats import COLOURS, JSON_END, Format
+from emovox.recognition.timeline import Summary, TimelineOptions
 
 if TYPE_CHECKING:
     from rich.table import Table

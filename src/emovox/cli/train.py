@@ -142,7 +142,7 @@ def print_scores(results: dict[str, Any]) -> None:
 def import_training() -> tuple[Any, Any]:
     """Import what trains, or say how to install it."""
     try:
-        from emovox import experiment, recipe
+        from emovox.lab.experiments import experiment, recipe
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training (it imports {error.name})", "train") from error
     return recipe, experiment

@@ -57,8 +57,8 @@ def tune(
     """
     recipes, _ = import_training()
     try:
-        from emovox import tuning
-        from emovox.evaluation import tuning_report
+        from emovox.lab.experiments import tuning
+        from emovox.lab.reports import tuning_report
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"tuning (it imports {error.name})", "train") from error
 
@@ -89,7 +89,7 @@ def _print(results: dict[str, Any]) -> None:
     """Print inner and outer scores, and what was chosen."""
     from rich.table import Table
 
-    from emovox.evaluation.page import score, value
+    from emovox.lab.reports.page import score, value
 
     console = standard_output()
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emovox.preprocess import WINDOWS, frame, window
-from emovox.types import RATE, Float
+from emovox.audio.preprocess import WINDOWS, frame, window
+from emovox.types import RATE, Float32Array
 
-__all__ = ["WINDOWS", "Analysis", "Float", "Stft", "frame", "window"]
+__all__ = ["WINDOWS", "Analysis", "Float32Array", "Stft", "frame", "window"]
 
 _BLOCK = 1 << 14  # samples transformed at a time
 
@@ -22,7 +22,7 @@ class Stft(NamedTuple):
     length, hop : int, default 2048 and 512
         Frame length and step in samples: 128 ms and 32 ms at 16 kHz.
     shape : str, default "hann"
-        Window, see :func:`emovox.preprocess.window`.
+        Window, see :func:`emovox.audio.preprocess.window`.
     n_fft : int, optional
         Transform length, at least `length`; the default is `length` itself.
 
@@ -66,13 +66,13 @@ class Analysis:
     (1025, 32)
     """
 
-    def __init__(self, samples: Float, rate: int = RATE) -> None:
+    def __init__(self, samples: Float32Array, rate: int = RATE) -> None:
         self.samples = np.ascontiguousarray(samples, dtype=np.float32)
         self.rate = rate
-        self._magnitudes: dict[Stft, Float] = {}
-        self._powers: dict[Stft, Float] = {}
+        self._magnitudes: dict[Stft, Float32Array] = {}
+        self._powers: dict[Stft, Float32Array] = {}
 
-    def magnitude(self, length: int, hop: int, shape: str = "hann", n_fft: int | None = None) -> Float:
+    def magnitude(self, length: int, hop: int, shape: str = "hann", n_fft: int | None = None) -> Float32Array:
         """Magnitude of the short-time Fourier transform.
 
         Parameters
@@ -108,7 +108,7 @@ class Analysis:
             self._magnitudes[key] = magnitude.T
         return self._magnitudes[key]
 
-    def power(self, length: int, hop: int, shape: str = "hann", n_fft: int | None = None) -> Float:
+    def power(self, length: int, hop: int, shape: str = "hann", n_fft: int | None = None) -> Float32Array:
         """Power spectrum: the square of :meth:`magnitude`, shape (n_fft // 2 + 1, n_frames)."""
         key = Stft(length, hop, shape, n_fft or length)
         if key not in self._powers:

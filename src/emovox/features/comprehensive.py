@@ -19,9 +19,10 @@ from itertools import pairwise
 import numpy as np
 
 from emovox.features import functionals, prosody
-from emovox.features.analysis import Analysis, Float
+from emovox.features.analysis import Analysis
 from emovox.features.prosody import SHORT, Descriptors
 from emovox.features.spectral import decibels, delta, mel_spectrogram, mfcc
+from emovox.types import Float32Array
 
 #: Mel bands from which the cepstrum is computed.
 MELS = 64
@@ -69,7 +70,7 @@ _VIEWS = (
 )
 
 
-def comprehensive(analysis: Analysis) -> Float:
+def comprehensive(analysis: Analysis) -> Float32Array:
     """Compute the whole set.
 
     Parameters
@@ -123,7 +124,7 @@ def names() -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _functionals(contours: Float, found: Descriptors) -> list[Float]:
+def _functionals(contours: Float32Array, found: Descriptors) -> list[Float32Array]:
     """Apply every view's functionals; a view of hardly any frames is taken over all of them."""
     energy = found["energy"]
     active = energy > energy.max() - PAUSE
@@ -145,7 +146,7 @@ def _functionals(contours: Float, found: Descriptors) -> list[Float]:
     return result
 
 
-def moments(analysis: Analysis) -> Float:
+def moments(analysis: Analysis) -> Float32Array:
     """Describe each frame's spectrum as a distribution of power over frequency.
 
     Returns
@@ -164,7 +165,7 @@ def moments(analysis: Analysis) -> Float:
     return np.stack([np.log(centroid + 1), np.log(bandwidth + 1), np.log(rolloff + 1), flatness])
 
 
-def modulation(level: Float) -> Float:
+def modulation(level: Float32Array) -> Float32Array:
     """Measure how fast each part of the spectrum rises and falls.
 
     Parameters
@@ -194,14 +195,14 @@ def modulation(level: Float) -> Float:
     return np.log(found + 1e-3).ravel()
 
 
-def course(rows: Float) -> Float:
+def course(rows: Float32Array) -> Float32Array:
     """Say how each fifth of the clip differs from the whole: shape (5 * n_rows,), zeros where a fifth is empty."""
     whole = rows.mean(axis=1)
     parts = np.array_split(rows, FIFTHS, axis=1)
     return np.concatenate([part.mean(axis=1) - whole if part.shape[1] else np.zeros_like(whole) for part in parts])
 
 
-def covariance(rows: Float) -> Float:
+def covariance(rows: Float32Array) -> Float32Array:
     """Map the covariance of contours to a space where straight lines make sense.
 
     Parameters

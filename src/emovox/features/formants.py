@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.errors import FeatureError
-from emovox.types import Float
+from emovox.types import Float32Array
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,9 @@ def _roots(polynomial: Array) -> NDArray[np.complex128]:
     return np.linalg.eigvals(companion).astype(np.complex128, copy=False)
 
 
-def formants(power: Float, rate: int, options: FormantOptions | None = None) -> tuple[Float, Float]:
+def formants(
+    power: Float32Array, rate: int, options: FormantOptions | None = None
+) -> tuple[Float32Array, Float32Array]:
     """Find the lowest formants of each frame.
 
     Parameters

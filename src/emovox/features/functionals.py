@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from emovox.errors import FeatureError
 from emovox.features import prosody
-from emovox.features.analysis import Analysis, Float
+from emovox.features.analysis import Analysis
 from emovox.features.pitch import PitchOptions
+from emovox.types import Float32Array
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -167,7 +168,9 @@ def _functional(name: str) -> Callable[[_Contours], Array]:
     return lambda c: c.percentile(percents[1]) - c.percentile(percents[0])
 
 
-def summarise(contours: Float, which: Sequence[str] = COMPACT, mask: Mask | None = None, step: float = 0.01) -> Float:
+def summarise(
+    contours: Float32Array, which: Sequence[str] = COMPACT, mask: Mask | None = None, step: float = 0.01
+) -> Float32Array:
     """Apply functionals to contours.
 
     Parameters
@@ -291,7 +294,7 @@ def _speech(voiced: Mask) -> slice:
     return slice(int(frames[0]), int(frames[-1]) + 1) if len(frames) else slice(0, len(voiced))
 
 
-def _frames(part: _Part, rows: Float, voiced: Mask) -> Mask:
+def _frames(part: _Part, rows: Float32Array, voiced: Mask) -> Mask:
     """Find the frames that count for a part."""
     if part.frames == "positive":
         return rows > 0
@@ -301,7 +304,7 @@ def _frames(part: _Part, rows: Float, voiced: Mask) -> Mask:
     return everywhere if part.tag and not chosen.any() else chosen
 
 
-def _peaks(contour: Float, depth: float) -> int:
+def _peaks(contour: Float32Array, depth: float) -> int:
     """Count the peaks from which a contour falls by at least `depth`, and between which it does too."""
     count, rising = 0, True
     extreme = -np.inf
@@ -317,7 +320,7 @@ def _peaks(contour: Float, depth: float) -> int:
     return count
 
 
-def _rhythm(voiced: Mask, loudness: Float, step: float) -> list[float]:
+def _rhythm(voiced: Mask, loudness: Float32Array, step: float) -> list[float]:
     """Compute rates per second and lengths in seconds, see :data:`_RHYTHM`."""
     edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False))
     lengths, gaps = (edges[1::2] - edges[::2]) * step, (edges[2::2] - edges[1:-1:2]) * step
@@ -328,7 +331,7 @@ def _rhythm(voiced: Mask, loudness: Float, step: float) -> list[float]:
     return [len(lengths) / duration, float(voiced.mean()), *moments, peaks]
 
 
-def prosodic(analysis: Analysis, options: PitchOptions | None = None) -> Float:
+def prosodic(analysis: Analysis, options: PitchOptions | None = None) -> Float32Array:
     """Describe how something is said in 91 numbers, in the spirit of eGeMAPS.
 
     Parameters
@@ -363,7 +366,7 @@ def prosodic(analysis: Analysis, options: PitchOptions | None = None) -> Float:
     return prosodic_of(prosody.descriptors(analysis, options))
 
 
-def prosodic_of(found: prosody.Descriptors) -> Float:
+def prosodic_of(found: prosody.Descriptors) -> Float32Array:
     """Compute :func:`prosodic` from descriptors that are there already."""
     speech = _speech(found.voiced)
     values, voiced = found.values[:, speech], found.voiced[speech]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.errors import FeatureError
-from emovox.features.analysis import Analysis, Float, frame
-from emovox.types import RATE
+from emovox.features.analysis import Analysis, frame
+from emovox.types import RATE, Float32Array
 
 Array = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -76,8 +76,8 @@ class PitchTrack(NamedTuple):
         Centres of the frames in seconds: 0, 0.01, 0.02, ...
     """
 
-    f0: Float
-    strength: Float
+    f0: Float32Array
+    strength: Float32Array
     times: Array
 
     @property
@@ -102,9 +102,9 @@ class Correlogram:
         Sampling rate in Hz, step between frames and length of the transform in samples.
     """
 
-    power: Float
-    correlation: Float
-    level: Float
+    power: Float32Array
+    correlation: Float32Array
+    level: Float32Array
     rate: int
     hop: int
     n_fft: int
@@ -116,7 +116,7 @@ class Correlogram:
 
 
 @lru_cache(maxsize=8)
-def _window(length: int, n_fft: int, n_lags: int) -> tuple[Float, Float]:
+def _window(length: int, n_fft: int, n_lags: int) -> tuple[Float32Array, Float32Array]:
     """Make a symmetric Hann window and the inverse of its autocorrelation."""
     shape = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)
     correlation = np.fft.irfft(np.abs(np.fft.rfft(shape, n_fft)) ** 2)[:n_lags]
@@ -178,14 +178,14 @@ def correlogram(analysis: Analysis, options: PitchOptions | None = None) -> Corr
     return Correlogram(power, correlation, level, rate, hop, n_fft)
 
 
-def _silence_strength(level: Float, options: PitchOptions) -> Float:
+def _silence_strength(level: Float32Array, options: PitchOptions) -> Float32Array:
     """Strength of the unvoiced candidate: the voicing threshold, and more in weak frames."""
     excess = np.maximum(0, 2 - level * np.float32((1 + options.voicing) / options.silence))
     return np.asarray(options.voicing + excess, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
-def _kernels() -> Float:
+def _kernels() -> Float32Array:
     """Make sinc functions under a raised cosine, one for each fraction of a sample, (_FINE, 2 * _DEPTH)."""
     distance = np.arange(_FINE)[:, None] / _FINE - np.arange(1 - _DEPTH, _DEPTH + 1)
     shape = np.sinc(distance) * (0.5 + 0.5 * np.cos(np.pi / (_DEPTH + 1) * distance))
@@ -193,7 +193,7 @@ def _kernels() -> Float:
     return np.asarray(shape / shape.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _refined(correlation: Float, rows: Int, position: Array) -> tuple[Array, Array]:
+def _refined(correlation: Float32Array, rows: Int, position: Array) -> tuple[Array, Array]:
     """Move to the peaks between samples: position, and height there.
 
     A parabola runs through the values there and half a sample before and after, which are interpolated.
@@ -241,7 +241,7 @@ def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[Array, Array]
     return frequencies, strengths
 
 
-def _best_path(frequencies: Array, strengths: Array, level: Float, options: PitchOptions) -> Int:
+def _best_path(frequencies: Array, strengths: Array, level: Float32Array, options: PitchOptions) -> Int:
     """Choose one candidate a frame by dynamic programming, weighing strength against jumps."""
     octave = np.log2(frequencies, out=np.zeros_like(frequencies), where=frequencies > 0)
     merit = strengths - options.octave_cost * (np.log2(options.ceiling) - octave)
@@ -297,7 +297,7 @@ def follow(gram: Correlogram, options: PitchOptions | None = None) -> PitchTrack
     return PitchTrack(frequencies[rows, chosen].astype(np.float32), strength.astype(np.float32), gram.times)
 
 
-def track(signal: Analysis | Float, options: PitchOptions | None = None) -> PitchTrack:
+def track(signal: Analysis | Float32Array, options: PitchOptions | None = None) -> PitchTrack:
     """Track the fundamental frequency.
 
     Parameters

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.features import pitch, voice_quality
-from emovox.features.analysis import Analysis, Float, Stft, window
+from emovox.features.analysis import Analysis, Stft, window
 from emovox.features.formants import FormantOptions, formants
 from emovox.features.spectral import decibels, mel_bank, mel_spectrogram, mfcc
+from emovox.types import Float32Array
 
 Array = NDArray[np.float64]
 
@@ -73,7 +74,7 @@ class Descriptors:
         Praat's measures over the whole recording, as ratios; 0 where nothing is voiced.
     """
 
-    values: Float
+    values: Float32Array
     times: Array
     jitter_local: float
     shimmer_local: float
@@ -81,9 +82,9 @@ class Descriptors:
     #: The rows, those of voiced frames first.
     names = VOICED + EVERYWHERE
 
-    def __getitem__(self, name: str) -> Float:
+    def __getitem__(self, name: str) -> Float32Array:
         """Return the row of that name, shape (n_frames,)."""
-        row: Float = self.values[self.names.index(name)]
+        row: Float32Array = self.values[self.names.index(name)]
         return row
 
     @property
@@ -92,7 +93,7 @@ class Descriptors:
         return self["f0"] > 0
 
 
-def energy(analysis: Analysis) -> Float:
+def energy(analysis: Analysis) -> Float32Array:
     """Level of the signal.
 
     Parameters
@@ -119,13 +120,13 @@ def energy(analysis: Analysis) -> Float:
     return _level(total / full_scale)
 
 
-def _level(power: Float) -> Float:
+def _level(power: Float32Array) -> Float32Array:
     """Express power in dB, at least -120."""
     return np.asarray(10 * np.log10(np.maximum(power, np.float32(1e-12))), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
-def _equal_loudness(rate: int) -> Float:
+def _equal_loudness(rate: int) -> Float32Array:
     """Weights from mel powers to what the ear makes of each band; a full 1 kHz sine has its level, -3 dB."""
     bank = mel_bank(rate, SHORT.size, *_BANDS)
     frequency = bank @ np.linspace(0, rate / 2, SHORT.bins) / bank.sum(axis=1)
@@ -134,11 +135,11 @@ def _equal_loudness(rate: int) -> Float:
     curve /= bank.max(axis=1)  # the bands have equal areas; the ear takes the whole power of each
     tone = np.sin(2 * np.pi * 1000 * np.arange(rate // 10) / rate).astype(np.float32)
     reference = mel_spectrogram(Analysis(tone, rate), SHORT, *_BANDS)[:, 5]
-    weights: Float = (curve * 0.5 / np.cbrt(reference * curve).mean() ** 3).astype(np.float32)
+    weights: Float32Array = (curve * 0.5 / np.cbrt(reference * curve).mean() ** 3).astype(np.float32)
     return weights[:, None]
 
 
-def loudness(analysis: Analysis) -> Float:
+def loudness(analysis: Analysis) -> Float32Array:
     """Loudness as the ear hears it, in decibels.
 
     Parameters
@@ -170,7 +171,7 @@ def loudness(analysis: Analysis) -> Float:
     return _loudness(mel_spectrogram(analysis, SHORT, *_BANDS), analysis.rate)
 
 
-def _loudness(mel: Float, rate: int) -> Float:
+def _loudness(mel: Float32Array, rate: int) -> Float32Array:
     """Compute the loudness from the powers in mel bands."""
     bands = mel * _equal_loudness(rate)
     root = np.maximum(np.cbrt(bands).mean(axis=0), np.float32(1e-4))
@@ -184,7 +185,7 @@ def _bins(rate: int, low: float, high: float) -> slice:
 
 
 @lru_cache(maxsize=4)
-def _regression(rate: int) -> Float:
+def _regression(rate: int) -> Float32Array:
     """Weights of the levels in dB that give their slopes up to 500 and from 500 to 1500 Hz, in dB/kHz."""
     weights = np.zeros((2, _bins(rate, 0, 1500).stop), dtype=np.float32)
     for row, (low, high) in zip(weights, ((rate / SHORT.size, 500), (500, 1500)), strict=True):
@@ -195,7 +196,7 @@ def _regression(rate: int) -> Float:
     return weights
 
 
-def spectral_balance(analysis: Analysis) -> Float:
+def spectral_balance(analysis: Analysis) -> Float32Array:
     """Describe how the power is spread over the frequencies, and how fast that changes.
 
     Parameters
@@ -240,7 +241,7 @@ def spectral_balance(analysis: Analysis) -> Float:
     return np.stack([10 * np.log10(alpha), 10 * np.log10(hammarberg), *slopes, flux])
 
 
-def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack) -> tuple[Float, float, float]:
+def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack) -> tuple[Float32Array, float, float]:
     """Compute the rows of :data:`VOICED`, and jitter and shimmer of the whole recording."""
     samples, rate = analysis.samples, analysis.rate
     rows = np.zeros((len(VOICED), len(track.f0)), dtype=np.float32)

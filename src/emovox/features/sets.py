@@ -9,21 +9,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
+from emovox.audio.preprocess import WINDOWS, PreprocessOptions, preprocess
 from emovox.errors import FeatureError, did_you_mean
-from emovox.features import comprehensive, embeddings, functionals, pitch, prosody, spectral
-from emovox.features.analysis import Analysis, Float, Stft
+from emovox.features import comprehensive, functionals, pitch, prosody, spectral
+from emovox.features.analysis import Analysis, Stft
 from emovox.features.parameters import Parameter, Value
-from emovox.preprocess import WINDOWS, PreprocessOptions, preprocess
-from emovox.types import RATE, FeatureSpec, Waveform
+from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
 #: Step of the short frames, 10 ms.
 HOP = 160
+#: Shortest clip that encoders and models of samples are given, 0.3 s: shorter ones get silence on both sides.
+SHORTEST = 3 * RATE // 10
+#: Name and version of the pseudo set of models that start from samples.
+SAMPLES, SAMPLES_VERSION = "samples", 1
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class FeatureSet:
         What :meth:`names` and :meth:`compute` call, with complete parameters.
     parameters : mapping of str to Parameter
         Settings, with defaults and limits.
-    pretrained : bool
-        Computed by an encoder whose weights the parameter ``weights`` names.
+    digest : callable, optional
+        For a set computed by a pretrained encoder: from the parameter ``weights`` to the identity of those weights.
     """
 
     name: str
@@ -53,9 +56,14 @@ class FeatureSet:
     level: Literal["clip", "frame", "samples"]
     description: str
     naming: Callable[..., tuple[str, ...]] = dataclasses.field(repr=False)
-    computing: Callable[..., Float] = dataclasses.field(repr=False)
+    computing: Callable[..., Float32Array] = dataclasses.field(repr=False)
     parameters: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
-    pretrained: bool = False
+    digest: Callable[[str], str] | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it is computed by an encoder whose weights the parameter ``weights`` names."""
+        return self.digest is not None
 
     @property
     def defaults(self) -> dict[str, Value]:
@@ -93,7 +101,7 @@ class FeatureSet:
         """
         return self.naming(**self.complete(parameters))
 
-    def compute(self, analysis: Analysis, **parameters: Value) -> Float:
+    def compute(self, analysis: Analysis, **parameters: Value) -> Float32Array:
         """Compute the features of a waveform that is already preprocessed.
 
         Returns
@@ -102,6 +110,44 @@ class FeatureSet:
             Shape (n_features,) at clip level, (n_frames, n_features) at frame level, (n_samples,) for samples.
         """
         return np.ascontiguousarray(self.computing(analysis, **self.complete(parameters)), dtype=np.float32)
+
+
+def padded(samples: Float32Array) -> Float32Array:
+    """Put silence on both sides of a clip shorter than :data:`SHORTEST`.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Mono signal at 16 kHz.
+
+    Returns
+    -------
+    ndarray of float32, shape (max(n_samples, 4800),)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> padded(np.ones(1600, dtype=np.float32)).shape, padded(np.ones(8000, dtype=np.float32)).shape
+    ((4800,), (8000,))
+    """
+    lack = max(0, SHORTEST - len(samples))
+    return np.pad(samples, (lack // 2, lack - lack // 2)) if lack else samples
+
+
+def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:
+    """Write down what a model of samples needs: preprocessing, and nothing after it.
+
+    Parameters
+    ----------
+    preprocess : mapping
+        Preprocessing options, complete.
+
+    Examples
+    --------
+    >>> samples_spec({}).dimension
+    0
+    """
+    return FeatureSpec(SAMPLES, SAMPLES_VERSION, 0, {}, preprocess)
 
 
 def _numbered(stem: str, count: int) -> tuple[str, ...]:
@@ -115,7 +161,7 @@ def _classic_names(**_: Value) -> tuple[str, ...]:
     return _numbered("mfcc", 40) + pitches + others
 
 
-def _classic(analysis: Analysis, *, window: str, frame_length: int, hop_length: int) -> Float:
+def _classic(analysis: Analysis, *, window: str, frame_length: int, hop_length: int) -> Float32Array:
     """Average 40 MFCC, 12 chroma, 128 mel powers, 7 contrasts and 6 tonnetz dimensions over time."""
     # A short frame is padded: 128 mel bands need the frequency spacing of 2048 samples.
     stft = Stft(frame_length, hop_length, window, _transform(frame_length, 2048))
@@ -149,7 +195,7 @@ def _logmel(
     n_mels: int,
     fmin: float,
     fmax: float,
-) -> Float:
+) -> Float32Array:
     """Level in mel bands, in decibels, at most 80 dB below the clip's largest."""
     stft = Stft(frame_length, hop_length, window, _transform(frame_length, 512))
     return spectral.decibels(spectral.mel_spectrogram(analysis, stft, n_mels, fmin, fmax)).T
@@ -170,7 +216,7 @@ def _sequence(
     n_mfcc: int,
     pitch_floor: float,
     pitch_ceiling: float,
-) -> Float:
+) -> Float32Array:
     """Put MFCC with their derivatives next to F0 (octaves above 27.5 Hz), level and voicing, every 10 ms."""
     stft = Stft(frame_length, HOP, window, _transform(frame_length, 512))
     mel = spectral.mel_spectrogram(analysis, stft, n_mels, fmin=20.0)
@@ -185,34 +231,8 @@ def _prosodic_names(**_: Value) -> tuple[str, ...]:
     return functionals.prosodic_names()
 
 
-def _prosodic(analysis: Analysis, *, pitch_floor: float, pitch_ceiling: float) -> Float:
+def _prosodic(analysis: Analysis, *, pitch_floor: float, pitch_ceiling: float) -> Float32Array:
     return functionals.prosodic(analysis, pitch.PitchOptions(pitch_floor, pitch_ceiling))
-
-
-def _encoder(name: str, blocks: str, description: str, weights: str | None = None) -> FeatureSet:
-    """Make the entry of a pretrained encoder."""
-    return FeatureSet(
-        name,
-        1,
-        "clip",
-        description,
-        partial(embeddings.names, name),
-        partial(embeddings.compute, name),
-        {
-            "weights": Parameter(
-                weights or name,
-                pattern=".+",
-                form='a folder, or a name on the Hugging Face hub; several with " + " between',
-            ),
-            "blocks": Parameter(
-                blocks,
-                pattern=r"[1-9]\d?( (\+ )?[1-9]\d?)*",
-                form='block numbers with spaces between; " + " between those of several encoders',
-            ),
-            "pooling": Parameter("mean-sd", choices=embeddings.POOLINGS),
-        },
-        pretrained=True,
-    )
 
 
 _PITCH = {
@@ -286,29 +306,13 @@ _SETS = {
                 **_PITCH,
             },
         ),
-        _encoder(
-            "whisper-tiny.en", "1 2 3", "statistics over time of what blocks of Whisper's tiny.en encoder put out"
-        ),
-        _encoder("whisper-base", "2 3 4", "statistics over time of what blocks of Whisper's base encoder put out"),
-        _encoder(
-            "whisper-pair",
-            "1 2 3 + 2 3",
-            "statistics over time of what blocks of Whisper's tiny.en and base encoders put out",
-            weights="whisper-tiny.en + whisper-base",
-        ),
-        _encoder(
-            "encoder",
-            "1 2 3",
-            "statistics over time of what blocks of any pretrained speech encoder put out",
-            weights="whisper-tiny.en",
-        ),
         FeatureSet(
-            embeddings.SAMPLES,
-            embeddings.SAMPLES_VERSION,
+            SAMPLES,
+            SAMPLES_VERSION,
             "samples",
             "the preprocessed samples themselves, for models that start from them",
             lambda: (),
-            lambda analysis: embeddings.padded(analysis.samples),
+            lambda analysis: padded(analysis.samples),
         ),
     )
 }
@@ -326,6 +330,11 @@ def available() -> tuple[str, ...]:
     True
     """
     return tuple(name for name, entry in _SETS.items() if entry.level != "samples")
+
+
+def register(entry: FeatureSet) -> None:
+    """Make a set known by its name, as the encoders of :mod:`emovox.lab` do when they are imported."""
+    _SETS[entry.name] = entry
 
 
 def get(name: str) -> FeatureSet:
@@ -413,7 +422,8 @@ def weights_digest(spec: FeatureSpec) -> str:
     >>> weights_digest(spec("classic193"))
     ''
     """
-    return embeddings.digest(str(spec.parameters["weights"])) if get(spec.set).pretrained else ""
+    digest = get(spec.set).digest
+    return digest(str(spec.parameters["weights"])) if digest else ""
 
 
 def _reproduced(spec: FeatureSpec) -> FeatureSet:
@@ -432,7 +442,7 @@ def _reproduced(spec: FeatureSpec) -> FeatureSet:
     return chosen
 
 
-def extract(waveform: Waveform, spec: FeatureSpec) -> Float:
+def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
     """Preprocess a waveform and compute its features.
 
     Parameters

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.errors import FeatureError
-from emovox.features.analysis import Analysis, Float, Stft
+from emovox.features.analysis import Analysis, Stft
+from emovox.types import Float32Array
 
 #: Transform that the published recipes use: 128 ms Hann windows every 32 ms at 16 kHz.
 CLASSIC = Stft()
@@ -25,7 +26,7 @@ _A0 = 27.5  # Hz; octaves of pitch are counted from here
 _TINY = np.finfo(np.float32).tiny
 
 
-def _frozen(values: NDArray[np.float64]) -> Float:
+def _frozen(values: NDArray[np.float64]) -> Float32Array:
     """Store a filter bank as read-only float32, because it is cached."""
     result = np.ascontiguousarray(values, dtype=np.float32)
     result.setflags(write=False)
@@ -42,7 +43,7 @@ def _hz_to_mel(hertz: float) -> float:
 
 
 @lru_cache(maxsize=32)
-def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None) -> Float:
+def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None) -> Float32Array:
     """Make triangular filters, equally wide on Slaney's mel scale and of equal area.
 
     Parameters
@@ -91,7 +92,7 @@ def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: 
 
 def mel_spectrogram(
     analysis: Analysis, stft: Stft = CLASSIC, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None
-) -> Float:
+) -> Float32Array:
     """Power in mel bands.
 
     Parameters
@@ -122,7 +123,7 @@ def mel_spectrogram(
     return bank @ analysis.power(*stft)
 
 
-def decibels(power: Float, top_db: float | None = 80.0) -> Float:
+def decibels(power: Float32Array, top_db: float | None = 80.0) -> Float32Array:
     """Express power in decibels, ``10 log10(max(power, 1e-10))``.
 
     Parameters
@@ -154,14 +155,14 @@ def decibels(power: Float, top_db: float | None = 80.0) -> Float:
 
 
 @lru_cache(maxsize=32)
-def _dct(n_out: int, n_in: int) -> Float:
+def _dct(n_out: int, n_in: int) -> Float32Array:
     """Make the first rows of the orthonormal type-2 discrete cosine transform."""
     basis = np.cos(np.pi / n_in * np.outer(np.arange(n_out), np.arange(n_in) + 0.5)) * np.sqrt(2 / n_in)
     basis[0] /= np.sqrt(2)
     return _frozen(basis)
 
 
-def mfcc(mel_level: Float, n_mfcc: int = 40) -> Float:
+def mfcc(mel_level: Float32Array, n_mfcc: int = 40) -> Float32Array:
     """Mel-frequency cepstral coefficients.
 
     Parameters
@@ -197,13 +198,13 @@ def mfcc(mel_level: Float, n_mfcc: int = 40) -> Float:
 
 
 @lru_cache(maxsize=8)
-def _derivative_kernel(width: int, order: int) -> Float:
+def _derivative_kernel(width: int, order: int) -> Float32Array:
     """Make the weights of the `order`-th derivative of a polynomial fitted to `width` points."""
     powers = np.vander(np.arange(width) - width // 2, order + 1, increasing=True).astype(np.float64)
     return _frozen(np.linalg.pinv(powers)[order] * float(order))  # order! is order for 1 and 2
 
 
-def delta(features: Float, order: int = 1, width: int = 9) -> Float:
+def delta(features: Float32Array, order: int = 1, width: int = 9) -> Float32Array:
     """Differentiate over time by fitting a line (or a parabola) to neighbouring frames.
 
     Parameters
@@ -241,7 +242,7 @@ def delta(features: Float, order: int = 1, width: int = 9) -> Float:
     return np.pad(inner, ((0, 0), (width // 2, width // 2)), mode="edge")
 
 
-def _peaks(magnitude: Float, rate: int) -> tuple[Float, Float]:
+def _peaks(magnitude: Float32Array, rate: int) -> tuple[Float32Array, Float32Array]:
     """Find frequency and magnitude of the spectral peaks from 150 to 4000 Hz, refined by parabolas."""
     spectra = np.ascontiguousarray(magnitude.T)
     spacing = rate / (2 * (spectra.shape[1] - 1))
@@ -301,7 +302,7 @@ def tuning(analysis: Analysis, stft: Stft = CLASSIC) -> float:
 
 
 @lru_cache(maxsize=128)
-def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float:
+def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float32Array:
     """Make filters that fold the spectrum into the twelve pitch classes.
 
     Parameters
@@ -342,12 +343,12 @@ def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float:
     return _frozen(np.roll(weights, -3, axis=0))
 
 
-def _normalised(features: Float, length: Float) -> Float:
+def _normalised(features: Float32Array, length: Float32Array) -> Float32Array:
     """Divide frames by their lengths, and leave silent ones as they are."""
     return np.divide(features, length, out=features.copy(), where=length >= _TINY)
 
 
-def chroma(analysis: Analysis, stft: Stft = CLASSIC) -> Float:
+def chroma(analysis: Analysis, stft: Stft = CLASSIC) -> Float32Array:
     """Strength of the twelve pitch classes, after estimating the tuning.
 
     Parameters
@@ -402,7 +403,7 @@ def _octaves(rate: int, n_fft: int, fmin: float, n_bands: int) -> tuple[tuple[in
     return tuple(bands)
 
 
-def contrast(analysis: Analysis, stft: Stft = CLASSIC, fmin: float = 200.0, n_bands: int = 6) -> Float:
+def contrast(analysis: Analysis, stft: Stft = CLASSIC, fmin: float = 200.0, n_bands: int = 6) -> Float32Array:
     """Level difference between the peaks and the valleys of octave bands.
 
     Parameters
@@ -450,14 +451,14 @@ def contrast(analysis: Analysis, stft: Stft = CLASSIC, fmin: float = 200.0, n_ba
 
 
 @lru_cache(maxsize=1)
-def _tonnetz_basis() -> Float:
+def _tonnetz_basis() -> Float32Array:
     """Make the map of pitch classes to three circles: fifths, minor thirds, major thirds."""
     angle = np.outer(np.repeat([7 / 6, 3 / 2, 2 / 3], 2), np.arange(12)) * np.pi
     angle[::2] -= np.pi / 2
     return _frozen(np.repeat([1, 1, 0.5], 2)[:, None] * np.cos(angle))
 
 
-def tonnetz(chroma: Float) -> Float:
+def tonnetz(chroma: Float32Array) -> Float32Array:
     """Tonal centroid of each frame: where its pitch classes balance on three circles of harmonic relations.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox.types import Float
+from emovox.types import Float32Array
 
 Array = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -54,7 +54,7 @@ class Perturbation(NamedTuple):
         """Mean difference divided by the mean, over the whole recording: Praat's "local"; 0 without pairs."""
         return float(self.change.mean() / self.mean) if len(self.change) and self.mean > 0 else 0.0
 
-    def around(self, times: Array, width: float = 0.04) -> Float:
+    def around(self, times: Array, width: float = 0.04) -> Float32Array:
         """Mean difference divided by the mean, over the pairs within `width` seconds around each time.
 
         Returns
@@ -78,7 +78,7 @@ def _stretches(voiced: NDArray[np.bool_]) -> tuple[Int, Int]:
 
 
 def _chains(
-    samples: Float, rate: int, f0: Array, times: Array, low: Array, high: Array, bounds: tuple[Int, Int]
+    samples: Float32Array, rate: int, f0: Array, times: Array, low: Array, high: Array, bounds: tuple[Int, Int]
 ) -> tuple[Array, _Chains]:
     """Start at the largest peak near the middle of each stretch, and follow the phase of F0 from there."""
     anchors, places, parts = [], [], []
@@ -104,7 +104,7 @@ def _chains(
     )
 
 
-def _match(signal: Float, energy: Array, centre: Int, direction: Int, period: Array) -> tuple[Array, Array]:
+def _match(signal: Float32Array, energy: Array, centre: Int, direction: Int, period: Array) -> tuple[Array, Array]:
     """Find the lag at which one period of the signal around `centre` is most similar to the next one.
 
     Returns lag in samples and correlation there; the period itself and -1 where no lag in reach is a maximum.
@@ -136,7 +136,7 @@ def _match(signal: Float, energy: Array, centre: Int, direction: Int, period: Ar
     return np.where(height > -1, lags[rows, best + 1] + shift, period), height
 
 
-def pulses(samples: Float, rate: int, f0: Float, times: Array) -> Array:
+def pulses(samples: Float32Array, rate: int, f0: Float32Array, times: Array) -> Array:
     """Place one glottal pulse in every period of the voiced stretches.
 
     Parameters
@@ -244,7 +244,7 @@ def jitter(points: Array) -> Perturbation:
     return Perturbation(points[1:-1][pairs], np.abs(after - before), (before + after) / 2, mean)
 
 
-def _amplitudes(samples: Float, rate: int, points: Array, before: Array, after: Array) -> Array:
+def _amplitudes(samples: Float32Array, rate: int, points: Array, before: Array, after: Array) -> Array:
     """Root mean square around each pulse, under a Hann window from 0.2 periods before to 0.2 after it."""
     centre = points * rate
     reach = int(0.2 * rate * max(before.max(), after.max())) + 2
@@ -256,7 +256,7 @@ def _amplitudes(samples: Float, rate: int, points: Array, before: Array, after: 
     return np.asarray(np.sqrt(np.square(windowed).sum(axis=1) / np.square(weight).sum(axis=1)))
 
 
-def shimmer(samples: Float, rate: int, points: Array) -> Perturbation:
+def shimmer(samples: Float32Array, rate: int, points: Array) -> Perturbation:
     """Compare the amplitudes of neighbouring periods.
 
     Parameters
@@ -294,7 +294,7 @@ def shimmer(samples: Float, rate: int, points: Array) -> Perturbation:
     return Perturbation(middle, np.abs(after - before), (before + after) / 2, float(amplitude.mean()))
 
 
-def hnr(strength: Float) -> Float:
+def hnr(strength: Float32Array) -> Float32Array:
     """Harmonics-to-noise ratio from the strength of the periodicity.
 
     Parameters
@@ -321,7 +321,7 @@ def hnr(strength: Float) -> Float:
     return (10 * np.log10(r / (1 - r))).astype(np.float32)
 
 
-def harmonic_level(power: Float, spacing: float, f0: Float, number: Int) -> Float:
+def harmonic_level(power: Float32Array, spacing: float, f0: Float32Array, number: Int) -> Float32Array:
     """Level of a harmonic.
 
     Parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 
 #: Sound that is needed for a check, in seconds.
 SHORTEST = 0.5
@@ -65,7 +65,7 @@ class Levels:
         return self.loud - self.noise if math.isfinite(self.noise) else math.inf
 
 
-def measure(samples: Float, rate: int = RATE) -> Levels:
+def measure(samples: Float32Array, rate: int = RATE) -> Levels:
     """Measure a stretch of sound.
 
     Parameters

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from emovox import outputs
 from emovox.errors import InputError
-from emovox.live.state import Happening
-from emovox.tracks import Mark, to_audacity
-from emovox.types import RATE, Float, Prediction
+from emovox.live.state import SessionEvent
+from emovox.outputs import formats
+from emovox.outputs.tracks import Mark, to_audacity
+from emovox.types import RATE, Float32Array, Prediction
 from emovox.writing import cannot_write, partial, replacing, require_writable
 
 
@@ -43,7 +43,7 @@ class TimelineKeeper:
     --------
     >>> keeper = TimelineKeeper(Path("talk.rttm"), ["sad"])
     >>> said = Prediction("talk", 0.0, 1.5, "sad", {"sad": 1.0}, 1.0, False, "demo")
-    >>> keeper.tell(Happening("result", 1.5, 2.0, said))
+    >>> keeper.tell(SessionEvent("result", 1.5, 2.0, said))
     >>> [path.name for path in keeper.finish(duration=3.0)]
     ['talk.rttm']
     >>> Path("talk.rttm").read_text()
@@ -52,7 +52,7 @@ class TimelineKeeper:
 
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         self.path, self._labels = path, labels
-        self._form = outputs.format_of(path)
+        self._form = formats.format_of(path)
         self.journal = partial(path.with_name(path.name + ".jsonl"))
         _require_new(path, self.journal)
         if not self._form.has_marks:
@@ -67,7 +67,7 @@ class TimelineKeeper:
         """Where marks go that the format has no place for: an Audacity label track of their own."""
         return self.path.with_name(self.path.stem + ".marks.txt")
 
-    def tell(self, one: Happening) -> None:
+    def tell(self, one: SessionEvent) -> None:
         """Write down what is to be kept of it, at once.
 
         Raises
@@ -107,7 +107,7 @@ class TimelineKeeper:
         )
         written = [self.path]
         with replacing(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
-            pieces = outputs.pieces(self._form, predictions, self._labels, duration=duration, marks=marks)
+            pieces = formats.pieces(self._form, predictions, self._labels, duration=duration, marks=marks)
             file.writelines(pieces)
         if marks and not self._form.has_marks:
             self._write_marks(marks)
@@ -119,7 +119,7 @@ class TimelineKeeper:
         with replacing(self._marks_path) as part, part.open("w", encoding="utf-8", newline="") as file:
             file.writelines(to_audacity([], marks))
 
-    def _written(self) -> Iterator[Happening]:
+    def _written(self) -> Iterator[SessionEvent]:
         """Read the journal; a last line that was not finished is no news."""
         with self.journal.open(encoding="utf-8") as file:
             for line in file:
@@ -127,7 +127,7 @@ class TimelineKeeper:
                     values = json.loads(line)
                     if values["prediction"] is not None:
                         values["prediction"] = Prediction(**values["prediction"])
-                    yield Happening(**values)
+                    yield SessionEvent(**values)
 
 
 class SoundKeeper:
@@ -166,7 +166,7 @@ class SoundKeeper:
         self._wave.setsampwidth(2)
         self._wave.setframerate(RATE)
 
-    def heard(self, samples: Float) -> None:
+    def heard(self, samples: Float32Array) -> None:
         """Write samples down, at once; what is louder than full scale is cut off.
 
         Raises

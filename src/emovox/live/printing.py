@@ -10,7 +10,7 @@ from typing import IO, Protocol
 from rich.console import Console
 from rich.live import Live
 
-from emovox.live.state import CLUELESS, Happening, State, clock
+from emovox.live.state import CLUELESS, SessionEvent, State, clock
 from emovox.live.view import ASCII, Glyphs, render
 
 #: Seconds between two pictures at least: more often is work for the processor and nothing for the eye.
@@ -20,7 +20,7 @@ _EVERY = 0.1
 class Printer(Protocol):
     """Shows a session."""
 
-    def tell(self, one: Happening, state: State) -> None:
+    def tell(self, one: SessionEvent, state: State) -> None:
         """Show something that happened."""
         ...
 
@@ -48,7 +48,7 @@ class Picture:
         self._live = self._stack.enter_context(Live(console=console, auto_refresh=False, transient=False))
         self._drawn = 0.0
 
-    def tell(self, one: Happening, state: State) -> None:
+    def tell(self, one: SessionEvent, state: State) -> None:
         """Draw at once what somebody did; the rest waits for the next picture."""
         if one.kind == "mark":
             self._draw(state)
@@ -86,7 +86,7 @@ class Lines:
     def __init__(self, out: IO[str], notes: IO[str]) -> None:
         self._out, self._notes = out, notes
 
-    def tell(self, one: Happening, state: State) -> None:
+    def tell(self, one: SessionEvent, state: State) -> None:
         """Print what is worth a line."""
         if one.kind == "notice":
             print(f"! {one.text}", file=self._notes, flush=True)
@@ -99,7 +99,7 @@ class Lines:
     def close(self, state: State) -> None:
         """Print nothing more."""
 
-    def _line(self, one: Happening) -> str | None:
+    def _line(self, one: SessionEvent) -> str | None:
         if one.kind == "result" and one.prediction is not None:
             said = one.prediction
             label = f"{CLUELESS} ({said.label})" if said.abstained else said.label
@@ -121,7 +121,7 @@ class JsonLines:
     def __init__(self, out: IO[str]) -> None:
         self._out = out
 
-    def tell(self, one: Happening, state: State) -> None:
+    def tell(self, one: SessionEvent, state: State) -> None:
         """Print it."""
         print(json.dumps(one.to_dict(), ensure_ascii=False), file=self._out, flush=True)
 

@@ -17,9 +17,9 @@ from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.keys import Keys, none
 from emovox.live.printing import Printer
 from emovox.live.sources import Feed, Notice
-from emovox.live.state import Happening, State
-from emovox.streaming import Stream
-from emovox.types import RATE, Float, Prediction, Waveform
+from emovox.live.state import SessionEvent, State
+from emovox.recognition.streaming import Stream
+from emovox.types import RATE, Float32Array, Prediction, Waveform
 
 #: Seconds to wait for sound before looking at the keys again.
 _TICK = 0.1
@@ -143,23 +143,23 @@ class Session:
             self._collect_words()
             self._printer.refresh(self._state)
 
-    def _hear(self, samples: Float) -> None:
+    def _hear(self, samples: Float32Array) -> None:
         if self._sound is not None:
             self._sound.heard(samples)
         for advice in self._state.heard(samples, self._feed.source.rate):
-            self._tell(Happening("notice", self._state.time, self._state.time, text=advice), shown=False)
+            self._tell(SessionEvent("notice", self._state.time, self._state.time, text=advice), shown=False)
         if self._words:
             self._held.append(samples)
-        self._tell_all([Happening.of(event) for event in self._stream.push(samples)])
+        self._tell_all([SessionEvent.of(event) for event in self._stream.push(samples)])
 
-    def _tell_all(self, happenings: Sequence[Happening]) -> None:
+    def _tell_all(self, happenings: Sequence[SessionEvent]) -> None:
         for one in happenings:
             self._tell(one)
             if one.kind == "result" and one.prediction is not None and self._words:
                 said = self._held.stretch(one.prediction.start - _MARGIN, one.prediction.end + _MARGIN)
                 self._words.ask(one.prediction, said)
 
-    def _tell(self, one: Happening, *, shown: bool = True) -> None:
+    def _tell(self, one: SessionEvent, *, shown: bool = True) -> None:
         """Keep first, then show: what was seen is also there afterwards."""
         if self._timeline is not None:
             self._timeline.tell(one)
@@ -169,23 +169,23 @@ class Session:
 
     def _mark(self) -> None:
         self._marks += 1
-        self._tell(Happening("mark", self._stream.heard, self._stream.heard, text=f"mark {self._marks}"))
+        self._tell(SessionEvent("mark", self._stream.heard, self._stream.heard, text=f"mark {self._marks}"))
 
     def _notice(self, text: str) -> None:
-        self._tell(Happening("notice", self._stream.heard, self._stream.heard, text=text))
+        self._tell(SessionEvent("notice", self._stream.heard, self._stream.heard, text=text))
 
     def _collect_words(self) -> None:
         if self._words is None:
             return
         for prediction, text in self._words.found():
             if text:
-                self._tell(Happening("transcript", prediction.end, self._stream.heard, text=text))
+                self._tell(SessionEvent("transcript", prediction.end, self._stream.heard, text=text))
         if self._words.problem and not self._wordless:
             self._wordless = True
             self._notice(f"words are missing: {self._words.problem}")
 
     def _finish_stream(self) -> None:
-        self._tell_all([Happening.of(event) for event in self._stream.finish()])
+        self._tell_all([SessionEvent.of(event) for event in self._stream.finish()])
 
     def _finish_words(self) -> None:
         if self._words:
@@ -221,10 +221,10 @@ class Tail:
 
     def __init__(self, duration: float) -> None:
         self._size = round(duration * RATE)
-        self._pieces: list[Float] = []
+        self._pieces: list[Float32Array] = []
         self._begin = self._end = 0
 
-    def append(self, piece: Float) -> None:
+    def append(self, piece: Float32Array) -> None:
         """Add the next samples, shape (n,)."""
         self._pieces.append(piece)
         self._end += len(piece)

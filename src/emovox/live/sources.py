@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.audio import LOUDEST, Converter
-from emovox.decode import CONTAINERS, MAX_RATE, MIN_RATE, SOUND_FILES
+from emovox.audio.decode import CONTAINERS, MAX_RATE, MIN_RATE, SOUND_FILES
 from emovox.errors import AudioError, InputError
-from emovox.types import RATE, Float
+from emovox.types import RATE, Float32Array
 
 #: Sample formats of raw sound, by the names that ffmpeg and arecord give them.
 ENCODINGS = {"u8": "u1", "s16le": "<i2", "s24le": "s24", "s32le": "<i4", "f32le": "<f4", "f64le": "<f8"}
@@ -37,7 +37,7 @@ class Notice:
 
 
 #: What a source gives: samples, or a notice.
-Piece = Float | Notice
+Piece = Float32Array | Notice
 
 
 class Source(Protocol):
@@ -112,7 +112,7 @@ class Layout:
         """Bytes of one sample of all channels."""
         return self.channels * (3 if self.encoding == "s24le" else np.dtype(ENCODINGS[self.encoding]).itemsize)
 
-    def decoded(self, data: bytes) -> Float:
+    def decoded(self, data: bytes) -> Float32Array:
         """Turn the bytes of whole frames into samples of full scale 1, shape (n, n_channels)."""
         if self.encoding == "s24le":
             wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
@@ -248,7 +248,7 @@ class PipeSource:
         if size is not None and size % 2:
             self._take(1)  # chunks of a WAV file begin at even places
 
-    def _cleaned(self, frames: Float) -> Iterator[Piece]:
+    def _cleaned(self, frames: Float32Array) -> Iterator[Piece]:
         """Bring frames to 16 kHz mono; what is no number becomes silence, so that no moment's fault ends a session."""
         assert self._converter is not None
         if frames.shape[1] == 1 and "twice" not in self._told and len(frames) >= 200:

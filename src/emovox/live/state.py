@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from emovox.live import check
-from emovox.streaming import StreamEvent
-from emovox.tracks import Mark
-from emovox.types import RATE, Float, Prediction
+from emovox.outputs.tracks import Mark
+from emovox.recognition.streaming import StreamEvent
+from emovox.types import RATE, Float32Array, Prediction
 
 #: Seconds of the past that are shown.
 SPAN = 120.0
@@ -28,14 +28,14 @@ _FALL = 1.0
 
 
 @dataclass(frozen=True)
-class Happening:
+class SessionEvent:
     """Something to show, print or keep.
 
     Attributes
     ----------
     kind : {"start", "estimate", "result", "end", "transcript", "mark", "notice"}
-        The first four are those of :class:`emovox.streaming.StreamEvent`; what was said in an utterance; a marked
-        moment; something about the source.
+        The first four are those of :class:`emovox.recognition.streaming.StreamEvent`; what was said in an utterance; a
+        marked moment; something about the source.
     time : float
         When, in seconds from the beginning.
     decided : float
@@ -53,7 +53,7 @@ class Happening:
     text: str | None = None
 
     @classmethod
-    def of(cls, event: StreamEvent) -> Happening:
+    def of(cls, event: StreamEvent) -> SessionEvent:
         """Take over an event of a stream."""
         return cls(event.kind, event.time, event.decided, event.prediction)
 
@@ -118,10 +118,10 @@ class State:
     utterances: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     _noticed: float = 0.0
-    _sound: list[Float] = field(default_factory=list)
+    _sound: list[Float32Array] = field(default_factory=list)
     _collected: int = 0
 
-    def heard(self, samples: Float, rate: int = RATE) -> tuple[str, ...]:
+    def heard(self, samples: Float32Array, rate: int = RATE) -> tuple[str, ...]:
         """Take samples, at 16 kHz, from a source that has `rate` Hz; return new advice, where there is some."""
         self.time = (round(self.time * RATE) + len(samples)) / RATE  # whole samples: rounding must not add up
         if self.time > self._noticed + NOTICED:
@@ -138,7 +138,7 @@ class State:
         self.advice = found
         return new
 
-    def happened(self, one: Happening) -> None:
+    def happened(self, one: SessionEvent) -> None:
         """Take notice of something."""
         if one.kind in ("start", "end"):
             self.speaking = one.kind == "start"

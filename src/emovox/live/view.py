@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emovox.live.state import CLUELESS, SPAN, State, clock
-from emovox.outputs import COLOURS
+from emovox.outputs.formats import COLOURS
 from emovox.types import Prediction
 
 if TYPE_CHECKING:

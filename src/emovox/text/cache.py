@@ -9,9 +9,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from emovox.features.cache import default_folder
 from emovox.text.transcribe import Transcriber
 from emovox.types import Transcript, Waveform, Word
+from emovox.writing import cache_folder
 
 
 class CachedTranscriber:
@@ -44,7 +44,7 @@ class CachedTranscriber:
 
     def __init__(self, transcriber: Transcriber, folder: Path | None = None) -> None:
         self.transcriber = transcriber
-        self.folder = folder or default_folder() / "transcripts"
+        self.folder = folder or cache_folder() / "transcripts"
 
     @property
     def name(self) -> str:

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from emovox import hub
 from emovox.errors import MissingExtraError, ModelError
 from emovox.labels import COMMON, canonical
-from emovox.models import weights
 
 #: Words of text-emotion corpora for the common labels; those of :mod:`emovox.labels` are known besides.
 SYNONYMS: Mapping[str, str] = {
@@ -26,7 +26,7 @@ SYNONYMS: Mapping[str, str] = {
 }
 
 #: Files of a checkpoint that are fetched, and nothing else.
-_FILES = (*weights.HUB_FILES, "tokenizer*.json", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
+_FILES = (*hub.HUB_FILES, "tokenizer*.json", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
 #: Words judged at a time: far below what such models take, and about the length of what they were trained on.
 _PIECE = 60
 
@@ -114,7 +114,7 @@ class TextClassifier:
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("judging words with a text classifier", "hub,train") from error
-        folder = weights.find(self._folder()).folder  # refuses what is no safetensors
+        folder = hub.find(self._folder()).folder  # refuses what is no safetensors
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             network = AutoModelForSequenceClassification.from_pretrained(

@@ -7,7 +7,7 @@ import numpy as np
 from emovox.labels import COMMON
 from emovox.text.emotions import text_emotions
 from emovox.text.sentiment import FEATURE_NAMES, linguistic_features
-from emovox.types import Float, Transcript
+from emovox.types import Float32Array, Transcript
 
 #: Version of the vector: it rises whenever a number changes that models were fitted on.
 VERSION = 1
@@ -19,7 +19,7 @@ NAMES: tuple[str, ...] = (*FEATURE_NAMES, *(f"emotion_{label}" for label in COMM
 DELIVERY: tuple[str, ...] = ("speaking_rate", "pause_share", "confidence")
 
 
-def words_vector(transcript: Transcript | None, duration: float) -> Float:
+def words_vector(transcript: Transcript | None, duration: float) -> Float32Array:
     """Compute the words vector of a transcript.
 
     Parameters

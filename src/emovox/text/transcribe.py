@@ -13,9 +13,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from emovox.errors import EmovoxError, InputError, TranscriptError
-from emovox.gate import is_speech
-from emovox.types import RATE, Float, Transcript, Waveform
-from emovox.vad import SpeechEvent, VadOptions, VoiceActivity
+from emovox.speech.gate import is_speech
+from emovox.speech.vad import SpeechEvent, VadOptions, VoiceActivity
+from emovox.types import RATE, Float32Array, Transcript, Waveform
 
 #: How far voice activity looks back: an event is told at most so many seconds after it happened.
 _LATE = 2.0
@@ -138,8 +138,8 @@ class Listener:
         self.problems: list[str] = []
         self._transcriber = transcriber
         self._activity = VoiceActivity(self.options.vad)
-        self._held: Float = np.empty(0, dtype=np.float32)  # the samples from _first on
-        self._rest: Float = np.empty(0, dtype=np.float32)  # the samples of a second that is not full
+        self._held: Float32Array = np.empty(0, dtype=np.float32)  # the samples from _first on
+        self._rest: Float32Array = np.empty(0, dtype=np.float32)  # the samples of a second that is not full
         self._first = 0
         self._heard = 0
         self._given = 0
@@ -186,7 +186,7 @@ class Listener:
             raise TranscriptError(self.problems[0])
         return replace(joined(self._parts, self._lengths), speech=self._speech)
 
-    def _second(self, samples: Float) -> None:
+    def _second(self, samples: Float32Array) -> None:
         self._held = np.concatenate([self._held, samples])
         self._heard += len(samples)
         self._events(self._activity.push(samples))

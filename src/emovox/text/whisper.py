@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
-from emovox.types import Float, Transcript, Waveform, Word
+from emovox.types import Float32Array, Transcript, Waveform, Word
 
 #: Environment variable that names the model where nobody else does.
 VARIABLE = "EMOVOX_ASR"
@@ -133,12 +133,12 @@ class WhisperTranscriber:
         text = " ".join(word.text for word in words)
         return Transcript(text, words, self.language or language, confidence)
 
-    def _hear(self, model: Any, samples: Float) -> tuple[tuple[Word, ...], str]:
+    def _hear(self, model: Any, samples: Float32Array) -> tuple[tuple[Word, ...], str]:
         """Return words and language."""
         segments, information = model.transcribe(samples, language=self.language, **_HEARING)
         return _words(segments), information.language
 
-    def _hear_again(self, model: Any, samples: Float) -> tuple[Word, ...]:
+    def _hear_again(self, model: Any, samples: Float32Array) -> tuple[Word, ...]:
         """Return the words without Whisper's tokens for times, which compete with words."""
         segments, _ = model.transcribe(samples, language=self.language, without_timestamps=True, **_HEARING)
         # Without times each look takes the whole window, and a second one would hear its end twice.

@@ -1,0 +1,29 @@
+"""Sound to 16 kHz mono: decoding, resampling, blocks, cleaning."""
+
+from __future__ import annotations
+
+from emovox.audio.reading import (
+    LEAD_IN,
+    LOUDEST,
+    MIN_DURATION,
+    Converter,
+    Source,
+    blocks,
+    duration,
+    from_array,
+    read,
+    require_signal,
+)
+
+__all__ = [
+    "LEAD_IN",
+    "LOUDEST",
+    "MIN_DURATION",
+    "Converter",
+    "Source",
+    "blocks",
+    "duration",
+    "from_array",
+    "read",
+    "require_signal",
+]

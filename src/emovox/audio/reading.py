@@ -1,0 +1,374 @@
+"""Read a recording as 16 kHz mono, whole, in part or block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import soxr
+from numpy.typing import ArrayLike, NDArray
+
+from emovox.audio.decode import (
+    CHUNK,
+    Recording,
+    Source,
+    checked_rate,
+    open_recording,
+    seekable,
+    source_name,
+    to_float,
+)
+from emovox.errors import AudioError
+from emovox.types import RATE, Float32Array, Waveform
+
+__all__ = ["MIN_DURATION", "Converter", "Source", "blocks", "duration", "from_array", "read", "require_signal"]
+
+#: Shortest sound that can be analysed, in seconds: a short syllable.
+MIN_DURATION = 0.1
+
+#: Largest sample accepted.  Full scale is 1, integers stored as float reach 2**31; from about 1e16 on, powers
+#: summed over a spectrum no longer fit float32.
+LOUDEST = 1e12
+
+#: Seconds read before a stretch, so that the resampling filter has settled when the stretch begins.
+LEAD_IN = 0.5
+
+
+def read(source: Source, *, start: float = 0.0, end: float | None = None) -> Waveform:
+    """Read a recording, or a stretch of one, as 16 kHz mono.
+
+    Parameters
+    ----------
+    source : str, path, bytes or binary file
+        What to read.  Its content decides the format, not its name.  A file object is read from its
+        beginning and left open.
+    start : float, default 0
+        Where the stretch begins, in seconds.
+    end : float, optional
+        Where the stretch ends, in seconds.  An end beyond the recording's own means the recording's own.
+
+    Returns
+    -------
+    Waveform
+        Channels averaged, resampled to 16 kHz (soxr HQ).  A stretch differs from the same stretch of the
+        whole recording by less than 1e-6 of full scale.
+
+    Raises
+    ------
+    AudioError
+        The source cannot be opened or decoded, has no samples or some that are not finite numbers, or `start`
+        lies after its end.
+    MissingExtraError
+        The format needs the [formats] extra (m4a, mp4, mov, webm, mkv, wma, aac, amr, flv, avi, wavpack).
+
+    Examples
+    --------
+    >>> import io, numpy as np, soundfile
+    >>> file = io.BytesIO()
+    >>> soundfile.write(file, np.zeros((44100, 2)), 44100, format="WAV")
+    >>> read(file, start=0.25).duration
+    0.75
+    """
+    first, last = _stretch(start, end)
+    pieces: list[Float32Array] = []
+    with open_recording(source, skip=max(0.0, start - LEAD_IN)) as recording:
+        position = recording.origin // recording.rate * RATE
+        for piece in _resampled(recording):
+            stop = len(piece) if last is None else max(0, last - position)
+            pieces.append(piece[max(0, first - position) : stop])
+            position += len(piece)
+            if last is not None and position >= last:
+                break
+    samples = _joined(pieces)
+    if not len(samples) and position:
+        name = source_name(source)
+        raise AudioError(f"{name} ends at {position / RATE:g} s: a stretch from {start:g} s lies outside")
+    return Waveform(_not_empty(samples, source_name(source)), first / RATE)
+
+
+def blocks(source: Source, duration: float = 30.0) -> Iterator[Waveform]:
+    """Read a recording block by block, in memory that does not grow with its length.
+
+    Parameters
+    ----------
+    source : str, path, bytes or binary file
+        What to read, as in :func:`read`.
+    duration : float, default 30
+        Length of a block in seconds; the last one may be shorter.
+
+    Returns
+    -------
+    iterator of Waveform
+        Consecutive blocks at 16 kHz; put together they are exactly what :func:`read` gives.
+
+    Raises
+    ------
+    AudioError, MissingExtraError
+        As :func:`read`, when the fault is met: the blocks before it have been given by then.
+
+    Examples
+    --------
+    >>> import io, numpy as np, soundfile
+    >>> file = io.BytesIO()
+    >>> soundfile.write(file, np.zeros(40000), 16000, format="FLAC")
+    >>> [(block.start, block.duration) for block in blocks(file, duration=1)]
+    [(0.0, 1.0), (1.0, 1.0), (2.0, 0.5)]
+    """
+    if not (math.isfinite(duration) and round(duration * RATE) >= 1):
+        raise AudioError(f"a block cannot last {duration:g} s: give a positive number of seconds")
+    return _blocks(source, round(duration * RATE))
+
+
+def from_array(samples: NDArray[Any], rate: float) -> Waveform:
+    """Take samples that are already in memory.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_samples,) or (n_samples, n_channels)
+        Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers.
+    rate : float
+        Sampling rate in Hz, a whole number from 1000 to 768000.
+
+    Returns
+    -------
+    Waveform
+        The same that :func:`read` gives for a file with these samples.
+
+    Raises
+    ------
+    AudioError
+        The array is empty, has another type or shape (channels first, for one) or samples that are not finite
+        numbers, or the rate is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_array(np.array([0, 16384, -32768], dtype=np.int16), 16000).samples.tolist()
+    [0.0, 0.5, -1.0]
+    """
+    name = "the array"
+    array = np.asarray(samples)
+    if array.ndim not in (1, 2):
+        raise AudioError(f"{name} has shape {array.shape}: expected (n_samples,) or (n_samples, n_channels)")
+    if array.size == 0:
+        raise AudioError(f"{name} has shape {array.shape}, no samples: expected a recording")
+    if array.ndim == 2 and array.shape[1] > array.shape[0]:
+        raise AudioError(
+            f"{name} has shape {array.shape}, more channels than samples: expected (n_samples, n_channels), "
+            "transpose it"
+        )
+    frames = array.reshape(len(array), -1)
+    step = max(1, CHUNK // frames.shape[1])
+    chunks = (to_float(frames[i : i + step], name) for i in range(0, len(frames), step))
+    recording = Recording(name, checked_rate(rate, name), len(frames), 0, chunks)
+    return Waveform(_not_empty(_joined(list(_resampled(recording))), name))
+
+
+def duration(source: Source) -> float | None:
+    """Tell how long a recording is by its header alone.
+
+    Parameters
+    ----------
+    source : str, path, bytes or binary file
+        What to look at, as in :func:`read`.
+
+    Returns
+    -------
+    float or None
+        Length in seconds as the header states it (a damaged file may hold less); None where the header does
+        not tell, or where the source is a stream that can be read only once.
+
+    Raises
+    ------
+    AudioError, MissingExtraError
+        The source cannot be opened.
+
+    Examples
+    --------
+    >>> import io, numpy as np, soundfile
+    >>> file = io.BytesIO()
+    >>> soundfile.write(file, np.zeros(4000), 8000, format="WAV")
+    >>> duration(file)
+    0.5
+    """
+    if hasattr(source, "read") and not seekable(cast(BinaryIO, source)):
+        return None
+    with open_recording(source) as recording:
+        return None if recording.frames is None else recording.frames / recording.rate
+
+
+def require_signal(waveform: Waveform, name: str) -> Waveform:
+    """Make sure that there is something to analyse.
+
+    Parameters
+    ----------
+    waveform : Waveform
+        What :func:`read` gave.
+    name : str
+        What to call the recording in an error.
+
+    Returns
+    -------
+    Waveform
+        The same waveform.
+
+    Raises
+    ------
+    AudioError
+        It is shorter than 0.1 s, or every sample is zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> require_signal(Waveform(np.zeros(16000, dtype=np.float32)), "mute.wav")
+    Traceback (most recent call last):
+        ...
+    emovox.errors.AudioError: mute.wav is silent, every sample is zero: check the microphone or the export
+    """
+    if waveform.duration < MIN_DURATION:
+        raise AudioError(
+            f"{name} lasts {waveform.duration:.3f} s, too short to analyse: give at least {MIN_DURATION:g} s of sound"
+        )
+    if not waveform.samples.any():
+        raise AudioError(f"{name} is silent, every sample is zero: check the microphone or the export")
+    return waveform
+
+
+class Converter:
+    """Bring sound that goes on to 16 kHz mono, from pieces of any size: files and streams alike.
+
+    What is kept from piece to piece is the state of the resampling filter; the cut into pieces changes nothing.
+
+    Parameters
+    ----------
+    rate : float, default 16000
+        Sampling rate of what comes, in Hz, a whole number from 1000 to 768000.
+    channels : int, default 1
+        Number of channels of what comes; they are averaged.
+    name : str
+        What to call the sound in an error.
+    origin : int, default 0
+        Frame of the recording with which the first piece begins, for errors.
+
+    Raises
+    ------
+    AudioError
+        The rate is out of its range, or there are no channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> converter = Converter(rate=8000, channels=2)
+    >>> sum(len(converter.push(np.zeros((100, 2)))) for _ in range(80)) + len(converter.finish())
+    16000
+    """
+
+    def __init__(self, rate: float = RATE, channels: int = 1, name: str = "the stream", origin: int = 0) -> None:
+        if channels < 1:
+            raise AudioError(f"{name} cannot have {channels} channels: expected 1 or more")
+        self.rate, self.channels, self.name = checked_rate(rate, name), channels, name
+        self._frames = origin
+        self._resampler: Any = None
+        if self.rate != RATE:
+            self._resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
+
+    def push(self, samples: ArrayLike) -> Float32Array:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n_samples,) of one channel, or (n_samples, n_channels)
+            Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers; any number of
+            them, none included.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            What there is to give at 16 kHz by now: the filter holds the last few milliseconds back.
+
+        Raises
+        ------
+        AudioError
+            Samples of another shape or type, or some that are not finite numbers; the converter is as it was before.
+        """
+        piece = np.asarray(samples)
+        if piece.ndim == 1 and self.channels == 1:
+            piece = piece[:, np.newaxis]
+        if piece.ndim != 2 or piece.shape[1] != self.channels:
+            promised = f"{self.channels} channel" + "s" * (self.channels > 1)
+            raise AudioError(
+                f"{self.name} gave samples of shape {piece.shape}, and {promised} were promised: "
+                f"expected (n_samples{', ' + str(self.channels) if self.channels > 1 else ''})"
+            )
+        chunk = to_float(piece, self.name)
+        # Written so that a comparison with NaN, which is never true, ends in the error.
+        if not (chunk.max(initial=0) <= LOUDEST and chunk.min(initial=0) >= -LOUDEST):
+            frame, channel = np.argwhere(~(np.abs(chunk) <= LOUDEST))[0]
+            raise AudioError(
+                f"{self.name} has a sample of {chunk[frame, channel]:g} at "
+                f"{(self._frames + frame) / self.rate:.3f} s: samples must be finite numbers with full "
+                "scale 1, export it again"
+            )
+        self._frames += len(chunk)
+        mono = chunk[:, 0] if self.channels == 1 else chunk.mean(axis=1)
+        return mono if self._resampler is None else np.asarray(self._resampler.resample_chunk(mono), np.float32)
+
+    def finish(self) -> Float32Array:
+        """End the sound: what the filter held back, shape (n,)."""
+        if self._resampler is None:
+            return np.empty(0, np.float32)
+        return np.asarray(self._resampler.resample_chunk(np.empty(0, np.float32), last=True), np.float32)
+
+
+def _resampled(recording: Recording) -> Iterator[Float32Array]:
+    """Bring a recording to 16 kHz mono, in pieces of any length."""
+    converter: Converter | None = None
+    for chunk in recording.chunks:
+        converter = converter or Converter(recording.rate, chunk.shape[1], recording.name, recording.origin)
+        yield converter.push(chunk)
+    if converter:
+        yield converter.finish()
+
+
+def _blocks(source: Source, size: int) -> Iterator[Waveform]:
+    """Cut a recording into blocks of `size` samples."""
+    pieces: list[Float32Array] = []
+    held = given = 0
+    with open_recording(source) as recording:
+        for piece in _resampled(recording):
+            pieces.append(piece)
+            held += len(piece)
+            if held < size:
+                continue
+            samples = _joined(pieces)
+            whole = held // size * size
+            for begin in range(0, whole, size):
+                yield Waveform(samples[begin : begin + size], (given + begin) / RATE)
+            given += whole
+            pieces = [samples[whole:]]
+            held -= whole
+    if held or not given:
+        yield Waveform(_not_empty(_joined(pieces), source_name(source)), given / RATE)
+
+
+def _stretch(start: float, end: float | None) -> tuple[int, int | None]:
+    """Turn seconds into the first sample of a stretch at 16 kHz and the one after its last."""
+    if not (math.isfinite(start) and start >= 0):
+        raise AudioError(f"a stretch cannot start at {start:g} s: give 0 or more")
+    if end is None:
+        return round(start * RATE), None
+    if not (math.isfinite(end) and round(end * RATE) > round(start * RATE)):
+        raise AudioError(f"a stretch from {start:g} s to {end:g} s is empty: give an end after the start")
+    return round(start * RATE), round(end * RATE)
+
+
+def _joined(pieces: list[Float32Array]) -> Float32Array:
+    return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
+
+
+def _not_empty(samples: Float32Array, name: str) -> Float32Array:
+    if not len(samples):
+        raise AudioError(f"{name} contains no samples: expected a recording")
+    return samples

@@ -1,0 +1,1 @@
+"""Altered copies of recordings: rooms, microphones, noise, speed and pitch."""

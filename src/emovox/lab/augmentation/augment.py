@@ -1,0 +1,356 @@
+"""Speech as other rooms, microphones and lines would have it, made from clean speech.
+
+For training and for measuring what noise does; :mod:`emovox.lab.augmentation.distortions` has the single distortions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from emovox.errors import InputError
+from emovox.lab.augmentation import distortions
+from emovox.lab.ranges import FORBID, Count, Positive
+from emovox.types import Float32Array
+
+Chance = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How often each distortion happens and how strong it is, in the order in which they happen.
+
+    The attributes that are one number are probabilities, from 0 (never) to 1; the pairs are the lowest and highest
+    value, between which all are equally likely.
+
+    Attributes
+    ----------
+    speed, speed_range : float, pair of float
+        Faster or slower with the pitch; new speed over old.
+    tempo, tempo_range : float, pair of float
+        Faster or slower at the same pitch; new tempo over old.
+    pitch, pitch_range : float, pair of float
+        Higher or lower in the same time; semitones.
+    room, rt60, drr : float, pair of float, pair of float
+        A small room; reverberation time in s, direct-to-reverberant ratio in dB.
+    noise, snr : float, pair of float
+        Noise of a kind drawn from those there are: coloured, babble of voices, recorded; signal-to-noise ratio in dB.
+    colour : pair of float
+        Power density of coloured noise falls with frequency to this power: 0 white, 1 pink, 2 brown.
+    talkers : pair of int
+        Voices in babble.
+    gain, gain_range : float, pair of float
+        Another level; dB, but never beyond full scale.
+    clip, clip_range : float, pair of float
+        Hard clipping; where, in dB relative to the peak.
+    band, band_low, band_high : float, pair of float, pair of float
+        A microphone that does not pass everything; edges of its band in Hz.
+    telephone : float
+        300 to 3400 Hz, 8 kHz, mu-law.
+    codec, codecs : float, tuple of str
+        A lossy codec; those to choose from, a name given twice is chosen twice as often.
+
+    Raises
+    ------
+    InputError
+        The lower end of a range is above the upper, or a codec is not known.
+
+    Examples
+    --------
+    >>> AugmentOptions(snr=(10, 20)).snr
+    (10, 20)
+    """
+
+    __pydantic_config__ = FORBID
+
+    speed: Chance = 0.3
+    speed_range: tuple[Positive, Positive] = (0.9, 1.1)
+    tempo: Chance = 0.1
+    tempo_range: tuple[Positive, Positive] = (0.85, 1.2)
+    pitch: Chance = 0.1
+    pitch_range: tuple[float, float] = (-1.5, 1.5)
+    room: Chance = 0.35
+    rt60: tuple[Positive, Positive] = (0.15, 0.8)
+    drr: tuple[float, float] = (-3.0, 12.0)
+    noise: Chance = 0.5
+    snr: tuple[float, float] = (3.0, 30.0)
+    colour: tuple[float, float] = (0.0, 2.0)
+    talkers: tuple[Count, Count] = (3, 8)
+    gain: Chance = 0.5
+    gain_range: tuple[float, float] = (-12.0, 12.0)
+    clip: Chance = 0.1
+    clip_range: tuple[float, float] = (-15.0, -1.0)
+    band: Chance = 0.15
+    band_low: tuple[Positive, Positive] = (50.0, 300.0)
+    band_high: tuple[Positive, Positive] = (3000.0, 7500.0)
+    telephone: Chance = 0.1
+    codec: Chance = 0.15
+    codecs: tuple[distortions.Codec, ...] = ("mp3", "mp3", "mp3", "vorbis", "vorbis", "gsm", "gsm", "opus")
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name != "codecs" and isinstance(value, tuple) and value[0] > value[1]:
+                raise InputError(f"{name} is from {value[0]:g} to {value[1]:g}: expected the lower end first")
+        unknown = [name for name in self.codecs if name not in distortions.CODECS]
+        if unknown or not self.codecs:
+            named = f"unknown codec {unknown[0]!r}" if unknown else "codecs is empty"
+            raise InputError(f"{named}: choose from {', '.join(distortions.CODECS)}")
+
+
+class Augmenter:
+    """Distorts a clip differently each time: voice, room, noise, level, microphone and line, in this order.
+
+    Parameters
+    ----------
+    options : AugmentOptions, optional
+        How often and how strongly; the defaults where none are given.
+    noises : sequence of ndarray of float32, each of shape (n,)
+        Recorded noise at 16 kHz; silent ones are left out.
+    voices : sequence of ndarray of float32, each of shape (n,)
+        Speech at 16 kHz to make babble of: in training, that of training speakers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> tone = np.sin(np.arange(16000, dtype=np.float32)) / 4
+    >>> noisy = Augmenter(AugmentOptions(speed=0, tempo=0))(tone, rng)
+    >>> len(noisy), bool(np.abs(noisy).max() <= 1)
+    (16000, True)
+    """
+
+    def __init__(
+        self,
+        options: AugmentOptions | None = None,
+        noises: Sequence[Float32Array] = (),
+        voices: Sequence[Float32Array] = (),
+    ) -> None:
+        self.options = options or AugmentOptions()
+        self.noises = [noise for noise in noises if noise.any()]
+        self.voices = [voice for voice in voices if voice.any()]
+
+    def __call__(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        """Distort one clip.
+
+        Parameters
+        ----------
+        samples : ndarray of float32, shape (n_samples,)
+            Mono speech at 16 kHz.  It is not changed.
+        rng : numpy.random.Generator
+            Decides everything: the same state gives the same result.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            Distorted speech within full scale, of the same length but for speed and tempo.  Silence stays as it is.
+        """
+        if not samples.any():
+            return samples
+        options = self.options
+        for probability, distort in (
+            (options.speed, self._speed),
+            (options.tempo, self._tempo),
+            (options.pitch, self._pitch),
+            (options.room, self._room),
+            (options.noise, self._noise),
+            (options.gain, self._gain),
+            (options.clip, self._clip),
+            (options.band, self._band),
+            (options.telephone, self._telephone),
+            (options.codec, self._codec),
+        ):
+            if rng.random() < probability:
+                samples = distort(samples, rng)
+        return _full_scale(samples)
+
+    def _speed(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return distortions.speed(samples, rng.uniform(*self.options.speed_range))
+
+    def _tempo(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return distortions.tempo(samples, rng.uniform(*self.options.tempo_range))
+
+    def _pitch(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return distortions.pitch_shift(samples, rng.uniform(*self.options.pitch_range))
+
+    def _room(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return distortions.reverberate(samples, rng.uniform(*self.options.rt60), rng.uniform(*self.options.drr), rng)
+
+    def _noise(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        kinds = ["coloured"] + ["babble"] * bool(self.voices) + ["recorded"] * bool(self.noises)
+        kind, snr = kinds[rng.integers(len(kinds))], rng.uniform(*self.options.snr)
+        if kind == "recorded":
+            noise = self.noises[rng.integers(len(self.noises))]
+        elif kind == "babble":
+            talkers = int(rng.integers(*self.options.talkers, endpoint=True))
+            chosen = rng.choice(len(self.voices), size=min(talkers, len(self.voices)), replace=False)
+            noise = babble([self.voices[index] for index in chosen], len(samples), rng, talkers)
+        else:
+            noise = coloured_noise(distortions.fast_length(len(samples)), rng, rng.uniform(*self.options.colour))
+        try:
+            return mix(samples, noise, snr, rng)
+        except InputError:  # a recording may be silent just there
+            return samples
+
+    def _gain(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return _full_scale(distortions.gain(samples, rng.uniform(*self.options.gain_range)))
+
+    def _clip(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return distortions.clip(samples, rng.uniform(*self.options.clip_range))
+
+    def _band(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        low, high = rng.uniform(*self.options.band_low), rng.uniform(*self.options.band_high)
+        return distortions.band_limit(samples, low, high)
+
+    def _telephone(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return _at_line_level(distortions.telephone, samples)
+
+    def _codec(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        name = self.options.codecs[rng.integers(len(self.options.codecs))]
+        return _at_line_level(lambda sent: distortions.codec(sent, name), samples)
+
+
+def mix(samples: Float32Array, noise: Float32Array, snr: float, rng: np.random.Generator) -> Float32Array:
+    """Add noise at a given signal-to-noise ratio.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Clean speech.
+    noise : ndarray of float32, shape (n_noise,)
+        Noise.  A stretch that begins at random is taken from it; a noise that is too short is repeated.
+    snr : float
+        Ratio of the mean power of all of the speech, pauses included, to that of the noise, in dB.
+    rng : numpy.random.Generator
+        Decides where the noise begins.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples,)
+        Speech in noise, scaled down as a whole where it would exceed full scale.
+
+    Raises
+    ------
+    InputError
+        The speech or the stretch of noise is silent, so that no ratio exists.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> tone = np.sin(np.arange(8000, dtype=np.float32)) / 4
+    >>> hiss = coloured_noise(8000, rng)
+    >>> added = mix(tone, hiss, 20, rng) - tone
+    >>> round(float(10 * np.log10(np.mean(tone**2) / np.mean(added**2))), 2)
+    20.0
+    """
+    stretch = _stretch(noise, len(samples), rng)
+    signal_power, noise_power = _power(samples), _power(stretch)
+    if not signal_power or not noise_power:
+        silent = "noise" if signal_power else "speech"
+        raise InputError(f"no mixture has a signal-to-noise ratio of {snr:g} dB: the {silent} is silent")
+    mixed = samples + stretch * np.float32(np.sqrt(signal_power / noise_power) * 10 ** (-snr / 20))
+    return (mixed / max(1.0, float(np.abs(mixed).max()))).astype(np.float32, copy=False)
+
+
+def babble(voices: Sequence[Float32Array], n_samples: int, rng: np.random.Generator, talkers: int = 6) -> Float32Array:
+    """Let several people talk at once.
+
+    Parameters
+    ----------
+    voices : sequence of ndarray of float32, each of shape (n,)
+        Recordings to choose from; silent ones are left out.
+    n_samples : int
+        Length of the result.
+    rng : numpy.random.Generator
+        Chooses the voices, without repeating one where there are enough, and where each begins.
+    talkers : int, default 6
+        Number of voices at any time.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples,)
+        Sum of voices of equal mean power, with a mean power of about 1: to be mixed, not heard as it is.
+
+    Raises
+    ------
+    InputError
+        There is no voice that is not silent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> babble([np.ones(10, dtype=np.float32)], 4, rng, talkers=4).tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+    audible = [voice for voice in voices if _power(voice)]
+    if not audible:
+        raise InputError(f"babble needs voices: none of the {len(voices)} given has any sound")
+    chosen = rng.choice(len(audible), size=talkers, replace=talkers > len(audible))
+    total = np.zeros(n_samples, dtype=np.float32)
+    for index in chosen:
+        voice = audible[index]
+        total += _stretch(voice, n_samples, rng) / np.float32(np.sqrt(_power(voice) * talkers))
+    return total
+
+
+def coloured_noise(n_samples: int, rng: np.random.Generator, exponent: float = 0.0) -> Float32Array:
+    """Make noise whose power density falls with frequency as ``1 / f ** exponent``.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length of the result, at least 2: one sample has no spectrum but its mean.
+    rng : numpy.random.Generator
+        Source of the noise.
+    exponent : float, default 0
+        0 is white noise, 1 pink (-3 dB an octave), 2 brown (-6 dB an octave).
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples,)
+        Gaussian noise of mean 0 and mean power 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> noise = coloured_noise(16000, np.random.default_rng(0), exponent=1)
+    >>> round(float(np.mean(noise**2)), 4)
+    1.0
+    """
+    spectrum = np.fft.rfft(rng.standard_normal(n_samples))
+    frequency = np.arange(len(spectrum))
+    spectrum[0] = 0
+    spectrum[1:] *= frequency[1:] ** (-exponent / 2)
+    noise = np.fft.irfft(spectrum, n_samples)
+    noise /= np.sqrt(np.mean(np.square(noise)))
+    return noise.astype(np.float32)
+
+
+def _power(samples: Float32Array) -> float:
+    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+
+
+def _stretch(noise: Float32Array, n_samples: int, rng: np.random.Generator) -> Float32Array:
+    """Take a stretch that begins at random, going round where the noise ends."""
+    if len(noise) > n_samples:
+        begin = int(rng.integers(len(noise) - n_samples + 1))
+        return noise[begin : begin + n_samples]
+    if not len(noise):
+        return np.zeros(n_samples, dtype=np.float32)
+    return np.resize(np.roll(noise, -int(rng.integers(len(noise)))), n_samples)
+
+
+def _at_line_level(line: Callable[[Float32Array], Float32Array], samples: Float32Array) -> Float32Array:
+    """Send at half of full scale, where quantisation does not swallow a soft voice, and receive at the old level."""
+    scale = 2 * np.abs(samples).max() or np.float32(1)
+    return line(samples / scale) * scale
+
+
+def _full_scale(samples: Float32Array) -> Float32Array:
+    """Scale down as a whole where full scale is exceeded."""
+    return samples / np.float32(max(1.0, float(np.abs(samples).max())))

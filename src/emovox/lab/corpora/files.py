@@ -1,0 +1,123 @@
+"""The recordings below a folder: what every reader of a corpus begins with, and what it reports as left out."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path, PurePosixPath
+
+from emovox.audio.decode import AUDIO_SUFFIXES
+from emovox.errors import CorpusError
+
+#: What a reader leaves out: reason -> files.
+Notes = defaultdict[str, list[str]]
+
+_EMPTY = "empty (0 bytes)"
+_MACOS = "macOS resource forks, not recordings"
+_COPY = "second copies of a clip"
+_POINTER = "Git LFS pointers, not sound (git lfs pull fetches it)"
+
+
+def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
+    """List the recordings below a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; linked folders are followed, hidden ones are not.
+    notes : Notes
+        Receives macOS ``._`` files, empty files, broken links, Git LFS pointers and names that are not text.
+
+    Returns
+    -------
+    list of PurePosixPath
+        Relative to `root`, the least nested first, then by name.
+
+    Raises
+    ------
+    CorpusError
+        The folder is missing, is a file, cannot be read, or holds Git LFS pointers only.
+    """
+    if not root.exists():
+        raise CorpusError(f"corpus folder {str(root)!r} does not exist: give the folder that holds the recordings")
+    if not root.is_dir():
+        raise CorpusError(f"{str(root)!r} is a file, not a corpus folder: give the folder that holds the recordings")
+    found = []
+    for file in _walk(root):
+        if file.suffix.lower() not in AUDIO_SUFFIXES:
+            continue
+        name = file.relative_to(root).as_posix()
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are not UTF-8
+            notes["names that are not text"].append(ascii(name))
+        elif reason := _unusable(file):
+            notes[reason].append(name)
+        elif not file.name.startswith("."):
+            found.append(PurePosixPath(name))
+    if not found and notes.get(_POINTER):
+        raise CorpusError(
+            f"all {len(notes[_POINTER])} recordings in {str(root)!r} are Git LFS pointers, not sound: "
+            "install git-lfs and run 'git lfs pull' there"
+        )
+    return sorted(found, key=lambda file: (len(file.parts), file))
+
+
+def _unusable(file: Path) -> str | None:
+    """Say why there is no sound behind a name, None where there may be."""
+    if file.name.startswith("._"):
+        return _MACOS
+    if not file.is_file():
+        return "broken links"
+    if file.stat().st_size == 0:
+        return _EMPTY
+    return _POINTER if _is_pointer(file) else None
+
+
+def _is_pointer(file: Path) -> bool:
+    """Tell whether Git LFS left a note here in place of the sound: a downloaded archive or plain clone has these."""
+    if file.stat().st_size > 1024:  # a pointer has some 130 bytes
+        return False
+    try:
+        with file.open("rb") as stream:
+            return stream.read(24) == b"version https://git-lfs."
+    except OSError:  # whoever wants the sound will say why it cannot be read
+        return False
+
+
+def _walk(root: Path) -> Iterable[Path]:
+    """Yield every file below a folder, once even where links make a loop."""
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"cannot read folder {error.filename!r}: {error.strerror}; change its permissions")
+
+    seen: set[Path] = set()
+    for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        yield from (Path(folder, file) for file in files)
+
+
+def distinct(
+    files: Iterable[PurePosixPath], key: Callable[[PurePosixPath], Hashable], notes: Notes
+) -> list[PurePosixPath]:
+    """Keep the first file of each key: the least nested copy of a clip."""
+    first: dict[Hashable, PurePosixPath] = {}
+    for file in files:
+        if first.setdefault(key(file), file) is not file:
+            notes[_COPY].append(str(file))
+    return list(first.values())
+
+
+def nothing(root: Path, files: Iterable[PurePosixPath], what: str) -> CorpusError:
+    """Say that a folder holds nothing of a corpus."""
+    count = len(list(files))
+    if count == 0:
+        return CorpusError(f"no recordings in {str(root)!r}: give the folder that holds the corpus's sound files")
+    return CorpusError(
+        f"none of the {count} recordings in {str(root)!r} is {what}: for recordings of your own use "
+        "the corpus 'folder' (a folder for each label) or a manifest"
+    )

@@ -1,0 +1,238 @@
+"""Groups of speakers and of sentences: the stuff that protocols and inner validation are made of.
+
+Who comes together depends on what there is, never on the order of the rows, and only on the seed otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from emovox.errors import ProtocolError
+from emovox.lab.corpora.table import Positions, Words, sentences, words
+
+
+def known_speakers(table: pd.DataFrame, needed: int = 2) -> Words:
+    """Return each clip's speaker.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table.
+    needed : int, default 2
+        Fewest speakers that will do.
+
+    Returns
+    -------
+    ndarray of str, shape (n_clips,)
+        None is empty.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no speaker, or there are fewer than `needed`.
+    """
+    speakers = words(table, "speaker")
+    _require_known(speakers)
+    _require_speakers(np.unique(speakers), needed)
+    return speakers
+
+
+def speaker_groups(table: pd.DataFrame, k: int | None, seed: int) -> tuple[Positions, int]:
+    """Deal the speakers into groups, the women and the men of each corpus in turn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table; every clip needs a speaker.
+    k : int or None
+        Number of groups; None is 5, or the number of speakers where that is smaller.
+    seed : int
+        Which speakers come together.
+
+    Returns
+    -------
+    group : ndarray of int, shape (n_clips,)
+        Group of each clip's speaker, from 0.
+    k : int
+        Number of groups.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no speaker, or the groups cannot be filled.
+    """
+    speakers = known_speakers(table)
+    names, first = np.unique(speakers, return_index=True)
+    k = min(5, len(names)) if k is None else k
+    _require_groups(k, len(names), "speakers")
+    kinds = np.char.add(words(table, "corpus")[first], np.char.add("/", words(table, "sex")[first]))
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    dealt = shuffled[np.argsort(kinds[shuffled], kind="stable")]
+    return _deal(speakers, names[dealt], k), k
+
+
+def text_groups(table: pd.DataFrame, k: int, seed: int) -> Positions:
+    """Deal the sentences into groups.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table; every clip needs a text.
+    k : int
+        Number of groups.
+    seed : int
+        Which sentences come together.
+
+    Returns
+    -------
+    ndarray of int, shape (n_clips,)
+        Group of each clip's sentence, from 0.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no text, or the groups cannot be filled.
+    """
+    texts = sentences(table)
+    unknown = int((texts == "").sum())
+    if unknown:
+        raise ProtocolError(
+            f"{unknown} of {len(table)} clips have no text, so sentences cannot be held out: "
+            "give a manifest with a text column"
+        )
+    names = np.unique(texts)
+    _require_groups(k, len(names), "sentences")
+    return _deal(texts, np.random.default_rng(seed).permutation(names), k)
+
+
+def held_out_speakers(
+    speakers: Sequence[str] | Words,
+    labels: Sequence[str] | Sequence[int] | NDArray[Any],
+    fraction: float = 0.2,
+    seed: int = 0,
+) -> tuple[Positions, Positions]:
+    """Hold out speakers of a training part, for early stopping.
+
+    Parameters
+    ----------
+    speakers : sequence of str, length n
+        Speaker of each training clip.
+    labels : sequence of str or int, length n
+        Label of each training clip.
+    fraction : float, default 0.2
+        Share of the speakers to hold out, between 0 and 1.  At least one is held out and at least one kept.
+    seed : int, default 0
+        Which speakers.
+
+    Returns
+    -------
+    train, valid : ndarray of int
+        Positions in `speakers`, ascending: disjoint, together everything.  No speaker is in both, and every
+        label is in `train`; fewer speakers than asked for are held out where that is needed to keep every
+        label.
+
+    Raises
+    ------
+    ProtocolError
+        The fraction is out of range, a speaker is unknown, there is only one, or each has a label of its own.
+
+    Examples
+    --------
+    >>> train, valid = held_out_speakers(["a", "a", "b", "b"], ["happy", "sad", "happy", "sad"])
+    >>> train.tolist(), valid.tolist()
+    ([2, 3], [0, 1])
+    """
+    if not 0 < fraction < 1:
+        raise ProtocolError(f"share of held-out speakers {fraction}: must be between 0 and 1, for example 0.2")
+    voices, classes = np.asarray(speakers, dtype=str), np.asarray(labels)
+    _require_known(voices)
+    names, voice = np.unique(voices, return_inverse=True)
+    _require_speakers(names, 2)
+    spoken = np.zeros((len(names), len(np.unique(classes))), dtype=int)
+    np.add.at(spoken, (voice, np.unique(classes, return_inverse=True)[1]), 1)
+    wanted = min(max(round(fraction * len(names)), 1), len(names) - 1)
+    left, held = spoken.sum(axis=0), np.zeros(len(names), dtype=bool)
+    for candidate in np.random.default_rng(seed).permutation(len(names)):
+        if held.sum() < wanted and (left > spoken[candidate]).all():
+            left, held[candidate] = left - spoken[candidate], True
+    if not held.any():
+        raise ProtocolError(
+            f"none of the {len(names)} speakers can be held out without losing a label from training: "
+            "add speakers that say every label, or train without early stopping"
+        )
+    return np.flatnonzero(~held[voice]), np.flatnonzero(held[voice])
+
+
+def speaker_groups_kfold(speakers: Sequence[str] | Words, k: int) -> list[tuple[Positions, Positions]]:
+    """Cut a training part into groups of whole speakers, for inner cross-validation.
+
+    Parameters
+    ----------
+    speakers : sequence of str, length n
+        Speaker of each training clip.
+    k : int
+        Number of groups, at least 2.
+
+    Returns
+    -------
+    list of (train, valid)
+        `k` pairs of positions in `speakers`, ascending; each position is valid once.  The groups have about
+        as many clips each: the speaker with the most clips goes first, each to the smallest group so far.
+
+    Raises
+    ------
+    ProtocolError
+        A speaker is unknown, or there are fewer than `k`.
+
+    Examples
+    --------
+    >>> [(train.tolist(), valid.tolist()) for train, valid in speaker_groups_kfold(["a", "b", "a"], 2)]
+    [([1], [0, 2]), ([0, 2], [1])]
+    """
+    voices = np.asarray(speakers, dtype=str)
+    _require_known(voices)
+    names, voice, counts = np.unique(voices, return_inverse=True, return_counts=True)
+    _require_groups(k, len(names), "speakers")
+    group, load = np.zeros(len(names), dtype=int), np.zeros(k, dtype=int)
+    for speaker in np.argsort(-counts, kind="stable"):
+        group[speaker] = load.argmin()
+        load[group[speaker]] += counts[speaker]
+    return [(np.flatnonzero(group[voice] != fold), np.flatnonzero(group[voice] == fold)) for fold in range(k)]
+
+
+def _deal(values: Words, names: Words, k: int) -> Positions:
+    """Deal names like cards to `k` groups, and say each value's group."""
+    group_of = {name: number % k for number, name in enumerate(names.tolist())}
+    return np.array([group_of[value] for value in values.tolist()], dtype=np.intp)
+
+
+def _require_known(speakers: Words) -> None:
+    """Refuse clips without a speaker."""
+    unknown = int((speakers == "").sum())
+    if unknown:
+        raise ProtocolError(
+            f"{unknown} of {len(speakers)} clips have no speaker, so speakers cannot be held out: "
+            "give a manifest with a speaker column, or use the protocol 'random'"
+        )
+
+
+def _require_speakers(names: Words, needed: int) -> None:
+    """Refuse too few speakers."""
+    if len(names) < needed:
+        only = f", {str(names[0])!r}" if len(names) == 1 else ""
+        raise ProtocolError(
+            f"there are only {len(names)} speakers{only}, and {needed} are needed to hold one out: "
+            "add speakers, or use the protocol 'random' without early stopping"
+        )
+
+
+def _require_groups(k: int, count: int, what: str) -> None:
+    """Refuse a number of groups that cannot be filled."""
+    if not 2 <= k <= count:
+        remedy = f"choose from 2 to {count}" if count > 1 else "at least 2 are needed"
+        raise ProtocolError(f"{k} groups cannot be made of {count} {what}: {remedy}")

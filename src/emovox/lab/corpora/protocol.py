@@ -1,0 +1,176 @@
+"""What a protocol promises, and the check that its folds keep it.
+
+The promises are checked against the table every time a protocol is made (`emovox.lab.corpora.splits`), and may be
+checked again by whoever is about to train on it: :func:`verify`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from emovox.errors import ProtocolError
+from emovox.lab.corpora.table import Positions, Words, sentences, words
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One division into training and test clips.
+
+    Attributes
+    ----------
+    name : str
+        Short name, for reports.
+    train, test : ndarray of int
+        Positions in the table, ascending.
+    """
+
+    name: str
+    train: Positions
+    test: Positions
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """A way to evaluate, with what it promises.
+
+    Attributes
+    ----------
+    name : str
+        As `emovox.lab.corpora.splits.by_name` takes it.
+    folds : tuple of Fold
+        At least one.
+    speaker_independent : bool
+        No speaker of a test part is in the training part of the same fold.
+    text_independent : bool
+        No sentence of a test part is in the training part of the same fold.
+    note : str
+        One sentence that must be printed with every score.
+    clips : ndarray of int
+        Positions of the clips that take part, ascending: each is in the training or the test part of some
+        fold, and no other clip is.
+    tests_each_once : bool
+        Each of `clips` but those of `trained_only` is in exactly one test part, so that the folds' predictions
+        can be pooled.
+    trained_only : ndarray of int
+        Positions of the clips that are never tested, and are in the training part of every fold that does not
+        test their speaker; ascending, none by default.
+    """
+
+    name: str
+    folds: tuple[Fold, ...]
+    speaker_independent: bool
+    text_independent: bool
+    note: str
+    clips: Positions
+    tests_each_once: bool
+    trained_only: Positions = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+
+
+def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
+    """Check that a protocol keeps its promises on a table.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        What to check.
+    table : DataFrame
+        The corpus table that its positions refer to.
+
+    Returns
+    -------
+    Protocol
+        The same, so that a maker can end with ``return verify(...)``.
+
+    Raises
+    ------
+    ProtocolError
+        There is no fold; a part is empty, has positions outside the table or a clip twice; the parts of a
+        fold share a clip, or a speaker or a sentence where the protocol promises that they do not; training
+        has fewer than two labels or lacks one that is tested; a clip is left out, or tested more than once; or
+        a clip that is only trained on is tested, or missing from training without need.
+    """
+    if not protocol.folds:
+        raise ProtocolError(f"protocol {protocol.name!r} has no folds: give it a corpus with more speakers or labels")
+    labels = words(table, "label")
+    for fold in protocol.folds:
+        where = f"protocol {protocol.name!r}, {fold.name!r}"
+        _verify_positions(fold, len(table), where)
+        if protocol.speaker_independent:
+            _verify_disjoint(fold, words(table, "speaker"), "speaker", where)
+        if protocol.text_independent:
+            _verify_disjoint(fold, sentences(table), "text", where)
+        _verify_labels(fold, labels, where)
+        _verify_trained_only(fold, protocol.trained_only, words(table, "speaker"), where)
+    _verify_coverage(protocol, len(table))
+    return protocol
+
+
+def _verify_positions(fold: Fold, count: int, where: str) -> None:
+    """Check that both parts are sets of clips, not empty, and have none in common."""
+    for part, positions in (("training", fold.train), ("test", fold.test)):
+        if len(positions) == 0:
+            raise ProtocolError(f"{where}: its {part} part is empty")
+        if positions.min() < 0 or positions.max() >= count:
+            raise ProtocolError(f"{where}: its {part} part has positions outside the table of {count} clips")
+        if len(np.unique(positions)) < len(positions):
+            raise ProtocolError(f"{where}: its {part} part has a clip twice")
+    common = np.intersect1d(fold.train, fold.test)
+    if len(common):
+        raise ProtocolError(f"{where}: {len(common)} clips are in both training and test")
+
+
+def _verify_disjoint(fold: Fold, values: Words, what: str, where: str) -> None:
+    """Check that every clip has a value, and that training and test share none."""
+    train, test = np.unique(values[fold.train]), np.unique(values[fold.test])
+    if "" in train or "" in test:
+        raise ProtocolError(f"{where}: a clip has no {what}, so training and test cannot be told apart by it")
+    common = np.intersect1d(train, test)
+    if len(common):
+        raise ProtocolError(f"{where}: {what} {str(common[0])!r} is in both training and test")
+
+
+def _verify_labels(fold: Fold, labels: Words, where: str) -> None:
+    """Check that training has something to tell apart, and everything that is tested."""
+    trained = set(labels[fold.train].tolist())
+    unseen = sorted(set(labels[fold.test].tolist()) - trained)
+    if unseen:
+        total = int((labels == unseen[0]).sum())
+        clips = "its only clip is" if total == 1 else f"all its {total} clips are"
+        there = "in the test part" if (labels[fold.test] == unseen[0]).sum() == total else "outside training"
+        raise ProtocolError(
+            f"{where}: label {unseen[0]!r} is tested but never trained, {clips} {there}: add clips of it "
+            "by other speakers and sentences, or leave the label out"
+        )
+    if len(trained) < 2:
+        raise ProtocolError(f"{where}: training has only the label {min(trained)!r}: at least two are needed")
+
+
+def _verify_trained_only(fold: Fold, clips: Positions, speakers: Words, where: str) -> None:
+    """Check that these clips are not tested, and are trained on unless their speaker is tested."""
+    tested = np.intersect1d(clips, fold.test)
+    if len(tested):
+        raise ProtocolError(f"{where}: {len(tested)} clips are tested that should only be trained on")
+    absent = np.setdiff1d(clips, fold.train)
+    needless = absent[~np.isin(speakers[absent], speakers[fold.test])]
+    if len(needless):
+        raise ProtocolError(f"{where}: {len(needless)} clips that should always be trained on are not")
+
+
+def _verify_coverage(protocol: Protocol, count: int) -> None:
+    """Check that the clips which take part are those that were promised."""
+    tested, used = np.zeros(count, dtype=int), np.zeros(count, dtype=bool)
+    for fold in protocol.folds:
+        tested[fold.test] += 1
+        used[fold.train] = used[fold.test] = True
+    promised = np.zeros(count, dtype=bool)
+    promised[protocol.clips] = True
+    if (used != promised).any():
+        wrong = int((used != promised).sum())
+        raise ProtocolError(f"protocol {protocol.name!r}: {wrong} clips take part against its promise, or do not")
+    testable = np.setdiff1d(protocol.clips, protocol.trained_only)
+    if protocol.tests_each_once and (tested[testable] != 1).any():
+        wrong = int((tested[testable] != 1).sum())
+        raise ProtocolError(f"protocol {protocol.name!r}: {wrong} clips are not tested exactly once")

@@ -1,0 +1,237 @@
+"""Corpora by name: load one, guess what a folder holds, compare it with what its authors published."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from emovox.errors import CorpusError, did_you_mean
+from emovox.lab.corpora import crema_d, emodb, readers
+from emovox.lab.corpora.files import audio_files
+from emovox.lab.corpora.manifest import SUFFIXES, manifest
+from emovox.lab.corpora.table import Corpus, Source
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known about a corpus before it is read.
+
+    Attributes
+    ----------
+    title : str
+        One line for people.
+    read : callable
+        The reader: path and options to `Corpus`.
+    source : Source
+        Licence, citation and address.
+    clips, speakers : int
+        How many the authors published, less what the reader leaves out as damaged; 0 where that is the user's
+        own matter.
+    labels : mapping of str to int
+        The same for the clips of each label.
+    per_speaker : int
+        Published clips of each speaker; 0 where they differ.
+    """
+
+    title: str
+    read: Callable[..., Corpus]
+    source: Source = field(default_factory=Source)
+    clips: int = 0
+    speakers: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)
+    per_speaker: int = 0
+
+
+def _song(root: Path) -> Corpus:
+    """Read the song part of RAVDESS."""
+    return readers.ravdess(root, "song")
+
+
+#: Every corpus that has a reader.
+CORPORA: dict[str, Entry] = {
+    "ravdess": Entry(
+        title="RAVDESS speech: 24 North American actors, 8 emotions, 2 sentences",
+        read=readers.ravdess,
+        source=readers.RAVDESS,
+        clips=1440,
+        speakers=24,
+        labels={"neutral": 96}
+        | dict.fromkeys(("calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 192),
+        per_speaker=60,
+    ),
+    "ravdess-song": Entry(
+        title="RAVDESS song: 23 North American actors, 6 emotions, 2 sentences",
+        read=_song,
+        source=readers.RAVDESS,
+        clips=1012,
+        speakers=23,
+        labels={"neutral": 92} | dict.fromkeys(("calm", "happy", "sad", "angry", "fearful"), 184),
+        per_speaker=44,
+    ),
+    "tess": Entry(
+        title="TESS: 2 Canadian women, 7 emotions, 200 words",
+        read=readers.tess,
+        source=readers.TESS,
+        clips=2800,
+        speakers=2,
+        labels=dict.fromkeys(("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 400),
+        per_speaker=1400,
+    ),
+    "nemo": Entry(
+        title="nEMO: 9 Polish actors, 6 emotions, 90 sentences",
+        read=readers.nemo,
+        source=readers.NEMO,
+        clips=4481,
+        speakers=9,
+        labels={"neutral": 809, "happy": 749, "sad": 769, "angry": 749, "fearful": 736, "surprised": 669},
+    ),
+    "crema-d": Entry(
+        title="CREMA-D: 91 North American actors, 6 emotions, 12 sentences; commercial use allowed",
+        read=crema_d.crema_d,
+        source=crema_d.SOURCE,
+        clips=7441,  # and a silent one
+        speakers=91,
+        labels={"neutral": 1087, "sad": 1270} | dict.fromkeys(("happy", "angry", "fearful", "disgust"), 1271),
+    ),
+    "emodb": Entry(
+        title="EmoDB: 10 German actors, 7 emotions with boredom, 10 sentences; commercial use allowed",
+        read=emodb.emodb,
+        source=emodb.SOURCE,
+        clips=535,
+        speakers=10,
+        labels={"neutral": 79, "happy": 71, "sad": 62, "angry": 127, "fearful": 69, "disgust": 46, "boredom": 81},
+    ),
+    "folder": Entry(title="your own recordings: a folder for each label", read=readers.folder),
+    "manifest": Entry(title="your own recordings: a CSV, TSV or Parquet table", read=manifest),
+}
+
+
+def load(name_or_path: str | Path, root: Path | None = None, **options: Any) -> Corpus:
+    """Load a corpus.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name of :data:`CORPORA` with the folder in `root`; a folder or manifest whose kind is guessed
+        (:func:`detect`); or a name of your own with the folder or manifest in `root`.
+    root : Path, optional
+        Where the corpus lies.
+    **options
+        Passed to the reader: ``kind`` of RAVDESS; ``name`` and ``licence`` of a folder or manifest.
+
+    Returns
+    -------
+    Corpus
+        Its table, validated.
+
+    Raises
+    ------
+    CorpusError
+        Unknown name or option, nothing usable at `root`, or something in it that is not understood.
+    """
+    name = str(name_or_path)
+    if root is None:
+        if name in CORPORA:
+            raise CorpusError(f"corpus {name!r} needs its folder: give it as {name}=DIR")
+        root = Path(name_or_path)
+        name = detect(root)
+    elif name not in CORPORA:
+        if difflib.get_close_matches(name, CORPORA, n=1, cutoff=0.8):
+            raise CorpusError(f"unknown corpus {name!r}: {did_you_mean(name, CORPORA)}")
+        options = {"name": name, **options}
+        name = "manifest" if root.is_file() else "folder"
+    reader = CORPORA[name].read
+    known = list(inspect.signature(reader).parameters)[1:]
+    for option in options:
+        if option not in known:
+            remedy = did_you_mean(option, known) if known else "it has none"
+            raise CorpusError(f"corpus {name!r} has no option {option!r}: {remedy}")
+    return reader(Path(root), **options)
+
+
+def detect(root: Path) -> str:
+    """Guess what a path holds.
+
+    Parameters
+    ----------
+    root : Path
+        A folder or a manifest.
+
+    Returns
+    -------
+    str
+        A name of :data:`CORPORA`: the kind that most recordings have.
+
+    Raises
+    ------
+    CorpusError
+        There is nothing at `root` that a reader understands.
+    """
+    if root.is_file():
+        if root.suffix.lower() not in SUFFIXES:
+            raise CorpusError(f"{str(root)!r} is not a corpus: give a folder or a {', '.join(SUFFIXES)} manifest")
+        return "manifest"
+    if readers.is_nemo_index(root / "data.tsv"):
+        return "nemo"
+    files = audio_files(root, defaultdict(list))  # also refuses what is not a folder
+    kinds = Counter(kind for kind in map(_kind_of, files) if kind)
+    if kinds:
+        return kinds.most_common(1)[0][0]
+    raise CorpusError(
+        f"nothing in {str(root)!r} is a corpus: give a folder with a folder for each label, or a manifest"
+    )
+
+
+def _kind_of(file: PurePosixPath) -> str | None:
+    """Guess from one recording's path which corpus it belongs to."""
+    if crema_d.matches(file):
+        return "crema-d"
+    if emodb.matches(file):
+        return "emodb"
+    return readers.kind_of(file) or ("folder" if len(file.parts) > 1 else None)
+
+
+def check(corpus: Corpus) -> list[str]:
+    """Compare a corpus with what its authors published.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        As loaded.
+
+    Returns
+    -------
+    list of str
+        Findings, a sentence each: missing or surplus clips, speakers and labels; empty where all is as it
+        should be.  What the reader left out is told by `Corpus.skipped`.
+    """
+    table = corpus.table
+    counts, speakers = table["label"].value_counts(), table["speaker"].value_counts()
+    entry = CORPORA.get(corpus.name)
+    findings = []
+    if entry is None or not entry.clips:
+        unknown = int((table["speaker"] == "").sum())
+        if unknown:
+            findings.append(f"{unknown} of {len(table)} clips have no speaker: protocols that hold out speakers fail")
+        findings += [f"label {label!r} has only 1 clip" for label in sorted(counts.index[counts == 1])]
+        return findings
+    if len(table) != entry.clips:
+        findings.append(f"{len(table)} clips, {entry.clips} were published")
+    if len(speakers) != entry.speakers:
+        findings.append(f"{len(speakers)} speakers, {entry.speakers} were published")
+    for label in sorted({*counts.index, *entry.labels}):
+        found, published = int(counts.get(label, 0)), entry.labels.get(label, 0)
+        if found != published:
+            findings.append(f"label {label!r}: {found} clips, {published} were published")
+    if entry.per_speaker:
+        findings += [
+            f"speaker {speaker!r}: {count} clips, {entry.per_speaker} were published"
+            for speaker, count in sorted(speakers.items())
+            if count != entry.per_speaker
+        ]
+    return findings

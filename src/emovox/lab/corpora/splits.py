@@ -1,0 +1,474 @@
+"""Protocols: which clips train and which test.
+
+Which clips are tested together depends on what the table holds, never on the order of its rows, and on the
+seed where something is drawn.  Every function returns a protocol that
+:func:`emovox.lab.corpora.protocol.verify` has checked against the table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from emovox.errors import ProtocolError, did_you_mean
+from emovox.lab.corpora.groups import (
+    held_out_speakers,
+    known_speakers,
+    speaker_groups,
+    speaker_groups_kfold,
+    text_groups,
+)
+from emovox.lab.corpora.protocol import Fold, Protocol, verify
+from emovox.lab.corpora.published import EMOBOX_RAVDESS, emobox, tfds
+from emovox.lab.corpora.table import Positions, Words, sentences, words
+
+__all__ = [
+    "EMOBOX_RAVDESS",
+    "NAMES",
+    "Fold",
+    "Protocol",
+    "by_name",
+    "cross_corpus",
+    "emobox",
+    "held_out_speakers",
+    "leave_one_speaker_out",
+    "random_split",
+    "speaker_groups_kfold",
+    "speaker_kfold",
+    "speaker_text_independent",
+    "split_column",
+    "text_independent",
+    "tfds",
+    "verify",
+]
+
+#: Names that :func:`by_name` takes; the numbers are the defaults and may be changed or left out.
+NAMES = (
+    "emobox",
+    "tfds",
+    "loso",
+    "speaker-5",
+    "text-2",
+    "speaker-text-5",
+    "cross-corpus",
+    "split-column",
+    "random-70/30",
+)
+
+
+def speaker_kfold(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> Protocol:
+    """Leave out a group of speakers in turn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table; every clip needs a speaker.
+    k : int, default 5, or the number of speakers where that is smaller
+        Number of groups, at least 2.  They differ by one speaker at most, and so do the women and the men
+        of each corpus in them.
+    seed : int, default 0
+        Which speakers come together.
+
+    Returns
+    -------
+    Protocol
+        ``"speaker-k"``: `k` folds, each clip tested once.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no speaker, or there are fewer than `k`.
+    """
+    group, k = speaker_groups(table, k, seed)
+    count = len(np.unique(words(table, "speaker")))
+    return _leave_group_out(
+        table,
+        f"speaker-{k}",
+        group,
+        [f"fold {number + 1}" for number in range(k)],
+        speaker_independent=True,
+        note=f"Speaker-independent: {k} folds over {count} speakers, each testing voices new to its model.",
+    )
+
+
+def leave_one_speaker_out(table: pd.DataFrame) -> Protocol:
+    """Leave out each speaker in turn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table; every clip needs a speaker.
+
+    Returns
+    -------
+    Protocol
+        ``"loso"``: a fold for each speaker, named after it; each clip tested once.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no speaker, or there is only one.
+    """
+    names, group = np.unique(known_speakers(table), return_inverse=True)
+    return _leave_group_out(
+        table,
+        "loso",
+        group,
+        names.tolist(),
+        speaker_independent=True,
+        note=f"Speaker-independent: each of the {len(names)} speakers is new to the model that it tests.",
+    )
+
+
+def text_independent(table: pd.DataFrame, k: int = 2, seed: int = 0) -> Protocol:
+    """Leave out a group of sentences in turn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table; every clip needs a text.
+    k : int, default 2
+        Number of groups.  With RAVDESS's two sentences: train on one, test on the other, both ways.
+    seed : int, default 0
+        Which sentences come together.
+
+    Returns
+    -------
+    Protocol
+        ``"text-k"``: `k` folds, each clip tested once.  The speakers are the same in training and test.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no text, or there are fewer than `k`.
+    """
+    return _leave_group_out(
+        table,
+        f"text-{k}",
+        text_groups(table, k, seed),
+        [f"fold {number + 1}" for number in range(k)],
+        text_independent=True,
+        note="Text-independent, NOT speaker-independent: the model never heard the tested sentences, "
+        "but it knows the voices.",
+    )
+
+
+def speaker_text_independent(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> Protocol:
+    """Test new speakers saying new sentences.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table; every clip needs a speaker and a text.
+    k : int, default 5, or the number of speakers where that is smaller
+        Number of speaker groups; each is crossed with two groups of sentences.
+    seed : int, default 0
+        Which speakers and which sentences come together.
+
+    Returns
+    -------
+    Protocol
+        ``"speaker-text-k"``: ``2 k`` folds, each clip tested once.  A fold trains on the clips that share
+        neither the speaker group nor the sentence group with its test clips: less than half of the corpus.
+
+    Raises
+    ------
+    ProtocolError
+        A clip has no speaker or no text, or there are too few of either.
+    """
+    speaker_group, k = speaker_groups(table, k, seed)
+    text_group = text_groups(table, 2, seed)
+    folds = (
+        Fold(
+            f"fold {voice + 1}.{text + 1}",
+            np.flatnonzero((speaker_group != voice) & (text_group != text)),
+            np.flatnonzero((speaker_group == voice) & (text_group == text)),
+        )
+        for voice in range(k)
+        for text in range(2)
+    )
+    protocol = Protocol(
+        name=f"speaker-text-{k}",
+        folds=tuple(fold for fold in folds if len(fold.test)),
+        speaker_independent=True,
+        text_independent=True,
+        note="Speaker- and text-independent: the model never heard the tested speakers or sentences.",
+        clips=np.arange(len(table)),
+        tests_each_once=True,
+    )
+    return verify(protocol, table)
+
+
+def cross_corpus(table: pd.DataFrame) -> Protocol:
+    """Train on all corpora but one and test on that one, each in turn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Two or more corpora (`emovox.lab.corpora.table.combine`).
+
+    Returns
+    -------
+    Protocol
+        ``"cross-corpus"``: a fold for each corpus, named after it.  Only clips whose label every corpus has
+        take part; each of them is tested once.
+
+    Raises
+    ------
+    ProtocolError
+        There is one corpus only, or they share fewer than two labels.
+    """
+    corpora, labels, speakers = (words(table, column) for column in ("corpus", "label", "speaker"))
+    names = np.unique(corpora).tolist()
+    if len(names) < 2:
+        raise ProtocolError(f"protocol 'cross-corpus' needs two corpora and has only {names[0]!r}: add one")
+    shared = set.intersection(*(set(labels[corpora == name].tolist()) for name in names))
+    if len(shared) < 2:
+        raise ProtocolError(
+            f"protocol 'cross-corpus' needs two labels that all of {', '.join(names)} have, and there are "
+            f"{len(shared)}: give their labels common words"
+        )
+    heard_in = np.unique(np.stack([speakers, corpora]), axis=1)
+    independent = "" not in speakers and heard_in.shape[1] == len(np.unique(speakers))
+    voices = "Its speakers are new too." if independent else "NOT shown to be speaker-independent."
+    return _leave_group_out(
+        table,
+        "cross-corpus",
+        np.where(np.isin(labels, sorted(shared)), np.unique(corpora, return_inverse=True)[1], -1),
+        names,
+        speaker_independent=independent,
+        note=f"Cross-corpus over the {len(shared)} labels that {', '.join(names)} share: "
+        f"each corpus is tested by a model that never heard it. {voices}",
+    )
+
+
+def split_column(table: pd.DataFrame) -> Protocol:
+    """Use the division that a manifest gives in its split column.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table, with the column ``split``.
+
+    Returns
+    -------
+    Protocol
+        ``"split-column"``: one fold.  ``valid`` clips belong to training, where early stopping holds out
+        speakers of its own; clips without a split take no part.  Whether speakers and sentences are kept
+        apart is found out from the table.
+
+    Raises
+    ------
+    ProtocolError
+        There is no such column, or it has no train or no test.
+    """
+    if "split" not in table.columns:
+        raise ProtocolError("protocol 'split-column' needs a manifest with a split column (train, valid, test)")
+    split = words(table, "split")
+    for part in ("train", "test"):
+        if part not in split:
+            raise ProtocolError(f"protocol 'split-column': no clip has the split {part!r}; give it to some")
+    fold = Fold("split", np.flatnonzero(np.isin(split, ("train", "valid"))), np.flatnonzero(split == "test"))
+    independent = _shares_none(fold, words(table, "speaker"))
+    voices = "Speaker-independent." if independent else "NOT shown to be speaker-independent."
+    protocol = Protocol(
+        name="split-column",
+        folds=(fold,),
+        speaker_independent=independent,
+        text_independent=_shares_none(fold, sentences(table)),
+        note=f"The manifest's own split: {len(fold.train)} clips train, {len(fold.test)} test. {voices}",
+        clips=np.flatnonzero(split != ""),
+        tests_each_once=False,
+    )
+    return verify(protocol, table)
+
+
+def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, stratified: bool = True) -> Protocol:
+    """Draw test clips at random, as most public projects do: speakers leak, and the note says so.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The corpus table.
+    test : float, default 0.3
+        Share of the clips that test, between 0 and 1.
+    seed : int, default 0
+        Which clips are drawn.
+    stratified : bool, default True
+        Draw that share of each label; every label then has at least one clip in training and one in test.
+
+    Returns
+    -------
+    Protocol
+        ``"random-70/30"`` with the shares in percent: one fold.
+
+    Raises
+    ------
+    ProtocolError
+        The share is out of range, or a label has only one clip and the split is stratified.
+    """
+    if not 0 < test < 1:
+        raise ProtocolError(f"share of test clips {test}: must be between 0 and 1, for example 0.3")
+    labels, order = words(table, "label"), _canonical_order(table)
+    pools = [order[labels[order] == label] for label in np.unique(labels)] if stratified else [order]
+    for pool in pools:
+        if len(pool) < 2:
+            raise ProtocolError(
+                f"label {str(labels[pool[0]])!r} has only 1 clip, and a random split needs 2: "
+                "add a clip of it, or leave the label out"
+            )
+    rng = np.random.default_rng(seed)
+    counts = _apportion([len(pool) for pool in pools], test)
+    drawn = [rng.permutation(pool)[:count] for pool, count in zip(pools, counts, strict=True)]
+    everything = np.arange(len(table))
+    tested = np.sort(np.concatenate(drawn))
+    fold = Fold("split", np.setdiff1d(everything, tested), tested)
+    protocol = Protocol(
+        name=f"random-{100 * (1 - test):.0f}/{100 * test:.0f}",
+        folds=(fold,),
+        speaker_independent=False,
+        text_independent=False,
+        note=_leak_note(fold, words(table, "speaker")),
+        clips=everything,
+        tests_each_once=False,
+    )
+    return verify(protocol, table)
+
+
+def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str = "") -> Protocol:
+    """Make a protocol from its name.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`NAMES`, with other numbers or none: ``"speaker"``, ``"speaker-10"``, ``"random-80/20"``.
+    table : DataFrame
+        The corpus table.
+    seed : int, default 0
+        For the protocols that draw.
+    tested : str, default ""
+        The one corpus that is tested, if there are to be others: the protocol is made from its clips, and those of the
+        other corpora are trained on in every fold, but for clips of a speaker whom the fold tests, where speakers are
+        kept apart.
+
+    Returns
+    -------
+    Protocol
+        Checked against the table.
+
+    Raises
+    ------
+    ProtocolError
+        The name or the corpus is not known, or the protocol cannot be made from this table.
+    """
+    if tested:
+        return _with_others(name, table, seed, tested)
+    plain: dict[str, Callable[[], Protocol]] = {
+        "emobox": lambda: emobox(table),
+        "tfds": lambda: tfds(table),
+        "loso": lambda: leave_one_speaker_out(table),
+        "cross-corpus": lambda: cross_corpus(table),
+        "split-column": lambda: split_column(table),
+        "speaker": lambda: speaker_kfold(table, seed=seed),
+        "text": lambda: text_independent(table, seed=seed),
+        "speaker-text": lambda: speaker_text_independent(table, seed=seed),
+        "random": lambda: random_split(table, seed=seed),
+    }
+    grouped: dict[str, Callable[[int], Protocol]] = {
+        "speaker": lambda k: speaker_kfold(table, k, seed),
+        "text": lambda k: text_independent(table, k, seed),
+        "speaker-text": lambda k: speaker_text_independent(table, k, seed),
+    }
+    if name in plain:
+        return plain[name]()
+    if match := re.fullmatch(r"(speaker|text|speaker-text)-([0-9]{1,4})", name):
+        return grouped[match[1]](int(match[2]))
+    match = re.fullmatch(r"random-([0-9]{1,2})/([0-9]{1,2})", name)
+    if match and int(match[1]) + int(match[2]) == 100:
+        return random_split(table, int(match[2]) / 100, seed)
+    raise ProtocolError(f"unknown protocol {name!r}: {did_you_mean(name, NAMES)}")
+
+
+def _with_others(name: str, table: pd.DataFrame, seed: int, tested: str) -> Protocol:
+    """Make a protocol of one corpus, and train on the others besides."""
+    corpora, speakers = words(table, "corpus"), words(table, "speaker")
+    own, others = np.flatnonzero(corpora == tested), np.flatnonzero(corpora != tested)
+    if not len(own):
+        raise ProtocolError(
+            f"protocol {name!r} shall test {tested!r}, and the clips are from {', '.join(np.unique(corpora).tolist())}"
+        )
+    protocol = by_name(name, table.iloc[own], seed)
+    if not len(others):
+        return protocol
+    folds = []
+    for fold in protocol.folds:
+        test = own[fold.test]
+        new = others[~np.isin(speakers[others], speakers[test])] if protocol.speaker_independent else others
+        folds.append(Fold(fold.name, np.sort(np.concatenate([own[fold.train], new])), test))
+    changed = dataclasses.replace(
+        protocol,
+        folds=tuple(folds),
+        note=f"{protocol.note} Only trained on, never tested: {', '.join(np.unique(corpora[others]).tolist())}.",
+        clips=np.sort(np.concatenate([own[protocol.clips], others])),
+        trained_only=np.sort(np.concatenate([own[protocol.trained_only], others])),
+    )
+    return verify(changed, table)
+
+
+def _leave_group_out(
+    table: pd.DataFrame,
+    name: str,
+    group: Positions,
+    names: Sequence[str],
+    *,
+    note: str,
+    speaker_independent: bool = False,
+    text_independent: bool = False,
+) -> Protocol:
+    """Test each group of clips in turn and train on all others; clips of group -1 take no part."""
+    used = group >= 0
+    folds = tuple(
+        Fold(fold, np.flatnonzero(used & (group != number)), np.flatnonzero(group == number))
+        for number, fold in enumerate(names)
+    )
+    clips = np.flatnonzero(used)
+    return verify(
+        Protocol(name, folds, speaker_independent, text_independent, note, clips, tests_each_once=True), table
+    )
+
+
+def _canonical_order(table: pd.DataFrame) -> Positions:
+    """Order the rows by their key, so that a draw does not depend on the order of the table."""
+    file, start, end = (table.index.get_level_values(level) for level in ("file", "start", "end"))
+    return np.lexsort((end.to_numpy(dtype=float), start.to_numpy(dtype=float), file.to_numpy(dtype=str)))
+
+
+def _apportion(sizes: Sequence[int], share: float) -> list[int]:
+    """Take a share of each stratum, by largest remainder, but never all or nothing of one."""
+    exact = [size * share for size in sizes]
+    counts = [int(amount) for amount in exact]
+    largest_remainder = sorted(range(len(sizes)), key=lambda stratum: counts[stratum] - exact[stratum])
+    for stratum in largest_remainder[: round(sum(exact)) - sum(counts)]:
+        counts[stratum] += 1
+    return [min(max(count, 1), size - 1) for count, size in zip(counts, sizes, strict=True)]
+
+
+def _shares_none(fold: Fold, values: Words) -> bool:
+    """Tell whether training and test are known to have no value in common."""
+    train, test = set(values[fold.train].tolist()), set(values[fold.test].tolist())
+    return "" not in train | test and not train & test
+
+
+def _leak_note(fold: Fold, speakers: Words) -> str:
+    """Say how many speakers a random split leaks."""
+    train, test = set(speakers[fold.train].tolist()), set(speakers[fold.test].tolist())
+    if "" in train | test:
+        return "LEAKS SPEAKERS, in all likelihood: clips are drawn at random, and speakers are not known."
+    return (
+        f"LEAKS SPEAKERS: {len(train & test)} of the {len(test)} test speakers are in training too, "
+        "so expect a lower score for a new voice."
+    )

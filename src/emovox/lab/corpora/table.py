@@ -1,0 +1,294 @@
+"""The corpus table: one row a clip, keyed by (file, start, end), the same for every corpus.
+
+Index
+    ``file`` : str, relative to the corpus's folder, with forward slashes, so that results do not depend on
+    where the corpus lies (`Corpus.path` finds it again); ``start``, ``end`` : float, seconds.  A whole file
+    has ``start = 0`` and ``end = inf``: unlike NaN, infinity equals itself, so joins on the index work.
+Columns, all str, empty where unknown
+    ``speaker`` (prefixed with the corpus, ``"ravdess/01"``), ``sex`` (``"female"``, ``"male"`` or ``""``),
+    ``text`` (transcript), ``intensity``, ``label``, ``licence``, ``corpus``, and ``split`` (``"train"``,
+    ``"valid"``, ``"test"`` or ``""``) where a manifest gives one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from emovox.errors import CorpusError
+
+#: Row numbers of a table.
+Positions = NDArray[np.intp]
+#: One word a row.
+Words = NDArray[np.str_]
+
+#: Names of the index levels.
+INDEX = ("file", "start", "end")
+#: Columns that every table has.
+COLUMNS = ("speaker", "sex", "text", "intensity", "label", "licence", "corpus")
+#: What a column may hold, where that is limited.
+VOCABULARY: dict[str, tuple[str, ...]] = {
+    "sex": ("female", "male", ""),
+    "split": ("train", "valid", "test", ""),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a corpus comes from and what it may be used for."""
+
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the table, as a reader makes it; see the module for the meaning of each field."""
+
+    file: str
+    label: str
+    speaker: str = ""
+    sex: str = ""
+    text: str = ""
+    intensity: str = ""
+    start: float = 0.0
+    end: float = math.inf
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Files that a reader left out for one reason.
+
+    Examples
+    --------
+    >>> str(Skipped("empty (0 bytes)", ("a.wav", "b.wav", "c.wav", "d.wav")))
+    'skipped 4 files, empty (0 bytes): a.wav, b.wav, c.wav, ...'
+    """
+
+    reason: str
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        examples = ", ".join(self.files[:3]) + (", ..." if len(self.files) > 3 else "")
+        return f"skipped {len(self.files)} file{'s' * (len(self.files) != 1)}, {self.reason}: {examples}"
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A corpus on this machine: its table, where its files are, and what may be done with it.
+
+    Attributes
+    ----------
+    name : str
+        Short name, unique among the corpora that are used together.
+    root : Path
+        Folder that the table's files are relative to.
+    source : Source
+        Licence, citation and address.
+    table : DataFrame
+        One row a clip, see `emovox.lab.corpora.table`.
+    skipped : tuple of Skipped
+        What the reader found and left out, with the reason.
+
+    Raises
+    ------
+    CorpusError
+        The table is not a corpus table.
+    """
+
+    name: str
+    root: Path
+    source: Source
+    table: pd.DataFrame
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        validate(self.table, self.name)
+
+    @property
+    def licence(self) -> str:
+        """Licence of the recordings, ``""`` where it is not known."""
+        return self.source.licence
+
+    @property
+    def citation(self) -> str:
+        """The publication to cite."""
+        return self.source.citation
+
+    @property
+    def url(self) -> str:
+        """Where the recordings come from."""
+        return self.source.url
+
+    def path(self, file: str) -> Path:
+        """Find a file of the table on this machine."""
+        return self.root / file
+
+    def paths(self) -> list[Path]:
+        """Find the file of every row, in the table's order."""
+        return [self.path(file) for file in self.table.index.get_level_values("file")]
+
+
+def from_clips(clips: Sequence[Clip], corpus: str, source: Source) -> pd.DataFrame:
+    """Make the table of one corpus.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        In any order; the table is sorted by file, start and end.
+    corpus : str
+        Name of the corpus.
+    source : Source
+        Gives the licence.
+
+    Returns
+    -------
+    DataFrame
+        One row a clip.
+
+    Examples
+    --------
+    >>> table = from_clips([Clip("a.wav", "happy", speaker="demo/1")], "demo", Source("CC0"))
+    >>> table.index.tolist(), table["label"].tolist()
+    ([('a.wav', 0.0, inf)], ['happy'])
+    """
+    clips = sorted(clips, key=lambda clip: (clip.file, clip.start, clip.end))
+    index = pd.MultiIndex.from_arrays(
+        [
+            pd.Index([clip.file for clip in clips], dtype="str"),
+            pd.Index([clip.start for clip in clips], dtype="float64"),
+            pd.Index([clip.end for clip in clips], dtype="float64"),
+        ],
+        names=list(INDEX),
+    )
+    columns = {
+        "speaker": [clip.speaker for clip in clips],
+        "sex": [clip.sex for clip in clips],
+        "text": [clip.text for clip in clips],
+        "intensity": [clip.intensity for clip in clips],
+        "label": [clip.label for clip in clips],
+        "licence": [source.licence] * len(clips),
+        "corpus": [corpus] * len(clips),
+    }
+    if any(clip.split is not None for clip in clips):
+        columns["split"] = [clip.split or "" for clip in clips]
+    return pd.DataFrame(columns, index=index, dtype="str")
+
+
+def validate(table: pd.DataFrame, name: str) -> None:
+    """Check that a table is a corpus table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The candidate.
+    name : str
+        Name of the corpus, for the message.
+
+    Raises
+    ------
+    CorpusError
+        The table is empty, has another index or lacks a column; a clip is there twice, has no label, or ends
+        before it starts; or a column holds something else than str, or a word outside its vocabulary.
+    """
+    if len(table) == 0:
+        raise CorpusError(f"corpus {name!r} has no clips: give the folder or manifest that has the recordings")
+    _validate_index(table, name)
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise CorpusError(f"the table of corpus {name!r} lacks {', '.join(missing)}: make it with from_clips")
+    for column in table.columns:
+        if table[column].isna().any() or not pd.api.types.is_string_dtype(table[column]):
+            raise CorpusError(f"column {column!r} of corpus {name!r} must hold text, empty where unknown")
+    for column, words in VOCABULARY.items():
+        wrong = sorted(set(table.get(column, default=())) - set(words))
+        if wrong:
+            choice = ", ".join(word for word in words if word)
+            raise CorpusError(f"{column} {wrong[0]!r} in corpus {name!r}: expected {choice} or nothing")
+    unlabelled = table.index[table["label"].str.strip() == ""]
+    if len(unlabelled):
+        raise CorpusError(
+            f"{len(unlabelled)} clips of corpus {name!r} have no label, the first is {unlabelled[0][0]!r}: "
+            "label them or leave them out"
+        )
+
+
+def _validate_index(table: pd.DataFrame, name: str) -> None:
+    """Check the keys of a table."""
+    if tuple(table.index.names) != INDEX:
+        raise CorpusError(f"the table of corpus {name!r} must be keyed by ({', '.join(INDEX)})")
+    start = table.index.get_level_values("start").to_numpy(dtype=float)
+    end = table.index.get_level_values("end").to_numpy(dtype=float)
+    wrong = ~((start >= 0) & (start < end))  # NaN compares false, so it is wrong too
+    if wrong.any():
+        file, first, last = table.index[int(wrong.argmax())]
+        raise CorpusError(
+            f"{file!r} in corpus {name!r} goes from {first} s to {last} s: start must be 0 or later and before end"
+        )
+    twice = table.index.duplicated()
+    if twice.any():
+        file, first, last = table.index[int(twice.argmax())]
+        raise CorpusError(
+            f"{file!r} from {first} s to {last} s is in corpus {name!r} twice: every clip must be there once"
+        )
+
+
+def combine(corpora: Sequence[Corpus]) -> pd.DataFrame:
+    """Put several corpora into one table.
+
+    Parameters
+    ----------
+    corpora : sequence of Corpus
+        At least one, with different names.
+
+    Returns
+    -------
+    DataFrame
+        The rows of all tables, in the order given, so that ``[path for c in corpora for path in c.paths()]``
+        names the file of each row.  Files are prefixed with the corpus's name (``"tess/OAF_angry/..."``), to
+        keep them apart.
+
+    Raises
+    ------
+    CorpusError
+        No corpus, or two with one name.
+    """
+    names = [corpus.name for corpus in corpora]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise CorpusError(f"two corpora are named {twice[0]!r}: load one of them under another name")
+    if not corpora:
+        raise CorpusError("no corpus given: name at least one")
+    frames = []
+    for corpus in corpora:
+        table = corpus.table.reset_index()
+        table["file"] = corpus.name + "/" + table["file"]
+        frames.append(table.set_index(list(INDEX)))
+    result = pd.concat(frames)
+    if "split" in result:
+        result["split"] = result["split"].fillna("")
+    validate(result, "+".join(names))
+    return result
+
+
+def words(table: pd.DataFrame, column: str) -> Words:
+    """Return a column of the table as an array of str."""
+    return table[column].to_numpy(dtype=str)
+
+
+def sentences(table: pd.DataFrame) -> Words:
+    """Return each clip's text in such a form that spellings which sound alike are the same sentence."""
+    return table["text"].str.strip().str.casefold().to_numpy(dtype=str)
+
+
+def skipped(reasons: Mapping[str, Sequence[str]]) -> tuple[Skipped, ...]:
+    """Turn a reader's notes (reason -> files) into the report on a corpus; reasons without files drop out."""
+    return tuple(Skipped(reason, tuple(files)) for reason, files in reasons.items() if files)

@@ -1,0 +1,1 @@
+"""Pretrained speech encoders, and the feature sets that they make."""

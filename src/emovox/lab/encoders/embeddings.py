@@ -1,0 +1,229 @@
+"""Features from pretrained speech encoders: pooled outputs of their blocks.  torch is loaded with the first clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emovox.errors import FeatureError, MissingExtraError, ModelError
+from emovox.features import sets
+from emovox.features.analysis import Analysis
+from emovox.features.parameters import Parameter, Value
+from emovox.features.sets import FeatureSet, padded
+from emovox.hub import find
+from emovox.types import Float32Array
+
+if TYPE_CHECKING:
+    from emovox.lab.encoders.embedders import Embedder, JoinedEmbedder
+
+#: Statistics over time, by name; attentive statistics have weights of their own and belong into a trained model.
+POOLINGS = ("mean-sd", "mean")
+#: Width and blocks of the encoders with a set of their own, so that recipes can be checked where the weights are not.
+KNOWN = {"whisper-tiny.en": (384, 4), "whisper-base": (512, 6)}
+#: What stands between several encoders in the parameters `weights` and `blocks`.
+JOINT = " + "
+
+
+def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[str, ...]:
+    """Return the features' names: encoder by encoder, block by block the means, then the standard deviations.
+
+    Parameters
+    ----------
+    name : str
+        Feature set.
+    weights, blocks, pooling : str
+        Its parameters.
+
+    Raises
+    ------
+    FeatureError
+        The encoder has no such block, or `weights` and `blocks` are of different numbers of encoders.
+    ModelError
+        The encoder's width is not known without its weights, and they cannot be found.
+
+    Examples
+    --------
+    >>> names("whisper-tiny.en", weights="whisper-tiny.en", blocks="1 3", pooling="mean")[383:385]
+    ('whisper-tiny.en_b1_mean_383', 'whisper-tiny.en_b3_mean_000')
+    """
+    parts = _parts(name, str(weights), str(blocks))
+    return tuple(
+        label
+        for source, chosen in parts
+        for label in _names(name, name if len(parts) == 1 else Path(source).name, source, chosen, str(pooling))
+    )
+
+
+def _names(name: str, stem: str, source: str, blocks: str, pooling: str) -> Iterator[str]:
+    """Name the features of one encoder."""
+    chosen = _numbers(name, blocks)
+    width, available = _sizes(name, source)
+    if chosen[-1] > available:
+        raise FeatureError(f"{name}.blocks={blocks!r} is not possible: {source} has the blocks 1 to {available}")
+    digits = len(str(width - 1))
+    for block in chosen:
+        for part in pooling.split("-"):
+            yield from (f"{stem}_b{block}_{part}_{index:0{digits}d}" for index in range(width))
+
+
+def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, pooling: Value) -> Float32Array:
+    """Compute the features of a waveform that is already preprocessed, on one thread.
+
+    Parameters
+    ----------
+    name : str
+        Feature set.
+    analysis : Analysis
+        The waveform.
+    weights, blocks, pooling : str
+        The set's parameters.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_features,)
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be found or used.
+    MissingExtraError
+        torch is not installed.
+    """
+    encoder = embedder(name, str(weights), str(blocks), str(pooling))
+    import torch
+
+    from emovox.lab.threads import single_thread
+
+    with single_thread(), torch.inference_mode():
+        samples = torch.from_numpy(padded(analysis.samples))
+        result: Float32Array = encoder(samples.unsqueeze(0)).squeeze(0).numpy()
+    return result
+
+
+def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder | JoinedEmbedder:
+    """Load the encoder of a set, or all of them, once per process.
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be found or used, or are not those of this set.
+    MissingExtraError
+        torch is not installed.
+    """
+    return _load(name, weights, blocks, pooling, digest(weights))
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> Embedder | JoinedEmbedder:
+    """Load encoders; `identity` makes weights that were replaced meanwhile another question."""
+    parts = [_load_one(name, source, chosen, pooling) for source, chosen in _parts(name, weights, blocks)]
+    if len(parts) == 1:
+        return parts[0]
+    from emovox.lab.encoders.embedders import JoinedEmbedder
+
+    return JoinedEmbedder(parts).eval()
+
+
+def _load_one(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
+    found = find(weights)
+    if name in KNOWN and (width := found.number("d_model")) != KNOWN[name][0]:
+        raise ModelError(
+            f"{found.folder} holds an encoder of width {width}, feature set {name!r} has {KNOWN[name][0]}: "
+            'give other weights, or use set = "encoder"'
+        )
+    try:
+        from emovox.lab.encoders.embedders import Embedder
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"computing {name} features", "train") from error
+    return Embedder.load(found, _numbers(name, blocks), pooling)
+
+
+def digest(weights: str) -> str:
+    """Tell one set of weights from another.
+
+    Raises
+    ------
+    ModelError
+        They cannot be found.
+    """
+    return "+".join(find(source).digest for source in weights.split(JOINT))
+
+
+def _parts(name: str, weights: str, blocks: str) -> list[tuple[str, str]]:
+    """Pair each encoder with its blocks."""
+    sources, chosen = weights.split(JOINT), blocks.split(JOINT)
+    if len(sources) != len(chosen):
+        raise FeatureError(
+            f"{name}.blocks={blocks!r} is not possible: weights={weights!r} names {len(sources)} encoder(s), "
+            f'give blocks for each, with "{JOINT}" between'
+        )
+    if len({Path(source).name for source in sources}) < len(sources):
+        raise FeatureError(f"{name}.weights={weights!r} is not possible: name each encoder once")
+    return list(zip(sources, chosen, strict=True))
+
+
+def _numbers(name: str, blocks: str) -> tuple[int, ...]:
+    """Read the parameter `blocks`."""
+    numbers = tuple(int(word) for word in blocks.split())
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
+        raise FeatureError(f"{name}.blocks={blocks!r} is not possible: name each block once, in rising order")
+    return numbers
+
+
+def _sizes(name: str, weights: str) -> tuple[int, int]:
+    """Return width and number of blocks of an encoder, from its weights only where they are not known otherwise."""
+    known = name if name in KNOWN else weights.removeprefix("openai/")
+    if known in KNOWN and not (name not in KNOWN and Path(weights).is_dir()):
+        return KNOWN[known]
+    found = find(weights)
+    if found.kind == "whisper":
+        return found.number("d_model"), found.number("encoder_layers")
+    return found.number("hidden_size"), found.number("num_hidden_layers")
+
+
+def _encoder(name: str, blocks: str, description: str, weights: str | None = None) -> FeatureSet:
+    """Make the entry of a pretrained encoder."""
+    return FeatureSet(
+        name,
+        1,
+        "clip",
+        description,
+        partial(names, name),
+        partial(compute, name),
+        {
+            "weights": Parameter(
+                weights or name,
+                pattern=".+",
+                form='a folder, or a name on the Hugging Face hub; several with " + " between',
+            ),
+            "blocks": Parameter(
+                blocks,
+                pattern=r"[1-9]\d?( (\+ )?[1-9]\d?)*",
+                form='block numbers with spaces between; " + " between those of several encoders',
+            ),
+            "pooling": Parameter("mean-sd", choices=POOLINGS),
+        },
+        digest=digest,
+    )
+
+
+for _entry in (
+    _encoder("whisper-tiny.en", "1 2 3", "statistics over time of what blocks of Whisper's tiny.en encoder put out"),
+    _encoder("whisper-base", "2 3 4", "statistics over time of what blocks of Whisper's base encoder put out"),
+    _encoder(
+        "whisper-pair",
+        "1 2 3 + 2 3",
+        "statistics over time of what blocks of Whisper's tiny.en and base encoders put out",
+        weights="whisper-tiny.en + whisper-base",
+    ),
+    _encoder(
+        "encoder",
+        "1 2 3",
+        "statistics over time of what blocks of any pretrained speech encoder put out",
+        weights="whisper-tiny.en",
+    ),
+):
+    sets.register(_entry)

@@ -1,0 +1,1 @@
+"""What learns: estimators with the interface of scikit-learn, and the families they form."""

@@ -1,0 +1,167 @@
+"""Scikit-learn's own learners in the clothes that the experiment expects; they see arrays only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import SVC
+
+from emovox.lab.corpora.groups import speaker_groups_kfold
+from emovox.lab.ranges import FORBID, Count, Natural, NotNegative, Positive
+
+
+@dataclass(frozen=True)
+class MlpOptions:
+    """Scikit-learn's multi-layer perceptron.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Units of each hidden layer.
+    alpha : float
+        Weight of the L2 penalty.
+    learning_rate : float
+        Initial step size of Adam.
+    batch_size : int or "auto"
+        Clips a step; ``"auto"`` is 200, or all clips where there are fewer.
+    epochs : int
+        Passes over the training clips.
+    seed : int
+        Seed of initial weights and batches.
+    """
+
+    __pydantic_config__ = FORBID
+
+    hidden: tuple[Count, ...] = (300,)
+    alpha: NotNegative = 0.01
+    learning_rate: Positive = 1e-3
+    batch_size: Count | Literal["auto"] = "auto"
+    epochs: Count = 300
+    seed: Natural = 0
+
+
+@dataclass(frozen=True)
+class SvmOptions:
+    """Support vector machine with calibrated probabilities.
+
+    Attributes
+    ----------
+    kernel : {"rbf", "linear"}
+        Kernel.
+    C : float
+        Weight of the training errors against the width of the margin.
+    gamma : "scale" or float
+        Width of the RBF kernel; ``"scale"`` is 1 / (n_features * variance).
+    balanced : bool
+        Weigh classes by the inverse of their frequency.
+    calibration_folds : int
+        Speaker-disjoint folds inside the training set that fit the sigmoids from margins to probabilities.
+    seed : int
+        Seed of the calibration folds where the speakers are not known.
+    """
+
+    __pydantic_config__ = FORBID
+
+    kernel: Literal["rbf", "linear"] = "rbf"
+    C: Positive = 5.0
+    gamma: Positive | Literal["scale"] = "scale"
+    balanced: bool = True
+    calibration_folds: Annotated[int, Ge(2)] = 5
+    seed: Natural = 0
+
+
+def mlp(options: MlpOptions) -> MLPClassifier:
+    """Build the perceptron that `options` describes."""
+    return MLPClassifier(
+        hidden_layer_sizes=options.hidden,
+        alpha=options.alpha,
+        learning_rate_init=options.learning_rate,
+        batch_size=options.batch_size,
+        max_iter=options.epochs,
+        # The number of epochs is the recipe's; a tolerance of 0 keeps scikit-learn from stopping on training loss.
+        tol=0.0,
+        n_iter_no_change=options.epochs,
+        random_state=options.seed,
+    )
+
+
+class SvmClassifier(ClassifierMixin, BaseEstimator):
+    """SVM whose probabilities are calibrated on speakers it was not fitted on.
+
+    Parameters
+    ----------
+    options : SvmOptions
+        Kernel, penalties and calibration.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Labels in output order.
+    calibrated_ : CalibratedClassifierCV
+        One SVM fitted on all clips, with sigmoids fitted on out-of-speaker margins.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.r_[np.zeros((20, 2)), np.ones((20, 2))] + np.random.default_rng(0).normal(0, 0.1, (40, 2))
+    >>> y = np.repeat(["sad", "happy"], 20)
+    >>> SvmClassifier().fit(X, y, speakers=np.tile(list("abcde"), 8)).predict([[1.0, 1.0]]).tolist()
+    ['happy']
+    """
+
+    def __init__(self, options: SvmOptions | None = None) -> None:
+        self.options = options
+
+    def fit(
+        self,
+        X: NDArray[np.float32],
+        y: NDArray[Any],
+        speakers: NDArray[Any] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> SvmClassifier:
+        """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,).
+
+        Weights of the clips, shape (n_clips,), count for the margins and for the sigmoids.
+        """
+        options = self.options or SvmOptions()
+        machine = SVC(
+            C=options.C,
+            gamma=options.gamma,
+            kernel=options.kernel,
+            class_weight="balanced" if options.balanced else None,
+        )
+        self.calibrated_ = CalibratedClassifierCV(
+            machine, ensemble=False, cv=_calibration_folds(X, y, speakers, options)
+        ).fit(X, y, sample_weight)
+        self.classes_ = self.calibrated_.classes_
+        return self
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated class probabilities, shape (n_clips, n_classes)."""
+        return np.asarray(self.calibrated_.predict_proba(X))
+
+    def predict(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        """Most probable label of each clip."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def _calibration_folds(
+    X: NDArray[np.float32], y: NDArray[Any], speakers: NDArray[Any] | None, options: SvmOptions
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Fold by speaker where there are enough of them, and no class of one group alone; by class where there are not."""
+    count = options.calibration_folds
+    if speakers is not None and len(np.unique(speakers)) >= count:
+        folds = speaker_groups_kfold(speakers, count)
+        classes = len(np.unique(y))
+        if all(len(np.unique(y[train])) == classes for train, _ in folds):
+            return folds
+    count = min(count, max(2, int(np.unique(y, return_counts=True)[1].min())))
+    return list(StratifiedKFold(count, shuffle=True, random_state=options.seed).split(X, y))

@@ -1,0 +1,461 @@
+"""One course of tuning an encoder's blocks together with the heads over it: batches, steps, averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Gt, Le, Lt
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from emovox.errors import ModelError, RecipeError
+from emovox.lab.encoders.embedders import Embedder
+from emovox.lab.estimators import adaptive
+from emovox.lab.estimators.adaptive import ORDINARY, AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights
+from emovox.lab.estimators.checkpoints import Stored
+from emovox.lab.estimators.neural import class_weights
+from emovox.lab.ranges import Count, Natural, Positive, Share
+from emovox.types import RATE, FeatureSpec, Float32Array
+
+Rows = NDArray[np.intp]
+#: Coefficients and intercepts of a head.
+Head = tuple[Float32Array, Float32Array]
+#: From the number of a view (0: the clip itself, 1: its first augmented copy, ...) to preprocessed samples at 16 kHz.
+Sound = Callable[[int], Float32Array]
+
+#: Batches whose clips are read together and then sorted by length.
+POOL = 8
+#: What a longer clip is cropped to, somewhere, so that one long clip does not fill the memory.
+LONGEST = 10 * RATE
+#: Share of the steps in which the step size rises.
+WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(AdaptiveOptions):
+    """The heads, fitted as in the family `adaptive`, and how the encoder's blocks are tuned from there.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training clips; in each of them a clip is heard in another of its views, which are the clip
+        itself and its augmented copies.
+    learning_rate : float
+        Largest step size of the highest block (Adam, without decay); it rises over the first tenth of the steps and
+        falls as a cosine.
+    head_rate : float
+        The same of the heads.
+    layer_decay : float
+        Step size of a block over that of the next higher one.
+    batch_size : int
+        Clips a step; those of nearly the same length go together, cropped to the shortest.
+    dropout : float
+        Share of the embedding silenced before the heads.
+    label_smoothing : float
+        Share of each target spread over the classes that the clip's corpus has.
+    frequency_mask, time_mask : int
+        Widest stretch of mel bands, and of frames of 10 ms, that is blotted out (SpecAugment).
+    clipping : float
+        Longest gradient.
+    averaging : float
+        Share that the averaged weights, which are the result, keep in a step; 0 takes the last weights.
+    patience : int
+        Stop when the loss on held-out *training speakers* has not fallen for so many epochs.  The best number of
+        epochs, which may be none at all, is then repeated with all speakers; 0 trains for all epochs without looking.
+    validation : float
+        Share of the training speakers held out for that.
+    device : {"auto", "cpu", "cuda"}
+        Where the arithmetic is done; "auto" is a GPU where there is one.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the encoder in training.
+    threads : int
+        Threads of the arithmetic on a CPU.
+    """
+
+    epochs: Count = 4
+    learning_rate: Positive = 3e-5
+    head_rate: Positive = 1e-4
+    layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0
+    batch_size: Count = 16
+    dropout: Share = 0.1
+    label_smoothing: Share = 0.1
+    frequency_mask: Natural = 12
+    time_mask: Natural = 20
+    clipping: Positive = 1.0
+    averaging: Share = 0.98
+    patience: Natural = 2
+    validation: Annotated[float, Gt(0), Lt(1)] = 0.2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: Count = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Clips that can be heard, for learners that tune the encoder of their features.
+
+    Attributes
+    ----------
+    sounds : sequence of callable
+        One a clip, see :data:`Sound`: views 0, 1, ... are what the features of the clip and of its copies are of.
+    encoder : FeatureSpec
+        The features.
+    checkpoints : Path or None
+        Folder for the state of unfinished trainings and for finished ones; None keeps nothing.
+    jobs : int
+        Processes that make sounds; -1 is one a core.
+    tell : callable
+        Called with (stage, done, total).
+    """
+
+    sounds: Sequence[Sound]
+    encoder: FeatureSpec
+    checkpoints: Path | None = None
+    jobs: int = 1
+    tell: Callable[[str, int, int], None] = lambda stage, done, total: None
+
+    def of(self, rows: Rows) -> Speech:
+        """Keep some clips."""
+        return dataclasses.replace(self, sounds=[self.sounds[row] for row in rows])
+
+    def heard(self, rows: Rows, views: Rows) -> list[Float32Array]:
+        """Return the samples of some clips, each in its view."""
+        tasks = (delayed(self.sounds[row])(int(view)) for row, view in zip(rows, views, strict=True))
+        return list(Parallel(n_jobs=self.jobs)(tasks))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """What is trained on, row by row; the arrays are those that `AdaptiveClassifier.fit` takes."""
+
+    X: Float32Array
+    y: NDArray[Any]
+    speakers: NDArray[Any]
+    corpora: NDArray[Any] | None
+    copies: Float32Array | None
+    speech: Speech
+
+    def of(self, rows: Rows) -> TrainingBatch:
+        """Keep some clips."""
+        return TrainingBatch(
+            self.X[rows],
+            self.y[rows],
+            self.speakers[rows],
+            None if self.corpora is None else self.corpora[rows],
+            None if self.copies is None else self.copies[rows],
+            self.speech.of(rows),
+        )
+
+    @property
+    def n_views(self) -> int:
+        """Number of views of a clip."""
+        return 1 if self.copies is None else 1 + self.copies.shape[1]
+
+    def view(self, number: int) -> Float32Array:
+        """Embeddings of all clips in one view, by the encoder as it was pretrained, shape (n_clips, n_features)."""
+        return self.X if number == 0 or self.copies is None else np.asarray(self.copies[:, number - 1])
+
+
+class Masked(nn.Module):
+    """A front end that blots out a stretch of bands and one of frames in training (SpecAugment).
+
+    Parameters
+    ----------
+    front : Module
+        From samples to log-mel, or to anything else, which is left as it is.
+    bands, frames : int
+        Widest stretches; each width from 0 on is equally likely, and half of the axis is the most.
+
+    Notes
+    -----
+    Source: D. Park et al., *SpecAugment*, Interspeech 2019; what is blotted out gets the clip's mean.
+
+    Examples
+    --------
+    >>> levels = Masked(nn.Identity(), bands=12, frames=20).train()(torch.randn(4, 80, 100))
+    >>> levels.shape, bool(levels.isfinite().all())
+    (torch.Size([4, 80, 100]), True)
+    """
+
+    def __init__(self, front: nn.Module, bands: int, frames: int) -> None:
+        super().__init__()
+        self.front, self.bands, self.frames = front, bands, frames
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Map samples, shape (batch, n_samples), to levels, shape (batch, n_bands, n_frames), in full precision."""
+        with torch.autocast(samples.device.type, enabled=False):
+            levels: Tensor = self.front(samples)
+        if not self.training or levels.ndim != 3:
+            return levels
+        batch, bands, frames = levels.shape
+        hidden = _stretches(batch, bands, self.bands).unsqueeze(2) | _stretches(batch, frames, self.frames).unsqueeze(1)
+        return torch.where(hidden.to(levels.device), levels.mean(dim=(1, 2), keepdim=True), levels)
+
+
+def _stretches(batch: int, length: int, widest: int) -> Tensor:
+    """Draw one stretch a clip, shape (batch, length); on the CPU, so that every device hears the same."""
+    width = torch.randint(0, min(widest, length // 2) + 1, (batch, 1))
+    begin = (torch.rand(batch, 1) * (length - width + 1)).long()
+    place = torch.arange(length)
+    return (place >= begin) & (place < begin + width)
+
+
+class Course:
+    """A course of tuning: it can be saved after an epoch and taken up again, and then gives the same numbers.
+
+    In each epoch a clip is heard in another of its views.  The head that knows the speaker gets baselines of the same
+    view: embeddings before tuning, and how far the clips have moved from there when they were last heard.
+
+    Parameters
+    ----------
+    embedder : Embedder
+        The encoder to begin with; it is not changed.
+    heads : AdaptiveClassifier
+        Fitted on its embeddings.
+    lesson : TrainingBatch
+        Training clips.
+    options : FinetuneOptions
+        Steps.
+
+    Raises
+    ------
+    RecipeError
+        A GPU is asked for, and there is none.
+    ModelError
+        The encoder has no blocks that can be found.
+    """
+
+    def __init__(
+        self, embedder: Embedder, heads: AdaptiveClassifier, lesson: TrainingBatch, options: FinetuneOptions
+    ) -> None:
+        self.heads, self.lesson, self.options, self.epochs = heads, lesson, options, 0
+        self.device = chosen_device(options.device)
+        tuned = copy.deepcopy(embedder)
+        self.front = embedder.front
+        self.masked = tuned.front = Masked(tuned.front, options.frequency_mask, options.time_mask)
+        blocks = transformer_blocks(tuned.encoder)[: max(tuned.blocks)]
+        self.head = AdaptiveHead(tuned, heads, list(range(len(heads.classes_))), (1.0, 1.0)).to(self.device).eval()
+        groups = [
+            {
+                "params": list(block.requires_grad_(True).parameters()),
+                "lr": options.learning_rate * options.layer_decay**depth,
+            }
+            for depth, block in enumerate(reversed(blocks))
+        ]
+        ends = [*self.head.plain.parameters(), *self.head.enrolled.parameters()]
+        self.optimiser = torch.optim.AdamW([*groups, {"params": ends, "lr": options.head_rate}], weight_decay=0.0)
+        self.rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.trained = {name: value for name, value in self.head.named_parameters() if value.requires_grad}
+        self.average = {name: value.detach().clone() for name, value in self.trained.items()}
+        self.drift = np.zeros_like(lesson.X)
+        self._targets(lesson)
+
+    def _targets(self, lesson: TrainingBatch) -> None:
+        """Say of each clip what the heads are to answer and how much it counts; and in which order it is heard."""
+        target = np.searchsorted(self.heads.classes_, lesson.y)
+        n, k = len(target), len(self.heads.classes_)
+        weight = torch.from_numpy(class_weights(target, k, lesson.corpora, self.options.absent))
+        even = weight / weight.sum(dim=1, keepdim=True)
+        exact = functional.one_hot(torch.from_numpy(target), k)
+        self.wanted = (1 - self.options.label_smoothing) * exact + self.options.label_smoothing * even
+        self.prior = weight.log()
+        self.counts = torch.from_numpy(clip_weights(target, lesson.speakers))
+        numbers = np.tile(np.arange(lesson.n_views), (n, 1))
+        self.order = np.random.default_rng(self.options.seed).permuted(numbers, axis=1)
+        self.steps_an_epoch = -(-n // self.options.batch_size)
+
+    def epoch(self) -> float:
+        """Train for an epoch and return the mean loss; its random numbers depend on the seed and its number only.
+
+        Raises
+        ------
+        RecipeError
+            The loss is not finite.
+        """
+        rng = np.random.default_rng([self.options.seed, self.epochs])
+        views = self.order[:, self.epochs % self.lesson.n_views]
+        origin, baselines = self._origin(views, rng)
+        moved_before = torch.from_numpy(self.drift.mean(axis=0))
+        total, done = 0.0, 0
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), _threads(self.options.threads):
+            torch.manual_seed(self.options.seed * 1000 + self.epochs)
+            self.masked.train()
+            for step, (rows, samples) in enumerate(self._batches(views, rng)):
+                self._set_rates(self.epochs * self.steps_an_epoch + step)
+                total += len(rows) * self._step(rows, samples, origin[rows], baselines[rows] - moved_before)
+                done += len(rows)
+                self.lesson.speech.tell("clips of this epoch", done, len(views))
+            self.masked.eval()
+        self.epochs += 1
+        return total / len(views)
+
+    def _origin(self, views: Rows, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return each clip's standardised embedding in its view before tuning, and a baseline of the same view."""
+        lesson, ordinary = self.lesson, self.lesson.y == ORDINARY
+        origin, baselines = np.empty_like(lesson.X), np.empty_like(lesson.X)
+        for number in np.unique(views):
+            rows = np.flatnonzero(views == number)
+            scaled = (lesson.view(number) - self.heads.mean_) / self.heads.scale_
+            origin[rows] = scaled[rows]
+            moved = (scaled + self.drift)[np.newaxis]
+            baselines[rows] = adaptive.draw_baselines(
+                moved, np.zeros_like(rows), rows, lesson.speakers, ordinary, self.options.mixed, rng
+            )
+        return torch.from_numpy(origin), torch.from_numpy(baselines)
+
+    def _batches(self, views: Rows, rng: np.random.Generator) -> Iterator[tuple[Rows, Tensor]]:
+        """Yield rows and samples of clips of nearly the same length."""
+        n, size = len(views), self.options.batch_size
+        shuffled = rng.permutation(n)
+        for pool in np.split(shuffled, range(POOL * size, n, POOL * size)):
+            heard = self.lesson.speech.heard(pool, views[pool])
+            by_length = np.argsort([len(one) for one in heard], kind="stable")
+            parts = np.split(by_length, range(size, len(pool), size))
+            for number in rng.permutation(len(parts)):
+                yield pool[parts[number]], cropped([heard[index] for index in parts[number]], rng)
+
+    def _set_rates(self, step: int) -> None:
+        steps = self.options.epochs * self.steps_an_epoch
+        factor = min(1.0, (step + 1) / max(1.0, WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def _step(self, rows: Rows, samples: Tensor, origin: Tensor, baselines: Tensor) -> float:
+        """Take one step; `baselines` lack what all embeddings have moved since they were computed."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            embedding = self.head.embedder(samples.to(self.device))
+        scaled = (embedding.float() - self.head.mean) / self.head.scale
+        moved = scaled.detach().cpu() - origin
+        self.drift[rows] = moved.numpy()
+        # What moved all embeddings alike since then must not look like the distance from a speaker's ordinary voice.
+        distance = scaled - (baselines + moved.mean(dim=0)).to(self.device)
+        loss = self._loss(rows, scaled, distance)
+        if not torch.isfinite(loss):
+            raise RecipeError(
+                f"the loss is not finite any more in epoch {self.epochs + 1}: "
+                f"lower model.learning_rate, which is {self.options.learning_rate:g}"
+            )
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.trained.values(), self.options.clipping)
+        self.optimiser.step()
+        for name, value in self.trained.items():
+            self.average[name].lerp_(value.detach(), 1 - self.options.averaging)
+        return float(loss.detach())
+
+    def _loss(self, rows: Rows, scaled: Tensor, distance: Tensor) -> Tensor:
+        """Both heads' cross-entropy, each clip with its weight, and their penalty."""
+        plain, enrolled = self.head.plain, self.head.enrolled
+        wanted, prior, counts = (one[rows].to(self.device) for one in (self.wanted, self.prior, self.counts))
+        seen = functional.dropout(scaled, self.options.dropout)
+        both = torch.cat([seen, functional.dropout(distance, self.options.dropout)], dim=1)
+        each = sum(
+            functional.cross_entropy(logits + prior, wanted, reduction="none")
+            for logits in (plain(seen), enrolled(both))
+        )
+        length = plain.weight.square().sum() + enrolled.weight.square().sum()
+        return (each * counts).mean() + self.options.penalty / 2 * length
+
+    def result(self) -> tuple[Embedder, Head, Head]:
+        """Return the averaged weights: encoder, plain head and the head that knows the speaker."""
+        head = copy.deepcopy(self.head).cpu().requires_grad_(False)
+        head.load_state_dict({**head.state_dict(), **self.average})
+        embedder = head.embedder
+        assert isinstance(embedder, Embedder)
+        embedder.front = self.front
+        return embedder, _arrays(head.plain), _arrays(head.enrolled)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that an epoch changes; the optimiser's state is there after the first."""
+        found = {f"weight.{name}": value.detach() for name, value in self.trained.items()}
+        found |= {f"average.{name}": value for name, value in self.average.items()}
+        for name, value in self.trained.items():
+            found |= {f"{key}.{name}": one for key, one in self.optimiser.state[value].items()}
+        return {**found, "drift": torch.from_numpy(self.drift)}
+
+    def restore(self, stored: Stored) -> None:
+        """Go back to where :meth:`tensors` was called, after as many epochs as the stored state says.
+
+        Raises
+        ------
+        ModelError
+            A tensor is missing or of another shape.
+        """
+        for value in self.trained.values():
+            moments = {key: torch.zeros_like(value) for key in ("exp_avg", "exp_avg_sq")}
+            self.optimiser.state[value] = {"step": torch.tensor(0.0), **moments}
+        stored.fill(self.tensors())
+        self.epochs = int(stored.state["epochs"])
+
+
+def cropped(clips: Sequence[Float32Array], rng: np.random.Generator) -> Tensor:
+    """Cut clips, somewhere, to the length of the shortest, and to :data:`LONGEST` at most.
+
+    Examples
+    --------
+    >>> clips = [np.zeros(5, dtype=np.float32), np.arange(7, dtype=np.float32)]
+    >>> cropped(clips, np.random.default_rng(0)).shape
+    torch.Size([2, 5])
+    """
+    length = min(LONGEST, *(len(clip) for clip in clips))
+    begins = [int(rng.integers(len(clip) - length + 1)) for clip in clips]
+    return torch.from_numpy(np.stack([clip[begin : begin + length] for clip, begin in zip(clips, begins, strict=True)]))
+
+
+def transformer_blocks(encoder: nn.Module) -> list[nn.Module]:
+    """Return the blocks of an encoder, lowest first.
+
+    Raises
+    ------
+    ModelError
+        It keeps them in no list called ``layers``, as Whisper and the encoders of transformers do.
+    """
+    for name, module in encoder.named_modules():
+        if name.rsplit(".", 1)[-1] == "layers" and isinstance(module, nn.ModuleList):
+            return list(module)
+    raise ModelError(
+        f"an encoder of type {type(encoder).__name__} cannot be tuned, its blocks are not where others have them: "
+        'choose model.family = "adaptive"'
+    )
+
+
+def chosen_device(name: str) -> torch.device:
+    """Return a device; "auto" is a GPU where there is one.
+
+    Raises
+    ------
+    RecipeError
+        A GPU is asked for, and there is none.
+    """
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise RecipeError('model.device = "cuda", and torch sees no GPU here: write "auto" or "cpu"')
+    return torch.device("cuda" if name != "cpu" and there else "cpu")
+
+
+def _arrays(layer: nn.Linear) -> Head:
+    """Return coefficients and intercepts as `AdaptiveClassifier` has them."""
+    return np.ascontiguousarray(layer.weight.numpy().T), layer.bias.numpy().copy()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,330 @@
+"""Networks as scikit-learn estimators, trained through skorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from emovox.errors import ProtocolError
+from emovox.lab.corpora.groups import held_out_speakers
+from emovox.lab.estimators.networks import WeightedNetwork
+from emovox.lab.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
+from emovox.lab.threads import single_thread
+
+
+@dataclass(frozen=True)
+class AnnOptions:
+    """The feed-forward network and its training; the defaults are the published recipe.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Units of each hidden layer.
+    activation : {"relu", "gelu", "tanh"}
+        Non-linearity of the hidden layers; the output is a softmax.
+    dropout, input_dropout : float
+        Share of hidden units, and of input features, silenced in training.
+    batch_norm : bool
+        Batch normalisation before each non-linearity.
+    label_smoothing : float
+        Share of each target spread evenly over the classes that the clip's corpus has.
+    absent : float
+        How much a class still counts for clips of a corpus that lacks it, from 0 to 1.  0 masks it: the corpus does
+        not teach that the class is absent, but nothing keeps the class from winning there either.  A small value stops
+        only what is out of all proportion.
+    learning_rate, weight_decay : float
+        Step size and decoupled decay of Adam (AdamW; with no decay the two are the same).
+    schedule : {"constant", "cosine"}
+        Course of the learning rate over the epochs.
+    batch_size, epochs : int
+        Clips a step; passes over the training clips, the most when stopping early.
+    patience : int
+        Stop when the loss on held-out *training speakers* has not fallen for so many epochs, and keep the best epoch;
+        0 trains for all epochs on all speakers.
+    validation : float
+        Share of the training speakers held out for that.
+    members : int
+        Networks of different seeds whose probabilities are averaged.
+    seed : int
+        Seed of initial weights, batches, dropout and held-out speakers.
+    """
+
+    __pydantic_config__ = FORBID
+
+    hidden: tuple[Count, ...] = (300, 50, 20, 10)
+    activation: Literal["relu", "gelu", "tanh"] = "relu"
+    dropout: Share = 0.0
+    input_dropout: Share = 0.0
+    batch_norm: bool = False
+    label_smoothing: Share = 0.0
+    absent: Annotated[float, Ge(0), Le(1)] = 0.0
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    batch_size: Count = 32
+    epochs: Count = 100
+    patience: Natural = 0
+    validation: Annotated[float, Gt(0), Lt(1)] = 0.2
+    members: Count = 1
+    seed: Natural = 0
+
+
+class WeightedCrossEntropy(nn.Module):
+    """Cross-entropy in which a class that a clip's corpus lacks counts less, or not at all.
+
+    The loss is ``-log(exp(z_y) / sum_k w_k exp(z_k))``, with the weight ``w_k`` 1 for the classes of the corpus: that
+    of a softmax whose classes have priors in proportion to the weights (logit adjustment).
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of each target spread over the classes in proportion to their weights.
+
+    Notes
+    -----
+    Source: A. Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, output: tuple[Tensor, Tensor], target: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Mean loss of (logits, weights), both of shape (batch, n_classes), against class indices, shape (batch,).
+
+        `counts`, shape (batch,), says how much each clip counts; all alike by default.
+        """
+        logits, weight = output
+        wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
+        even = weight / weight.sum(dim=1, keepdim=True)
+        wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * even
+        each = -(wanted * log_shares(logits, weight)).sum(dim=1)
+        return each.mean() if counts is None else (each * counts).mean()
+
+
+def log_shares(logits: Tensor, weight: Tensor) -> Tensor:
+    """Logarithms of the probabilities of a softmax whose classes have priors in proportion to the weights.
+
+    Both are of shape (batch, n_classes); a class of weight 0 gets a logarithm that is finite, and never the softmax.
+    """
+    # A weight of 0 gives a finite logarithm, so that its product with a target of 0 is 0, not NaN.
+    lowest = torch.finfo(logits.dtype).min / 2
+    return torch.log_softmax(torch.where(weight > 0, logits + torch.log(weight), lowest), dim=1)
+
+
+class TensorBatches:
+    """Batches sliced from whole tensors: for feature vectors, many times faster than a DataLoader's collation."""
+
+    def __init__(self, dataset: Any, batch_size: int, *, shuffle: bool = False) -> None:
+        # A held-out part comes as a torch Subset of a skorch Dataset; both hold arrays that can be sliced whole.
+        self.features = {name: torch.as_tensor(value) for name, value in dataset.X.items()}
+        self.target = None if dataset.y is None else torch.as_tensor(dataset.y)
+        self.batch_size, self.shuffle, self.length = batch_size, shuffle, len(dataset)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Yield (inputs, target); without labels the target is a placeholder, as skorch's own datasets do."""
+        order = torch.randperm(self.length) if self.shuffle else torch.arange(self.length)
+        for rows in torch.split(order, self.batch_size):
+            if self.shuffle and len(rows) == 1 and self.length > 1:
+                continue  # batch normalisation has no variance over a single clip
+            target = torch.zeros(len(rows)) if self.target is None else self.target[rows]
+            yield {name: value[rows] for name, value in self.features.items()}, target
+
+
+class StopTraining(Exception):  # noqa: N818 - a signal, not an error
+    """A training has come to its end before the last epoch."""
+
+
+class Patience(EarlyStopping):
+    """Early stopping that cannot be mistaken for Ctrl-C, which is what skorch's own pretends to be."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Stop where the held-out loss no longer falls."""
+        try:
+            super().on_epoch_end(net, **kwargs)
+        except KeyboardInterrupt:
+            raise StopTraining from None
+
+
+class Interruptible:
+    """For nets of skorch, which take Ctrl-C for the wish to stop training here and keep the result: it ends all."""
+
+    def partial_fit(self: Any, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Any:
+        """Train to the last epoch, or until there is enough."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        with suppress(StopTraining):
+            self.fit_loop(X, y, **fit_params)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+
+class InterruptibleClassifier(Interruptible, NeuralNetClassifier):
+    """A classifier of skorch whose training Ctrl-C ends."""
+
+
+class AnnClassifier(ClassifierMixin, BaseEstimator):
+    """Feed-forward network (or an average of several) as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    options : AnnOptions
+        Sizes and training.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Labels in output order.
+    members_ : list of NeuralNetClassifier
+        The fitted skorch networks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat(["sad", "happy"], 40)
+    >>> X = (rng.normal(size=(80, 5)) + (y == "sad")[:, None] * 3).astype(np.float32)
+    >>> model = AnnClassifier(AnnOptions(hidden=(8,), epochs=20, learning_rate=0.01)).fit(X, y)
+    >>> bool(model.score(X, y) > 0.9)
+    True
+    """
+
+    def __init__(self, options: AnnOptions | None = None) -> None:
+        self.options = options
+
+    def fit(
+        self,
+        X: NDArray[np.float32],
+        y: NDArray[Any],
+        speakers: NDArray[Any] | None = None,
+        corpora: NDArray[Any] | None = None,
+    ) -> AnnClassifier:
+        """Train on standardised features.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_clips, n_features)
+            Standardised features.
+        y : ndarray, shape (n_clips,)
+            Labels.
+        speakers : ndarray, shape (n_clips,), optional
+            Needed for early stopping, which holds out whole speakers.
+        corpora : ndarray, shape (n_clips,), optional
+            Corpus of each clip; the classes it lacks count as `AnnOptions.absent` says.
+
+        Raises
+        ------
+        ProtocolError
+            Early stopping was asked for and the speakers are not known, or there is only one.
+        """
+        options = self.options or AnnOptions()
+        self.classes_, target = np.unique(y, return_inverse=True)
+        inputs = {
+            "features": np.ascontiguousarray(X, dtype=np.float32),
+            "weight": class_weights(target, len(self.classes_), corpora, options.absent),
+        }
+        train, valid = np.arange(len(target)), None
+        if options.patience:
+            if speakers is None:
+                raise ProtocolError(
+                    "early stopping holds out whole speakers, and these clips have none: "
+                    "give a speaker column, or set patience = 0"
+                )
+            train, valid = held_out_speakers(speakers, y, options.validation, options.seed)
+        with single_thread():
+            self.members_ = [
+                self._train_member(options, inputs, target, train, valid, index) for index in range(options.members)
+            ]
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def _train_member(
+        self,
+        options: AnnOptions,
+        inputs: dict[str, NDArray[Any]],
+        target: NDArray[np.int64],
+        train: NDArray[np.int64],
+        valid: NDArray[np.int64] | None,
+        index: int,
+    ) -> NeuralNetClassifier:
+        """Train one network of the average."""
+        torch.manual_seed(options.seed * 1000 + index)
+        callbacks: list[tuple[str, Callback]] = []
+        split = None
+        if valid is not None:
+            split = predefined_split(Dataset(_rows(inputs, valid), target[valid]))
+            stop = Patience(patience=options.patience, load_best=True)
+            callbacks.append(("early_stopping", stop))
+        if options.schedule == "cosine":
+            callbacks.append(("schedule", LRScheduler(CosineAnnealingLR, T_max=options.epochs)))
+        net = InterruptibleClassifier(
+            WeightedNetwork,
+            module__n_features=inputs["features"].shape[1],
+            module__n_classes=len(self.classes_),
+            module__hidden=options.hidden,
+            module__activation=options.activation,
+            module__dropout=options.dropout,
+            module__input_dropout=options.input_dropout,
+            module__batch_norm=options.batch_norm,
+            criterion=WeightedCrossEntropy,
+            criterion__label_smoothing=options.label_smoothing,
+            optimizer=torch.optim.AdamW,
+            optimizer__weight_decay=options.weight_decay,
+            lr=options.learning_rate,
+            max_epochs=options.epochs,
+            batch_size=options.batch_size,
+            iterator_train=TensorBatches,
+            iterator_train__shuffle=True,
+            iterator_valid=TensorBatches,
+            train_split=split,
+            callbacks=callbacks,
+            callbacks__valid_acc=None,
+            callbacks__print_log=None,
+            classes=np.arange(len(self.classes_)),
+            verbose=0,
+        )
+        return net.fit(_rows(inputs, train), target[train])
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean class probabilities of the members, shape (n_clips, n_classes)."""
+        with torch.no_grad():
+            features = torch.as_tensor(np.ascontiguousarray(X, dtype=np.float32))
+            each = [torch.softmax(net.module_.network.eval()(features), dim=1) for net in self.members_]
+            result: NDArray[np.float32] = torch.stack(each).mean(0).numpy()
+        return result
+
+    def predict(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        """Most probable label of each clip."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def class_weights(
+    target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None, absent: float
+) -> NDArray[np.float32]:
+    """Say how much each class counts for each clip, shape (n_clips, n_classes): `absent` where its corpus has none."""
+    weight = np.ones((len(target), n_classes), dtype=np.float32)
+    if corpora is not None:
+        for name in np.unique(corpora):
+            rows = corpora == name
+            weight[rows] = np.where(np.isin(np.arange(n_classes), target[rows]), 1, absent)
+    return weight
+
+
+def _rows(inputs: dict[str, NDArray[Any]], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Take some clips of every input."""
+    return {name: value[rows] for name, value in inputs.items()}

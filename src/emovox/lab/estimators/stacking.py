@@ -1,0 +1,250 @@
+"""Several models whose answers another one weighs: stacked generalisation, with speakers kept apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+
+from emovox.errors import ProtocolError
+from emovox.lab.corpora.groups import speaker_groups_kfold
+from emovox.lab.estimators.classical import SvmClassifier, SvmOptions
+from emovox.lab.extraction.sequences import Joint
+from emovox.lab.ranges import FORBID, Natural, Positive
+from emovox.types import Float32Array
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a stack.
+
+    Attributes
+    ----------
+    name : str
+        Name, which is that of its features too.
+    family : str
+        Model family.
+    options : dataclass
+        That family's options, with the seed.
+    """
+
+    name: str
+    family: str
+    options: Any
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What weighs the members' answers; the members themselves are tables of the recipe.
+
+    Attributes
+    ----------
+    combine : {"svm", "logistic", "average"}
+        A support vector machine or a logistic regression over the class probabilities of all members, or their mean.
+        Every class counts the same to the first two, however many clips it has.
+    folds : int
+        Groups of training speakers: a member answers for those of a group after it was trained on the others, and what
+        weighs the answers is fitted on these.  A mean needs no groups, so it works with a single speaker too.
+    bagged : bool
+        Keep the members that were trained on the groups, beside those trained on all speakers: what weighs the answers
+        weighs those of each set of members, and the mean is the answer.  False keeps the last set alone: the file is
+        smaller, the answer quicker, and a little worse.
+    kernel : {"rbf", "linear"}
+        Kernel of the machine.
+    C : float
+        Weight of the training errors against the width of the margin, or against the size of the coefficients.
+    gamma : "scale" or float
+        Width of the RBF kernel; ``"scale"`` is 1 / number of probabilities, as these are standardised.
+    seed : int
+        Seed of all members.
+    members : tuple of Member
+        The models, which the recipe's ``[members]`` name.
+    """
+
+    __pydantic_config__ = FORBID
+
+    combine: Literal["svm", "logistic", "average"] = "svm"
+    folds: Annotated[int, Ge(2)] = 3
+    bagged: bool = True
+    kernel: Literal["rbf", "linear"] = "linear"
+    C: Positive = 0.01
+    gamma: Positive | Literal["scale"] = "scale"
+    seed: Natural = 0
+    members: tuple[Member, ...] = dataclasses.field(default=(), metadata={"given": False})
+
+
+#: Makes an unfitted pipeline of a family and its options, and fits one; see `emovox.lab.estimators.families`.
+Build = Callable[[str, Any], Pipeline]
+Fit = Callable[..., Pipeline]
+
+
+class StackClassifier(ClassifierMixin, BaseEstimator):
+    """A stack as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    options : StackOptions
+        What weighs the answers.
+    build, fit_member : callable
+        :func:`emovox.lab.estimators.families.build` and :func:`emovox.lab.estimators.families.fit`.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Labels in output order.
+    sets_ : list of dict of str to Pipeline
+        Sets of all members; the last is fitted on all clips, those before it without a group of speakers each.
+    combiner_ : Pipeline or None
+        What weighs the answers of a set; None averages.
+    answers_ : ndarray of float32, shape (n_clips, n_members * n_classes)
+        What the machine was fitted on: answers of members that heard neither clip nor speaker; for a mean, zeros.
+    curves_ : list of list of dict
+        Learning curves of the members, where they have some.
+
+    Notes
+    -----
+    Source: D. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
+    """
+
+    def __init__(self, options: StackOptions, build: Build, fit_member: Fit) -> None:
+        self.options, self.build, self.fit_member = options, build, fit_member
+
+    def fit(
+        self,
+        X: Joint,
+        y: NDArray[Any],
+        speakers: NDArray[Any] | None = None,
+        corpora: NDArray[Any] | None = None,
+        copies: Joint | None = None,
+        kept: Path | None = None,
+        tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
+    ) -> StackClassifier:
+        """Fit the members and what weighs their answers.
+
+        Parameters
+        ----------
+        X : Joint
+            Raw features of each member.
+        y, corpora : ndarray, shape (n_clips,)
+            Labels and corpora.
+        speakers : ndarray, shape (n_clips,)
+            Speakers, who are kept apart.
+        copies : Joint, optional
+            Features of augmented copies, for members that learn from some.
+        kept, tell
+            As for `SequenceClassifier.fit`.
+
+        Raises
+        ------
+        ProtocolError
+            The speakers are not known, or there are fewer than `StackOptions.folds` and answers are weighed.
+        """
+        if speakers is None:
+            raise ProtocolError(
+                "a stack keeps speakers apart inside its training part, and these clips have none: "
+                "give a speaker column, or choose another family"
+            )
+        self.classes_ = np.unique(y)
+        groups = speaker_groups_kfold(speakers, self.options.folds) if self._weighs else []
+        self.sets_: list[dict[str, Pipeline]] = [{} for _ in range(1 + len(groups))]
+        answers = []
+        for member in self.options.members:
+            parts = X.parts[member.name], None if copies is None else copies.parts[member.name]
+            told = partial(_named, tell, member.name)
+
+            def trained(rows: Any, member: Member = member, parts: Any = parts, told: Any = told) -> Pipeline:
+                clips, views = (None if part is None else part[rows] for part in parts)
+                known = np.full(len(y), "") if corpora is None else corpora
+                pipeline = self.build(member.family, member.options)
+                return self.fit_member(
+                    pipeline, clips, y[rows], speakers[rows], known[rows], views, kept=kept, tell=told
+                )
+
+            held_out = np.zeros((len(y), len(self.classes_)), dtype=np.float32)
+            for (train, valid), own in zip(groups, self.sets_[:-1], strict=True):
+                own[member.name] = pipeline = trained(train)
+                held_out[valid] = self._answer(pipeline, parts[0][valid])
+            answers.append(held_out)
+            self.sets_[-1][member.name] = trained(slice(None))
+        self.answers_ = np.hstack(answers)
+        self.combiner_ = self._combiner(y, speakers) if self._weighs else None
+        if not self.options.bagged:
+            self.sets_ = self.sets_[-1:]
+        self.curves_ = [
+            course
+            for pipeline in self.sets_[-1].values()
+            for course in getattr(pipeline.named_steps["model"], "curves_", [])
+        ]
+        return self
+
+    @property
+    def _weighs(self) -> bool:
+        return self.options.combine != "average"
+
+    def _combiner(self, y: NDArray[Any], speakers: NDArray[Any]) -> Pipeline:
+        """Fit what weighs the answers that the members gave for speakers whom they had not heard."""
+        given, counts = self.options, compute_sample_weight("balanced", y)
+        steps: list[tuple[str, Any]] = [("scale", StandardScaler())]
+        if given.combine == "logistic":
+            model = Pipeline([*steps, ("model", LogisticRegression(C=given.C, max_iter=1000))])
+            return model.fit(self.answers_, y, model__sample_weight=counts)
+        options = SvmOptions(given.kernel, given.C, given.gamma, balanced=False, calibration_folds=given.folds)
+        model = Pipeline([*steps, ("model", SvmClassifier(options))])
+        return model.fit(self.answers_, y, model__speakers=speakers, model__sample_weight=counts)
+
+    def _answer(self, pipeline: Pipeline, X: Any) -> Float32Array:
+        return aligned(pipeline.predict_proba(X), pipeline.classes_, self.classes_)
+
+    def each_set(self, X: Joint) -> list[dict[str, Float32Array]]:
+        """Class probabilities of each member of each set by itself, shape (n_clips, n_classes) each."""
+        return [{name: self._answer(pipeline, X.parts[name]) for name, pipeline in each.items()} for each in self.sets_]
+
+    def each_proba(self, X: Joint) -> dict[str, Float32Array]:
+        """Class probabilities of each member, the mean over all sets, shape (n_clips, n_classes) each."""
+        sets = self.each_set(X)
+        return {name: np.mean([answers[name] for answers in sets], axis=0) for name in sets[0]}
+
+    def predict_proba(self, X: Joint) -> NDArray[np.float32]:
+        """Class probabilities, shape (n_clips, n_classes)."""
+        return np.asarray(np.mean([self.combined(answers) for answers in self.each_set(X)], axis=0), dtype=np.float32)
+
+    def combined(self, each: Mapping[str, Float32Array]) -> NDArray[np.float32]:
+        """Weigh the answers of one set of members."""
+        answers = [each[member.name] for member in self.options.members]
+        if self.combiner_ is None:
+            return np.asarray(np.mean(answers, axis=0), dtype=np.float32)
+        return np.asarray(self.combiner_.predict_proba(np.hstack(answers)), dtype=np.float32)
+
+    def predict(self, X: Joint) -> NDArray[Any]:
+        """Most probable label of each clip."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def aligned(found: NDArray[Any], given: NDArray[Any], wanted: NDArray[Any]) -> Float32Array:
+    """Put probabilities into the order of other classes; one that was not trained on has none.
+
+    Examples
+    --------
+    >>> aligned(np.array([[0.25, 0.75]]), np.array(["a", "c"]), np.array(["a", "b", "c"])).tolist()
+    [[0.25, 0.0, 0.75]]
+    """
+    result = np.zeros((len(found), len(wanted)), dtype=np.float32)
+    result[:, np.searchsorted(wanted, given)] = found
+    return result
+
+
+def _named(tell: Callable[[Mapping[str, Any]], None], name: str, epoch: Mapping[str, Any]) -> None:
+    """Tell of an epoch of one of the members."""
+    tell({**epoch, "model": name})

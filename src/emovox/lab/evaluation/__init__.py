@@ -1,0 +1,1 @@
+"""Scores: numbers, their intervals, and comparisons."""

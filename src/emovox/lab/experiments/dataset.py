@@ -1,0 +1,321 @@
+"""The data of an experiment: corpora -> clips -> features, of the clips and of augmented copies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from emovox import audio
+from emovox.errors import CorpusError, EmovoxError, FeatureError
+from emovox.features import sets
+from emovox.lab.corpora import registry
+from emovox.lab.corpora.table import Corpus, combine
+from emovox.lab.estimators import families
+from emovox.lab.estimators.fusion import Sentences
+from emovox.lab.experiments.recipe import AugmentRecipe, ModelRecipe, Recipe
+from emovox.lab.experiments.spoken import development_sentences, words_of
+from emovox.lab.extraction.cache import FeatureCache
+from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many
+from emovox.lab.extraction.sequences import Features, Joint, gather
+from emovox.labels import ordered
+from emovox.model.file import Model
+from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.speech.gate import GateOptions
+from emovox.types import RATE, CorpusSummary, FeatureSpec, Float32Array, Waveform
+
+#: The longest clip to learn from, in seconds; `emovox predict` has no such limit.
+LONGEST_CLIP = 600
+#: What there is of a clip.
+Row = TypeVar("Row")
+#: Told how far a stage is: its name, what is done and how much there is.
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A clip that can be heard: as the features of it, or of one of its augmented copies, are computed from it.
+
+    Attributes
+    ----------
+    stretch : tuple of (Path, float, float)
+        File, start and end in seconds.
+    group : str
+        Speaker, see :func:`groups`.
+    preprocess : mapping
+        Preprocessing options.
+    augment : AugmentRecipe
+        What is done to a copy.
+    """
+
+    stretch: Stretch
+    group: str
+    preprocess: Mapping[str, Any]
+    augment: AugmentRecipe
+
+    def __call__(self, view: int) -> Float32Array:
+        """Return preprocessed samples: in view 0 of the clip, in view 1 of its first copy, and so on."""
+        path, start, end = self.stretch
+        waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+        if view:
+            draw = (self.augment.seed, view - 1)
+            copy = augmented(waveform.samples, self.augment.options, draw, self.group, path.name)
+            waveform = Waveform(copy, 0.0)
+        return sets.extract(waveform, sets.samples_spec(self.preprocess))
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Clips with their features, row by row.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Corpus table.
+    X : ndarray of float32, shape (n_clips, n_features), or Sequences
+        Features of the same rows.
+    spec : FeatureSpec
+        How they were made.
+    corpora : tuple of Corpus
+        Where they come from.
+    skipped : tuple of str
+        Clips that could not be analysed, with the reason.
+    paths : tuple of Path
+        File of each row.
+    copies : ndarray of float32, shape (n_clips, n_copies, n_features), Sequences, or None
+        Features of augmented copies.
+    sounds : tuple of Sound
+        What is heard of each row, for families that tune an encoder.
+    sentences : Sentences or None
+        Development sentences, for families that take words; then the rows of X end with words vectors.
+    """
+
+    table: pd.DataFrame
+    X: Features
+    spec: FeatureSpec
+    corpora: tuple[Corpus, ...]
+    skipped: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+    copies: Features | None = None
+    sounds: tuple[Sound, ...] = ()
+    sentences: Sentences | None = None
+
+    @property
+    def y(self) -> NDArray[np.str_]:
+        """Labels."""
+        return self.table["label"].to_numpy(str)
+
+    @property
+    def speakers(self) -> NDArray[np.str_] | None:
+        """Speakers, None unless all are known."""
+        speakers = self.table["speaker"].to_numpy(str)
+        return None if (speakers == "").any() else speakers
+
+
+def load(
+    recipe: Recipe,
+    roots: Mapping[str, Path],
+    *,
+    cache: FeatureCache | None = None,
+    jobs: int = -1,
+    tell: Tell = lambda stage, done, total: None,
+) -> Data:
+    """Read the recipe's corpora and compute their features.
+
+    A clip that cannot be analysed is left out and listed; more than one in ten is an error, because then the corpus is
+    not what the recipe means.
+    """
+    missing = [name for name in recipe.corpora if name not in roots]
+    if missing:
+        raise CorpusError(
+            f"recipe {recipe.name!r} needs corpus {missing[0]!r}: say where it is with --corpus {missing[0]}=DIR"
+        )
+    unused = [name for name in roots if name not in recipe.corpora]
+    if unused:
+        raise CorpusError(
+            f"recipe {recipe.name!r} does not use corpus {unused[0]!r}: it uses {', '.join(recipe.corpora)}"
+        )
+    corpora = tuple(
+        select(registry.load(name, roots[name], **part.options), part.labels) for name, part in recipe.corpora.items()
+    )
+    spec = recipe.feature_spec()
+    table = combine(corpora)
+    paths = [path for corpus in corpora for path in corpus.paths()]
+    cache = cache or FeatureCache()
+    fronts = spec.parts()
+    found = _analysed(_stretches(paths, table), fronts, cache, jobs, tell)
+    rows, kept, reasons = usable(found)
+    skipped = tuple(reasons)
+    if len(skipped) > len(paths) / 10:
+        raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
+    table = table[kept]
+    chosen = [path for path, keep in zip(paths, kept, strict=True) if keep]
+    X, copies = {}, {}
+    for name, part in recipe.parts().items():
+        level = sets.get(fronts[name].set).level
+        X[name] = gather([row[name] for row in rows], level)
+        copies[name] = _copies_of(part, _stretches(chosen, table), groups(table), fronts[name], cache, jobs, tell)
+    sounds: tuple[Sound, ...] = ()
+    if families.family(recipe.family).tunes_encoder:
+        stretches = zip(_stretches(chosen, table), groups(table), strict=True)
+        sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
+    if families.family(recipe.family).takes_words:
+        words, problems = words_of(_stretches(chosen, table), recipe.words.transcriber, recipe.words.language, tell)
+        both, sentences = np.hstack([np.asarray(X[""]), words]), development_sentences()
+        return Data(table, both, spec, corpora, (*skipped, *problems), tuple(chosen), None, sounds, sentences)
+    if not recipe.members:
+        return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
+    return Data(table, Joint(X), spec, corpora, skipped, tuple(chosen), Joint(copies), sounds)
+
+
+def _analysed(
+    stretches: Sequence[Stretch], fronts: Mapping[str, FeatureSpec], cache: FeatureCache, jobs: int, tell: Tell
+) -> list[Mapping[str, Float32Array] | str]:
+    """Compute what each model sees of each clip; one line instead where it sees nothing."""
+    refused = [_too_long(stretch) for stretch in stretches]
+    short = [stretch for stretch, why in zip(stretches, refused, strict=True) if not why]
+    found = [extract_many(short, spec, cache, jobs, tell) for spec in fronts.values()]
+    rows = zip(*found, strict=True)
+    result: list[Mapping[str, Float32Array] | str] = []
+    for why in refused:
+        row = (why,) if why else next(rows)
+        bad = next((one for one in row if isinstance(one, str)), None)
+        result.append(bad or {name: np.asarray(one) for name, one in zip(fronts, row, strict=True)})
+    return result
+
+
+def _too_long(stretch: Stretch) -> str:
+    """Say why a clip is too long to be analysed as a whole, if it is: what it takes of memory grows with its length."""
+    path, start, end = stretch
+    try:
+        end = (audio.duration(path) or 0.0) if np.isinf(end) else end
+    except EmovoxError:
+        return ""  # whoever computes its features says better what is wrong
+    if end - start <= LONGEST_CLIP:
+        return ""
+    return (
+        f"{path} is {end - start:.0f} s long, and a clip to learn from is at most {LONGEST_CLIP} s: "
+        "cut it into stretches, by columns start and end of a manifest"
+    )
+
+
+def _copies_of(
+    part: ModelRecipe,
+    stretches: Sequence[Stretch],
+    speakers: Sequence[str],
+    spec: FeatureSpec,
+    cache: FeatureCache,
+    jobs: int,
+    tell: Tell,
+) -> Features | None:
+    """Compute the features of the augmented copies that a model learns from, if any."""
+    wanted = part.augment
+    if not wanted.copies:
+        return None
+    rows = extract_copies(stretches, speakers, spec, wanted.options, wanted.copies, wanted.seed, cache, jobs, tell)
+    return gather(rows, sets.get(spec.set).level)
+
+
+def groups(table: pd.DataFrame) -> list[str]:
+    """Name the speaker of each clip over all corpora; a clip without one is a group of its own."""
+    files = table.index.get_level_values("file")
+    names = zip(table["corpus"], table["speaker"], files, strict=True)
+    return [f"{corpus}/{speaker or file}" for corpus, speaker, file in names]
+
+
+def features_of(
+    paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
+) -> tuple[Features, NDArray[np.bool_], list[str]]:
+    """Compute the features of a table's rows; say which rows have some, and why the others have none."""
+    if (level := sets.get(spec.set).level) == "samples":
+        raise FeatureError(f"feature set {spec.set!r} is of level {level!r}: choose another with features.set")
+    found = extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell)
+    rows, kept, skipped = usable(found)
+    return gather(rows, level), kept, skipped
+
+
+def recognised(
+    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, tell: Tell
+) -> tuple[Float32Array, NDArray[np.bool_], list[str]]:
+    """Recognise a table's rows clip by clip, in windows as `emovox predict` does; say why some have no answer."""
+    # An evaluation answers every clip, one in which the gate hears nobody too.
+    recognizer = EmotionRecognizer(model, gate=GateOptions(threshold=0))
+
+    def recognise(path: Path, start: float, end: float) -> Float32Array | str:
+        try:
+            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+            prediction = recognizer.predict_array(waveform.samples, RATE, str(path))
+        except EmovoxError as error:
+            return str(error)
+        return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)
+
+    stretches = _stretches(paths, table)
+    results: list[Float32Array | str] = []
+    # Threads share one session of the graph, and it computes without holding the interpreter.
+    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
+        results.append(one)
+        tell("clips", len(results), len(stretches))
+    rows, kept, skipped = usable(results)
+    return np.stack(rows), kept, skipped
+
+
+def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
+    """Return file, start and end of a table's rows."""
+    starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
+    return list(zip(paths, starts, ends, strict=True))
+
+
+def usable(results: Sequence[Row | str]) -> tuple[list[Row], NDArray[np.bool_], list[str]]:
+    """Return what there is, one entry a clip; say which clips have a row, and why the others have none."""
+    kept = np.array([not isinstance(one, str) for one in results])
+    skipped = [one for one in results if isinstance(one, str)]
+    if not kept.any():
+        raise CorpusError(f"none of {len(kept)} clips can be analysed, the first: {skipped[0]}")
+    return [one for one in results if not isinstance(one, str)], kept, skipped
+
+
+def shown_clips(data: Data, count: int = 60) -> list[Float32Array]:
+    """Return clips as a model of samples gets them, evenly out of all, to show what 8 bits change."""
+    spec = sets.samples_spec(data.spec.preprocess)
+    stretches = _stretches(data.paths, data.table)[:: max(1, len(data.paths) // count)]
+    return [
+        sets.extract(audio.read(path, start=start, end=None if np.isinf(end) else end), spec)
+        for path, start, end in stretches
+    ]
+
+
+def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
+    """Keep the clips with these labels; none named keeps all."""
+    unknown = [label for label in labels if label not in set(corpus.table["label"])]
+    if unknown:
+        raise CorpusError(
+            f"corpus {corpus.name!r} has no label {unknown[0]!r}: it has {', '.join(ordered(corpus.table['label']))}"
+        )
+    if not labels:
+        return corpus
+    return dataclasses.replace(corpus, table=corpus.table[corpus.table["label"].isin(labels)])
+
+
+def summaries(data: Data) -> tuple[CorpusSummary, ...]:
+    """Describe the corpora of an experiment for the model card."""
+    result = []
+    for corpus in data.corpora:
+        rows = data.table[data.table["corpus"] == corpus.name]
+        result.append(
+            CorpusSummary(
+                name=corpus.name,
+                licence=corpus.licence or "not stated",
+                clips=len(rows),
+                speakers=int((rows["speaker"].unique() != "").sum()),
+                labels=ordered(rows["label"]),
+            )
+        )
+    return tuple(result)

@@ -1,0 +1,90 @@
+"""The words of an experiment: what is said in each clip, and what might have been said instead."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from emovox import audio
+from emovox.errors import EmovoxError, ModelError
+from emovox.lab.estimators.fusion import Sentences
+from emovox.text.cache import CachedTranscriber
+from emovox.text.evidence import NAMES, words_vector
+from emovox.text.transcribe import Transcriber, transcribe
+from emovox.text.whisper import WhisperTranscriber
+from emovox.types import Float32Array, Transcript
+
+#: Seconds that a sentence of the development set takes; only its rate depends on it, which training replaces.
+SENTENCE = 2.5
+
+
+def words_of(
+    stretches: Sequence[tuple[Path, float, float]],
+    model: str,
+    language: str | None,
+    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    transcriber: Transcriber | None = None,
+) -> tuple[Float32Array, list[str]]:
+    """Transcribe clips and compute their words vectors; transcripts are kept in the user's cache.
+
+    Parameters
+    ----------
+    stretches : sequence of (Path, float, float)
+        File, start and end in seconds.
+    model, language : str, and None where it is to be detected
+        Whisper model and what is spoken, see `emovox.text.whisper.WhisperTranscriber`.
+    tell : callable, optional
+        Called with ("transcripts", done, total).
+    transcriber : Transcriber, optional
+        Another recogniser instead.
+
+    Returns
+    -------
+    words : ndarray of float32, shape (n_clips, len(NAMES))
+        Zeros for clips whose words could not be had.
+    problems : list of str
+        A line for each of these.
+
+    Raises
+    ------
+    ModelError
+        The Whisper model cannot be found, or no clip could be transcribed.
+    MissingExtraError
+        The [text] extra is not installed.
+    """
+    listener = transcriber or CachedTranscriber(WhisperTranscriber(model, language))
+    _ = listener.name  # finds the model now, not clip by clip
+    rows, problems = np.zeros((len(stretches), len(NAMES)), dtype=np.float32), []
+    words_vector(Transcript("now"), 1.0)  # a missing extra is one error, not one a clip
+    for index, (path, start, end) in enumerate(stretches):
+        try:
+            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+            rows[index] = words_vector(transcribe(waveform, listener), waveform.duration)
+        except EmovoxError as error:
+            problems.append(f"no words of {path}, the voice alone: {error}")
+        tell("transcripts", index + 1, len(stretches))
+    if len(problems) == len(stretches):
+        raise ModelError(f"no clip could be transcribed, the first: {problems[0]}")
+    return rows, problems
+
+
+def development_sentences() -> Sentences:
+    """Return the sentences from which fusion learns what words are worth; see docs/fusion.md.
+
+    Examples
+    --------
+    >>> found = development_sentences()
+    >>> len(found.labels) == len(found.words) >= 320
+    True
+    """
+    text = (resources.files("emovox.lab.experiments") / "sentences.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    spoken = [Transcript(row["text"], confidence=float(row["confidence"])) for row in rows]
+    return Sentences(
+        np.stack([words_vector(one, SENTENCE) for one in spoken]), np.array([row["label"] for row in rows])
+    )

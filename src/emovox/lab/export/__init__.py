@@ -1,0 +1,1 @@
+"""From fitted estimators to one ONNX file."""

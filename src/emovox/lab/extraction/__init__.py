@@ -1,0 +1,1 @@
+"""Features of many recordings: on all cores, cached on disk."""

@@ -1,0 +1,141 @@
+"""Features on disk, so that no clip is analysed twice for the same purpose.
+
+The key is a digest of the audio file's bytes, the stretch of it, the feature specification, the pretrained weights and
+the source code that computes features: a changed file, parameter or line of code is a new key, and nothing stale is
+ever read.
+Entries are written under a temporary name and renamed, so any number of processes can share a folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from emovox import audio
+from emovox.errors import InputError
+from emovox.features.sets import extract, weights_digest
+from emovox.types import FeatureSpec, Float32Array
+from emovox.writing import cache_folder
+
+#: Sources whose change may change a feature.
+SOURCES = (
+    "audio",
+    "features",
+    "lab/augmentation",
+    "lab/encoders",
+)
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Digest of the source code that computes features.
+
+    Examples
+    --------
+    >>> len(code_version())
+    16
+    """
+    package = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for entry in SOURCES:
+        path = package / entry
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            # The syntax tree, not the text: a comment or a line break changes no feature.
+            digest.update(f"{file.name}\0{ast.dump(ast.parse(file.read_bytes()))}".encode())
+    return digest.hexdigest()[:16]
+
+
+class FeatureCache:
+    """A folder of feature arrays.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where they are kept; the default is :func:`cache_folder`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cache = FeatureCache(Path(tempfile.mkdtemp()))
+    >>> cache.load("0" * 64) is None
+    True
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder()
+
+    def features(self, path: Path, spec: FeatureSpec, start: float = 0.0, end: float = np.inf) -> Float32Array:
+        """Return the features of a recording or a stretch of one, computed at most once.
+
+        Parameters
+        ----------
+        path : Path
+            Audio file.
+        spec : FeatureSpec
+            What to compute.
+        start, end : float
+            The stretch, in seconds; infinity is the recording's end.
+
+        Returns
+        -------
+        ndarray of float32
+            As `emovox.features.sets.extract` gives it.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read, is too short or silent.
+        """
+        key = self.key(path, spec, start, end)
+        found = self.load(key)
+        if found is not None:
+            return found
+        waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
+        result = extract(audio.require_signal(waveform, str(path)), spec)
+        self.store(key, result)
+        return result
+
+    def key(self, path: Path, spec: FeatureSpec, start: float, end: float, *more: object) -> str:
+        """Digest of everything that the features depend on, and of what else is given."""
+        parts = [dataclasses.asdict(spec), float(start), float(end), code_version(), weights_digest(spec), *more]
+        what = json.dumps(parts, sort_keys=True, default=str)
+        digest = hashlib.sha256(what.encode())
+        try:
+            digest.update(path.read_bytes())
+        except OSError:
+            # Opening it through the audio stage gives the error its proper words.
+            audio.duration(path)
+            raise
+        return digest.hexdigest()
+
+    def load(self, key: str) -> Float32Array | None:
+        """Return an entry, None where there is none or it is damaged."""
+        try:
+            with self._path(key).open("rb") as file:
+                return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def store(self, key: str, features: Float32Array) -> None:
+        """Keep an entry: other processes see all of it or nothing."""
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+                np.save(file, features, allow_pickle=False)
+            Path(file.name).replace(path)
+        except OSError as error:
+            raise InputError(
+                f"cannot write the feature cache {self.folder} ({error.strerror}): "
+                "set EMOVOX_CACHE to a folder that can be written"
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npy"

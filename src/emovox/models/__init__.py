@@ -1,1 +1,0 @@
-"""Models: networks and estimators, and the one file that carries them."""

@@ -1,0 +1,1 @@
+"""What is found, written: tables, JSON, CSV, subtitles and tracks, pictures, model cards."""

@@ -1,0 +1,243 @@
+"""Predictions for people and for machines: table, JSON, CSV, and the tracks of :mod:`emovox.outputs.tracks`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emovox.errors import InputError
+from emovox.outputs import tracks
+from emovox.outputs.tracks import Mark
+from emovox.types import Prediction
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Format(StrEnum):
+    """Formats of predictions."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    VTT = "vtt"
+    TEXTGRID = "textgrid"
+    RTTM = "rttm"
+    AUDACITY = "audacity"
+
+    @property
+    def ending(self) -> str:
+        """How the name of a file of this format ends."""
+        return {"table": ".txt", "audacity": ".txt", "textgrid": ".TextGrid"}.get(self.value, f".{self.value}")
+
+    @property
+    def holds_one(self) -> bool:
+        """Whether a file of this format is about one recording only."""
+        return self in (Format.VTT, Format.TEXTGRID, Format.AUDACITY)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether a file of this format has a place for marked moments."""
+        return self in (Format.TEXTGRID, Format.AUDACITY)
+
+
+#: What closes a JSON list.
+JSON_END = "\n]\n"
+
+#: Columns below which the table leaves out what can be spared.
+NARROW = 72
+
+#: Colour of each emotion on a terminal; labels not listed are white.
+COLOURS = {
+    "neutral": "white",
+    "calm": "cyan",
+    "happy": "yellow",
+    "sad": "blue",
+    "angry": "red",
+    "fearful": "magenta",
+    "disgust": "green",
+    "surprised": "bright_yellow",
+}
+
+
+def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Write a JSON list piece by piece: what was computed before an interruption is valid JSON too.
+
+    Examples
+    --------
+    >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> json.loads("".join(to_json([example])))[0]["label"]
+    'sad'
+    """
+    yield "["
+    separator = "\n"
+    try:
+        for prediction in predictions:
+            yield separator + json.dumps(prediction.to_dict(), ensure_ascii=False)
+            separator = ",\n"
+    except KeyboardInterrupt:
+        yield JSON_END
+        raise
+    yield JSON_END
+
+
+def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """Write CSV line by line: one column a field, and ``p_<label>`` for each probability.
+
+    Where words were listened to in the first prediction, there is the column ``transcript`` at the end.
+
+    Examples
+    --------
+    >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> print("".join(to_csv([example], ["sad", "happy"])).strip())
+    file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy
+    a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500
+    """
+    fields = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
+    coming = iter(predictions)
+    first = next(coming, None)
+    # Words that could not be had are explained, so that this is known before any were recognised.
+    spoken = first is not None and (first.transcript is not None or first.why is not None)
+    yield _csv_line([*fields, *(f"p_{label}" for label in labels), *(["transcript"] if spoken else ())])
+    for one in chain([first] if first else (), coming):
+        values = [
+            one.file,
+            f"{one.start:.3f}",
+            f"{one.end:.3f}",
+            one.label,
+            f"{one.confidence:.4f}",
+            str(one.abstained).lower(),
+            one.model,
+            one.speaker or "",
+        ]
+        values += [f"{one.probabilities[label]:.4f}" for label in labels]
+        yield _csv_line(values + ([one.transcript or ""] if spoken else []))
+
+
+def _below(one: Prediction) -> Iterator[str]:
+    """Give the lines below a label: what was said, and what there is to explain."""
+    if one.transcript is not None:
+        yield f'"{one.transcript}"' if one.transcript else "(no words)"
+        yield from one.why or ()
+
+
+def _csv_line(values: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def format_of(path: Path) -> Format:
+    """Tell the format of a file by the ending of its name; ``.txt`` is an Audacity label track.
+
+    Raises
+    ------
+    InputError
+        The ending belongs to no format.
+
+    Examples
+    --------
+    >>> format_of(Path("call.TextGrid")).value, format_of(Path("labels.txt")).value
+    ('textgrid', 'audacity')
+    """
+    for form in (form for form in Format if form is not Format.TABLE):
+        if path.suffix.lower() == form.ending.lower():
+            return form
+    endings = ", ".join(form.ending for form in Format if form is not Format.TABLE)
+    raise InputError(f"the name {path} does not tell a format: end it in one of {endings}")
+
+
+def pieces(
+    form: Format,
+    predictions: Iterable[Prediction],
+    labels: Sequence[str],
+    *,
+    duration: float | None = None,
+    marks: Sequence[Mark] = (),
+) -> Iterator[str]:
+    r"""Write predictions in a format for machines, piece by piece.
+
+    Parameters
+    ----------
+    form : Format
+        Any but the table, which is for a terminal (:func:`to_table`).
+    predictions : iterable of Prediction
+        In the order of time; of one recording, where the format holds no more.
+    labels : sequence of str
+        The model's labels: the columns of CSV.
+    duration : float, optional
+        Length of the recording in seconds, for formats that state it.
+    marks : sequence of (float, str), optional
+        Marked moments, for formats that have a place for them.
+
+    Yields
+    ------
+    str
+
+    Raises
+    ------
+    InputError
+        The predictions do not fit the format.
+
+    Examples
+    --------
+    >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> "".join(pieces(Format.RTTM, [example], ["sad", "happy"]))
+    'SPEAKER a 1 0.000 1.500 <NA> <NA> sad 0.7500 <NA>\n'
+    """
+    match form:
+        case Format.JSON:
+            return to_json(predictions)
+        case Format.CSV:
+            return to_csv(predictions, labels)
+        case Format.VTT:
+            return tracks.to_vtt(predictions)
+        case Format.TEXTGRID:
+            return tracks.to_textgrid(predictions, duration, marks)
+        case Format.RTTM:
+            return tracks.to_rttm(predictions)
+        case Format.AUDACITY:
+            return tracks.to_audacity(predictions, marks)
+        case Format.TABLE:
+            raise InputError("a table is for a terminal: name a format for files")
+
+
+def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
+    """Make a table for a terminal: the label, how sure it is and, where the terminal is wide enough, the runner-up.
+
+    Where words were listened to, they stand below the label, and below them what there is to explain.
+    """
+    from rich.table import Table  # only people need it
+    from rich.text import Text
+
+    wide = width >= NARROW
+    spoken = any(one.transcript is not None for one in predictions)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("emotion", no_wrap=wide and not spoken, overflow="fold")
+    table.add_column("confidence" if wide else "sure", no_wrap=True)
+    if wide:
+        table.add_column("then", no_wrap=True)
+    for one in predictions:
+        ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
+        colour = COLOURS.get(one.label, "white")
+        label = f"don't know ({one.label})" if one.abstained else one.label
+        bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
+        sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
+        cells: list[Text | str] = [
+            Text(one.file),
+            f"{one.start:.1f}-{one.end:.1f} s",
+            Text.assemble((label, colour), *((f"\n{line}", "dim") for line in _below(one))),
+            Text(sure, colour),
+        ]
+        if wide:
+            cells.append(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
+        table.add_row(*cells)
+    return table

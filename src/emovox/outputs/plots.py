@@ -1,0 +1,427 @@
+"""One picture of a recording and its emotions over time: waveform, F0, answers and stacked probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox import audio, decision
+from emovox.audio.decode import Source, source_name
+from emovox.errors import InputError, MissingExtraError
+from emovox.features import pitch
+from emovox.types import RATE, Float32Array, Prediction
+from emovox.writing import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Okabe and Ito's colours, which colour-blind readers can tell apart, near the meaning that colours have for most.
+PALETTE = {
+    "neutral": "#999999",
+    "calm": "#56B4E9",
+    "happy": "#F0E442",
+    "sad": "#0072B2",
+    "angry": "#D55E00",
+    "fearful": "#CC79A7",
+    "disgust": "#009E73",
+    "surprised": "#E69F00",
+}
+
+#: Colours of other labels, in turn.
+MORE = ("#7F4F24", "#B5A6E3", "#2B2B2B", "#A3C586")
+
+#: Formats of a picture, by the ending of its name.
+ENDINGS = (".png", ".svg", ".pdf")
+
+#: Points across the picture at most: more cannot be seen, and two hours need no more memory than a minute.
+COLUMNS = 1600
+
+#: F0 is drawn where the sound is at least this loud, relative to the recording's peak.
+AUDIBLE = 0.01
+
+#: Recordings of more than so many seconds get an F0 value every 40 ms: what would be drawn between cannot be seen.
+LONG = 600.0
+
+#: Predictions that are drawn one by one at most: each needs a few points of the picture's width.
+PARTS = 400
+
+#: More than those are put together to so many stretches of equal length at most.
+STRETCHES = 150
+
+#: Seconds between marks of a clock, or in a stretch.
+_ROUND = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
+
+_BLOCK = 30.0  # seconds read at a time
+_STEP = RATE // 100  # samples that share one value of the envelope, and of F0
+
+_STYLE: dict[Any, Any] = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.labelsize": 9,
+    "axes.titlesize": 10,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "hatch.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "svg.hashsalt": "emovox",
+    "text.parse_math": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+class Contour(NamedTuple):
+    """Sound over time, in steps of 10 ms or coarser.
+
+    Attributes
+    ----------
+    times : ndarray, shape (n,)
+        Beginnings of the steps in seconds.
+    low, high : ndarray, shape (n,)
+        Smallest and largest sample of each step.
+    f0 : ndarray, shape (n,)
+        Median F0 of the step's voiced frames in Hz; NaN where it has none.
+    duration : float
+        Length of the recording in seconds.
+    """
+
+    times: NDArray[np.float64]
+    low: Float32Array
+    high: Float32Array
+    f0: Float32Array
+    duration: float
+
+
+def contour(source: Source, columns: int = COLUMNS) -> Contour:
+    """Read a recording block by block and keep what a picture shows of it.
+
+    Parameters
+    ----------
+    source : str, path, bytes or binary file
+        The recording, of any length; two hours of it take 10 MB.
+    columns : int, default 1600
+        Steps at most.
+
+    Returns
+    -------
+    Contour
+
+    Raises
+    ------
+    AudioError
+        The recording cannot be read.
+
+    Examples
+    --------
+    >>> sound = contour("examples/plain.wav", columns=100)
+    >>> len(sound.times), bool(100 < np.nanmedian(sound.f0) < 300)
+    (78, True)
+    """
+    every = 4 if (audio.duration(source) or 0.0) > LONG else 1
+    options = pitch.PitchOptions(hop=every * _STEP / RATE)
+    lows, highs, tracks, length = [], [], [], 0
+    for block in audio.blocks(source, _BLOCK):
+        length += len(block.samples)
+        steps = _steps(block.samples)
+        lows.append(steps.min(axis=1))
+        highs.append(steps.max(axis=1))
+        tracks.append(np.repeat(pitch.track(block.samples, options).f0, every)[: len(steps)])
+    low, high, f0 = np.concatenate(lows), np.concatenate(highs), np.concatenate(tracks)
+    loud = np.maximum(high, -low)
+    f0[(f0 == 0) | (loud < AUDIBLE * loud.max())] = np.nan
+    width = -(-len(low) // columns)
+    return Contour(
+        np.arange(0, len(low), width, dtype=np.float64) * (_STEP / RATE),
+        _groups(low, width).min(axis=1),
+        _groups(high, width).max(axis=1),
+        _median(_groups(f0, width)),
+        length / RATE,
+    )
+
+
+def _steps(samples: Float32Array) -> Float32Array:
+    """Cut samples into rows of 10 ms; the last value fills up the last row."""
+    return _groups(samples, _STEP)
+
+
+def _groups(values: Float32Array, width: int) -> Float32Array:
+    short = -len(values) % width
+    return np.concatenate([values, np.repeat(values[-1:], short)]).reshape(-1, width)
+
+
+def _median(rows: Float32Array) -> Float32Array:
+    """Median of each row without its NaN; NaN where there is nothing else."""
+    found = np.full(len(rows), np.nan, dtype=np.float32)
+    some = ~np.isnan(rows).all(axis=1)
+    found[some] = np.nanmedian(rows[some], axis=1)
+    return found
+
+
+def require(path: Path) -> None:
+    """Make sure that a picture can be drawn, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        The file's ending names no format of pictures.
+    MissingExtraError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> require(Path("call.gif"))
+    Traceback (most recent call last):
+        ...
+    emovox.errors.InputError: a picture cannot be written as call.gif: end the name in .png, .svg or .pdf
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"a picture cannot be written as {path}: end the name in .png, .svg or .pdf")
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("drawing a picture", "plot") from error
+
+
+def write(predictions: Sequence[Prediction], source: Source, path: Path, title: str | None = None) -> None:
+    """Draw a recording with its predictions over time, in one step: a half-drawn picture is never left.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        All of one recording, in the order of time.
+    source : str, path, bytes or binary file
+        The recording itself; it is read once more, block by block.
+    path : Path
+        Where to write: a name that ends in ``.png``, ``.svg`` or ``.pdf``.
+    title : str, optional
+        What to write above; the default is the recording's name.
+
+    Raises
+    ------
+    InputError
+        There is no such format, or the file cannot be written.
+    AudioError
+        The recording cannot be read.
+    MissingExtraError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from emovox import EmotionRecognizer
+    >>> write([EmotionRecognizer().predict("examples/plain.wav")], "examples/plain.wav", Path("plain.png"))
+    >>> Path("plain.png").stat().st_size > 10_000
+    True
+    """
+    require(path)
+    import matplotlib as mpl
+
+    sound = contour(source)
+    with mpl.rc_context(_STYLE), replacing(path) as part:
+        figure = draw(predictions, sound, title or source_name(source))
+        kind = path.suffix.lower()[1:]
+        undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+        figure.savefig(part, format=kind, dpi=150, metadata=undated)
+
+
+def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figure:
+    """Draw the four panels over one axis of time.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        All of one recording, in the order of time.
+    sound : Contour
+        Of the same recording.
+    title : str
+        What to write above.
+
+    Returns
+    -------
+    Figure
+        Abstentions are hatched; what nobody judged is left white.  More than 400 predictions are drawn as means of
+        equal stretches, see :func:`pooled`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    wave, melody, answers, shares = figure.subplots(4, 1, sharex=True, height_ratios=[2, 2, 0.5, 3])
+    wave.set_title(title, loc="left")
+    wave.fill_between(sound.times, sound.low, sound.high, color="#555555", lw=0.3, step="post")
+    peak = max(float(np.abs(sound.low).max(initial=0)), float(sound.high.max(initial=0)), 1e-3)
+    wave.set(ylabel="amplitude", ylim=(-1.05 * peak, 1.05 * peak))
+    melody.plot(sound.times, sound.f0, ".", color="#333333", ms=2)
+    melody.set(ylabel="F0 in Hz", ylim=(50, max(350.0, float(np.nan_to_num(sound.f0).max(initial=0)) * 1.1)))
+    melody.grid(axis="y", alpha=0.3)
+    colours = _colours(predictions)
+    about = "probability"
+    if len(predictions) > PARTS:
+        stretch = _round(sound.duration / STRETCHES)
+        predictions = pooled(predictions, stretch)
+        about = f"probability,\nmeans of {f'{stretch} s' if stretch < 60 else f'{stretch // 60} min'}"
+    _draw_answers(answers, predictions, colours, sound.duration)
+    _draw_shares(shares, predictions, colours)
+    shares.set(ylabel=about, xlim=(0, sound.duration), xlabel=_time_axis(shares, sound.duration))
+    _legend(figure, predictions, colours)
+    return figure
+
+
+def pooled(predictions: Sequence[Prediction], seconds: int) -> list[Prediction]:
+    """Put the predictions of one recording together to stretches of equal length.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        In the order of time.
+    seconds : int
+        Length of a stretch.
+
+    Returns
+    -------
+    list of Prediction
+        One for each stretch in which something was judged: probabilities are the mean over the judged time, the label
+        is what most of the time was answered; it abstains where that was so most of the time.
+
+    Examples
+    --------
+    >>> def one(label, start, end):
+    ...     return Prediction("a.wav", start, end, label, {"sad": 0.0, "happy": 0.0} | {label: 1.0}, 1.0, False, "m")
+    >>> found = pooled([one("sad", 1, 4), one("happy", 8, 12)], 10)
+    >>> [(part.start, part.end, part.label, part.probabilities["sad"]) for part in found]
+    [(0, 10, 'sad', 0.6), (10, 20, 'happy', 0.0)]
+    """
+    stretches: dict[int, list[tuple[float, Prediction]]] = {}
+    for one in predictions:
+        for index in range(int(one.start // seconds), math.ceil(one.end / seconds)):
+            shared = min(one.end, (index + 1) * seconds) - max(one.start, index * seconds)
+            if shared > 0:
+                stretches.setdefault(index, []).append((shared, one))
+    return [_mean(parts, index * seconds, (index + 1) * seconds) for index, parts in sorted(stretches.items())]
+
+
+def _mean(parts: Sequence[tuple[float, Prediction]], start: int, end: int) -> Prediction:
+    times, labels = [time for time, _ in parts], list(parts[0][1].probabilities)
+    rows = [[one.probabilities[label] for label in labels] for _, one in parts]
+    mean = dict(zip(labels, decision.combine(rows, times).tolist(), strict=True))
+    answered = dict.fromkeys(labels, 0.0)
+    for time, one in parts:
+        answered[one.label] += 0.0 if one.abstained else time
+    abstained = sum(answered.values()) < sum(times) / 2
+    counts = mean if abstained else answered
+    label = max(counts, key=counts.__getitem__)
+    return dataclasses.replace(
+        parts[0][1],
+        start=start,
+        end=end,
+        label=label,
+        probabilities=mean,
+        confidence=mean[label],
+        abstained=abstained,
+        transcript=None,
+        words=None,
+        linguistic=None,
+        fusion=None,
+        why=None,
+    )
+
+
+def _round(seconds: float) -> int:
+    """Find the shortest round time that is no shorter."""
+    return next((step for step in _ROUND if step >= seconds), math.ceil(seconds / _ROUND[-1]) * _ROUND[-1])
+
+
+def _colours(predictions: Sequence[Prediction]) -> dict[str, str]:
+    labels = list(predictions[0].probabilities) if predictions else []
+    others = [label for label in labels if label not in PALETTE]
+    return {label: PALETTE.get(label) or MORE[others.index(label) % len(MORE)] for label in labels}
+
+
+def _draw_answers(axes: Axes, predictions: Sequence[Prediction], colours: dict[str, str], duration: float) -> None:
+    """Draw one bar a run of the same answer, and its name where there is room."""
+    axes.set(ylim=(0, 1), yticks=[], ylabel="")
+    axes.set_ylabel("answer", rotation=0, ha="right", va="center")
+    axes.spines["left"].set_visible(False)
+    for start, end, one in _runs(predictions):
+        hatch = "////" if one.abstained else None
+        face = "white" if one.abstained else colours[one.label]
+        axes.broken_barh([(start, end - start)], (0, 1), facecolor=face, hatch=hatch, edgecolor="#777777", lw=0.2)
+        if not one.abstained and (end - start) / duration > 0.011 * len(one.label):
+            dark = one.label in ("sad", "angry", "disgust")
+            ink = "white" if dark else "black"
+            axes.text((start + end) / 2, 0.46, one.label, ha="center", va="center", fontsize=8, color=ink, clip_on=True)
+
+
+def _runs(predictions: Sequence[Prediction]) -> list[tuple[float, float, Prediction]]:
+    """Put together consecutive predictions that say the same."""
+    runs: list[tuple[float, float, Prediction]] = []
+    for one in predictions:
+        if runs:
+            start, end, before = runs[-1]
+            same = (before.label, before.abstained) == (one.label, one.abstained)
+            if same and one.start - end < 0.01:
+                runs[-1] = (start, one.end, before)
+                continue
+        runs.append((one.start, one.end, one))
+    return runs
+
+
+def _draw_shares(axes: Axes, predictions: Sequence[Prediction], colours: dict[str, str]) -> None:
+    """Stack the probabilities of each prediction over its stretch, and hatch the abstentions."""
+    axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
+    if not predictions:
+        return
+    # Start, end and a hole after each: one outline a label, however many predictions there are.
+    times = np.array([[one.start, one.end, np.nan] for one in predictions]).ravel()
+    values = np.array([[one.probabilities[label] for label in colours] for one in predictions])
+    tops = np.repeat(np.cumsum(values, axis=1), 3, axis=0)
+    tops[2::3] = np.nan
+    bottom = np.where(np.isnan(times), np.nan, 0.0)
+    for column, label in enumerate(colours):
+        axes.fill_between(times, bottom, tops[:, column], color=colours[label], lw=0)
+        bottom = tops[:, column]
+    abstained = np.repeat([one.abstained for one in predictions], 3)
+    axes.fill_between(
+        times,
+        0,
+        np.where(np.isnan(times), np.nan, 1.0),
+        where=abstained.tolist(),
+        facecolor="#ffffff80",
+        edgecolor="#444444",
+        hatch="////",
+        lw=0,
+    )
+
+
+def _time_axis(axes: Axes, duration: float) -> str:
+    """Label the axis of time in seconds, or as a clock where minutes are easier to read; return what it shows."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    if duration <= 120:
+        return "time in seconds"
+    clock = "h:mm:ss" if duration >= 3600 else "m:ss"
+
+    def text(value: float, _position: object) -> str:
+        hours, minutes, seconds = int(value) // 3600, int(value) // 60 % 60, int(value) % 60
+        return f"{hours}:{minutes:02d}:{seconds:02d}" if duration >= 3600 else f"{int(value) // 60}:{seconds:02d}"
+
+    axes.xaxis.set_major_locator(MultipleLocator(_round(duration / 9)))
+    axes.xaxis.set_major_formatter(FuncFormatter(text))
+    return f"time ({clock})"
+
+
+def _legend(figure: Figure, predictions: Sequence[Prediction], colours: dict[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
+    if any(one.abstained for one in predictions):
+        handles.append(Patch(facecolor="white", edgecolor="#444444", hatch="////", label="don't know"))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)

@@ -1,0 +1,1 @@
+"""From sound to emotions: one recording, a timeline, a stream."""

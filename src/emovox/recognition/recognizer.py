@@ -1,0 +1,468 @@
+"""From a recording to a label: the whole chain on one screen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox import audio, decision
+from emovox.audio import Source
+from emovox.audio.decode import source_name
+from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, ModelError, NoSpeechError
+from emovox.features import sets
+from emovox.model import profiles
+from emovox.model.file import Model, load
+from emovox.model.profiles import Profile
+from emovox.recognition.streaming import StreamingRecognizer
+from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.speech.gate import GateOptions, is_speech
+from emovox.text import fusing
+from emovox.text.classifier import TextClassifier
+from emovox.text.given import require_times
+from emovox.text.rules import Rule
+from emovox.text.transcribe import Transcriber
+from emovox.text.words import Heard, Hearing
+from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
+
+#: Seconds of a recording that are kept for models that must see words and sound at once.
+_REMEMBERED = 600.0
+
+#: Seconds of a long recording that are read at a time for a timeline.
+_BLOCK = 10.0
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How a recording is cut.
+
+    Attributes
+    ----------
+    duration : float
+        Length of a window in seconds, about that of the utterances the models were trained on.  A rest shorter
+        than half a window joins the window before it, so a recording of up to 1.5 windows is one window.
+    """
+
+    duration: float = 6.0
+
+
+class EmotionRecognizer:
+    """Recognises the emotion of recordings with one model.
+
+    Parameters
+    ----------
+    model : path, str or Model, optional
+        Model file, run folder or name of a built-in model, or a model already read; the default is the built-in model.
+    windows : WindowOptions, optional
+        How long recordings are cut.
+    speaker : Profile, optional
+        Whose voice it is, from :meth:`enroll` or :func:`emovox.model.profiles.find`; the default is not known.
+    gate : GateOptions, optional
+        How sure to be that somebody speaks: windows without speech take no part, and a recording without any is
+        refused.  ``GateOptions(threshold=0)`` analyses everything.
+    threshold : float, optional
+        Confidence in [0, 1] under which an answer is an abstention, 0 for never; the default is the model's own.
+    transcriber : Transcriber, optional
+        Who recognises the words, for example ``WhisperTranscriber()``; the default is nobody.  Where words cannot be
+        had the voice is judged all the same, and the prediction's `why` says so.
+    text_model : TextClassifier, optional
+        A classifier that judges the emotion of the words as well, for ``text_<label>`` in `linguistic`.
+    fuse : bool, optional
+        Whether words that were heard take part in the answer: by the model's own fusion where it has one, else by the
+        gated pool that comes with emovox.  Otherwise they are only reported.  The default is True for a model that was
+        trained with words and False for the others: that pool rests on an assumption about people, not on people.
+    rules : sequence of Rule, optional
+        Decision rules over voice and words, for example :data:`emovox.text.rules.DEFAULT`; the default is those of the
+        model's recipe, which mostly has none.
+
+    Attributes
+    ----------
+    card : ModelCard
+        What the model is: its labels, training data, licence and scores.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be read, it needs features that this version does not compute, or a speaker is given and it
+        takes no baseline.
+    ProfileError
+        The speaker's profile was made with another model.
+    InputError
+        The threshold is out of its range.
+
+    Examples
+    --------
+    >>> recognizer = EmotionRecognizer()
+    >>> prediction = recognizer.predict("examples/plain.wav")
+    >>> prediction.label in recognizer.card.labels
+    True
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Model | None = None,
+        *,
+        windows: WindowOptions | None = None,
+        speaker: Profile | None = None,
+        gate: GateOptions | None = None,
+        threshold: float | None = None,
+        transcriber: Transcriber | None = None,
+        text_model: TextClassifier | None = None,
+        fuse: bool | None = None,
+        rules: Sequence[Rule] | None = None,
+    ) -> None:
+        self._model: Model = model if isinstance(model, Model) else load(model)
+        self.card = self._model.card
+        self.windows = windows or WindowOptions()
+        self.gate = gate or GateOptions()
+        self.threshold = self.card.threshold if threshold is None else threshold
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
+        self.transcriber = transcriber
+        self.text_model = text_model
+        self.fuse = bool(self.card.text) if fuse is None else fuse
+        self.rules = fusing.rules_of(self.card) if rules is None else tuple(rules)
+        self.speaker = speaker
+        self._baseline = speaker.baseline(self._model) if speaker else None
+        for name, spec in self._model.inputs.items():
+            try:
+                names = sets.feature_names(spec)
+            except (FeatureError, TypeError) as error:
+                raise ModelError(f"model {self.card.name!r} cannot be used: {error}") from error
+            if sets.get(spec.set).level != self._model.level(name) or len(names) != spec.dimension:
+                raise ModelError(
+                    f"input {name!r} of model {self.card.name!r} takes one vector a {self._model.level(name)}, and its "
+                    f"card asks for {spec.set!r}: get the model file again"
+                )
+
+    def predict(
+        self,
+        source: Source,
+        *,
+        transcript: Transcript | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Recognise one recording of any length, in memory that does not grow with it.
+
+        Parameters
+        ----------
+        source : str, path, bytes or binary file
+            The recording.
+        transcript : Transcript, optional
+            What is said in it, if that is known: used instead of the transcriber.
+        progress : callable, optional
+            Called with the seconds analysed so far.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read, is shorter than 0.1 s or holds digital silence only.
+        NoSpeechError
+            Nobody speaks in it.
+        """
+        return self._predict(audio.blocks(source, self.windows.duration), source_name(source), progress, transcript)
+
+    def predict_array(self, samples: NDArray[Any], rate: float, name: str = "<array>") -> Prediction:
+        """Recognise samples in memory, shape (n_samples,) or (n_samples, n_channels), at `rate` Hz."""
+        waveform = audio.from_array(samples, rate)
+        size = round(self.windows.duration * 16000)
+        parts = (
+            Waveform(waveform.samples[begin : begin + size], begin / 16000)
+            for begin in range(0, len(waveform.samples), size)
+        )
+        return self._predict(parts, name, None)
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window of a recording or stream.
+
+        Parameters
+        ----------
+        window : Waveform
+            0.3 to 30 s.
+        name : str
+            What the prediction calls the recording.
+        running : bool, default False
+            Whether this is an estimate while somebody speaks: neither the gate nor the transcriber is asked.
+
+        Returns
+        -------
+        Prediction or None
+            None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
+        """
+        try:
+            audio.require_signal(window, name)
+        except AudioError:
+            return None
+        if not running and not is_speech(window.samples, self.gate):
+            return None
+        found = self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
+        if running or self.transcriber is None:
+            return found
+        hearing = Hearing(self.transcriber, classifier=self.text_model)
+        for _ in hearing.tap([window]):
+            pass
+        return self._with_words(found, hearing.result(window.duration), [window], [window.duration])
+
+    def timeline(
+        self,
+        source: Source,
+        options: TimelineOptions | None = None,
+        *,
+        transcript: Transcript | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Timeline:
+        """Recognise a recording of any length segment by segment, in memory that does not grow with it.
+
+        Parameters
+        ----------
+        source : str, path, bytes or binary file
+            The recording.
+        options : TimelineOptions, optional
+            How it is cut and judged.
+        transcript : Transcript, optional
+            What is said in it, with the times of the words, if that is known: used instead of the transcriber.
+        progress : callable, optional
+            Called with the seconds analysed so far.
+
+        Returns
+        -------
+        Timeline
+            Without any segment where nobody speaks.  With a transcriber, which hears the recording as a whole, each has
+            its words, those whose middle lies in it; they take part in its answer as for :meth:`predict`.  A stream of
+            the same samples gives exactly the same answers of the voice, see
+            :class:`emovox.recognition.streaming.StreamingRecognizer`; its words are recognised utterance by utterance.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read.
+        TranscriptError
+            The transcript does not tell when its words are said.
+
+        Examples
+        --------
+        >>> timeline = EmotionRecognizer().timeline("examples/plain.wav")
+        >>> [one.label in timeline.summary().share for one in timeline.predictions]
+        [True]
+        """
+        blocks, name, options = audio.blocks(source, _BLOCK), source_name(source), options or TimelineOptions()
+        if not (self.transcriber or transcript):
+            return StreamingRecognizer(self, options).timeline(blocks, name, progress)
+        if transcript:
+            require_times(transcript)
+        hearing = Hearing(self.transcriber, transcript)
+        voice = copy(self)
+        voice.transcriber = None  # or every segment would be transcribed, too
+        untidy = replace(options, merge=None, min_segment=0.0)
+        found = StreamingRecognizer(voice, untidy).timeline(hearing.tap(blocks), name, progress)
+        heard = hearing.result(found.duration)
+        parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
+        return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
+
+    def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | Failure]:
+        """Recognise many recordings; one that fails becomes a Failure and the rest go on.
+
+        Parameters
+        ----------
+        sources : iterable of str, path, bytes or binary file
+            The recordings.
+
+        Yields
+        ------
+        Prediction or Failure
+            In the order of the sources.
+        """
+        for source in sources:
+            try:
+                yield self.predict(source)
+            except EmovoxError as error:
+                yield Failure(source_name(source), str(error), type(error).__name__)
+
+    def enroll(self, name: str, sources: Iterable[Source]) -> Profile:
+        """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.
+
+        Parameters
+        ----------
+        name : str
+            The speaker: letters, digits, ``-`` and ``_``.
+        sources : iterable of str, path, bytes or binary file
+            Recordings of the speaker's ordinary speech: two short sentences, or up to a minute of running speech.
+
+        Returns
+        -------
+        Profile
+            :func:`emovox.model.profiles.save` writes it.
+
+        Raises
+        ------
+        ModelError
+            The model takes no baseline.
+        AudioError
+            A recording cannot be used.
+        NoSpeechError
+            Nobody speaks in one of them.
+        ProfileError
+            There is less than a second of speech in all, or the name is not possible.
+        """
+        profiles.require_baseline(self._model)
+        profiles.check_name(name)
+        rows: list[Float32Array] = []
+        weights: list[float] = []
+        clips = 0
+        for source in sources:
+            clips += 1
+            blocks = audio.blocks(source, self.windows.duration)
+            found, lengths, _ = self._analyse(blocks, source_name(source), self._embedding)
+            rows += found
+            weights += lengths
+        return profiles.build(name, self._model, rows, weights, clips)
+
+    def _predict(
+        self,
+        blocks: Iterable[Waveform],
+        name: str,
+        progress: Callable[[float], None] | None,
+        transcript: Transcript | None = None,
+    ) -> Prediction:
+        if not (self.transcriber or transcript):
+            rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
+            return self._decided(decision.combine(rows, weights), name, 0.0, end)
+        hearing = Hearing(self.transcriber, transcript, self.text_model)
+        seen: list[Waveform] = []
+        rows, weights, end = self._analyse(hearing.tap(blocks), name, self._remembering(seen), progress)
+        found = self._decided(decision.combine(rows, weights), name, 0.0, end)
+        return self._with_words(found, hearing.result(end), seen, weights)
+
+    def _with_words(
+        self,
+        voice: Prediction,
+        heard: Heard,
+        seen: Sequence[Waveform] | None = None,
+        weights: Sequence[float] = (),
+    ) -> Prediction:
+        """Put what was heard beside an answer of the voice or, where it may, into it; `seen` is the sound, if kept."""
+        found = heard.beside(voice)
+        found = self._fused(found, heard, seen, weights) if self.fuse else found
+        return fusing.ruled(found, self.rules, heard, self.threshold)
+
+    def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float32Array]:
+        """Keep the windows of a model that must see words and sound at once, up to :data:`_REMEMBERED` seconds."""
+        if not self.fuse or fusing.pool_of(self.card) is not None:
+            return self._probabilities
+
+        def compute(window: Waveform) -> Float32Array:
+            if window.end <= _REMEMBERED:
+                seen.append(window)
+            return self._probabilities(window)
+
+        return compute
+
+    def _fused(
+        self, voice: Prediction, heard: Heard, seen: Sequence[Waveform] | None, weights: Sequence[float]
+    ) -> Prediction:
+        """Put voice and words together."""
+        words = fusing.words_of(heard, voice.end - voice.start)
+        method, pool = self.card.text.get("method", "gated"), fusing.pool_of(self.card)
+        if pool is not None:
+            together: Mapping[str, float]
+            together, weight = fusing.pooled(voice, words, pool)
+            return fusing.explained(voice, together, words, method, weight, self.threshold)
+        if seen is None or len(seen) < len(weights):
+            line = "this model takes words and sound at once, which a timeline cannot: the voice alone"
+            if seen is not None:
+                line = f"longer than {_REMEMBERED:g} s, too long for this model to take words: the voice alone"
+            voice = dataclasses.replace(voice, why=(*(voice.why or ()), line))
+            words = np.zeros_like(words)
+            seen = []
+        rows = [self._probabilities(window, words) for window in seen]
+        mean = decision.combine(rows, weights).tolist() if rows else list(voice.probabilities.values())
+        together = dict(zip(self.card.labels, mean, strict=True))
+        return fusing.explained(voice, together, words, method, None, self.threshold)
+
+    def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
+        label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
+        return Prediction(
+            file=name,
+            start=start,
+            end=end,
+            label=label,
+            probabilities=dict(zip(self.card.labels, probabilities.tolist(), strict=True)),
+            confidence=confidence,
+            abstained=abstained,
+            model=self.card.name,
+            speaker=self.speaker.name if self.speaker else None,
+        )
+
+    def _analyse(
+        self,
+        blocks: Iterable[Waveform],
+        name: str,
+        compute: Callable[[Waveform], Float32Array],
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[list[Float32Array], list[float], float]:
+        """Compute one row for each window with speech; return the rows, the windows' lengths and the end of it all."""
+        rows, weights, end = [], [], 0.0
+        refused: AudioError | None = None
+        for window in join_rest(blocks, self.windows.duration / 2):
+            end = window.end
+            if why := self._refusal(window, name):  # nothing to judge in this window; the others may have something
+                refused = refused if isinstance(refused, NoSpeechError) else why
+            else:
+                rows.append(compute(window))
+                weights.append(window.duration)
+            if progress:
+                progress(end)
+        if not rows:
+            raise refused or AudioError(f"{name} has no samples: give a recording that is not empty")
+        return rows, weights, end
+
+    def _refusal(self, window: Waveform, name: str) -> AudioError | None:
+        """Say why there is nothing to judge in a window."""
+        try:
+            audio.require_signal(window, name)
+        except AudioError as error:
+            return error
+        if is_speech(window.samples, self.gate):
+            return None
+        return NoSpeechError(
+            f"{name} holds no speech that can be judged: give a recording of somebody speaking "
+            "(predict --no-gate analyses any sound)"
+        )
+
+    def _probabilities(self, window: Waveform, words: Float32Array | None = None) -> Float32Array:
+        inputs = {name: sets.extract(window, spec)[np.newaxis] for name, spec in self._model.inputs.items()}
+        if self._baseline is not None:
+            rows, _ = self._model.run(next(iter(inputs.values())), self._baseline, words)
+        elif words is not None:
+            rows = self._model.probabilities(next(iter(inputs.values())), words)
+        else:
+            rows = self._model.answer(inputs)
+        (row,) = rows
+        return np.asarray(row)
+
+    def _embedding(self, window: Waveform) -> Float32Array:
+        _, embedding = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
+        return np.ravel(np.asarray(embedding, dtype=np.float32))
+
+
+def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]:
+    """Append a last block shorter than `shortest` seconds to the one before it."""
+    before: Waveform | None = None
+    for block in blocks:
+        if before is not None and block.duration < shortest:
+            block = Waveform(np.concatenate([before.samples, block.samples]), before.start)
+        elif before is not None:
+            yield before
+        before = block
+    if before is not None:
+        yield before

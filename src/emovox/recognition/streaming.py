@@ -1,0 +1,435 @@
+"""Emotion as it happens: samples in pieces of any size -> voice activity -> windows -> events.
+
+A file is a stream whose pieces are its blocks: :func:`timeline` is nothing else, so live sound and files give the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emovox import decision
+from emovox.audio import MIN_DURATION, Converter
+from emovox.errors import InputError
+from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.speech.vad import FRAME, ActivityFrame, SpeechEvent, VoiceActivity
+from emovox.types import RATE, Float32Array, Prediction, Waveform
+
+#: Samples that are taken at a time, 1 s: bounds the memory of a piece of any size.
+_PIECE = RATE
+#: A rest of an utterance that is shorter than this, in seconds, is too short to be judged by itself.
+_REST = 0.3
+
+
+class Judge(Protocol):
+    """What a stream asks of a recogniser: :class:`emovox.EmotionRecognizer` is one."""
+
+    threshold: float
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window; None where nobody speaks in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """Something that became certain while a stream was heard.
+
+    Attributes
+    ----------
+    kind : {"start", "estimate", "result", "end"}
+        Speech begins; what the utterance that is going on sounds like so far; the judgement of an utterance, of a part
+        of a long one, or of an interval, which goes into the timeline; speech ends.
+    time : float
+        When it happens, in seconds from the beginning of the stream; of a judgement, the end of what it is about.
+    decided : float
+        How much of the stream, in seconds, had been heard when this was certain.
+    prediction : Prediction or None
+        The judgement of an "estimate" or a "result".
+    """
+
+    kind: Literal["start", "estimate", "result", "end"]
+    time: float
+    decided: float
+    prediction: Prediction | None = None
+
+
+class StreamingRecognizer:
+    """Opens streams that share one recogniser; as many as you like, each used by one thread at a time.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+        Who judges: it keeps no state of any stream.
+    options : TimelineOptions, optional
+        How the streams are cut and judged.
+
+    Examples
+    --------
+    >>> from emovox import EmotionRecognizer
+    >>> from emovox import audio
+    >>> stream = StreamingRecognizer(EmotionRecognizer()).open("microphone")
+    >>> speech = audio.read("examples/plain.wav").samples
+    >>> events = [event for i in range(0, len(speech), 1600) for event in stream.push(speech[i : i + 1600])]
+    >>> events += stream.finish()
+    >>> [event.kind for event in events][0], [event.kind for event in events][-2:]
+    ('start', ['result', 'end'])
+    """
+
+    def __init__(self, recognizer: Judge, options: TimelineOptions | None = None) -> None:
+        self.recognizer = recognizer
+        self.options = options or TimelineOptions()
+
+    def open(self, name: str = "<stream>", *, rate: float = RATE, channels: int = 1, estimates: bool = True) -> Stream:
+        """Begin a stream.
+
+        Parameters
+        ----------
+        name : str
+            What its predictions call it.
+        rate : float, default 16000
+            Its sampling rate in Hz, a whole number from 1000 to 768000.
+        channels : int, default 1
+            Its number of channels; they are averaged.
+        estimates : bool, default True
+            Whether to judge what is going on every `hop` seconds; the timeline needs no such thing.
+
+        Returns
+        -------
+        Stream
+
+        Raises
+        ------
+        AudioError
+            There is no such rate, or there are no channels.
+        """
+        return Stream(self.recognizer, self.options, Converter(rate, channels, name), estimates=estimates)
+
+    def timeline(
+        self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None = None
+    ) -> Timeline:
+        """Run a recording through a stream, block by block, and collect what it tells.
+
+        Parameters
+        ----------
+        blocks : iterable of Waveform
+            All of the recording in consecutive blocks, see :func:`emovox.audio.blocks`.
+        name : str
+            What its predictions call it.
+        progress : callable, optional
+            Called with the seconds analysed so far.
+
+        Returns
+        -------
+        Timeline
+        """
+        stream = self.open(name, estimates=False)
+        events: list[StreamEvent] = []
+        for block in blocks:
+            events += stream.push(block.samples)
+            if progress:
+                progress(stream.heard)
+        events += stream.finish()
+        return collect(events, name, stream.heard, self.options)
+
+
+def collect(events: Iterable[StreamEvent], name: str, duration: float, options: TimelineOptions) -> Timeline:
+    """Make the timeline of a stream from its events.
+
+    Parameters
+    ----------
+    events : iterable of StreamEvent
+        All events, or those of kind "result" at least, in order.
+    name : str
+        What the stream is called.
+    duration : float
+        Length of the stream in seconds, see :attr:`Stream.heard`.
+    options : TimelineOptions
+        Those of the stream.
+
+    Returns
+    -------
+    Timeline
+        Exactly that of a file with the same samples.
+    """
+    results = [event.prediction for event in events if event.kind == "result" and event.prediction is not None]
+    return Timeline(name, duration, tidied(results, options))
+
+
+class Stream:
+    """One stream; :meth:`StreamingRecognizer.open` makes it.
+
+    What is kept of the sound is a window and a pause, however long the stream lasts.
+    """
+
+    def __init__(self, judge: Judge, options: TimelineOptions, converter: Converter, *, estimates: bool) -> None:
+        self.name = converter.name
+        self._converter = converter
+        self._activity = VoiceActivity(options.vad)
+        self._history = History()
+        self._cutter = (
+            _Intervals(judge, options, self._history, self.name)
+            if options.mode == "interval"
+            else _Utterances(judge, options, self._history, self.name, estimates=estimates)
+        )
+        self._finished = False
+
+    @property
+    def heard(self) -> float:
+        """How much of the stream has been heard, in seconds."""
+        return self._history.end / RATE
+
+    @property
+    def speaking(self) -> bool:
+        """Whether speech has started and not ended, by the events given so far."""
+        return self._activity.speaking
+
+    def push(self, samples: ArrayLike) -> list[StreamEvent]:
+        """Take the next samples and tell what became certain.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n_samples,) of one channel, or (n_samples, n_channels)
+            At the rate of the stream, in pieces of any size: floating-point numbers with full scale 1, or 16-bit,
+            32-bit or unsigned 8-bit integers.
+
+        Returns
+        -------
+        list of StreamEvent
+
+        Raises
+        ------
+        AudioError
+            Samples of another shape or type, or some that are not finite numbers: the stream is as it was before and
+            goes on with the next samples.
+        InputError
+            The stream is finished.
+        """
+        if self._finished:
+            raise InputError(f"stream {self.name!r} is finished: open another one")
+        return list(self._take(self._converter.push(samples)))
+
+    def finish(self) -> list[StreamEvent]:
+        """End the stream and tell what is left to tell; further calls tell nothing."""
+        if self._finished:
+            return []
+        self._finished = True
+        events = list(self._take(self._converter.finish()))
+        for frame in self._activity.finish_frames():
+            events += self._cutter.step(frame)
+        return events + self._cutter.finish()
+
+    def _take(self, samples: Float32Array) -> Iterator[StreamEvent]:
+        for begin in range(0, len(samples), _PIECE):
+            piece = samples[begin : begin + _PIECE]
+            self._history.append(piece)
+            for frame in self._activity.frames(piece):
+                yield from self._cutter.step(frame)
+            self._history.drop(min(self._cutter.needed, self._history.end - self._activity.reach))
+
+
+class History:
+    """The last samples of a stream, found by their place in it.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.append(np.arange(5, dtype=np.float32))
+    >>> history.drop(2)
+    >>> history.stretch(1, 4).samples.tolist(), history.end
+    ([2.0, 3.0], 5)
+    """
+
+    def __init__(self) -> None:
+        self._samples = np.empty(RATE, dtype=np.float32)
+        self._begin = 0
+        self._size = 0
+
+    @property
+    def end(self) -> int:
+        """How many samples have been appended in all."""
+        return self._begin + self._size
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory is held, in bytes."""
+        return self._samples.nbytes
+
+    def append(self, piece: Float32Array) -> None:
+        """Add the next samples, shape (n,)."""
+        size = self._size + len(piece)
+        if size > len(self._samples):
+            grown = np.empty(max(size, 2 * len(self._samples)), dtype=np.float32)
+            grown[: self._size] = self._samples[: self._size]
+            self._samples = grown
+        self._samples[self._size : size] = piece
+        self._size = size
+
+    def drop(self, before: int) -> None:
+        """Forget what lies before a place."""
+        count = min(max(0, before - self._begin), self._size)
+        # Numpy copies through a buffer where source and target overlap.
+        self._samples[: self._size - count] = self._samples[count : self._size]
+        self._begin, self._size = self._begin + count, self._size - count
+
+    def stretch(self, begin: int, end: int) -> Waveform:
+        """Return what is known between two places: a copy."""
+        first = max(begin, self._begin)
+        return Waveform(self._samples[first - self._begin : end - self._begin].copy(), first / RATE)
+
+
+class _Smoother:
+    """Exponential smoothing of judgements that follow each other at any distance."""
+
+    def __init__(self, seconds: float, threshold: float) -> None:
+        self._seconds, self._threshold = seconds, threshold
+        self._before: Prediction | None = None
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._before = None
+
+    def smoothed(self, one: Prediction) -> Prediction:
+        """Take the next judgement and return it with what remains of those before it."""
+        if self._seconds and self._before:
+            kept = math.exp(-(one.end - self._before.end) / self._seconds)
+            old = self._before.probabilities
+            mixed = {label: kept * old[label] + (1 - kept) * value for label, value in one.probabilities.items()}
+            label, confidence, abstained = decision.decide(list(mixed.values()), list(mixed), self._threshold)
+            one = dataclasses.replace(one, label=label, probabilities=mixed, confidence=confidence, abstained=abstained)
+        self._before = one
+        return one
+
+
+class _Utterances:
+    """Judges utterance by utterance, with running estimates."""
+
+    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str, *, estimates: bool) -> None:
+        self._judge, self._history, self._name = judge, history, name
+        self._window, self._hop = round(options.window * RATE), round(options.hop * RATE)
+        self._estimates = estimates
+        self._running = _Smoother(options.smoothing, judge.threshold)
+        self._results = _Smoother(options.smoothing, judge.threshold)
+        self._begin: int | None = None  # of the utterance that is going on
+        self._piece = 0  # begin of what is not judged yet
+        self._last: Prediction | None = None  # judgement of the piece before, in this utterance
+        self._asked = 0  # end of the last estimate
+        self._trace: list[float] = []  # probabilities of the frames up to now, as many as a window holds
+
+    @property
+    def needed(self) -> int:
+        """First sample that may be asked for."""
+        end = self._history.end
+        return end if self._begin is None else min(self._piece, max(self._begin, end - self._window))
+
+    def step(self, frame: ActivityFrame) -> Iterator[StreamEvent]:
+        """Take the next frame."""
+        self._trace.append(frame.probability)
+        del self._trace[: -(self._window // FRAME + 1)]
+        for event in frame.events:
+            yield from self._started(event) if event.kind == "start" else self._ended(event)
+        if self._begin is None:
+            return
+        if frame.end - self._piece >= self._window and not frame.pausing:
+            yield from self._cut(self._quietest(frame.end), frame.end)
+        if self._estimates and frame.end - self._asked >= self._hop:
+            yield from self._estimate(self._begin, frame.end)
+
+    def finish(self) -> list[StreamEvent]:
+        """Tell what is left: nothing, since the end of the stream ends what is said."""
+        return []
+
+    def _started(self, event: SpeechEvent) -> Iterator[StreamEvent]:
+        self._begin = self._piece = self._asked = round(event.time * RATE)
+        self._last = None
+        self._running.forget()
+        yield StreamEvent("start", event.time, event.decided)
+
+    def _ended(self, event: SpeechEvent) -> Iterator[StreamEvent]:
+        yield from self._cut(round(event.time * RATE), round(event.decided * RATE))
+        self._begin = None
+        yield StreamEvent("end", event.time, event.decided)
+
+    def _quietest(self, heard: int) -> int:
+        """Find the middle of the least probable frame in the second half of the window."""
+        first = heard // FRAME - len(self._trace)
+        low = max(0, -((first * FRAME - self._piece - self._window // 2) // FRAME))
+        high = max(low + 1, (self._piece + self._window) // FRAME - first)
+        return (first + low + int(np.argmin(self._trace[low:high]))) * FRAME + FRAME // 2
+
+    def _cut(self, end: int, heard: int) -> Iterator[StreamEvent]:
+        """Judge the piece up to `end`; a rest too short for that goes with the piece before it."""
+        begin, self._piece = self._piece, end
+        if end <= begin:
+            return
+        judged = self._last if end - begin < _REST * RATE else None
+        if judged is None:
+            judged = self._judge.assess(self._history.stretch(begin, end), self._name)
+            judged = judged and self._results.smoothed(judged)
+        self._last = judged
+        if judged:
+            judged = dataclasses.replace(judged, start=begin / RATE, end=end / RATE)
+            yield StreamEvent("result", end / RATE, heard / RATE, judged)
+
+    def _estimate(self, begin: int, heard: int) -> Iterator[StreamEvent]:
+        # The detector hears speech: the gate need not be asked every time, and is when the utterance has ended.
+        self._asked = heard
+        window = self._history.stretch(max(begin, heard - self._window), heard)
+        if judged := self._judge.assess(window, self._name, running=True):
+            judged = self._running.smoothed(dataclasses.replace(judged, end=heard / RATE))
+            yield StreamEvent("estimate", heard / RATE, heard / RATE, judged)
+
+
+def _placed(judged: Prediction, start: float, end: float) -> Prediction:
+    """Say which interval a judgement is about, and keep the words whose middle lies in it."""
+    words = judged.words and tuple(word for word in judged.words if start <= (word.start + word.end) / 2 < end)
+    said = judged.transcript if words is None else " ".join(word.text for word in words)
+    return dataclasses.replace(judged, start=start, end=end, words=words, transcript=said)
+
+
+class _Intervals:
+    """Judges interval by interval, where somebody speaks."""
+
+    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str) -> None:
+        self._judge, self._history, self._name = judge, history, name
+        self._window, self._hop = round(options.window * RATE), options.hop * RATE
+        self._on, self._least = options.vad.on, options.vad.min_speech * RATE
+        self._smoother = _Smoother(options.smoothing, judge.threshold)
+        self._index = 0
+        self._speech = 0  # samples of speech in the interval that is going on
+
+    @property
+    def needed(self) -> int:
+        """First sample that may be asked for."""
+        return round(self._index * self._hop) - self._window
+
+    def step(self, frame: ActivityFrame) -> Iterator[StreamEvent]:
+        """Take the next frame; it counts to the interval in which it ends, or the one before."""
+        for event in frame.events:
+            yield StreamEvent(event.kind, event.time, event.decided)
+        if frame.probability >= self._on:
+            self._speech += FRAME
+        while frame.end >= (end := round((self._index + 1) * self._hop)):
+            yield from self._interval(end, frame.end)
+
+    def finish(self) -> list[StreamEvent]:
+        """Judge the interval that is not full."""
+        heard = self._history.end
+        return list(self._interval(heard, heard)) if heard - self._index * self._hop >= MIN_DURATION * RATE else []
+
+    def _interval(self, end: int, heard: int) -> Iterator[StreamEvent]:
+        begin = round(self._index * self._hop)
+        enough = self._speech >= min(self._least, (end - begin) / 2)
+        self._index, self._speech = self._index + 1, 0
+        if not enough:
+            return
+        judged = self._judge.assess(self._history.stretch(max(0, end - self._window), end), self._name)
+        if judged:
+            judged = self._smoother.smoothed(_placed(judged, begin / RATE, end / RATE))
+            yield StreamEvent("result", end / RATE, heard / RATE, judged)

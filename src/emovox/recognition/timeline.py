@@ -1,0 +1,277 @@
+"""The emotions of a whole recording in the order of time: options, tidying of neighbours, summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+from emovox import decision
+from emovox.errors import InputError
+from emovox.speech.vad import VadOptions
+from emovox.types import Prediction
+
+Mode = Literal["utterance", "interval"]
+
+#: Two segments closer than this, in seconds, touch: less than a sample, more than a rounding error.
+_TOUCH = 1e-5
+
+
+@dataclass(frozen=True)
+class TimelineOptions:
+    """How sound that goes on, a stream or a long recording, is cut and judged.
+
+    Attributes
+    ----------
+    mode : {"utterance", "interval"}, default "utterance"
+        A judgement for each utterance that the voice activity detector finds, or for each interval of `hop` seconds
+        in which somebody speaks.
+    window : float, default 6.0
+        Longest stretch that is judged at once, in seconds, 0.3 to 30.  A longer utterance is cut where speech is
+        least probable in the second half of the window.  An interval is judged by the `window` seconds up to its end.
+    hop : float, default 1.0
+        Seconds from one judgement to the next, 0.1 up to `window`: the length of an interval; within an utterance,
+        the time between running estimates.
+    smoothing : float, default 0.0
+        Time constant of exponential smoothing of the probabilities, in seconds: what was judged so long before counts
+        1/e.  0 smooths nothing.
+    merge : float, optional
+        Equal neighbours with a pause of at most so many seconds between them become one segment of the timeline; the
+        default is to keep every segment as it was judged.
+    min_segment : float, default 0.0
+        A segment of the timeline that is shorter, in seconds, takes the judgement of the longer of the neighbours that
+        it touches, or reaches over a pause that `merge` allows.
+    vad : VadOptions
+        When speech begins and ends; the default hears soft speech and finds boundaries to 8 ms.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    Source
+    ------
+    Cut at the least probable speech: Bain et al. 2023, WhisperX, arXiv 2303.00747 (VAD cut and merge).
+
+    Examples
+    --------
+    >>> TimelineOptions(mode="interval", window=3, hop=1).window
+    3
+    """
+
+    mode: Mode = "utterance"
+    window: float = 6.0
+    hop: float = 1.0
+    smoothing: float = 0.0
+    merge: float | None = None
+    min_segment: float = 0.0
+    vad: VadOptions = field(default_factory=lambda: VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4))
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise InputError(f"mode is {self.mode!r}: expected one of {', '.join(get_args(Mode))}")
+        limits = {"window": (0.3, 30), "hop": (0.1, self.window), "smoothing": (0, 600), "min_segment": (0, 60)}
+        if self.merge is not None:
+            limits["merge"] = (0, 600)
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}: expected seconds from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What a recording expresses, segment by segment.
+
+    Attributes
+    ----------
+    file : str
+        Where the sound came from.
+    duration : float
+        Length of the recording in seconds.
+    predictions : tuple of Prediction
+        In order of time, not overlapping; empty where nobody speaks.
+
+    Examples
+    --------
+    >>> parts = [("sad", 0, 2), ("happy", 2.5, 4)]
+    >>> timeline = Timeline(
+    ...     "a.wav",
+    ...     5.0,
+    ...     tuple(Prediction("a.wav", start, end, label, {label: 1.0}, 1.0, False, "m") for label, start, end in parts),
+    ... )
+    >>> timeline.summary().share["sad"]
+    0.5714285714285714
+    """
+
+    file: str
+    duration: float
+    predictions: tuple[Prediction, ...]
+
+    def summary(self) -> Summary:
+        """Say what there was how much of, what followed what, and when each emotion was strongest."""
+        return summarise(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "file": self.file,
+            "duration": self.duration,
+            "predictions": [one.to_dict() for one in self.predictions],
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A recording in a few numbers.
+
+    Attributes
+    ----------
+    file : str
+        Where the sound came from.
+    duration : float
+        Length of the recording in seconds.
+    judged : float
+        Seconds in segments of the timeline.
+    segments : int
+        Number of segments.
+    abstained : float
+        Share of the judged time in which the model was not sure enough, in [0, 1].
+    share : mapping of str to float
+        Share of the judged time of each label that occurs, the largest first; they sum to 1.  What is not sure enough
+        counts by its most probable label.
+    transitions : mapping of (str, str) to int
+        How often one label was followed by another one, the most frequent first.
+    strongest : mapping of str to Prediction
+        For each label that occurs, the segment in which it was most probable.
+    """
+
+    file: str
+    duration: float
+    judged: float
+    segments: int
+    abstained: float
+    share: Mapping[str, float]
+    transitions: Mapping[tuple[str, str], int]
+    strongest: Mapping[str, Prediction]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; transitions become a list of objects."""
+        plain = {name: getattr(self, name) for name in ("file", "duration", "judged", "segments", "abstained")}
+        return {
+            **plain,
+            "share": dict(self.share),
+            "transitions": [
+                {"from": first, "to": then, "count": count} for (first, then), count in self.transitions.items()
+            ],
+            "strongest": {label: one.to_dict() for label, one in self.strongest.items()},
+        }
+
+
+def summarise(timeline: Timeline) -> Summary:
+    """Make the summary of a timeline, see :meth:`Timeline.summary`."""
+    parts = timeline.predictions
+    time: dict[str, float] = {}
+    for one in parts:
+        time[one.label] = time.get(one.label, 0.0) + one.end - one.start
+    ranked = sorted(time.items(), key=lambda item: -item[1])
+    judged = math.fsum(one.end - one.start for one in parts)
+    unsure = math.fsum(one.end - one.start for one in parts if one.abstained)
+    changes = Counter((before.label, after.label) for before, after in pairwise(parts) if before.label != after.label)
+    return Summary(
+        file=timeline.file,
+        duration=timeline.duration,
+        judged=judged,
+        segments=len(parts),
+        abstained=unsure / judged if judged else 0.0,
+        share={label: seconds / judged for label, seconds in ranked},
+        transitions=dict(changes.most_common()),
+        strongest={
+            label: max((one for one in parts if one.label == label), key=lambda one: one.confidence)
+            for label, _ in ranked
+        },
+    )
+
+
+def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple[Prediction, ...]:
+    """Let segments that are too short join a neighbour, then equal neighbours each other.
+
+    Parameters
+    ----------
+    predictions : iterable of Prediction
+        Of one recording, in order of time.
+    options : TimelineOptions
+        `min_segment` and `merge` decide.
+
+    Returns
+    -------
+    tuple of Prediction
+        In order of time.  Where segments of the same label and certainty were merged, probabilities are their mean,
+        weighted by duration.
+
+    Examples
+    --------
+    >>> def part(label, start, end):
+    ...     return Prediction("a.wav", start, end, label, {label: 1.0}, 1.0, False, "m")
+    >>> parts = [part("sad", 0, 2), part("sad", 2.25, 4), part("happy", 4, 5)]
+    >>> [(one.label, one.start, one.end) for one in tidied(parts, TimelineOptions(merge=0.25))]
+    [('sad', 0, 4), ('happy', 4, 5)]
+    """
+    reach = _TOUCH + (options.merge or 0.0)
+    parts = list(predictions)
+    if options.min_segment:
+        parts = [_supported(parts, index, reach, options.min_segment) for index in range(len(parts))]
+    if options.merge is None:
+        return tuple(parts)
+    groups: list[list[Prediction]] = []
+    for one in parts:
+        last = groups[-1][-1] if groups else None
+        if last and (last.label, last.abstained) == (one.label, one.abstained) and one.start - last.end <= reach:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return tuple(_joined(group) if len(group) > 1 else group[0] for group in groups)
+
+
+def _supported(parts: Sequence[Prediction], index: int, reach: float, shortest: float) -> Prediction:
+    """Give a segment that is too short the judgement of its longest neighbour in reach."""
+    one = parts[index]
+    if one.end - one.start >= shortest:
+        return one
+    before = [other for other in parts[max(0, index - 1) : index] if one.start - other.end <= reach]
+    after = [other for other in parts[index + 1 : index + 2] if other.start - one.end <= reach]
+    near = max(before + after, key=lambda other: other.end - other.start, default=one)
+    if near.end - near.start < shortest:
+        return one
+    same = {name: getattr(near, name) for name in ("label", "probabilities", "confidence", "abstained")}
+    return dataclasses.replace(one, **same, fusion=None, why=_shared([one, near]))
+
+
+def _joined(group: Sequence[Prediction]) -> Prediction:
+    """Make one segment of some with the same label and certainty."""
+    first, labels = group[0], list(group[0].probabilities)
+    rows = [[one.probabilities[label] for label in labels] for one in group]
+    mean = dict(zip(labels, decision.combine(rows, [one.end - one.start for one in group]).tolist(), strict=True))
+    said = [one.transcript for one in group if one.transcript]
+    words = tuple(word for one in group for word in one.words or ())
+    return dataclasses.replace(
+        first,
+        end=group[-1].end,
+        probabilities=mean,
+        confidence=mean[first.label],
+        transcript=" ".join(said) or first.transcript,
+        words=words or first.words,
+        linguistic=None,  # these are about each segment by itself
+        fusion=None,
+        why=_shared(group),
+    )
+
+
+def _shared(group: Sequence[Prediction]) -> tuple[str, ...] | None:
+    """Keep the lines that hold for all segments: what is missing of the words of the recording."""
+    lines = group[0].why or ()
+    return tuple(line for line in lines if all(line in (one.why or ()) for one in group)) or None

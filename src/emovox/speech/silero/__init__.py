@@ -1,0 +1,1 @@
+"""Silero's voice activity detector as one ONNX file, with its licence."""

@@ -1,0 +1,462 @@
+"""Where somebody speaks: Silero's speech probability frame by frame, and one rule that makes segments of it.
+
+Live streams and files go the same way: samples in pieces of any size -> :class:`SpeechProbability` ->
+:class:`Segmenter` -> events.  :class:`VoiceActivity` is the two together, :func:`segments` the same for a recording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emovox.errors import AudioError, InputError
+from emovox.speech.edges import Edges
+from emovox.types import RATE, Float32Array, Waveform
+
+#: Samples that share one probability: 32 ms, fixed by the network.
+FRAME = 512
+
+#: Samples before a frame that the network sees with it, fixed by the network.
+CONTEXT = 64
+
+#: Frames given to the network at a time at most: bounds the memory of a long piece, 16 s.
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class VadOptions:
+    """The hysteresis rule that makes segments of speech probabilities.
+
+    Speech begins with the first frame that reaches `on`.  It ends with the first frame below `off` after which `on` is
+    not reached again for `min_silence`.  What is shorter than `min_speech` between the two is not speech.
+
+    Attributes
+    ----------
+    on : float, default 0.5
+        Probability that begins speech, in (0, 1).
+    off : float, default 0.35
+        Probability below which a pause may begin, in (0, `on`].
+    min_speech : float, default 0.15
+        Shortest speech in seconds.
+    min_silence : float, default 0.4
+        Shortest pause in seconds: shorter ones stay inside their segment.
+    padding : float, default 0.05
+        Seconds added on either side of a segment, at most half of `min_silence`, so that segments never overlap.
+    reach : float, default 0.0
+        How far, in seconds, a boundary may then move to where the sound begins or fades: the first 8 ms that are within
+        30 dB of the beginning's loudest, the last within 31 dB of the segment's.  At most `min_silence`; 0 leaves the
+        boundaries at frames of 32 ms.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    Source
+    ------
+    Hysteresis and its thresholds: Silero Team, Silero VAD, ``get_speech_timestamps``.
+
+    Examples
+    --------
+    >>> VadOptions(on=0.7).off
+    0.35
+    """
+
+    on: float = 0.5
+    off: float = 0.35
+    min_speech: float = 0.15
+    min_silence: float = 0.4
+    padding: float = 0.05
+    reach: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.on < 1:
+            raise InputError(f"on is {self.on}: expected a probability between 0 and 1")
+        if not 0 < self.off <= self.on:
+            raise InputError(f"off is {self.off}: expected a probability above 0, up to on ({self.on})")
+        for name in ("min_speech", "min_silence", "padding"):
+            value = getattr(self, name)
+            if not 0 <= value <= 60:
+                raise InputError(f"{name} is {value}: expected seconds from 0 to 60")
+        if 2 * self.padding > self.min_silence:
+            raise InputError(f"padding is {self.padding}: expected at most half of min_silence ({self.min_silence})")
+        if not 0 <= self.reach <= self.min_silence:
+            raise InputError(f"reach is {self.reach}: expected at most min_silence ({self.min_silence})")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch in which somebody speaks.
+
+    Attributes
+    ----------
+    start, end : float
+        Seconds from the beginning of the recording.
+    """
+
+    start: float
+    end: float
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class SpeechEvent:
+    """Speech begins or ends.
+
+    Attributes
+    ----------
+    kind : {"start", "end"}
+        What happens.
+    time : float
+        When it happens, in seconds from the beginning of the stream, padding included.
+    decided : float
+        How much of the stream, in seconds, had been heard when this was certain.
+    """
+
+    kind: Literal["start", "end"]
+    time: float
+    decided: float
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """Load the network, once for all streams of the process; it keeps no state and may be used by many threads."""
+    import onnxruntime  # 0.1 s of import that `emovox --help` need not pay
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    content = (resources.files("emovox.speech.silero") / "silero_vad_16k_sequence.onnx").read_bytes()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+class SpeechProbability:
+    """Speech probability of one stream, frame by frame, from samples in pieces of any size.
+
+    The cut of the stream into pieces changes nothing, not even the last bit.  The state is 2 kB a stream plus the
+    samples of a frame that is not full yet; the network itself is shared by all streams.
+
+    Source
+    ------
+    Silero Team, Silero VAD 6.2.3, https://github.com/snakers4/silero-vad (MIT); the 16 kHz network that takes a
+    sequence of frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> stream = SpeechProbability()
+    >>> stream.push(np.zeros(1300, dtype=np.float32)).shape  # two frames of 512, and a rest that waits
+    (2,)
+    >>> stream.finish().shape
+    (1,)
+    """
+
+    def __init__(self) -> None:
+        self._network = _session()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream, as if new."""
+        self._hidden = self._cell = np.zeros((1, 1, 128), dtype=np.float32)
+        self._waiting = np.zeros(CONTEXT, dtype=np.float32)  # context of the next frame, then its first samples
+        self._heard = 0
+
+    @property
+    def heard(self) -> int:
+        """Number of samples pushed so far."""
+        return self._heard
+
+    def push(self, samples: ArrayLike) -> Float32Array:
+        """Take the next samples of the stream.
+
+        Parameters
+        ----------
+        samples : array_like of float32, shape (n_samples,)
+            Mono at 16 kHz, nominally in [-1, 1].  Any number of them, none included.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_frames,)
+            Probability in [0, 1] of each frame of 32 ms that these samples complete.
+
+        Raises
+        ------
+        AudioError
+            Samples of another shape, or some that are not finite numbers; the stream is as it was before.
+        """
+        piece = np.asarray(samples, dtype=np.float32)
+        if piece.ndim != 1:
+            raise AudioError(f"samples of shape {piece.shape}: expected mono, (n_samples,); average the channels")
+        if not np.isfinite(piece).all():
+            raise AudioError("samples that are not finite numbers (NaN or infinity): check what records them")
+        self._heard += len(piece)
+        return self._advance(np.concatenate([self._waiting, piece]))
+
+    def finish(self) -> Float32Array:
+        """End the stream: the probability of the frame that is not full, silence after it, shape (0,) or (1,)."""
+        rest = len(self._waiting) - CONTEXT
+        silence = np.zeros(FRAME - rest if rest else 0, dtype=np.float32)
+        return self._advance(np.concatenate([self._waiting, silence]))
+
+    def _advance(self, samples: Float32Array) -> Float32Array:
+        """Run the network over the full frames of context and samples, and keep the rest."""
+        count = (len(samples) - CONTEXT) // FRAME
+        self._waiting = samples[count * FRAME :].copy()
+        if not count:
+            return np.empty(0, dtype=np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]
+        return np.concatenate([self._run(frames[i : i + _BLOCK]) for i in range(0, count, _BLOCK)])
+
+    def _run(self, frames: Float32Array) -> Float32Array:
+        inputs = {"input": np.ascontiguousarray(frames), "h": self._hidden, "c": self._cell}
+        found, self._hidden, self._cell = self._network.run(["speech_probs", "hn", "cn"], inputs)
+        return np.asarray(found, dtype=np.float32)
+
+
+class Segmenter:
+    """The hysteresis rule of :class:`VadOptions`, fed with probabilities as they come.
+
+    Parameters
+    ----------
+    options : VadOptions, optional
+        Thresholds and durations.
+
+    Examples
+    --------
+    >>> segmenter = Segmenter(VadOptions(min_speech=0.06, min_silence=0.06, padding=0))
+    >>> events = segmenter.push([0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1])
+    >>> [(event.kind, event.time, event.decided) for event in events]
+    [('start', 0.032, 0.096), ('end', 0.128, 0.192)]
+    """
+
+    def __init__(self, options: VadOptions | None = None) -> None:
+        self.options = options or VadOptions()
+        self._least_speech = max(1, math.ceil(self.options.min_speech * RATE / FRAME))
+        self._least_silence = max(1, math.ceil(self.options.min_silence * RATE / FRAME))
+        self._padding = round(self.options.padding * RATE)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream, as if new."""
+        self._frames = 0
+        self._onset: int | None = None  # first frame of the speech that is going on
+        self._pause: int | None = None  # first frame of the pause in it that may become its end
+        self._announced = False
+
+    @property
+    def speaking(self) -> bool:
+        """Whether speech has started and not ended, by the events given so far."""
+        return self._announced
+
+    @property
+    def pausing(self) -> bool:
+        """Whether speech goes on that may have ended already."""
+        return self._announced and self._pause is not None
+
+    def push(self, probabilities: ArrayLike) -> list[SpeechEvent]:
+        """Take the next probabilities, shape (n_frames,), and tell what they decide."""
+        events: list[SpeechEvent] = []
+        for probability in np.asarray(probabilities, dtype=np.float64).tolist():
+            events += self._step(probability)
+        return events
+
+    def finish(self, n_samples: int | None = None) -> list[SpeechEvent]:
+        """End the stream: speech that is going on ends where its pause began, or with the stream.
+
+        Parameters
+        ----------
+        n_samples : int, optional
+            Length of the stream, where its last frame is not full; nothing ends later.
+
+        Returns
+        -------
+        list of SpeechEvent
+            One "end", or nothing.
+        """
+        length = self._frames * FRAME if n_samples is None else n_samples
+        events = []
+        if self._announced:
+            last = self._frames if self._pause is None else self._pause
+            events.append(SpeechEvent("end", min(last * FRAME + self._padding, length) / RATE, length / RATE))
+        self.reset()
+        return events
+
+    def _step(self, probability: float) -> list[SpeechEvent]:
+        index, self._frames = self._frames, self._frames + 1
+        if probability >= self.options.on:
+            self._pause = None
+            if self._onset is None:
+                self._onset = index
+        elif probability < self.options.off and self._onset is not None and self._pause is None:
+            self._pause = index
+        if self._onset is None:
+            return []
+        if self._pause is None:
+            return self._started(self._onset)
+        if self._frames - self._pause >= self._least_silence:
+            return self._ended(self._pause)
+        return []
+
+    def _started(self, onset: int) -> list[SpeechEvent]:
+        if self._announced or self._frames - onset < self._least_speech:
+            return []
+        self._announced = True
+        return [self._event("start", max(0, onset * FRAME - self._padding))]
+
+    def _ended(self, pause: int) -> list[SpeechEvent]:
+        announced, self._announced = self._announced, False
+        self._onset = self._pause = None
+        return [self._event("end", pause * FRAME + self._padding)] if announced else []
+
+    def _event(self, kind: Literal["start", "end"], sample: int) -> SpeechEvent:
+        return SpeechEvent(kind, sample / RATE, self._frames * FRAME / RATE)
+
+
+class ActivityFrame(NamedTuple):
+    """One frame of a stream.
+
+    Attributes
+    ----------
+    probability : float
+        Of speech, in [0, 1].
+    pausing : bool
+        Whether speech goes on that may have ended already: it has paused, for less than `min_silence`.
+    end : int
+        How many samples of the stream had been heard by its end.
+    events : list of SpeechEvent
+        What it decides.
+    """
+
+    probability: float
+    pausing: bool
+    end: int
+    events: list[SpeechEvent]
+
+
+class VoiceActivity:
+    """Start and end of speech in one stream, from samples in pieces of any size; memory does not grow with time.
+
+    Parameters
+    ----------
+    options : VadOptions, optional
+        The rule.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> speech = audio.read("examples/plain.wav").samples
+    >>> stream = VoiceActivity()
+    >>> events = [event for i in range(0, len(speech), 160) for event in stream.push(speech[i : i + 160])]
+    >>> [event.kind for event in events + stream.finish()]
+    ['start', 'end']
+    """
+
+    def __init__(self, options: VadOptions | None = None) -> None:
+        self._probability = SpeechProbability()
+        self._segmenter = Segmenter(options)
+        self._edges = self._new_edges()
+
+    @property
+    def speaking(self) -> bool:
+        """Whether speech has started and not ended, by the events given so far."""
+        return self._segmenter.speaking
+
+    @property
+    def reach(self) -> int:
+        """How many samples back from what has been heard a start that is yet to come may lie."""
+        options = self._segmenter.options
+        return FRAME + round((options.min_speech + options.min_silence + options.padding + options.reach) * RATE)
+
+    def push(self, samples: ArrayLike) -> list[SpeechEvent]:
+        """Take the next samples, as :meth:`SpeechProbability.push`, and tell what they decide."""
+        return [event for frame in self.frames(samples) for event in frame.events]
+
+    def finish(self) -> list[SpeechEvent]:
+        """End the stream and be ready for another one."""
+        return [event for frame in self.finish_frames() for event in frame.events]
+
+    def frames(self, samples: ArrayLike) -> list[ActivityFrame]:
+        """Take the next samples, as :meth:`SpeechProbability.push`, and tell frame by frame what they decide."""
+        end = self._probability.heard // FRAME * FRAME
+        probabilities = self._probability.push(samples).tolist()
+        if self._edges:
+            self._edges.push(np.asarray(samples, dtype=np.float32))
+        found = []
+        for probability in probabilities:
+            end += FRAME
+            found.append(self._frame(probability, end))
+        return found
+
+    def finish_frames(self) -> list[ActivityFrame]:
+        """End the stream and be ready for another one: the frame that is not full, or a silent one of no length."""
+        heard = self._probability.heard
+        (probability,) = self._probability.finish().tolist() or [0.0]
+        last = self._frame(probability, heard)
+        final = self._moved(self._segmenter.finish(heard), heard)
+        self._probability.reset()
+        self._edges = self._new_edges()
+        return [ActivityFrame(last.probability, last.pausing, last.end, last.events + final)]
+
+    def _frame(self, probability: float, end: int) -> ActivityFrame:
+        events = self._segmenter.push([probability])
+        return ActivityFrame(probability, self._segmenter.pausing, end, self._moved(events, end))
+
+    def _moved(self, events: list[SpeechEvent], heard: int) -> list[SpeechEvent]:
+        """Move the boundaries of a frame's events to where the sound begins or fades."""
+        if self._edges is None:
+            return events
+        self._edges.watch(heard)
+        moved = []
+        for event in events:
+            place = (self._edges.begin if event.kind == "start" else self._edges.end)(round(event.time * RATE), heard)
+            moved.append(SpeechEvent(event.kind, place / RATE, event.decided))
+        return moved
+
+    def _new_edges(self) -> Edges | None:
+        options = self._segmenter.options
+        late = options.min_speech + options.min_silence + options.padding
+        return Edges(options.reach, late) if options.reach else None
+
+
+def segments(recording: Waveform | Iterable[Waveform], options: VadOptions | None = None) -> list[Segment]:
+    """Find the speech in a recording.
+
+    Parameters
+    ----------
+    recording : Waveform or iterable of Waveform
+        All of it, or its consecutive blocks (:func:`emovox.audio.blocks`).
+    options : VadOptions, optional
+        The rule.
+
+    Returns
+    -------
+    list of Segment
+        In order, not overlapping; exactly what :class:`VoiceActivity` finds in the same samples.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> [segment] = segments(audio.read("examples/plain.wav"))
+    >>> segment.duration > 1
+    True
+    """
+    blocks = [recording] if isinstance(recording, Waveform) else recording
+    stream = VoiceActivity(options)
+    events: list[SpeechEvent] = []
+    offset: float | None = None
+    for block in blocks:
+        offset = block.start if offset is None else offset
+        events += stream.push(block.samples)
+    events += stream.finish()
+    times = [(offset or 0.0) + event.time for event in events]
+    return [Segment(start, end) for start, end in zip(times[::2], times[1::2], strict=True)]

@@ -1,0 +1,260 @@
+"""From what the voice says and what the words say to one answer: a log-opinion pool, and a gated mixture of cases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emovox.decision import TINY, temper
+from emovox.errors import ModelError
+from emovox.labels import COMMON
+from emovox.text.evidence import NAMES
+from emovox.types import Float64Array
+
+#: What the weight of the words may depend on; each is from 0 to 1.
+GATE_INPUTS: dict[str, str] = {
+    "confidence": "how sure the speech recogniser is of the words",
+    "length": "number of words w, as w / (w + 5)",
+    "sentiment": "strength of the sentiment, |compound|",
+    "emotion": "probability of the likeliest emotion other than neutral, by the words alone",
+}
+
+#: Words at which the input ``length`` is a half.
+HALF_LENGTH = 5.0
+
+#: Least probability that words can give to a label: no transcript rules an emotion out.
+LEAST = 1e-3
+
+#: Probability of the likeliest emotion up to which words count as saying nothing, and from which they count in full.
+QUIET, CLEAR = 0.2, 0.3
+
+_NEUTRAL = COMMON.index("neutral")
+#: 1 for the columns of :data:`EMOTIONS` that are emotions, 0 for neutral.
+MOVED = np.array([label != "neutral" for label in COMMON], dtype=np.float64)
+_COLUMN = {name: index for index, name in enumerate(NAMES)}
+#: Columns of the words' probabilities of the common labels.
+EMOTIONS = [_COLUMN[f"emotion_{label}"] for label in COMMON]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A log-opinion pool: ``p = voice * words ** (sharpness * g)``, made to sum to 1.
+
+    The weight ``g`` is a logistic function of the gate's inputs, a constant where the gate is empty (late fusion), and
+    0 where there are no words or they carry no emotion: then the answer is the voice's, unchanged.
+
+    Attributes
+    ----------
+    sharpness : float
+        Calibration of the words' opinion; 1 leaves it as it is, more makes it surer.
+    bias : float
+        Log-odds of the weight where all inputs are 0.
+    gate : mapping of str to float
+        Log-odds that each of :data:`GATE_INPUTS` adds.
+
+    Notes
+    -----
+    Source: C. Genest and J. Zidek, "Combining probability distributions", Statistical Science 1(1), 1986, section 3.
+
+    Examples
+    --------
+    >>> words = np.zeros((2, len(NAMES)))
+    >>> words[1, [NAMES.index("has_words"), NAMES.index("emotion_sad")]] = 1
+    >>> found, weight = Pool(sharpness=1.0).combine([[0.8, 0.2], [0.8, 0.2]], words, ("neutral", "sad"))
+    >>> found.round(2).tolist(), weight.tolist()
+    ([[0.8, 0.2], [0.11, 0.89]], [0.0, 0.5])
+    """
+
+    sharpness: float = 1.0
+    bias: float = 0.0
+    gate: Mapping[str, float] = field(default_factory=dict)
+
+    #: What it is called in a file.
+    kind: ClassVar[str] = "pool"
+    #: Parameters that are positive, and are fitted by their logarithms.
+    strengths: ClassVar[tuple[str, ...]] = ("sharpness",)
+
+    def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float64Array, Float64Array]:
+        """Put voice and words together.
+
+        Parameters
+        ----------
+        voice : array_like, shape (n, n_labels)
+            Probabilities by the acoustic model, in the order of `labels`.
+        words : array_like, shape (n, len(NAMES))
+            Rows of :func:`emovox.text.evidence.words_vector`; zeros where there are no words.
+        labels : sequence of str
+            The model's labels.
+
+        Returns
+        -------
+        probabilities : ndarray, shape (n, n_labels)
+            Rows that sum to 1.
+        weight : ndarray, shape (n,)
+            Weight of the words, from 0 to 1.
+        """
+        given = np.asarray(words, dtype=np.float64)
+        weight = self.weight(given)
+        heard = np.log(np.maximum(np.asarray(voice, dtype=np.float64), TINY))
+        logs = heard + (weight * self.sharpness)[:, np.newaxis] * opinions(given, labels)
+        powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True), weight
+
+    def weight(self, words: Float64Array) -> Float64Array:
+        """Return the weight of the words, shape (n,), from rows of the words vector."""
+        inputs = gate_inputs(words)
+        odds = self.bias + sum((value * inputs[name] for name, value in self.gate.items()), np.zeros(len(words)))
+        clear = np.clip((inputs["emotion"] - QUIET) / (CLEAR - QUIET), 0, 1)
+        weight: Float64Array = words[:, _COLUMN["has_words"]] * clear / (1 + np.exp(-odds))
+        return weight
+
+    def beside(self, temperature: float) -> Self:
+        """Return what gives the same answers, tempered, from a voice that is tempered: see :func:`decision.temper`."""
+        return replace(self, sharpness=self.sharpness / temperature)
+
+    @classmethod
+    def of(cls, values: Sequence[float], gate: Sequence[str]) -> Self:
+        """Make one of free numbers: logarithms of the `strengths`, the bias, and a value for each input of the gate."""
+        count = len(cls.strengths)
+        strengths = {name: float(np.exp(value)) for name, value in zip(cls.strengths, values[:count], strict=True)}
+        given = dict(zip(gate, (float(value) for value in values[count + 1 :]), strict=True))
+        return cls(bias=float(values[count]), gate=given, **strengths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Pool:
+        """Rebuild a pool or mixture from :meth:`to_dict`'s values; raise ModelError where they are none."""
+        kinds = {one.kind: one for one in (Pool, Mixture)}
+        kind = values.get("kind", Pool.kind)
+        if kind not in kinds:
+            raise ModelError(f"voice and words are put together by the unknown {kind!r}: upgrade emovox")
+        made = kinds[kind]
+        try:
+            numbers = {one.name: float(values[one.name]) for one in fields(made) if one.name != "gate"}
+            gate = {str(name): float(value) for name, value in dict(values["gate"]).items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"not the values of a pool of voice and words ({error}): get the file again") from error
+        if unknown := set(gate) - GATE_INPUTS.keys():
+            raise ModelError(f"a pool with the unknown gate input {min(unknown)!r}: upgrade emovox")
+        return made(gate=gate, **numbers)
+
+
+@dataclass(frozen=True)
+class Mixture(Pool):
+    """A gated mixture of cases, each of which says who is right; no case makes anybody surer than it is itself.
+
+    ``q`` is the words' opinion on the emotions, ``words ** sharpness`` made to sum to 1, times the weight ``g``.  Then
+
+    - words without an emotion, or not to be relied on: the voice is right, ``(1 - sum(q)) * voice``;
+    - words and a voice of the same emotion, or a neutral voice: both, ``agreement * q * (voice + neutral voice)``;
+    - voice and words of two emotions: nobody knows, so half each, weighed by `conflict`;
+
+    and the sum of the three is made to sum to 1.
+
+    Attributes
+    ----------
+    agreement, conflict : float
+        How much likelier these cases are than voice and words that have nothing to do with each other.
+    temperature : float
+        That of the voice's answers, and of these: see :func:`emovox.decision.temper`.
+
+    Notes
+    -----
+    Source: R. Jacobs et al., "Adaptive mixtures of local experts", Neural Computation 3, 1991.
+
+    Examples
+    --------
+    >>> words = np.zeros((2, len(NAMES)))
+    >>> words[:, [NAMES.index("has_words"), NAMES.index("emotion_sad")]] = 1
+    >>> mixture = Mixture(bias=3.0, agreement=5.0, conflict=1.0)
+    >>> voice = [[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]]
+    >>> mixture.combine(voice, words, ("neutral", "happy", "sad"))[0].round(2).tolist()
+    [[0.01, 0.01, 0.98], [0.0, 0.35, 0.65]]
+    """
+
+    agreement: float = 1.0
+    conflict: float = 1.0
+    temperature: float = 1.0
+
+    kind: ClassVar[str] = "mixture"
+    strengths: ClassVar[tuple[str, ...]] = ("sharpness", "agreement", "conflict")
+
+    def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float64Array, Float64Array]:
+        """Put voice and words together, see :meth:`Pool.combine`."""
+        given = np.asarray(words, dtype=np.float64)
+        weight = self.weight(given)
+        heard = temper(voice, 1 / self.temperature)
+        neutral, moved = heard * (np.array(labels) == "neutral"), heard * (np.array(labels) != "neutral")
+        read = weight[:, np.newaxis] * (self._sharpened(given) @ emotion_matrix(labels))
+        said, shown = read.sum(axis=1, keepdims=True), moved.sum(axis=1, keepdims=True)
+        agreed = read * (moved + neutral.sum(axis=1, keepdims=True))
+        disputed = (moved * (said - read) + read * (shown - moved)) / 2
+        cases = (1 - said) * heard + self.agreement * agreed + self.conflict * disputed
+        return temper(cases / cases.sum(axis=1, keepdims=True), self.temperature), weight
+
+    def _sharpened(self, words: Float64Array) -> Float64Array:
+        powers = np.maximum(words[:, EMOTIONS], LEAST) ** self.sharpness
+        sharpened: Float64Array = powers / powers.sum(axis=1, keepdims=True)
+        return sharpened
+
+    def beside(self, temperature: float) -> Self:
+        """Return what gives the same answers, tempered, from a voice that is tempered."""
+        return replace(self, temperature=self.temperature * temperature)
+
+
+def gate_inputs(words: Float64Array) -> dict[str, Float64Array]:
+    """Compute what the gate sees, each of shape (n,), from rows of the words vector."""
+    count = words[:, _COLUMN["word_count"]]
+    return {
+        "confidence": words[:, _COLUMN["confidence"]],
+        "length": count / (count + HALF_LENGTH),
+        "sentiment": np.abs(words[:, _COLUMN["compound"]]),
+        "emotion": (words[:, EMOTIONS] * MOVED).max(axis=1),
+    }
+
+
+def opinions(words: Float64Array, labels: Sequence[str]) -> Float64Array:
+    """Return the log-probabilities of the words, shape (n, n_labels).
+
+    Neutral words are no evidence of a neutral voice, so the probability of neutral is spread over all labels evenly.
+    On a label that words cannot speak of (one outside :data:`emovox.labels.COMMON`) it is the average of the others.
+    """
+    emotions = words[:, EMOTIONS]
+    spread = np.maximum(emotions * MOVED + emotions[:, [_NEUTRAL]] / len(COMMON), LEAST)
+    logs: Float64Array = np.log(spread) @ opinion_matrix(labels)
+    return logs
+
+
+def opinion_matrix(labels: Sequence[str]) -> Float64Array:
+    """Return the map from opinions on the common labels to those on a model's, shape (8, n_labels)."""
+    columns = [
+        np.eye(len(COMMON))[COMMON.index(label)] if label in COMMON else np.full(len(COMMON), 1 / len(COMMON))
+        for label in labels
+    ]
+    return np.stack(columns, axis=1)
+
+
+def emotion_matrix(labels: Sequence[str]) -> Float64Array:
+    """Return the map that picks the emotions of a model from probabilities of the common labels, (8, n_labels)."""
+    return np.array([[float(one == label and one != "neutral") for label in labels] for one in COMMON])
+
+
+def builtin() -> Pool:
+    """Return the gated mixture that comes with emovox, for acoustic models that take no words themselves.
+
+    Examples
+    --------
+    >>> sorted(builtin().gate)
+    ['confidence', 'emotion', 'length', 'sentiment']
+    """
+    content = (resources.files("emovox.pretrained") / "words.json").read_text(encoding="utf-8")
+    return Pool.from_dict(json.loads(content)["pool"])
