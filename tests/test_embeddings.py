@@ -18,6 +18,7 @@ from emovox import EmotionRecognizer, hub
 from emovox.audio.preprocess import preprocess
 from emovox.errors import FeatureError, ModelError, RecipeError
 from emovox.features import sets
+from emovox.features.analysis import padded
 from emovox.hub import VARIABLE
 from emovox.lab.encoders import embeddings
 from emovox.lab.encoders.embedders import Embedder, JoinedEmbedder
@@ -145,7 +146,7 @@ def test_short_clips_get_silence_on_both_sides(spec: FeatureSpec) -> None:
     raw = sets.spec("encoder", spec.parameters, {"dc": False, "level": "none"})
     by_hand = Waveform(np.pad(short, 1200))
     np.testing.assert_array_equal(sets.extract(Waveform(short), raw), sets.extract(by_hand, raw))
-    assert len(sets.padded(np.ones(4799, dtype=np.float32))) == 4800
+    assert len(padded(np.ones(4799, dtype=np.float32))) == 4800
 
 
 def test_samples_are_the_preprocessed_waveform() -> None:

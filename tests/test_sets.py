@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -321,6 +323,22 @@ def test_a_clip_does_not_change_when_others_were_computed_before(rng: np.random.
     for scale in (0.01, 0.3):
         sets.extract(Waveform(rng.normal(scale=scale, size=9000).astype(np.float32)), spec)
     np.testing.assert_array_equal(sets.extract(sound, spec), before)
+
+
+def test_a_model_of_samples_loads_no_signal_processing() -> None:
+    """The built-in model starts faster without it."""
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from emovox.features import sets\n"
+        "from emovox.types import Waveform\n"
+        "sets.extract(Waveform(np.ones(8000, np.float32)), sets.spec('samples'))\n"
+        "loaded = {name for name in sys.modules if name.startswith('emovox.features.')}\n"
+        "assert loaded == {'emovox.features.analysis', 'emovox.features.sets'}, loaded\n"
+        "sets.spec('logmel')\n"
+        "assert 'emovox.features.spectral' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_documentation_lists_every_set_and_parameter() -> None:

@@ -1,12 +1,16 @@
-"""Named feature sets: what a model is trained on, and what its file must be able to ask for years later.
+"""Named feature sets and the specifications that models store.
 
-A set is a name, a version and parameters.  :func:`spec` writes a choice of them down completely,
-:func:`extract` computes what a `FeatureSpec` says or refuses it.  Another set is one more entry in a table.
+A feature set has a name, a version and parameters.  :func:`spec` completes a choice of them with the defaults,
+:func:`extract` computes the features of a `FeatureSpec`, or raises if this version cannot reproduce them.
+
+The signal processing is in :mod:`emovox.features.definitions`, imported when the first set that needs it is used: a
+model whose input is the waveform itself starts without it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,39 +20,110 @@ import numpy as np
 
 from emovox.audio.preprocess import WINDOWS, PreprocessOptions, preprocess
 from emovox.errors import FeatureError, did_you_mean
-from emovox.features import comprehensive, functionals, pitch, prosody, spectral
-from emovox.features.analysis import Analysis, Stft
-from emovox.features.parameters import Parameter, Value
+from emovox.features.analysis import Analysis, padded
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
-#: Step of the short frames, 10 ms.
-HOP = 160
-#: Shortest clip that encoders and models of samples are given, 0.3 s: shorter ones get silence on both sides.
-SHORTEST = 3 * RATE // 10
-#: Name and version of the pseudo set of models that start from samples.
+#: Value of a parameter.
+Value = int | float | str
+
+#: Name and version of the pseudo set of models whose input is the waveform.
 SAMPLES, SAMPLES_VERSION = "samples", 1
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """One parameter of a feature set: its default and the values that it accepts.
+
+    Attributes
+    ----------
+    default : int, float or str
+        Value when none is given; its type is the type of the parameter.
+    choices : tuple of str
+        Allowed values of a str.
+    pattern, form : str
+        For a str that is free text: the regular expression that it must match, and a description of it for messages.
+    low, high : float
+        Allowed range of a number, both ends included.
+    multiple : int, default 1
+        An int must be a multiple of this.
+    unit : str
+        Unit of a number, for messages and documentation.
+    """
+
+    default: Value
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    form: str = ""
+    low: float = -np.inf
+    high: float = np.inf
+    multiple: int = 1
+    unit: str = ""
+
+    def allowed(self) -> str:
+        """Return a description of the allowed values, for messages and documentation.
+
+        Examples
+        --------
+        >>> Parameter(512, low=40, high=8192, unit="samples").allowed()
+        'a whole number from 40 to 8192 samples'
+        """
+        if self.pattern:
+            return self.form
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        kind = "a number" if isinstance(self.default, float) else "a whole number"
+        kind = "an even number" if self.multiple == 2 else kind
+        return f"{kind} from {self.low:g} to {self.high:g} {self.unit}".rstrip()
+
+    def accept(self, label: str, value: object) -> Value:
+        """Check a value and convert it to the type of the parameter.
+
+        Parameters
+        ----------
+        label : str
+            Name of the parameter in the error message.
+        value : object
+            Value given by the user.
+
+        Raises
+        ------
+        FeatureError
+            The value has another type or is outside the allowed range.
+        """
+        if isinstance(self.default, str):
+            if isinstance(value, str) and (
+                re.fullmatch(self.pattern, value) if self.pattern else value in self.choices
+            ):
+                return value
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high:
+            if isinstance(self.default, float):
+                return float(value)
+            if value % self.multiple == 0:
+                return int(value)
+        raise FeatureError(f"{label}={value!r} is not possible: it must be {self.allowed()}")
+
+
+@dataclass(frozen=True)
 class FeatureSet:
-    """A named way of turning a waveform into numbers.
+    """A named and versioned mapping from a preprocessed waveform to features.
 
     Attributes
     ----------
     name : str
-        As recipes and model files write it.
+        Name in recipes and model files.
     version : int
-        Version of the arithmetic; it rises whenever the numbers change.
+        Version of the arithmetic; it increases whenever the numbers change.
     level : {"clip", "frame", "samples"}
-        One vector a clip, or one a frame; or the samples themselves, for models that take nothing else.
+        ``clip``: one vector per recording (functionals); ``frame``: one vector per frame (low-level descriptors);
+        ``samples``: the waveform itself.
     description : str
-        One line.
+        One line, for lists and documentation.
     naming, computing : callable
-        What :meth:`names` and :meth:`compute` call, with complete parameters.
+        Implementations of :meth:`names` and :meth:`compute`; both receive every parameter.
     parameters : mapping of str to Parameter
-        Settings, with defaults and limits.
+        Parameters with defaults and ranges.
     digest : callable, optional
-        For a set computed by a pretrained encoder: from the parameter ``weights`` to the identity of those weights.
+        For a set computed by a pretrained encoder: maps the parameter ``weights`` to a digest of those weights.
     """
 
     name: str
@@ -62,7 +137,7 @@ class FeatureSet:
 
     @property
     def pretrained(self) -> bool:
-        """Whether it is computed by an encoder whose weights the parameter ``weights`` names."""
+        """Whether a pretrained encoder computes the set; the parameter ``weights`` names its weights."""
         return self.digest is not None
 
     @property
@@ -71,7 +146,7 @@ class FeatureSet:
         return {name: parameter.default for name, parameter in self.parameters.items()}
 
     def complete(self, parameters: Mapping[str, object]) -> dict[str, Value]:
-        """Check parameters and write out those that are not given.
+        """Check parameters and add the defaults of those that are not given.
 
         Raises
         ------
@@ -92,7 +167,7 @@ class FeatureSet:
         return {name: given.get(name, parameter.default) for name, parameter in self.parameters.items()}
 
     def names(self, **parameters: Value) -> tuple[str, ...]:
-        """Return the features' names, in the order of the numbers.
+        """Return the names of the features, in the order of the last axis of :meth:`compute`.
 
         Examples
         --------
@@ -112,30 +187,8 @@ class FeatureSet:
         return np.ascontiguousarray(self.computing(analysis, **self.complete(parameters)), dtype=np.float32)
 
 
-def padded(samples: Float32Array) -> Float32Array:
-    """Put silence on both sides of a clip shorter than :data:`SHORTEST`.
-
-    Parameters
-    ----------
-    samples : ndarray of float32, shape (n_samples,)
-        Mono signal at 16 kHz.
-
-    Returns
-    -------
-    ndarray of float32, shape (max(n_samples, 4800),)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> padded(np.ones(1600, dtype=np.float32)).shape, padded(np.ones(8000, dtype=np.float32)).shape
-    ((4800,), (8000,))
-    """
-    lack = max(0, SHORTEST - len(samples))
-    return np.pad(samples, (lack // 2, lack - lack // 2)) if lack else samples
-
-
 def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:
-    """Write down what a model of samples needs: preprocessing, and nothing after it.
+    """Return the specification of a model whose input is the preprocessed waveform.
 
     Parameters
     ----------
@@ -150,89 +203,26 @@ def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:
     return FeatureSpec(SAMPLES, SAMPLES_VERSION, 0, {}, preprocess)
 
 
-def _numbered(stem: str, count: int) -> tuple[str, ...]:
-    width = max(2, len(str(count))) if count > 9 else 1
-    return tuple(f"{stem}_{i:0{width}d}" for i in range(1, count + 1))
+def _built_in(
+    name: str,
+    version: int,
+    level: Literal["clip", "frame"],
+    description: str,
+    parameters: Mapping[str, Parameter] = MappingProxyType({}),
+) -> FeatureSet:
+    """Describe a set of :mod:`emovox.features.definitions` without importing it."""
 
+    def naming(**given: Value) -> tuple[str, ...]:
+        from emovox.features import definitions
 
-def _classic_names(**_: Value) -> tuple[str, ...]:
-    pitches = tuple(f"chroma_{name}" for name in spectral.PITCH_CLASSES)
-    others = _numbered("mel", 128) + _numbered("contrast", 7) + _numbered("tonnetz", 6)
-    return _numbered("mfcc", 40) + pitches + others
+        return definitions.NAMES[name](**given)
 
+    def computing(analysis: Analysis, **given: Value) -> Float32Array:
+        from emovox.features import definitions
 
-def _classic(analysis: Analysis, *, window: str, frame_length: int, hop_length: int) -> Float32Array:
-    """Average 40 MFCC, 12 chroma, 128 mel powers, 7 contrasts and 6 tonnetz dimensions over time."""
-    # A short frame is padded: 128 mel bands need the frequency spacing of 2048 samples.
-    stft = Stft(frame_length, hop_length, window, _transform(frame_length, 2048))
-    mel = spectral.mel_spectrogram(analysis, stft, n_mels=128)
-    chroma = spectral.chroma(analysis, stft)
-    parts = (
-        spectral.mfcc(spectral.decibels(mel), n_mfcc=40),
-        chroma,
-        mel,
-        spectral.contrast(analysis, stft),
-        spectral.tonnetz(chroma),
-    )
-    return np.concatenate([part.mean(axis=1) for part in parts])
+        return definitions.COMPUTE[name](analysis, **given)
 
-
-def _transform(length: int, least: int) -> int:
-    """Choose the transform length: the next power of two, and no less than `least`."""
-    return max(least, 1 << (length - 1).bit_length())
-
-
-def _logmel_names(*, n_mels: int, **_: Value) -> tuple[str, ...]:
-    return _numbered("logmel", n_mels)
-
-
-def _logmel(
-    analysis: Analysis,
-    *,
-    window: str,
-    frame_length: int,
-    hop_length: int,
-    n_mels: int,
-    fmin: float,
-    fmax: float,
-) -> Float32Array:
-    """Level in mel bands, in decibels, at most 80 dB below the clip's largest."""
-    stft = Stft(frame_length, hop_length, window, _transform(frame_length, 512))
-    return spectral.decibels(spectral.mel_spectrogram(analysis, stft, n_mels, fmin, fmax)).T
-
-
-def _sequence_names(*, n_mfcc: int, **_: Value) -> tuple[str, ...]:
-    cepstrum = _numbered("mfcc", n_mfcc)
-    changes = tuple(f"{order}_{name}" for order in ("delta", "delta2") for name in cepstrum)
-    return (*cepstrum, *changes, "log_f0", "energy", "voicing")
-
-
-def _sequence(
-    analysis: Analysis,
-    *,
-    window: str,
-    frame_length: int,
-    n_mels: int,
-    n_mfcc: int,
-    pitch_floor: float,
-    pitch_ceiling: float,
-) -> Float32Array:
-    """Put MFCC with their derivatives next to F0 (octaves above 27.5 Hz), level and voicing, every 10 ms."""
-    stft = Stft(frame_length, HOP, window, _transform(frame_length, 512))
-    mel = spectral.mel_spectrogram(analysis, stft, n_mels, fmin=20.0)
-    cepstrum = spectral.mfcc(spectral.decibels(mel), n_mfcc)
-    track = pitch.track(analysis, pitch.PitchOptions(pitch_floor, pitch_ceiling, hop=HOP / RATE))
-    octaves = np.log2(np.where(track.voiced, track.f0, 27.5) / 27.5)
-    voice = np.stack([octaves, prosody.energy(analysis), track.strength])
-    return np.concatenate([cepstrum, spectral.delta(cepstrum), spectral.delta(cepstrum, 2), voice]).T
-
-
-def _prosodic_names(**_: Value) -> tuple[str, ...]:
-    return functionals.prosodic_names()
-
-
-def _prosodic(analysis: Analysis, *, pitch_floor: float, pitch_ceiling: float) -> Float32Array:
-    return functionals.prosodic(analysis, pitch.PitchOptions(pitch_floor, pitch_ceiling))
+    return FeatureSet(name, version, level, description, naming, computing, parameters)
 
 
 _PITCH = {
@@ -247,58 +237,48 @@ _SHORT_FRAMES = {
 _SETS = {
     entry.name: entry
     for entry in (
-        FeatureSet(
+        _built_in(
             "classic193",
             1,
             "clip",
             "means over time of 40 MFCC, 12 chroma, 128 mel powers, 7 spectral contrasts and 6 tonnetz",
-            _classic_names,
-            _classic,
             {
                 "window": _SHORT_FRAMES["window"],
                 "frame_length": Parameter(2048, low=160, high=8192, multiple=2, unit="samples"),
                 "hop_length": Parameter(512, low=40, high=8192, unit="samples"),
             },
         ),
-        FeatureSet(
+        _built_in(
             "prosodic",
             1,
             "clip",
             "F0, voice quality, formants, loudness, spectral balance and rhythm, in the spirit of eGeMAPS",
-            _prosodic_names,
-            _prosodic,
             _PITCH,
         ),
-        FeatureSet(
+        _built_in(
             "comprehensive",
             1,
             "clip",
-            "the prosodic set with statistics of timbre, its modulation and its course, for classic models",
-            comprehensive.names,
-            comprehensive.comprehensive,
+            "the prosodic set with functionals, modulation spectrum, covariance and trajectory of spectral descriptors",
         ),
-        FeatureSet(
+        _built_in(
             "logmel",
             1,
             "frame",
-            "level in mel bands, for convolutional networks",
-            _logmel_names,
-            _logmel,
+            "log-mel spectrogram, for convolutional networks",
             {
                 **_SHORT_FRAMES,
-                "hop_length": Parameter(HOP, low=40, high=8192, unit="samples"),
+                "hop_length": Parameter(160, low=40, high=8192, unit="samples"),
                 "n_mels": Parameter(64, low=8, high=256),
                 "fmin": Parameter(20.0, low=0, high=4000, unit="Hz"),
                 "fmax": Parameter(8000.0, low=500, high=RATE / 2, unit="Hz"),
             },
         ),
-        FeatureSet(
+        _built_in(
             "sequence",
             1,
             "frame",
-            "MFCC with two derivatives, F0, energy and voicing every 10 ms, for recurrent networks",
-            _sequence_names,
-            _sequence,
+            "MFCC with first and second derivatives, F0, energy and voicing every 10 ms, for recurrent networks",
             {
                 **_SHORT_FRAMES,
                 "n_mels": Parameter(40, low=8, high=128),
@@ -310,7 +290,7 @@ _SETS = {
             SAMPLES,
             SAMPLES_VERSION,
             "samples",
-            "the preprocessed samples themselves, for models that start from them",
+            "the preprocessed waveform, for models that compute their own features",
             lambda: (),
             lambda analysis: padded(analysis.samples),
         ),
@@ -322,7 +302,7 @@ _KINDS = {bool: "true or false", float: "a number", str: "a word"}
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of the feature sets; ``samples`` is none, though models name it as what they take.
+    """Return the names of the registered feature sets, without the pseudo set ``samples``.
 
     Examples
     --------
@@ -333,17 +313,20 @@ def available() -> tuple[str, ...]:
 
 
 def register(entry: FeatureSet) -> None:
-    """Make a set known by its name, as the encoders of :mod:`emovox.lab` do when they are imported."""
+    """Add a feature set, or replace the one of the same name.
+
+    The encoders of :mod:`emovox.lab` register theirs when they are imported, so that inference does not depend on them.
+    """
     _SETS[entry.name] = entry
 
 
 def get(name: str) -> FeatureSet:
-    """Look a feature set up by name.
+    """Return a feature set by name.
 
     Raises
     ------
     FeatureError
-        There is none of that name.
+        No set of this name is registered.
 
     Examples
     --------
@@ -356,7 +339,7 @@ def get(name: str) -> FeatureSet:
 
 
 def _options(preprocess: Mapping[str, Any]) -> PreprocessOptions:
-    """Turn a mapping into options, and name the key or the value that is not possible."""
+    """Convert a mapping from a recipe or a model file; the error names the key and the value."""
     kinds = {field.name: type(field.default) for field in dataclasses.fields(PreprocessOptions)}
     for key, value in preprocess.items():
         if key not in kinds:
@@ -372,26 +355,26 @@ def spec(
     parameters: Mapping[str, object] = MappingProxyType({}),
     preprocess: Mapping[str, Any] | PreprocessOptions = MappingProxyType({}),
 ) -> FeatureSpec:
-    """Write down completely what is to be computed.
+    """Specify a feature set with its parameters and preprocessing, all defaults written out.
 
     Parameters
     ----------
     name : str
         Feature set, one of :func:`available`.
     parameters : mapping, optional
-        Settings of the set that differ from its defaults.
+        Parameters of the set that differ from its defaults.
     preprocess : mapping or PreprocessOptions, optional
         Preprocessing options that differ from their defaults.
 
     Returns
     -------
     FeatureSpec
-        With every default written out, so that later changes of a default do not change its meaning.
+        Complete: a later change of a default does not change its meaning.
 
     Raises
     ------
     FeatureError
-        A name is unknown, or a value or a combination of values is not possible.
+        A name is unknown, or a value or a combination of values is not allowed.
 
     Examples
     --------
@@ -403,19 +386,19 @@ def spec(
     options = preprocess if isinstance(preprocess, PreprocessOptions) else _options(preprocess)
     dimension = len(chosen.names(**complete))
     if not chosen.pretrained:
-        # Values that are possible one by one may not go together: a trial run tells now, not at the first clip.
-        # Encoders are spared it, so that a recipe can be read where their weights are not.
+        # Values allowed one by one may be impossible together: a trial run fails now instead of at the first clip.
+        # Not for encoders, so that a recipe can be read on machines that do not have their weights.
         chosen.compute(Analysis(np.zeros(RATE // 10, dtype=np.float32)), **complete)
     return FeatureSpec(name, chosen.version, dimension, complete, dataclasses.asdict(options))
 
 
 def weights_digest(spec: FeatureSpec) -> str:
-    """Tell which weights compute a specification, empty for a set that needs none.
+    """Return the digest of the pretrained weights that a specification uses, ``""`` if it uses none.
 
     Raises
     ------
     ModelError
-        The weights cannot be found.
+        The weights are not found.
 
     Examples
     --------
@@ -427,7 +410,7 @@ def weights_digest(spec: FeatureSpec) -> str:
 
 
 def _reproduced(spec: FeatureSpec) -> FeatureSet:
-    """Return the set that computes exactly what is wanted, or refuse."""
+    """Return the feature set, or raise if this version would compute other features than specified."""
     chosen = get(spec.set)
     if spec.version != chosen.version:
         raise FeatureError(
@@ -448,20 +431,19 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
     Parameters
     ----------
     waveform : Waveform
-        Mono speech at 16 kHz.  :func:`emovox.audio.require_signal` tells whether there is anything in it.
+        Mono speech at 16 kHz.  Check for empty and silent recordings with :func:`emovox.audio.require_signal` first.
     spec : FeatureSpec
-        Made by the function :func:`spec`, or read from a model file.
+        From :func:`spec`, or from a model file.
 
     Returns
     -------
     ndarray of float32
-        Shape (n_features,) for a set of clip level, (n_frames, n_features) for one of frame level, (n_samples,) for
-        ``samples``; finite.
+        Shape (n_features,) at clip level, (n_frames, n_features) at frame level, (n_samples,) for ``samples``; finite.
 
     Raises
     ------
     FeatureError
-        This version cannot reproduce the specification, or the samples are too large for float32 arithmetic.
+        This version cannot reproduce the specification, or the samples overflow float32 arithmetic.
 
     Examples
     --------
@@ -483,7 +465,7 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
 
 
 def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
-    """Return the names of the numbers that :func:`extract` gives.
+    """Return the names of the features, in the order of the last axis of :func:`extract`.
 
     Raises
     ------

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from emovox.errors import FeatureError, MissingExtraError, ModelError
 from emovox.features import sets
-from emovox.features.analysis import Analysis
-from emovox.features.parameters import Parameter, Value
-from emovox.features.sets import FeatureSet, padded
+from emovox.features.analysis import Analysis, padded
+from emovox.features.sets import FeatureSet, Parameter, Value
 from emovox.hub import find
 from emovox.types import Float32Array
 
