@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from emovox import GateOptions
 from emovox.features.sets import samples_spec
+from tests import EXAMPLES, ROOT
 
-DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
-DEFAULT_WEIGHTS = Path(__file__).parents[2] / "shared" / "models"
+DEFAULT_CORPORA = ROOT.parent / "shared" / "corpora"
+DEFAULT_WEIGHTS = ROOT.parent / "shared" / "models"
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +112,6 @@ def sine(frequency: float, duration: float, rate: int = 16000, amplitude: float 
     """Return a pure tone."""
     time = np.arange(round(duration * rate)) / rate
     return (amplitude * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
-
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def speech(duration: float, seed: int = 0) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
+
 PACKAGE = ROOT / "src" / "emovox"
 #: Light on purpose: what a fresh install brings.
 HEAVY = (

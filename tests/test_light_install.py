@@ -12,9 +12,9 @@ import pytest
 
 from emovox import EmotionRecognizer
 from emovox.lab.experiments import experiment, recipe
+from tests import ROOT
 from tests.conftest import ANY_SOUND
 
-ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "sklearn", "skorch", "scipy", "pandas", "librosa", "onnx", "matplotlib", "joblib")
 
 

@@ -4,8 +4,8 @@
     python benchmarks/word_set/recognise.py DEV --asr tiny.en
 
 Each sentence is recognised once, from its clip in a neutral voice.  With its mistakes, and the confidence that goes
-with them, it becomes a row of ``src/emovox/text/sentences.csv`` after those that were written: that is how the gate
-learns what the confidence is worth.
+with them, it becomes a row of ``src/emovox/lab/experiments/sentences.csv`` after those that were written: that is how
+the gate learns what the confidence is worth.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emovox.text.cache import CachedTranscriber
 from emovox.text.transcribe import transcribe
 from emovox.text.whisper import WhisperTranscriber
 
-SENTENCES = Path(__file__).parents[2] / "src" / "emovox" / "text" / "sentences.csv"
+SENTENCES = Path(__file__).parents[2] / "src" / "emovox" / "lab" / "experiments" / "sentences.csv"
 CELLS = ("voice neutral", "both neutral")
 
 

@@ -145,7 +145,7 @@ class Utterance:
 def sentences(which: str) -> dict[str, list[str]]:
     """Read the sentences of a set, by the emotion of their words."""
     own = Path(__file__).with_name("sentences.csv")
-    source = own if which == "test" else resources.files("emovox.text") / "sentences.csv"
+    source = own if which == "test" else resources.files("emovox.lab.experiments") / "sentences.csv"
     result: dict[str, list[str]] = {label: [] for label in COMMON}
     for row in csv.DictReader(io.StringIO(source.read_text(encoding="utf-8"))):
         if float(row.get("confidence", 1)) == 1:  # as written; the rest is what a recogniser made of it

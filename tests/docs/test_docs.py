@@ -1,0 +1,203 @@
+"""The documentation does what it says: commands run, options exist, tables are up to date, every page is reachable."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from emovox.cli.main import app
+from tests import ROOT
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"(<!-- skip: (?P<why>.+?) -->\s*)?^```(?P<kind>console|bash)\n(?P<text>.*?)^```$", re.M | re.S)
+#: Commands that must run, so that a slip in the pattern above cannot empty the test.
+LEAST = 15
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of shell commands."""
+
+    place: str
+    text: str
+    skipped: str
+
+    def commands(self) -> Iterator[tuple[str, str]]:
+        """Yield each command with the output shown for it; bash blocks show none."""
+        if not self.text.startswith("$ "):
+            yield self.text, ""
+            return
+        for part in re.split(r"(?m)^\$ ", self.text)[1:]:
+            command, _, shown = part.partition("\n")
+            yield command, shown
+
+
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start("kind")) + 1
+            found.append(Block(f"{page.name}:{line}", match["text"], match["why"] or ""))
+    return found
+
+
+BLOCKS = blocks()
+RUNNABLE = [block for block in BLOCKS if not block.skipped]
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.place)
+def test_commands_do_what_is_shown(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "examples").mkdir()
+    for clip in (ROOT / "examples").glob("*.wav"):
+        shutil.copy(clip, tmp_path / "examples")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "200",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    for command, shown in block.commands():
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command}"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=120,
+        )
+        wanted = 2 if re.search(r"(?m)^emovox: ", shown) else 0
+        assert done.returncode == wanted, f"{command}: exit code {done.returncode}\n{done.stdout}"
+        if shown:
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            same = doctest.OutputChecker().check_output(shown, done.stdout, flags)
+            assert same, f"{command} is shown with\n{shown}\nbut it prints\n{done.stdout}"
+
+
+def test_enough_commands_ran() -> None:
+    ran = [command for block in RUNNABLE for command, _ in block.commands()]
+    skipped = {block.place: block.skipped for block in BLOCKS if block.skipped}
+    print(
+        f"{len(ran)} commands run; blocks not run:", *(f"  {place}: {why}" for place, why in skipped.items()), sep="\n"
+    )
+    assert len(ran) >= LEAST
+    needs = {
+        "needs a corpus": r"--corpus|-c |data check",
+        "needs a microphone": r"emovox listen|arecord",
+        "needs espeak-ng and flite": r"speak\.py",
+    }
+    assert set(skipped.values()) <= needs.keys()
+    without = [block.place for block in BLOCKS if block.skipped and not re.search(needs[block.skipped], block.text)]
+    assert not without, f"skipped for want of something that they do not need: {without}"
+
+
+def options(command: str) -> set[str]:
+    """Return the long and short options that a command really has."""
+    current: Any = typer.main.get_command(app)
+    for word in command.split():
+        current = current.commands[word]
+    names = {name for parameter in current.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {name for name in names if name.startswith("-")} | {"--help", "-h"}
+
+
+COMMANDS = (
+    "predict",
+    "listen",
+    "enroll",
+    "features",
+    "train",
+    "tune",
+    "evaluate",
+    "compare",
+    "models",
+    "data list",
+    "data check",
+)
+
+
+def test_all_commands_are_known_here() -> None:
+    top: Any = typer.main.get_command(app)
+    names = [
+        f"{name} {below}".strip()
+        for name, command in top.commands.items()
+        for below in getattr(command, "commands", [""])
+    ]
+    assert sorted(names) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_readme_and_guide_name_every_command(command: str) -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"emovox {command}" in guide
+    assert f"emovox {command}" in readme or command == "data list"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_shown_exists(command: str) -> None:
+    known = options(command)
+    for page in (*PAGES, ROOT / "examples" / "README.md", ROOT / "CHANGELOG.md"):
+        for call in re.finditer(rf"emovox {command}\b([^`|>\n]*)", page.read_text(encoding="utf-8")):
+            shown = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", call[1]))
+            assert shown <= known, f"{page.name} shows {call[0]!r}, which has no {', '.join(shown - known)}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_guide_describes_every_option(command: str) -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    missing = {name for name in options(command) if not re.search(rf"(?<![\w-]){name}(?![\w-])", guide)}
+    assert not missing, f"docs/guide.md does not mention {', '.join(sorted(missing))} of emovox {command}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_option(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from emovox.cli.main import run; run()", *command.split(), "--help"],
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert {name for name in options(command) if name not in done.stdout} == set()
+
+
+RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "scripts" / "recipe_reference.py"
+
+
+def test_recipe_reference_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, str(REFERENCE), "--check"], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+
+
+def test_recipe_reference_mends_a_changed_table_and_leaves_the_prose() -> None:
+    page = runpy.run_path(str(REFERENCE))["page"]
+    assert page(RECIPES.replace("`[300, 50, 20, 10]`", "`[299]`")) == RECIPES
+    assert page(RECIPES.replace("# Recipes", "# Other", 1)) == RECIPES.replace("# Recipes", "# Other", 1)
+
+
+def test_no_page_has_a_left_over_mark() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert "@@" not in text, f"{page.name} has a place that was not filled"
+        assert not re.search(r"/(work|tmp|home)/", text), f"{page.name} has a path of one machine"
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / target).exists(), f"README.md links to {target}, which does not exist"
