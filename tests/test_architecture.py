@@ -127,3 +127,15 @@ def test_outside_the_lab_nothing_heavy_is_needed() -> None:
         "    assert 'emovox.lab' not in sys.modules, name\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_recording_is_judged_without_the_modules_of_words() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['emovox', 'predict', 'examples/plain.wav', '--format', 'json']\n"
+        "from emovox.cli.main import run\n"
+        "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "found = [name for name in sys.modules if name.startswith('emovox.text')]\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -27,7 +27,6 @@ from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech.gate import GateOptions
-from emovox.text.whisper import WhisperTranscriber
 from emovox.types import RATE, Waveform
 
 
@@ -158,6 +157,8 @@ def _transcription(text: bool, asr: str | None, language: str | None) -> Callabl
         if language:
             raise InputError("--language is about words: add --text")
         return None
+    from emovox.text.whisper import WhisperTranscriber
+
     transcriber = WhisperTranscriber(asr, language)
     transcriber.transcribe(Waveform(np.zeros(RATE, dtype=np.float32)))
     return lambda waveform: transcriber.transcribe(waveform).text.strip()

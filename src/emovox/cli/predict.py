@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,8 +30,9 @@ from emovox.outputs.formats import Format
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
 from emovox.speech.gate import GateOptions
-from emovox.text.given import require_times
-from emovox.text.rules import DEFAULT
+
+if TYPE_CHECKING:
+    from emovox.text.rules import Rule
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
 LONG = 120.0
@@ -127,6 +128,8 @@ def predict(
     files = recordings(sources)
     words = Words.wanted(text, asr, language, transcript, text_model, files)
     if cut and words.given:
+        from emovox.text.given import require_times
+
         require_times(words.given)
     form = results.format_for(form, out)
     place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
@@ -139,7 +142,7 @@ def predict(
         transcriber=words.transcriber,
         text_model=words.classifier,
         fuse=fuse,
-        rules=DEFAULT if rules else None,
+        rules=_default_rules() if rules else None,
     )
     work = Work(recognizer, files, words, pictures, cut)
     if summary:
@@ -152,6 +155,12 @@ def predict(
         say(f"emovox: {work.failed} of {len(work.sources)} recordings could not be analysed")
     if work.failed or words.missing:
         raise typer.Exit(2)
+
+
+def _default_rules() -> Sequence[Rule]:
+    from emovox.text.rules import DEFAULT
+
+    return DEFAULT
 
 
 class Work:

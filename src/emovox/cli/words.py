@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emovox.cli.console import say
 from emovox.errors import InputError
-from emovox.text.cache import CachedTranscriber
-from emovox.text.classifier import TextClassifier
-from emovox.text.given import read_transcript
-from emovox.text.whisper import WhisperTranscriber
 from emovox.types import Prediction, Transcript
+
+if TYPE_CHECKING:  # emovox.text is imported where words are asked for
+    from emovox.text.cache import CachedTranscriber
+    from emovox.text.classifier import TextClassifier
 
 TextOption = Annotated[bool, typer.Option("--text", help="Recognise the words, too: needs the \\[text] extra.")]
 AsrOption = Annotated[
@@ -95,6 +95,15 @@ class Words:
         ModelError
             The model does not know the language.
         """
+        if not (text or asr or transcript):
+            if language or text_model:
+                raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
+            return cls()
+        from emovox.text.cache import CachedTranscriber
+        from emovox.text.classifier import TextClassifier
+        from emovox.text.given import read_transcript
+        from emovox.text.whisper import WhisperTranscriber
+
         classifier = TextClassifier(text_model) if text_model else None
         if transcript:
             if text or asr:
@@ -102,10 +111,6 @@ class Words:
             if len(sources) != 1:
                 raise InputError(f"--transcript is about one recording, not {len(sources)}: call emovox once for each")
             return cls(given=read_transcript(transcript, language or "en"), classifier=classifier)
-        if not (text or asr):
-            if language or text_model:
-                raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
-            return cls()
         return cls(CachedTranscriber(WhisperTranscriber(asr, language)), classifier=classifier)
 
     def check(self, prediction: Prediction) -> Prediction:

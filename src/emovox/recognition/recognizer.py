@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,13 @@ from emovox.model.profiles import Profile
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.speech.gate import GateOptions, is_speech
-from emovox.text import fusing
-from emovox.text.classifier import TextClassifier
-from emovox.text.given import require_times
-from emovox.text.rules import Rule
-from emovox.text.transcribe import Transcriber
-from emovox.text.words import Heard, Hearing
-from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
+from emovox.types import Failure, Float32Array, ModelCard, Prediction, Transcript, Waveform
+
+if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
+    from emovox.text.classifier import TextClassifier
+    from emovox.text.rules import Rule
+    from emovox.text.transcribe import Transcriber
+    from emovox.text.words import Heard
 
 #: Seconds of a recording that are kept for models that must see words and sound at once.
 _REMEMBERED = 600.0
@@ -127,7 +127,7 @@ class EmotionRecognizer:
         self.transcriber = transcriber
         self.text_model = text_model
         self.fuse = bool(self.card.text) if fuse is None else fuse
-        self.rules = fusing.rules_of(self.card) if rules is None else tuple(rules)
+        self.rules = _rules_of(self.card) if rules is None else tuple(rules)
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None
         for name, spec in self._model.inputs.items():
@@ -208,6 +208,8 @@ class EmotionRecognizer:
         found = self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
         if running or self.transcriber is None:
             return found
+        from emovox.text.words import Hearing
+
         hearing = Hearing(self.transcriber, classifier=self.text_model)
         for _ in hearing.tap([window]):
             pass
@@ -258,6 +260,9 @@ class EmotionRecognizer:
         blocks, name, options = audio.blocks(source, _BLOCK), source_name(source), options or TimelineOptions()
         if not (self.transcriber or transcript):
             return StreamingRecognizer(self, options).timeline(blocks, name, progress)
+        from emovox.text.given import require_times
+        from emovox.text.words import Hearing
+
         if transcript:
             require_times(transcript)
         hearing = Hearing(self.transcriber, transcript)
@@ -337,6 +342,8 @@ class EmotionRecognizer:
         if not (self.transcriber or transcript):
             rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
             return self._decided(decision.combine(rows, weights), name, 0.0, end)
+        from emovox.text.words import Hearing
+
         hearing = Hearing(self.transcriber, transcript, self.text_model)
         seen: list[Waveform] = []
         rows, weights, end = self._analyse(hearing.tap(blocks), name, self._remembering(seen), progress)
@@ -351,12 +358,16 @@ class EmotionRecognizer:
         weights: Sequence[float] = (),
     ) -> Prediction:
         """Put what was heard beside an answer of the voice or, where it may, into it; `seen` is the sound, if kept."""
+        from emovox.text import fusing
+
         found = heard.beside(voice)
         found = self._fused(found, heard, seen, weights) if self.fuse else found
         return fusing.ruled(found, self.rules, heard, self.threshold)
 
     def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float32Array]:
         """Keep the windows of a model that must see words and sound at once, up to :data:`_REMEMBERED` seconds."""
+        from emovox.text import fusing
+
         if not self.fuse or fusing.pool_of(self.card) is not None:
             return self._probabilities
 
@@ -371,6 +382,8 @@ class EmotionRecognizer:
         self, voice: Prediction, heard: Heard, seen: Sequence[Waveform] | None, weights: Sequence[float]
     ) -> Prediction:
         """Put voice and words together."""
+        from emovox.text import fusing
+
         words = fusing.words_of(heard, voice.end - voice.start)
         method, pool = self.card.text.get("method", "gated"), fusing.pool_of(self.card)
         if pool is not None:
@@ -453,6 +466,15 @@ class EmotionRecognizer:
     def _embedding(self, window: Waveform) -> Float32Array:
         _, embedding = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
         return np.ravel(np.asarray(embedding, dtype=np.float32))
+
+
+def _rules_of(card: ModelCard) -> tuple[Rule, ...]:
+    """Return the decision rules of a model's recipe; most have none."""
+    if not card.recipe.get("decision", {}).get("rules"):
+        return ()
+    from emovox.text.fusing import rules_of
+
+    return rules_of(card)
 
 
 def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]:
