@@ -53,7 +53,7 @@ def embed(fold: Fold) -> Float32Array:
     result = []
     for path, start, end in rows:
         waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-        _, embedding = fold.model.run(sets.extract(waveform, fold.model.card.features)[np.newaxis])
+        embedding = fold.model.run(sets.extract(waveform, fold.model.card.features)[np.newaxis]).embedding
         if embedding is None:
             raise InputError(f"the model of {fold.name} takes no baseline: give a run of an adaptive recipe")
         result.append(embedding[0])
@@ -88,7 +88,7 @@ def answer(fold: Fold, rows: NDArray[np.intp], baseline: Float32Array) -> list[i
     for path, start, end in fold.clips.iloc[rows][["path", "start", "end"]].itertuples(index=False):
         waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
         samples = sets.extract(waveform, fold.model.card.features)[np.newaxis]
-        probabilities, _ = fold.model.run(samples, baseline)
+        probabilities = fold.model.run(samples, baseline=baseline).probabilities
         result.append(int(probabilities[0].argmax()))
     return result
 

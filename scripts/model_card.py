@@ -20,10 +20,10 @@ from pathlib import Path
 from emovox.errors import EmovoxError
 from emovox.lab.corpora.registry import CORPORA
 from emovox.lab.experiments import recipe
+from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, load
 from emovox.outputs import cards as words
 from emovox.outputs.cards import Section
-from emovox.types import ModelCard
 
 PAGE = Path(__file__).parents[1] / "docs" / "model-card.md"
 

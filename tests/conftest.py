@@ -62,7 +62,7 @@ def export_personal(path: Path, seed: int) -> Path:
     """Write a model of samples that takes a baseline: loudness in random bands, less the speaker's own, to classes."""
     torch = pytest.importorskip("torch")
     from emovox.lab.export.export import export_samples
-    from emovox.types import ModelCard
+    from emovox.model.card import ModelCard
 
     class Personal(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
         NoSpeechError,
         ProfileError,
     )
+    from emovox.model.card import ModelCard
     from emovox.model.profiles import Profile
     from emovox.recognition.recognizer import EmotionRecognizer, WindowOptions
     from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer
     from emovox.recognition.timeline import Timeline, TimelineOptions
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
-    from emovox.types import Failure, ModelCard, Prediction
+    from emovox.types import Failure, Prediction
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
@@ -38,7 +39,7 @@ _HOMES = {
     "GateOptions": "emovox.speech.gate",
     "InputError": "emovox.errors",
     "MissingExtraError": "emovox.errors",
-    "ModelCard": "emovox.types",
+    "ModelCard": "emovox.model.card",
     "ModelError": "emovox.errors",
     "NoSpeechError": "emovox.errors",
     "Prediction": "emovox.types",

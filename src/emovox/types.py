@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox.errors import ModelError
-
 #: Sampling rate of everything after `emovox.audio`, in Hz.
 RATE = 16000
-
-#: Version of the ModelCard's structure; a file with another one is refused.
-FORMAT_VERSION = 1
 
 #: What the front end of a model is called that has several.
 JOINT = "joint"
@@ -98,106 +93,6 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True)
-class CorpusSummary:
-    """One corpus that a model was trained on, as its card tells it."""
-
-    name: str
-    licence: str
-    clips: int
-    speakers: int
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model is, made by training and carried inside the model file.
-
-    Attributes
-    ----------
-    name : str
-        Short name, for people.
-    family : str
-        ``"ann"``, ``"mlp"``, ``"svm"``, ...
-    labels : tuple of str
-        Class order of the network's output: the only place where it is stated.
-    features : FeatureSpec
-        The front end that this model needs.
-    threshold : float
-        A prediction whose confidence is lower is an abstention.  0 never abstains.
-    corpora : tuple of CorpusSummary
-        Training data with licences.
-    licence : str
-        Licence of the weights, as inherited from the training data.
-    evaluation : mapping
-        Protocol and scores: ``protocol``, ``folds``, ``seed``, ``uar``, ``wa``, ``macro_f1``, ...
-    recipe : mapping
-        The recipe that made the model, complete.
-    text : mapping
-        What a model that fuses voice and words needs to be told of the words, empty for others: ``columns`` (names of
-        the numbers), ``version``, ``transcriber`` (whose transcripts it was trained on; it is not inside the file),
-        ``language``.
-    intended_use, limitations : str
-        Prose for whoever deploys the model.
-    software : str
-        Version of emovox that wrote the file.
-    created : str
-        Date, ISO 8601.
-    rate : int
-        Sampling rate in Hz.
-    format_version : int
-        Version of this structure.
-    """
-
-    name: str
-    family: str
-    labels: tuple[str, ...]
-    features: FeatureSpec
-    threshold: float = 0.0
-    corpora: tuple[CorpusSummary, ...] = ()
-    licence: str = ""
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    text: Mapping[str, Any] = field(default_factory=dict)
-    intended_use: str = ""
-    limitations: str = ""
-    software: str = ""
-    created: str = ""
-    rate: int = RATE
-    format_version: int = FORMAT_VERSION
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelCard:
-        """Rebuild a card from :meth:`to_dict`'s values.
-
-        Raises
-        ------
-        ModelError
-            The values are of a newer format, or are not a card at all.
-        """
-        version = values.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ModelError(
-                f"model card format {version!r}, expected {FORMAT_VERSION}: "
-                "upgrade emovox, or train the model again with this version"
-            )
-        try:
-            plain = dict(values)
-            plain["features"] = FeatureSpec(**plain["features"])
-            plain["features"].parts()  # a joint one holds others, which must be whole too
-            plain["labels"] = tuple(plain["labels"])
-            plain["corpora"] = tuple(
-                CorpusSummary(**{**corpus, "labels": tuple(corpus["labels"])}) for corpus in plain["corpora"]
-            )
-            return cls(**plain)
-        except (KeyError, TypeError) as error:
-            raise ModelError(f"the model card is damaged ({error}): get the model file again") from error
-
-
-@dataclass(frozen=True)
 class Word:
     """A word that was said.
 
@@ -253,7 +148,7 @@ class Prediction:
     start, end : float
         The stretch, in seconds from the beginning of the recording.
     label : str
-        Most probable emotion.
+        Most probable emotion; empty for a model that has dimensions only.
     probabilities : mapping of str to float
         One for each of the model's labels, in the model's order; they sum to 1.
     confidence : float
@@ -263,7 +158,7 @@ class Prediction:
     model : str
         Name of the model.
     speaker : str or None
-        Whose personal baseline was used; None where none was.
+        Who speaks; None where it is not known.
     transcript : str or None
         What was said; None where nobody listened to the words, or the words could not be had (`why` tells).
     words : tuple of Word or None
@@ -274,6 +169,13 @@ class Prediction:
         How voice and words were put together, where they were.
     why : tuple of str or None
         What there is to explain about the answer, a line each.
+    baseline : str or None
+        Name of the profile whose personal baseline was used (see `emovox.model.profiles`); None where none was.
+    channel : int or None
+        Which channel of the recording was judged, the first is 1; None where all of them were mixed into one.
+    dimensions : mapping of str to float or None
+        Emotion dimensions by name, for example ``"arousal"``, on the model's scale (nominally from -1 to 1, 0 is
+        neutral); None for a model that has none.
     """
 
     file: str
@@ -290,6 +192,9 @@ class Prediction:
     linguistic: Mapping[str, float] | None = None
     fusion: Mapping[str, Any] | None = None
     why: tuple[str, ...] | None = None
+    baseline: str | None = None
+    channel: int | None = None
+    dimensions: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes."""

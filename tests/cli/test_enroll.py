@@ -41,7 +41,7 @@ def test_enrol_predict_list_remove(personal_model: Path, clips: list[Path]) -> N
     done = emovox_command("predict", clips[0], "-m", personal_model, "--speaker", "anna", "--format", "json")
     (found,) = json.loads(done.stdout)
     assert found == EmotionRecognizer(personal_model, speaker=profile).predict(str(clips[0])).to_dict()
-    assert found["speaker"] == "anna"
+    assert (found["speaker"], found["baseline"]) == ("anna", "anna")
 
     header, row = emovox_command("enroll", "--list").stdout.splitlines()
     assert header.split() == ["speaker", "model", "recordings", "speech", "made"]

@@ -43,9 +43,9 @@ def clips(tmp_path: Path) -> list[Path]:
 
 def heard(model: Model, samples: np.ndarray, baseline: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and embedding of one window by the model's own arithmetic, without the recogniser."""
-    probabilities, embedding = model.run(sets.extract(Waveform(samples), model.card.features)[None], baseline)
-    assert embedding is not None
-    return probabilities[0], embedding[0]
+    found = model.run(sets.extract(Waveform(samples), model.card.features)[None], baseline=baseline)
+    assert found.embedding is not None
+    return found.probabilities[0], found.embedding[0]
 
 
 # --- making ------------------------------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 
 from emovox.cli.main import app
 from emovox.lab.evaluation.scores import score
+from emovox.model.card import CorpusSummary, ModelCard
 from emovox.model.file import CARD_KEY, DEFAULT, PRETRAINED, builtin, load
 from emovox.outputs import cards as words
-from emovox.types import CorpusSummary, FeatureSpec, ModelCard
+from emovox.types import FeatureSpec
 from tests import ROOT
 
 SCRIPT = ROOT / "scripts" / "model_card.py"

@@ -47,6 +47,9 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
             "linguistic",
             "fusion",
             "why",
+            "baseline",
+            "channel",
+            "dimensions",
         }
         assert sum(one["probabilities"].values()) == 1
 

@@ -72,7 +72,7 @@ def test_real_clips_are_better_than_chance(recognizer: EmotionRecognizer, ravdes
 def test_a_clip_is_the_models_own_arithmetic(recognizer: EmotionRecognizer, ravdess_clips: list[Path]) -> None:
     for path in ravdess_clips:
         features = sets.extract(audio.read(path), recognizer.card.features)
-        (expected,) = load().probabilities(features[None])
+        (expected,) = load().run(features[None]).probabilities
         found = recognizer.predict(path)
         np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=1e-6)
         assert found.confidence == max(found.probabilities.values())

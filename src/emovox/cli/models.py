@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from emovox.cli.console import standard_output
+from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load
 from emovox.outputs.cards import percent, sections
-from emovox.types import ModelCard
 
 
 def models(

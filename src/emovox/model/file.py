@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from emovox.errors import ModelError
-from emovox.types import FeatureSpec, Float32Array, ModelCard
+from emovox.model.card import ModelCard
+from emovox.types import FeatureSpec, Float32Array
 
 #: Key of the card in the file's metadata.
 CARD_KEY = "emovox.card"
 #: Names of the graph's input and output.
 INPUT, OUTPUT = "features", "probabilities"
+#: The output of models that predict emotion dimensions besides or instead of classes, shape (n, number of dimensions).
+DIMENSIONS = "dimensions"
 #: Those of a graph that starts from samples: the input, the optional second one, and the optional second output.
 SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
 #: The optional input of models that fuse voice and words: rows of `emovox.text.evidence.words_vector`.
@@ -31,8 +35,31 @@ DEFAULT = "default"
 _Shapes = dict[str, list[Any]]
 
 
+@dataclass(frozen=True, eq=False)
+class ModelOutput:
+    """What a model says of n clips.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float32, shape (n, n_classes)
+        Calibrated probabilities in the order of ``card.labels``; rows sum to 1.  Without columns where a model has no
+        classes.
+    dimensions : ndarray of float32, shape (n, n_dimensions), or None
+        Emotion dimensions in the order of ``card.dimensions``; None where a model has none.
+    embedding : ndarray of float32, shape (n, d), or None
+        What the voice is like in these clips, what a speaker's baseline is made of; None where a model gives none.
+    words_weight : ndarray of float32, shape (n,), or None
+        How much the words counted, in [0, 1]; None where a model does not tell.
+    """
+
+    probabilities: Float32Array
+    dimensions: Float32Array | None = None
+    embedding: Float32Array | None = None
+    words_weight: Float32Array | None = None
+
+
 class Model:
-    """A classifier from feature vectors, frames or samples to class probabilities.
+    """A model from feature vectors, frames or samples to class probabilities, emotion dimensions or both.
 
     A graph of samples has the input ``samples``, shape (n, t), with both dimensions free, and may have a second output
     ``embedding``, shape (n, d), which describes a voice, and then a second input ``baseline`` of the same shape, which
@@ -102,7 +129,13 @@ class Model:
             self._check_samples(inputs, outputs, source)
         else:
             self._check_features(inputs, outputs, source)
-        self._levels = {name: _level(name, inputs[name]) for name in self.inputs}
+        if len(self.card.dimensions) != (outputs.get(DIMENSIONS, [0])[-1]):
+            raise ModelError(
+                f"{source} predicts {outputs.get(DIMENSIONS, [0])[-1]} emotion dimensions, but its card names "
+                f"{len(self.card.dimensions)}: get the model file again"
+            )
+        self._shapes = {name: inputs[name] for name in self.inputs}
+        self._outputs = [name for name in (OUTPUT, DIMENSIONS, EMBEDDING, WEIGHT) if name in outputs]
 
     def _check_samples(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
         """Refuse a graph of samples whose shapes or card do not fit."""
@@ -113,7 +146,7 @@ class Model:
             complaint = f"it takes {', '.join(given)}, and its card says {self.card.features.set!r}"
         elif len(shape) != 2 or any(isinstance(size, int) for size in shape):
             complaint = f"its samples have the shape {shape}, not one with two free dimensions"
-        elif classes != len(self.card.labels):
+        elif (classes or 0) != len(self.card.labels):
             complaint = f"it has {classes} classes, and its card says {len(self.card.labels)}"
         elif EMBEDDING in outputs and (len(outputs[EMBEDDING]) != 2 or not self.embedding_width):
             complaint = f"its embedding has the shape {outputs[EMBEDDING]}, not one of a fixed width"
@@ -128,7 +161,7 @@ class Model:
         wanted = {name: None if _level(name, []) == "samples" else size for name, size in wanted.items()}
         found = {node.name: inputs.get(node.name, [None]) for node in self._session.get_inputs() if node.name != WORDS}
         sizes = {name: shape[-1] if isinstance(shape[-1], int) else None for name, shape in found.items()}
-        classes, labels = outputs.get(OUTPUT, [None])[-1], len(self.card.labels)
+        classes, labels = outputs.get(OUTPUT, [None])[-1], len(self.card.labels) or None
         if sizes != wanted or classes != labels:
             raise ModelError(
                 f"{source} maps {_listed(sizes)} features to {classes} classes, "
@@ -139,70 +172,23 @@ class Model:
 
     def level(self, name: str) -> str:
         """Say what an input takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``."""
-        return self._levels[name]
-
-    def answer(self, features: Mapping[str, Float32Array]) -> Float32Array:
-        """Run the graph on all of its inputs.
-
-        Parameters
-        ----------
-        features : mapping of str to ndarray of float32
-            For each of `inputs`, what :meth:`probabilities` takes.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, n_classes)
-        """
-        if set(features) != {INPUT}:
-            if SAMPLES in features:
-                return self.run(features[SAMPLES])[0]
-            given = {name: np.ascontiguousarray(one, dtype=np.float32) for name, one in features.items()}
-            return np.asarray(self._session.run([OUTPUT], given)[0], dtype=np.float32)
-        return self.probabilities(features[INPUT])
-
-    def probabilities(self, features: Float32Array, words: Float32Array | None = None) -> Float32Array:
-        """Run the graph.
-
-        Parameters
-        ----------
-        features : ndarray of float32, shape (n, n_features)
-            Raw (not standardised) features: the scaler is inside.  Of a model of frames, clips of one length, shape
-            (n, n_frames, n_features); of a model of samples, samples of shape (n, t).
-        words : ndarray of float32, shape (n, w) or (w,), optional
-            What is known of the words, for models that take them; the default is nothing.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, n_classes)
-            Calibrated probabilities in the order of ``card.labels``; rows sum to 1.
-        """
-        if self.takes_samples:
-            return self.run(features, words=words)[0]
-        inputs = {INPUT: np.ascontiguousarray(features, dtype=np.float32)} | self._words(words, len(features))
-        (result,) = self._session.run([OUTPUT], inputs)
-        return np.asarray(result, dtype=np.float32)
-
-    def _words(self, words: Float32Array | None, count: int) -> dict[str, Float32Array]:
-        """Return the input of the words, one row a clip, where there is one."""
-        if words is not None and (not self.words_width or np.shape(words)[-1] != self.words_width):
-            raise ModelError(
-                f"{np.shape(words)[-1]} numbers of the words do not fit model {self.card.name!r}, which takes "
-                f"{self.words_width or 'none'}"
-            )
-        if not self.words_width:
-            return {}
-        rows = np.zeros((count, self.words_width), dtype=np.float32)
-        return {WORDS: rows if words is None else rows + np.asarray(words, dtype=np.float32)}
+        return _level(name, self._shapes[name])
 
     def run(
-        self, samples: Float32Array, baseline: Float32Array | None = None, words: Float32Array | None = None
-    ) -> tuple[Float32Array, Float32Array | None]:
-        """Run a graph of samples.
+        self,
+        inputs: Float32Array | Mapping[str, Float32Array],
+        *,
+        baseline: Float32Array | None = None,
+        words: Float32Array | None = None,
+    ) -> ModelOutput:
+        """Run the graph on n clips.
 
         Parameters
         ----------
-        samples : ndarray of float32, shape (n, t)
-            Preprocessed clips of one length at 16 kHz, as the feature set ``samples`` gives them: 0.3 s at least.
+        inputs : ndarray of float32, or mapping of str to ndarray of float32
+            For each of `inputs` what its front end computes, not standardised, for the scaler is inside: features of
+            shape (n, n_features); of clips of one length, frames of shape (n, n_frames, n_features) or samples of
+            shape (n, n_samples), 0.3 s at least.  A model with a single input takes the array alone.
         baseline : ndarray of float32, shape (n, d) or (d,), optional
             What the speaker's voice is ordinarily like, see :attr:`embedding_width`; the default is not known.
         words : ndarray of float32, shape (n, w) or (w,), optional
@@ -210,31 +196,62 @@ class Model:
 
         Returns
         -------
-        probabilities : ndarray of float32, shape (n, n_classes)
-            Calibrated probabilities in the order of ``card.labels``; rows sum to 1.
-        embedding : ndarray of float32, shape (n, d), or None
-            What the voice is like in these clips; None where the graph has no such output.
+        ModelOutput
 
         Raises
         ------
         ModelError
-            This model starts from features, takes no baseline or no words, or some of another width.
+            An input is missing, unknown or of another shape, or the model takes no baseline or no words.
+
+        Examples
+        --------
+        >>> model = load("classic")
+        >>> model.run(np.zeros((2, 193), dtype=np.float32)).probabilities.shape
+        (2, 8)
         """
-        if not self.takes_samples:
-            raise ModelError(f"model {self.card.name!r} takes features, not samples: give it {self.card.features.set}")
-        inputs = {SAMPLES: np.ascontiguousarray(samples, dtype=np.float32)} | self._words(words, len(samples))
-        if self.takes_baseline:
-            inputs[BASELINE] = np.zeros((len(samples), self.embedding_width), dtype=np.float32)
-        if baseline is not None:
-            if not self.takes_baseline or np.shape(baseline)[-1] != self.embedding_width:
+        given = self._given(inputs)
+        count = len(next(iter(given.values())))
+        extras = ((BASELINE, baseline, self.embedding_width * self.takes_baseline), (WORDS, words, self.words_width))
+        for name, values, width in extras:
+            if values is not None and (not width or np.shape(values)[-1] != width):
+                raise ModelError(_misfit(name, np.shape(values)[-1], width, self.card.name))
+            if width:
+                given[name] = np.zeros((count, width), dtype=np.float32)
+                given[name] += 0 if values is None else values
+        found = dict(zip(self._outputs, self._session.run(self._outputs, given), strict=True))
+        return ModelOutput(
+            found.get(OUTPUT, np.zeros((count, 0), dtype=np.float32)),
+            found.get(DIMENSIONS),
+            found.get(EMBEDDING),
+            found.get(WEIGHT),
+        )
+
+    def _given(self, inputs: Float32Array | Mapping[str, Float32Array]) -> dict[str, Float32Array]:
+        """Return the inputs by name, sure to have the shapes that the graph takes."""
+        named = inputs if isinstance(inputs, Mapping) else dict.fromkeys(list(self.inputs)[:1], inputs)
+        if named.keys() != self.inputs.keys():
+            raise ModelError(
+                f"model {self.card.name!r} takes {', '.join(self.inputs)}, not {', '.join(named) or 'nothing'}: "
+                "give a mapping from these names to arrays"
+            )
+        for name, values in named.items():
+            shape = [size if isinstance(size, int) else "any" for size in self._shapes[name]]
+            if len(shape) != np.ndim(values) or any(
+                isinstance(size, int) and size != found for size, found in zip(shape, np.shape(values), strict=True)
+            ):
                 raise ModelError(
-                    f"a baseline of width {np.shape(baseline)[-1]} does not fit model {self.card.name!r}, which takes "
-                    f"{self.embedding_width if self.takes_baseline else 'none'}: make it with this model"
+                    f"input {name!r} of model {self.card.name!r} takes an array of shape "
+                    f"({', '.join(map(str, ['n', *shape[1:]]))}), not {np.shape(values)}: give it {self.inputs[name].set}"
                 )
-            inputs[BASELINE] += baseline
-        wanted = [OUTPUT, EMBEDDING] if self.embedding_width else [OUTPUT]
-        probabilities, *rest = self._session.run(wanted, inputs)
-        return np.asarray(probabilities, dtype=np.float32), np.asarray(rest[0], dtype=np.float32) if rest else None
+        return {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in named.items()}
+
+
+def _misfit(what: str, found: int, width: int, model: str) -> str:
+    """Say that a baseline or words do not fit a model."""
+    if what == WORDS:
+        return f"{found} numbers of the words do not fit model {model!r}, which takes {width or 'none'}"
+    takes = f"model {model!r}, which takes {width or 'none'}: make it with this model"
+    return f"a baseline of width {found} does not fit {takes}"
 
 
 def input_name(part: str, spec: FeatureSpec) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emovox.types import ModelCard
+from emovox.model.card import ModelCard
 
 #: What no model of ours is for; docs/responsible-use.md says why.
 NOT_INTENDED = (

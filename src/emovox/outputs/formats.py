@@ -90,21 +90,24 @@ def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
 def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
     """Write CSV line by line: one column a field, and ``p_<label>`` for each probability.
 
-    Where words were listened to in the first prediction, there is the column ``transcript`` at the end.
+    Where words were listened to in the first prediction, there is the column ``transcript`` after them; where it has
+    emotion dimensions, there is ``d_<name>`` for each at the end.
 
     Examples
     --------
     >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
     >>> print("".join(to_csv([example], ["sad", "happy"])).strip())
-    file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy
-    a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500
+    file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy,baseline,channel
+    a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500,,
     """
-    fields = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
+    fields: tuple[str, ...] = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
     coming = iter(predictions)
     first = next(coming, None)
     # Words that could not be had are explained, so that this is known before any were recognised.
     spoken = first is not None and (first.transcript is not None or first.why is not None)
-    yield _csv_line([*fields, *(f"p_{label}" for label in labels), *(["transcript"] if spoken else ())])
+    dimensions = tuple(first.dimensions or ()) if first else ()
+    fields += tuple(f"p_{label}" for label in labels) + (("transcript",) if spoken else ())
+    yield _csv_line([*fields, "baseline", "channel", *(f"d_{name}" for name in dimensions)])
     for one in chain([first] if first else (), coming):
         values = [
             one.file,
@@ -117,7 +120,9 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
             one.speaker or "",
         ]
         values += [f"{one.probabilities[label]:.4f}" for label in labels]
-        yield _csv_line(values + ([one.transcript or ""] if spoken else []))
+        values += [one.transcript or ""] if spoken else []
+        values += [one.baseline or "", "" if one.channel is None else str(one.channel)]
+        yield _csv_line(values + [f"{(one.dimensions or {})[name]:.4f}" for name in dimensions])
 
 
 def _below(one: Prediction) -> Iterator[str]:

@@ -163,7 +163,7 @@ def to_rttm(predictions: Iterable[Prediction]) -> Iterator[str]:
         label = UNKNOWN if one.abstained else _one_word(one.label)
         start, end = round(one.start, 3), round(one.end, 3)
         yield (
-            f"SPEAKER {_one_word(names(one.file))} 1 {start:.3f} {end - start:.3f} <NA> <NA> "
+            f"SPEAKER {_one_word(names(one.file))} {one.channel or 1} {start:.3f} {end - start:.3f} <NA> <NA> "
             f"{label} {one.confidence:.4f} <NA>\n"
         )
 

@@ -414,6 +414,7 @@ class EmotionRecognizer:
             abstained=abstained,
             model=self.card.name,
             speaker=self.speaker.name if self.speaker else None,
+            baseline=self.speaker.name if self.speaker else None,
         )
 
     def _analyse(
@@ -454,18 +455,12 @@ class EmotionRecognizer:
 
     def _probabilities(self, window: Waveform, words: Float32Array | None = None) -> Float32Array:
         inputs = {name: sets.extract(window, spec)[np.newaxis] for name, spec in self._model.inputs.items()}
-        if self._baseline is not None:
-            rows, _ = self._model.run(next(iter(inputs.values())), self._baseline, words)
-        elif words is not None:
-            rows = self._model.probabilities(next(iter(inputs.values())), words)
-        else:
-            rows = self._model.answer(inputs)
-        (row,) = rows
+        (row,) = self._model.run(inputs, baseline=self._baseline, words=words).probabilities
         return np.asarray(row)
 
     def _embedding(self, window: Waveform) -> Float32Array:
-        _, embedding = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
-        return np.ravel(np.asarray(embedding, dtype=np.float32))
+        found = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
+        return np.ravel(np.asarray(found.embedding, dtype=np.float32))
 
 
 def _rules_of(card: ModelCard) -> tuple[Rule, ...]:

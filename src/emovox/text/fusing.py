@@ -11,12 +11,13 @@ import numpy as np
 from emovox import decision
 from emovox.errors import ModelError
 from emovox.labels import COMMON
+from emovox.model.card import ModelCard
 from emovox.text import rules
 from emovox.text.evidence import NAMES, VERSION, words_vector
 from emovox.text.fusion import EMOTIONS, Pool, builtin
 from emovox.text.rules import Rule
 from emovox.text.words import Heard
-from emovox.types import Float32Array, ModelCard, Prediction
+from emovox.types import Float32Array, Prediction
 
 
 def words_of(heard: Heard, duration: float) -> Float32Array:

@@ -289,7 +289,7 @@ def test_the_file_starts_from_samples(run: Path, small_whisper: Path, toy_manife
     assert (model.takes_samples, model.takes_baseline, model.embedding_width) == (True, False, 128)
     assert (model.card.features.set, model.card.features.preprocess["trim"]) == ("samples", True)
     samples = sets.extract(Waveform(toy_clip("sad", 2, 1)), model.card.features)
-    _, embedding = model.run(samples[np.newaxis])
+    embedding = model.run(samples[np.newaxis]).embedding
     assert embedding is not None
     spec = sets.spec("encoder", {"weights": str(small_whisper), "blocks": "1 3"}, {"trim": True})
     np.testing.assert_allclose(embedding[0], sets.extract(Waveform(toy_clip("sad", 2, 1)), spec), atol=1e-4)
@@ -305,7 +305,7 @@ def test_a_file_of_several_encoders_starts_from_samples(
     experiment.run(one, {"toy": toy_manifest}, tmp_path / "run", jobs=1, cache=FeatureCache(tmp_path / "cache"))
     found = model_file.load(tmp_path / "run")
     assert (found.takes_samples, found.takes_baseline, found.embedding_width) == (True, True, 192)
-    _, embedding = found.run(SPEECH.samples[np.newaxis])
+    embedding = found.run(SPEECH.samples[np.newaxis]).embedding
     assert embedding is not None
     raw = sets.spec("encoder", one.feature_spec().parameters, {"dc": False, "level": "none"})
     np.testing.assert_allclose(embedding[0], sets.extract(SPEECH, raw), atol=1e-4)

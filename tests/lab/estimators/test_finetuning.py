@@ -571,10 +571,10 @@ def test_the_file_is_the_estimator(lesson: TrainingBatch, run: Path, tmp_path: P
         X = model.embed(lesson.speech.of(np.array([row])))
         baseline = model.embed(lesson.speech.of(np.array([4, 5]))).mean(axis=0)
         for known in (None, baseline):
-            found, embedding = file.run(samples[np.newaxis], None if known is None else known[np.newaxis])
-            np.testing.assert_allclose(found[0], model.predict_proba(X, known)[0, order], atol=1e-4)
-            assert embedding is not None
-            np.testing.assert_allclose(embedding, X, atol=1e-4)
+            found = file.run(samples[np.newaxis], baseline=None if known is None else known[np.newaxis])
+            np.testing.assert_allclose(found.probabilities[0], model.predict_proba(X, known)[0, order], atol=1e-4)
+            assert found.embedding is not None
+            np.testing.assert_allclose(found.embedding, X, atol=1e-4)
         assert np.abs(X - lesson.X[row]).max() > 1e-2  # it is the tuned encoder
 
 

@@ -25,12 +25,13 @@ from emovox.lab.experiments.recipe import to_toml, validate
 from emovox.lab.experiments.spoken import development_sentences
 from emovox.lab.export.export_fusion import export_fusion
 from emovox.labels import COMMON
+from emovox.model.card import ModelCard
 from emovox.model.file import load
 from emovox.text.evidence import NAMES, VERSION, words_vector
 from emovox.text.fusing import pool_of
 from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions
 from emovox.text.rules import DEFAULT, Rule, apply
-from emovox.types import FeatureSpec, ModelCard, Transcript
+from emovox.types import FeatureSpec, Transcript
 from tests import EXAMPLES, ROOT
 
 LABELS = ("neutral", "happy", "sad")
@@ -282,12 +283,12 @@ def test_one_file_computes_the_same_with_words_and_without(name: str, fitted: An
     order = [list(fitted[name].classes_).index(label) for label in LABELS]
     logs = np.log(fitted[name].predict_proba(X)[:, order]) / 1.3
     expected = np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.probabilities(X[:, :-WIDTH], X[:, -WIDTH:]), expected, atol=1e-5)
+    np.testing.assert_allclose(model.run(X[:, :-WIDTH], words=X[:, -WIDTH:]).probabilities, expected, atol=1e-5)
     silent = X[1::3]
-    np.testing.assert_allclose(model.probabilities(silent[:, :-WIDTH]), expected[1::3], atol=1e-5)
+    np.testing.assert_allclose(model.run(silent[:, :-WIDTH]).probabilities, expected[1::3], atol=1e-5)
     assert model.words_width == WIDTH
     if name != "feature":
-        silently = model.probabilities(X[:, :-WIDTH])
+        silently = model.run(X[:, :-WIDTH]).probabilities
         outside = Pool.from_dict(model.card.text["pool"]).combine(silently, X[:, -WIDTH:], LABELS)[0]
         np.testing.assert_allclose(outside, expected, atol=1e-5)
 
@@ -298,9 +299,9 @@ def test_words_of_another_width_and_words_for_a_model_without_are_refused(
     card = ModelCard("late", "fusion-late", LABELS, FeatureSpec("toy", 1, 4), text=TEXT)
     model = export_fusion(fitted["late"], card, tmp_path / "model.onnx", clips[0][:4])
     with pytest.raises(ModelError, match="do not fit"):
-        model.probabilities(clips[0][:2, :4], np.zeros((2, 3), dtype=np.float32))
+        model.run(clips[0][:2, :4], words=np.zeros((2, 3), dtype=np.float32))
     with pytest.raises(ModelError, match="takes none"):
-        load("classic").probabilities(np.zeros((1, 1), dtype=np.float32), np.zeros((1, 3), dtype=np.float32))
+        load("classic").run(np.zeros((1, 193), dtype=np.float32), words=np.zeros((1, 3), dtype=np.float32))
     wrong = dataclasses.replace(card, text={})
     with pytest.raises(ModelError, match="numbers of the words"):
         export_fusion(fitted["late"], wrong, tmp_path / "other.onnx", clips[0][:4])
@@ -323,7 +324,7 @@ def test_behind_an_encoder_a_fusion_starts_from_samples(
     model = export_fusion(found, card, tmp_path / "model.onnx", X[:8])
     assert model.takes_samples
     sound = rng.normal(scale=0.1, size=(1, 16000)).astype(np.float32)
-    silent, told = model.run(sound)[0], model.run(sound, words=SAD)[0]
+    silent, told = model.run(sound).probabilities, model.run(sound, words=SAD).probabilities
     assert told[0, 2] > silent[0, 2]
     assert told.sum() == pytest.approx(1, abs=1e-5)
 

@@ -209,7 +209,8 @@ def test_rare_classes_count_more_where_asked() -> None:
 @pytest.mark.parametrize("family", ["residual", "lstm"])
 def test_a_file_computes_what_the_estimator_does(family: str, normalise: str, tmp_path: Path) -> None:
     from emovox.lab.export.export import export
-    from emovox.types import FeatureSpec, ModelCard
+    from emovox.model.card import ModelCard
+    from emovox.types import FeatureSpec
 
     clips, y, speakers = slopes()
     options = type(SMALL[family])(**{**vars(SMALL[family]), "epochs": 2, "members": 2, "normalise": normalise})
@@ -262,7 +263,7 @@ def test_a_recipe_becomes_a_model_that_predicts_files(toy_manifest: Path, tmp_pa
     assert frames.ndim == 2
     prediction = recognizer.predict(clip)
     np.testing.assert_allclose(
-        list(prediction.probabilities.values()), model.probabilities(frames[np.newaxis])[0], atol=1e-6
+        list(prediction.probabilities.values()), model.run(frames[np.newaxis]).probabilities[0], atol=1e-6
     )
     scores, _ = experiment.evaluate(model, {"toy": toy_manifest}, jobs=1)
     assert scores["uar"] > 0.6

@@ -186,7 +186,7 @@ def test_a_stack_of_frames_vectors_and_samples_is_one_file(finished: Path, toy_m
     waveform = audio.read(clip)
     given = {name: sets.extract(waveform, spec)[np.newaxis] for name, spec in model.inputs.items()}
     found = recognizer.predict(clip).probabilities
-    np.testing.assert_allclose(list(found.values()), model.answer(given)[0], atol=1e-6)
+    np.testing.assert_allclose(list(found.values()), model.run(given).probabilities[0], atol=1e-6)
     assert sum(found.values()) == pytest.approx(1, abs=1e-5)
     scores, _ = experiment.evaluate(model, {"toy": toy_manifest}, jobs=1)
     assert scores["uar"] > 0.5

@@ -28,7 +28,8 @@ from emovox.lab.estimators.neural import AnnOptions
 from emovox.lab.export import export as export_module
 from emovox.lab.export.export import TOLERANCE, export, export_samples
 from emovox.model import file as model_file
-from emovox.types import CorpusSummary, FeatureSpec, ModelCard, Waveform
+from emovox.model.card import CorpusSummary, ModelCard
+from emovox.types import FeatureSpec, Waveform
 
 LABELS = ("neutral", "happy", "sad")
 OPTIONS: dict[str, Any] = {
@@ -75,7 +76,7 @@ def test_file_and_estimator_agree(
     order = [list(fitted[name].classes_).index(label) for label in LABELS]
     expected = temper(fitted[name].predict_proba(X), temperature)[:, order]
     for rows in (slice(0, 1), slice(3, 10), slice(None)):
-        found = model.probabilities(X[rows])
+        found = model.run(X[rows]).probabilities
         assert np.abs(found - expected[rows]).max() <= TOLERANCE
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
@@ -207,7 +208,7 @@ def test_predicting_needs_neither_torch_nor_scikit_learn(good: Path) -> None:
         "sys.meta_path.insert(0, Refuse())\n"
         "import numpy as np\n"
         "from emovox.model.file import load\n"
-        "print(load(sys.argv[1]).probabilities(np.zeros((2, 30), np.float32)).shape)\n"
+        "print(load(sys.argv[1]).run(np.zeros((2, 30), np.float32)).probabilities.shape)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(good)], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "(2, 3)", done.stderr
@@ -273,7 +274,8 @@ def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_pa
     assert (model.takes_samples, model.takes_baseline, model.embedding_width) == (True, baseline, 2 * embedding)
     assert model.card == card(features=FeatureSpec("samples", 1, 0, {}, {"dc": True}))
     samples = noise(2, 7001)
-    found, described = model.run(samples)
+    output = model.run(samples)
+    found, described = output.probabilities, output.embedding
     rms = np.sqrt(np.square(samples).mean(axis=1))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     if embedding:
@@ -281,30 +283,32 @@ def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_pa
         np.testing.assert_allclose(described, np.stack([rms, np.abs(samples).max(axis=1)], axis=1), rtol=1e-5)
     else:
         assert described is None
-    np.testing.assert_array_equal(model.probabilities(samples), found)
+    assert output.dimensions is None
+    assert output.words_weight is None
 
 
 def test_the_baseline_reaches_the_graph(tmp_path: Path) -> None:
     model = export_samples(Voice(), card(), tmp_path / "model.onnx", baseline_width=2)
     samples = noise(3, 5000)
-    _, described = model.run(samples)
+    described = model.run(samples).embedding
     assert described is not None
-    level, _ = model.run(samples, described)
+    level = model.run(samples, baseline=described).probabilities
     with torch.no_grad():
         expected = torch.softmax(Voice().score.bias, dim=0).numpy()
     np.testing.assert_allclose(level, np.tile(expected, (3, 1)), atol=1e-6)
-    np.testing.assert_allclose(model.run(samples, described[0])[0][0], expected, atol=1e-6)
-    np.testing.assert_array_equal(model.run(samples, np.zeros(2, np.float32))[0], model.run(samples)[0])
+    np.testing.assert_allclose(model.run(samples, baseline=described[0]).probabilities[0], expected, atol=1e-6)
+    nobody = model.run(samples, baseline=np.zeros(2, np.float32))
+    np.testing.assert_array_equal(nobody.probabilities, model.run(samples).probabilities)
     with pytest.raises(ModelError, match="baseline of width 3 does not fit model 'demo', which takes 2: make it with"):
-        model.run(samples, np.zeros(3, np.float32))
+        model.run(samples, baseline=np.zeros(3, np.float32))
 
 
 def test_the_two_kinds_are_not_confused(good: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="model 'demo' takes features, not samples: give it demo"):
+    with pytest.raises(ModelError, match="takes an array of shape \\(n, 30\\), not \\(1, 5000\\): give it demo"):
         model_file.load(good).run(noise(1, 5000))
     plain = export_samples(Voice(), card(), tmp_path / "plain.onnx", baseline_width=0)
     with pytest.raises(ModelError, match="baseline of width 2 does not fit model 'demo', which takes none"):
-        plain.run(noise(1, 5000), np.zeros(2, np.float32))
+        plain.run(noise(1, 5000), baseline=np.zeros(2, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -401,7 +405,8 @@ def test_encoder_and_head_become_one_graph(
         sound = Waveform(noise(length))
         features = sets.extract(sound, one.features)[np.newaxis]
         expected = temper(pipelines[name].predict_proba(features), 1.3)[:, order]
-        found, embedding = model.run(sets.extract(sound, model.card.features)[np.newaxis])
+        output = model.run(sets.extract(sound, model.card.features)[np.newaxis])
+        found, embedding = output.probabilities, output.embedding
         np.testing.assert_allclose(found, expected, atol=TOLERANCE)
         assert embedding is not None
         np.testing.assert_allclose(embedding, features, atol=1e-4)
@@ -418,7 +423,8 @@ def test_8_bits_are_smaller_and_say_what_they_change(
     assert kinds.count("MatMulInteger") == 6 * 2 + 3 * 2  # six a block, three a network of the ensemble
     assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "full.onnx").stat().st_size
     told = dict(small.card.evaluation["int8"])
-    apart = [np.abs(full.probabilities(clip[np.newaxis]) - small.probabilities(clip[np.newaxis])) for clip in clips]
+    each = [[model.run(clip[np.newaxis]).probabilities for model in (full, small)] for clip in clips]
+    apart = [np.abs(first - second) for first, second in each]
     assert told["clips"] == 2
     assert told["largest"] == pytest.approx(np.max(apart), abs=1e-7)
     assert told["mean"] == pytest.approx(np.mean(apart), abs=1e-7)
@@ -442,6 +448,6 @@ def test_encoders_of_transformers_are_exported_or_refused(tmp_path: Path) -> Non
     fitted = families.fit(families.build("ann", OPTIONS["ann"]), X, np.tile(LABELS, 10), None, np.repeat("demo", 30))
     model = export(fitted, card(features=spec), tmp_path / "model.onnx", X[:4])
     sound = Waveform(noise(12345))
-    found, _ = model.run(sets.extract(sound, model.card.features)[np.newaxis])
+    found = model.run(sets.extract(sound, model.card.features)[np.newaxis]).probabilities
     order = [list(fitted.classes_).index(label) for label in LABELS]
     np.testing.assert_allclose(found, fitted.predict_proba(sets.extract(sound, spec)[np.newaxis])[:, order], atol=1e-5)

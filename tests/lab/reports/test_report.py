@@ -19,7 +19,8 @@ from sklearn.calibration import calibration_curve
 from emovox.lab.evaluation.scores import score
 from emovox.lab.reports import plots, report
 from emovox.labels import COMMON
-from emovox.types import CorpusSummary, FeatureSpec, ModelCard
+from emovox.model.card import CorpusSummary, ModelCard
+from emovox.types import FeatureSpec
 
 FOLDS = tuple(f"fold {k}" for k in range(1, 7))
 SPEAKERS = tuple(f"ravdess/{k:02d}" for k in range(1, 25))

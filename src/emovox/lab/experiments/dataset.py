@@ -26,10 +26,11 @@ from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many
 from emovox.lab.extraction.sequences import Features, Joint, gather
 from emovox.labels import ordered
+from emovox.model.card import CorpusSummary
 from emovox.model.file import Model
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
-from emovox.types import RATE, CorpusSummary, FeatureSpec, Float32Array, Waveform
+from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
 #: The longest clip to learn from, in seconds; `emovox predict` has no such limit.
 LONGEST_CLIP = 600

@@ -32,9 +32,10 @@ from emovox.lab.export.export_fusion import export_fusion
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.reports import report
 from emovox.labels import ordered
+from emovox.model.card import ModelCard
 from emovox.model.file import Model
 from emovox.text.evidence import NAMES, VERSION
-from emovox.types import Float32Array, ModelCard
+from emovox.types import Float32Array
 from emovox.version import __version__
 
 #: Rows of nobody.
@@ -433,7 +434,7 @@ def evaluate(
         found, usable, skipped = recognised(model, chosen, table[known], jobs, tell)
     else:
         X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, tell)
-        found = model.probabilities(np.asarray(X))
+        found = model.run(np.asarray(X)).probabilities
     predictions = _predictions(table[known][usable], 0, "all", found, np.array(labels), labels)
     seen = sorted({corpus.name for corpus in model.card.corpora} & {corpus.name for corpus in corpora})
     note = (

@@ -32,8 +32,9 @@ from emovox.lab.estimators.stacking import StackClassifier
 from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.export.stack_graph import check_stack, merged
 from emovox.lab.extraction.sequences import Features, Sequences
+from emovox.model.card import ModelCard
 from emovox.model.file import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, Model
-from emovox.types import RATE, FeatureSpec, Float32Array, ModelCard
+from emovox.types import RATE, FeatureSpec, Float32Array
 
 #: Largest difference between a probability of the file and of the estimator.
 TOLERANCE = 1e-5
@@ -295,7 +296,7 @@ def check_parity(model: Model, pipeline: Pipeline, order: list[int], temperature
     for batch in _batches(example):
         expected = temper(pipeline.predict_proba(batch), temperature)[:, order]
         try:
-            worst = float(np.abs(model.probabilities(batch) - expected).max())
+            worst = float(np.abs(model.run(batch).probabilities - expected).max())
         except Exception as error:  # onnxruntime refuses a shape with an error of its own
             what = f"{len(batch)} clips" + (f" of {batch.shape[1]} frames" if batch.ndim == 3 else "")
             raise ModelError(f"the exported graph fails on {what} at once: {error}") from error
@@ -336,14 +337,15 @@ def check_samples_parity(model: Model, reference: Reference) -> None:
             baseline = rng.normal(size=(count, width)).astype(np.float32) if model.takes_baseline else None
             expected, described = reference(samples, baseline)
             try:
-                found, embedding = model.run(samples, baseline)
-                worst = float(np.abs(found - expected).max())
+                found = model.run(samples, baseline=baseline)
+                worst = float(np.abs(found.probabilities - expected).max())
             except Exception as error:  # onnxruntime refuses a shape with an error of its own
                 reason = (str(error).splitlines() or [""])[0][:200]
                 raise ModelError(f"the exported graph fails on {count} clips of {seconds} s: {reason}") from error
             _require(worst, f"its origin, on {count} clips of {seconds} s,")
-            if embedding is not None and described is not None:
-                _require(float(np.abs(embedding - described).max() / np.abs(described).max()), "its origin's embedding")
+            if found.embedding is not None and described is not None:
+                apart = float(np.abs(found.embedding - described).max() / np.abs(described).max())
+                _require(apart, "its origin's embedding")
 
 
 def _require(worst: float, what: str) -> None:

@@ -23,6 +23,7 @@ from emovox.lab.encoders import embeddings
 from emovox.lab.estimators.fusion import WIDTH, FeatureFusionClassifier, LateFusionClassifier
 from emovox.lab.export import export as plain
 from emovox.labels import COMMON
+from emovox.model.card import ModelCard
 from emovox.model.file import CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, WEIGHT, WORDS, Model
 from emovox.text.evidence import NAMES
 from emovox.text.fusion import (
@@ -37,7 +38,7 @@ from emovox.text.fusion import (
     emotion_matrix,
     opinion_matrix,
 )
-from emovox.types import Float32Array, ModelCard
+from emovox.types import Float32Array
 
 
 class PoolHead(nn.Module):
@@ -204,9 +205,9 @@ def _export_pool(
     if voice.takes_samples:
         given = np.random.default_rng(0).normal(scale=0.1, size=(len(words), 12000)).astype(np.float32)
     for rows in (slice(0, 1), slice(0, 2), slice(None)):
-        heard = voice.probabilities(given[rows])
+        heard = voice.run(given[rows]).probabilities
         expected = temper(pool.combine(heard, words[rows], card.labels)[0], temperature)
-        _compare(model.probabilities(given[rows], words[rows]), expected)
+        _compare(model.run(given[rows], words=words[rows]).probabilities, expected)
     plain.write(graph, path)
     return model
 
@@ -249,7 +250,7 @@ def _export_features(
             with torch.inference_mode():
                 acoustic = encoder(torch.from_numpy(given)).numpy()
         expected = temper(learner.predict_proba(np.hstack([acoustic, words])), temperature)[:, order]
-        _compare(model.probabilities(given, words), expected)
+        _compare(model.run(given, words=words).probabilities, expected)
     if int8:
         graph, model = plain.smaller(graph, model, path, clips)
     plain.write(graph, path)

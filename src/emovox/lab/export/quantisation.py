@@ -44,7 +44,7 @@ def difference(first: Model, second: Model, clips: Sequence[Float32Array]) -> Di
     Difference
     """
     apart = np.stack(
-        [np.abs(first.probabilities(one[np.newaxis]) - second.probabilities(one[np.newaxis])) for one in clips]
+        [np.abs(first.run(one[np.newaxis]).probabilities - second.run(one[np.newaxis]).probabilities) for one in clips]
     )
     return Difference(float(apart.max()), float(apart.mean()))
 

@@ -108,5 +108,5 @@ def check_stack(
         for name, spec in front.parts().items():
             parts[name] = sets.extract(waveform, spec)[np.newaxis]
         expected = temper(learner.predict_proba(Joint(parts)), temperature)[:, order]
-        found = model.answer(given)
+        found = model.run(given).probabilities
         require(float(np.abs(found - expected).max()), f"the stack, on a clip of {seconds} s,")
