@@ -237,11 +237,12 @@ class Model:
         for name, values in named.items():
             shape = [size if isinstance(size, int) else "any" for size in self._shapes[name]]
             if len(shape) != np.ndim(values) or any(
-                isinstance(size, int) and size != found for size, found in zip(shape, np.shape(values), strict=True)
+                size not in ("any", found) for size, found in zip(shape, np.shape(values), strict=True)
             ):
+                wanted = ", ".join(map(str, ["n", *shape[1:]]))
                 raise ModelError(
-                    f"input {name!r} of model {self.card.name!r} takes an array of shape "
-                    f"({', '.join(map(str, ['n', *shape[1:]]))}), not {np.shape(values)}: give it {self.inputs[name].set}"
+                    f"input {name!r} of model {self.card.name!r} takes an array of shape ({wanted}), not "
+                    f"{np.shape(values)}: give it {self.inputs[name].set}"
                 )
         return {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in named.items()}
 

@@ -18,12 +18,13 @@ from emovox.audio.decode import source_name
 from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, ModelError, NoSpeechError
 from emovox.features import sets
 from emovox.model import profiles
+from emovox.model.card import ModelCard
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.speech.gate import GateOptions, is_speech
-from emovox.types import Failure, Float32Array, ModelCard, Prediction, Transcript, Waveform
+from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
     from emovox.text.classifier import TextClassifier
