@@ -24,8 +24,7 @@ from pathlib import Path
 from rich.progress import track
 
 from emovox import audio
-from emovox.text.cache import CachedTranscriber
-from emovox.text.transcribe import Transcriber, transcribe
+from emovox.text.transcribe import CachedTranscriber, Transcriber, transcribe
 from emovox.text.whisper import WhisperTranscriber
 
 SENTENCES = {1: "kids are talking by the door", 2: "dogs are sitting by the door"}

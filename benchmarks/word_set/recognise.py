@@ -18,8 +18,7 @@ from pathlib import Path
 from emovox import audio
 from emovox.cli.console import progress_bars
 from emovox.errors import EmovoxError
-from emovox.text.cache import CachedTranscriber
-from emovox.text.transcribe import transcribe
+from emovox.text.transcribe import CachedTranscriber, transcribe
 from emovox.text.whisper import WhisperTranscriber
 
 SENTENCES = Path(__file__).parents[2] / "src" / "emovox" / "lab" / "experiments" / "sentences.csv"

@@ -12,18 +12,22 @@ from emovox.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to, and move what was written to its place when the block ends well.
+def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
+    """Write a file in one step: the block writes a temporary file, which takes the final name if the block succeeds.
 
     Parameters
     ----------
     path : Path
-        The file to make or to replace; its folder is made if it is not there.
+        The file to create or replace; its folder is created if it does not exist.
+    unique : bool, default False
+        Whether the temporary name differs from call to call, for files that several processes or threads may write at
+        the same time, such as the entries of a cache.  The last one to finish wins.
 
     Yields
     ------
     Path
-        ``<name>.part`` in the same folder.  An error in the block removes it and leaves the old file as it was.
+        The temporary file, in the same folder: ``<name>.part``, or ``<name>.<random>.part``.  An exception in the block
+        removes it and leaves an existing file as it was.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> Path("out.txt").read_text()
     'all of it'
     """
-    part = partial(path)
+    part = partial(path.with_name(f"{path.name}.{os.urandom(6).hex()}")) if unique else partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

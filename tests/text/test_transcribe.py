@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from emovox import audio
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
 from emovox.speech.vad import VadOptions
-from emovox.text.cache import CachedTranscriber
 from emovox.text.given import check_fits, read_transcript
-from emovox.text.transcribe import Listener, Transcriber, TranscriptionOptions, recognise, transcribe
+from emovox.text.transcribe import CachedTranscriber, Listener, Transcriber, TranscriptionOptions, recognise, transcribe
 from emovox.text.whisper import WhisperTranscriber
 from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
 from tests import EXAMPLES

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 from emovox.labels import COMMON
 from emovox.text import lexicon, sentiment
-from emovox.text.emotions import text_emotions
+from emovox.text.evidence import text_emotions
 from emovox.text.sentiment import DESCRIPTIONS, FEATURE_NAMES, linguistic_features
 from emovox.types import Transcript, Word
 from tests import DATA

@@ -16,12 +16,12 @@ import typer
 from emovox.cli.console import say, standard_output
 from emovox.cli.words import AsrOption, LanguageOption
 from emovox.errors import InputError
-from emovox.live import check, devices, keys
+from emovox.live import check, devices
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
-from emovox.live.printing import JsonLines, Lines, Picture, Printer
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Source, standard_input
 from emovox.live.state import CHECKED, State
+from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model import profiles
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
@@ -117,7 +117,7 @@ def listen(
         origin.name, recognizer.card.name, recognizer.card.labels, speaker, f"saving {', '.join(kept)}" if kept else ""
     )
     stream = StreamingRecognizer(recognizer, options).open(origin.name)
-    with ended_by_signals() as stopped, keys.keyboard() as pressed:
+    with ended_by_signals() as stopped, keyboard() as pressed:
         session = Session(
             Feed(origin), stream, state, _printer(form), timeline=timeline, sound=sound, transcribe=transcribe
         )

@@ -14,8 +14,8 @@ from emovox.errors import InputError
 from emovox.types import Prediction, Transcript
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for
-    from emovox.text.cache import CachedTranscriber
     from emovox.text.classifier import TextClassifier
+    from emovox.text.transcribe import CachedTranscriber
 
 TextOption = Annotated[bool, typer.Option("--text", help="Recognise the words, too: needs the \\[text] extra.")]
 AsrOption = Annotated[
@@ -99,9 +99,9 @@ class Words:
             if language or text_model:
                 raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
             return cls()
-        from emovox.text.cache import CachedTranscriber
         from emovox.text.classifier import TextClassifier
         from emovox.text.given import read_transcript
+        from emovox.text.transcribe import CachedTranscriber
         from emovox.text.whisper import WhisperTranscriber
 
         classifier = TextClassifier(text_model) if text_model else None

@@ -14,10 +14,9 @@ from types import FrameType
 import numpy as np
 
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
-from emovox.live.keys import Keys, none
-from emovox.live.printing import Printer
 from emovox.live.sources import Feed, Notice
 from emovox.live.state import SessionEvent, State
+from emovox.live.terminal import Keys, Printer, none
 from emovox.recognition.streaming import Stream
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 

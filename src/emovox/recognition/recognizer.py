@@ -359,17 +359,17 @@ class EmotionRecognizer:
         weights: Sequence[float] = (),
     ) -> Prediction:
         """Put what was heard beside an answer of the voice or, where it may, into it; `seen` is the sound, if kept."""
-        from emovox.text import fusing
+        from emovox.text import fusion
 
         found = heard.beside(voice)
         found = self._fused(found, heard, seen, weights) if self.fuse else found
-        return fusing.ruled(found, self.rules, heard, self.threshold)
+        return fusion.ruled(found, self.rules, heard, self.threshold)
 
     def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float32Array]:
         """Keep the windows of a model that must see words and sound at once, up to :data:`_REMEMBERED` seconds."""
-        from emovox.text import fusing
+        from emovox.text import fusion
 
-        if not self.fuse or fusing.pool_of(self.card) is not None:
+        if not self.fuse or fusion.pool_of(self.card) is not None:
             return self._probabilities
 
         def compute(window: Waveform) -> Float32Array:
@@ -383,14 +383,14 @@ class EmotionRecognizer:
         self, voice: Prediction, heard: Heard, seen: Sequence[Waveform] | None, weights: Sequence[float]
     ) -> Prediction:
         """Put voice and words together."""
-        from emovox.text import fusing
+        from emovox.text import fusion
 
-        words = fusing.words_of(heard, voice.end - voice.start)
-        method, pool = self.card.text.get("method", "gated"), fusing.pool_of(self.card)
+        words = fusion.words_of(heard, voice.end - voice.start)
+        method, pool = self.card.text.get("method", "gated"), fusion.pool_of(self.card)
         if pool is not None:
             together: Mapping[str, float]
-            together, weight = fusing.pooled(voice, words, pool)
-            return fusing.explained(voice, together, words, method, weight, self.threshold)
+            together, weight = fusion.pooled(voice, words, pool)
+            return fusion.explained(voice, together, words, method, weight, self.threshold)
         if seen is None or len(seen) < len(weights):
             line = "this model takes words and sound at once, which a timeline cannot: the voice alone"
             if seen is not None:
@@ -401,7 +401,7 @@ class EmotionRecognizer:
         rows = [self._probabilities(window, words) for window in seen]
         mean = decision.combine(rows, weights).tolist() if rows else list(voice.probabilities.values())
         together = dict(zip(self.card.labels, mean, strict=True))
-        return fusing.explained(voice, together, words, method, None, self.threshold)
+        return fusion.explained(voice, together, words, method, None, self.threshold)
 
     def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
         label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
@@ -468,7 +468,7 @@ def _rules_of(card: ModelCard) -> tuple[Rule, ...]:
     """Return the decision rules of a model's recipe; most have none."""
     if not card.recipe.get("decision", {}).get("rules"):
         return ()
-    from emovox.text.fusing import rules_of
+    from emovox.text.fusion import rules_of
 
     return rules_of(card)
 

@@ -1,4 +1,4 @@
-"""From sound to words, with any speech recogniser: voice activity first, then piece by piece.
+"""From sound to words, with any speech recogniser: voice activity first, then piece by piece; transcripts are cached.
 
 A recogniser is anything with the two members of :class:`Transcriber`.  It gets pieces of speech of half a minute at
 most, so that memory does not grow with the recording, and knows nothing of files, pauses or caches.
@@ -6,8 +6,12 @@ most, so that memory does not grow with the recording, and knows nothing of file
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +19,8 @@ import numpy as np
 from emovox.errors import EmovoxError, InputError, TranscriptError
 from emovox.speech.gate import is_speech
 from emovox.speech.vad import SpeechEvent, VadOptions, VoiceActivity
-from emovox.types import RATE, Float32Array, Transcript, Waveform
+from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
+from emovox.writing import cache_folder, replacing
 
 #: How far voice activity looks back: an event is told at most so many seconds after it happened.
 _LATE = 2.0
@@ -366,3 +371,68 @@ def joined(parts: Iterable[Transcript], lengths: Iterable[float]) -> Transcript:
         language=max(seconds, key=lambda language: seconds[language]),
         confidence=float(np.average([part.confidence for part in found], weights=counts)),
     )
+
+
+class CachedTranscriber:
+    """A recogniser that remembers.
+
+    The key is a digest of the samples of a piece and of the recogniser's name.  Each piece is written when it is done:
+    a long recording that was interrupted goes on where it stopped.
+
+    Parameters
+    ----------
+    transcriber : Transcriber
+        The recogniser; not even loaded for what is remembered.
+    folder : Path, optional
+        Where transcripts are kept; the default is the folder ``transcripts`` in the user's cache (``EMOVOX_CACHE``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Counting:
+    ...     name, calls = "counting-1", 0
+    ...     def transcribe(self, waveform):
+    ...         self.calls += 1
+    ...         return Transcript("hello")
+    >>> counting = Counting()
+    >>> remembering = CachedTranscriber(counting)
+    >>> silence = Waveform(np.zeros(16000, dtype=np.float32))
+    >>> remembering.transcribe(silence) == remembering.transcribe(silence), counting.calls
+    (True, 1)
+    """
+
+    def __init__(self, transcriber: Transcriber, folder: Path | None = None) -> None:
+        self.transcriber = transcriber
+        self.folder = folder or cache_folder() / "transcripts"
+
+    @property
+    def name(self) -> str:
+        """That of the recogniser."""
+        return self.transcriber.name
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        """Recognise one piece of speech, or remember it."""
+        digest = hashlib.sha256(f"{self.name}\0".encode())
+        digest.update(waveform.samples.tobytes())
+        path = self.folder / digest.hexdigest()[:2] / f"{digest.hexdigest()}.json"
+        found = _load(path)
+        if found is None:
+            found = self.transcriber.transcribe(waveform)
+            with contextlib.suppress(InputError):  # a cache that cannot be written costs time, but no words
+                _store(path, found)
+        return found
+
+
+def _load(path: Path) -> Transcript | None:
+    """Read an entry, None where there is none or it is damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Transcript(**{**values, "words": tuple(Word(**word) for word in values["words"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _store(path: Path, transcript: Transcript) -> None:
+    """Write an entry of the cache."""
+    with replacing(path, unique=True) as part:
+        part.write_text(json.dumps(asdict(transcript), ensure_ascii=False), encoding="utf-8")

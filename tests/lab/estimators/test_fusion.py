@@ -28,8 +28,7 @@ from emovox.labels import COMMON
 from emovox.model.card import ModelCard
 from emovox.model.file import load
 from emovox.text.evidence import NAMES, VERSION, words_vector
-from emovox.text.fusing import pool_of
-from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions
+from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions, pool_of
 from emovox.text.rules import DEFAULT, Rule, apply
 from emovox.types import FeatureSpec, Transcript
 from tests import EXAMPLES, ROOT

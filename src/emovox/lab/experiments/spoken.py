@@ -13,9 +13,8 @@ import numpy as np
 from emovox import audio
 from emovox.errors import EmovoxError, ModelError
 from emovox.lab.estimators.fusion import Sentences
-from emovox.text.cache import CachedTranscriber
 from emovox.text.evidence import NAMES, words_vector
-from emovox.text.transcribe import Transcriber, transcribe
+from emovox.text.transcribe import CachedTranscriber, Transcriber, transcribe
 from emovox.text.whisper import WhisperTranscriber
 from emovox.types import Float32Array, Transcript
 

@@ -1,18 +1,28 @@
-"""What a listener sees: the emotion of the moment, all probabilities, a level meter and the last two minutes."""
+"""The terminal of a session: the keys that are pressed, and what is shown as a picture, as lines or as JSON lines."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
-from emovox.live.state import CLUELESS, SPAN, State, clock
+from emovox.live.state import CLUELESS, SPAN, SessionEvent, State, clock
 from emovox.outputs.formats import COLOURS
 from emovox.types import Prediction
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.text import Text
+
+#: Seconds between two pictures at least: more often is work for the processor and nothing for the eye.
+_EVERY = 0.1
 
 #: Quietest level that the meter shows, in dBFS.
 _FLOOR = -60.0
@@ -22,6 +32,126 @@ _WIDE = 76
 
 #: Lines of transcript that are shown.
 _LINES = 4
+
+#: Gives the keys that were pressed since it was last asked.
+Keys = Callable[[], str]
+
+
+class Printer(Protocol):
+    """Shows a session."""
+
+    def tell(self, one: SessionEvent, state: State) -> None:
+        """Show something that happened."""
+        ...
+
+    def refresh(self, state: State) -> None:
+        """Show how things stand, several times a second."""
+        ...
+
+    def close(self, state: State) -> None:
+        """Show how it ended."""
+        ...
+
+
+class Picture:
+    """Draws the session on a terminal, again and again in the same place.
+
+    Parameters
+    ----------
+    console : Console
+        A terminal that can move its cursor.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._stack = ExitStack()
+        self._live = self._stack.enter_context(Live(console=console, auto_refresh=False, transient=False))
+        self._drawn = 0.0
+
+    def tell(self, one: SessionEvent, state: State) -> None:
+        """Draw at once what somebody did; the rest waits for the next picture."""
+        if one.kind == "mark":
+            self._draw(state)
+
+    def refresh(self, state: State) -> None:
+        """Draw, if it was not done just now."""
+        if time.monotonic() - self._drawn >= _EVERY:
+            self._draw(state)
+
+    def close(self, state: State) -> None:
+        """Leave the last picture standing."""
+        self._draw(state)
+        self._stack.close()
+
+    def _draw(self, state: State) -> None:
+        self._drawn = time.monotonic()
+        colour = self._console.color_system is not None and not self._console.no_color
+        self._live.update(render(state, self._console.width, colour, glyphs(self._console)), refresh=True)
+
+
+def glyphs(console: Console) -> Glyphs:
+    """Choose signs that the terminal's encoding has."""
+    return Glyphs() if console.encoding.lower().startswith("utf") else ASCII
+
+
+class Lines:
+    """Prints a line for each utterance, each mark and each text, and notices beside them.
+
+    Parameters
+    ----------
+    out, notes : text file
+        Where results and notices go.
+    """
+
+    def __init__(self, out: IO[str], notes: IO[str]) -> None:
+        self._out, self._notes = out, notes
+
+    def tell(self, one: SessionEvent, state: State) -> None:
+        """Print what is worth a line."""
+        if one.kind == "notice":
+            print(f"! {one.text}", file=self._notes, flush=True)
+        elif (line := self._line(one)) is not None:
+            print(line, file=self._out, flush=True)
+
+    def refresh(self, state: State) -> None:
+        """Print nothing: lines stay."""
+
+    def close(self, state: State) -> None:
+        """Print nothing more."""
+
+    def _line(self, one: SessionEvent) -> str | None:
+        if one.kind == "result" and one.prediction is not None:
+            said = one.prediction
+            label = f"{CLUELESS} ({said.label})" if said.abstained else said.label
+            return f"{clock(said.start)}-{clock(said.end)}  {label}  {said.confidence:.0%}"
+        if one.kind == "transcript":
+            return f'{clock(one.time)}  "{one.text}"'
+        return f"{clock(one.time)}  {one.text}" if one.kind == "mark" else None
+
+
+class JsonLines:
+    """Prints everything that happens as JSON, an object a line, at once.
+
+    Parameters
+    ----------
+    out : text file
+        Where to.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def tell(self, one: SessionEvent, state: State) -> None:
+        """Print it."""
+        print(json.dumps(one.to_dict(), ensure_ascii=False), file=self._out, flush=True)
+
+    def refresh(self, state: State) -> None:
+        """Print nothing: only events are of interest to a program."""
+
+    def close(self, state: State) -> None:
+        """Print nothing more."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +339,83 @@ def _transcript(state: State, width: int) -> list[Text]:
     from rich.text import Text
 
     lines: list[str] = []
-    for time, text in list(state.said)[-_LINES:]:
-        head = f"{clock(time)}  "
+    for moment, text in list(state.said)[-_LINES:]:
+        head = f"{clock(moment)}  "
         lines += textwrap.wrap(" ".join(text.split()), width, initial_indent=head, subsequent_indent=" " * len(head))
     return [Text(line[:width]) for line in lines[-_LINES:]]
+
+
+def none() -> str:
+    """Give no keys: there is no terminal."""
+    return ""
+
+
+@contextmanager
+def keyboard() -> Iterator[Keys]:
+    """Read keys one by one, without Enter, until the block ends; the terminal is as before then.
+
+    Standard input may be the sound, so the keys come from the terminal itself.
+
+    Yields
+    ------
+    callable
+        Returns the keys pressed since the last call, without waiting.
+
+    Examples
+    --------
+    >>> with keyboard() as keys:
+    ...     isinstance(keys(), str)
+    True
+    """
+    if sys.platform == "win32":  # pragma: no cover - not the system of the project's tests
+        yield _windows
+        return
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        yield none
+        return
+    try:
+        with _cbreak(terminal):
+            yield lambda: _posix(terminal)
+    finally:
+        os.close(terminal)
+
+
+@contextmanager
+def _cbreak(terminal: int) -> Iterator[None]:
+    """Let a terminal give each key at once and not show it; Ctrl-C stays what it is."""
+    import termios
+    import tty
+
+    try:
+        before = termios.tcgetattr(terminal)
+        # A job in the background may not touch the terminal: it would be stopped.
+        if os.tcgetpgrp(terminal) == os.getpgrp():
+            tty.setcbreak(terminal, termios.TCSANOW)
+    except (OSError, termios.error):
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError, termios.error):
+            if os.tcgetpgrp(terminal) == os.getpgrp():
+                termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _posix(terminal: int) -> str:
+    with suppress(OSError, ValueError):
+        if select.select([terminal], [], [], 0)[0]:
+            return os.read(terminal, 64).decode(errors="replace")
+    return ""
+
+
+def _windows() -> str:  # pragma: no cover - not the system of the project's tests
+    import importlib
+
+    console = importlib.import_module("msvcrt")
+    found = ""
+    while console.kbhit():
+        found += console.getwch()
+    return found

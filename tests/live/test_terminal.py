@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from emovox.live.printing import JsonLines, Lines, Picture, glyphs
 from emovox.live.state import SPAN, SessionEvent, State
-from emovox.live.view import ASCII, Glyphs, render
+from emovox.live.terminal import ASCII, Glyphs, JsonLines, Lines, Picture, glyphs, render
 from emovox.types import Prediction
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
