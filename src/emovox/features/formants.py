@@ -1,4 +1,4 @@
-"""Formants by linear prediction, from power spectra."""
+"""Formants by linear prediction (LPC) from power spectra."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class FormantOptions:
     Attributes
     ----------
     ceiling : float, default 5500
-        Highest frequency in Hz that takes part; half the sampling rate at most.
+        Upper limit of the analysed spectrum in Hz; at most half the sampling rate.
     order : int, default 10
         Number of poles: two for each formant below the ceiling.
     emphasis : float, default 50
-        Frequency in Hz from which the spectrum is raised by 6 dB per octave.
+        Frequency in Hz above which pre-emphasis raises the spectrum by 6 dB per octave.
     count : int, default 3
         Number of formants to return, at most half of `order`.
     """
@@ -44,9 +44,9 @@ class FormantOptions:
 
 @lru_cache(maxsize=8)
 def _transform(n_bins: int, order: int, emphasis: float) -> Array:
-    """Make the matrix from a power spectrum, 0 to half the rate, to the autocorrelation after emphasis.
+    """Return the matrix that maps a power spectrum to the autocorrelation after pre-emphasis.
 
-    `emphasis` is relative to the rate.
+    `emphasis` is a fraction of the sampling rate.
     """
     angle = np.linspace(0, np.pi, n_bins)
     weight = np.abs(1 - np.exp(-2 * np.pi * emphasis - 1j * angle)) ** 2
@@ -57,9 +57,9 @@ def _transform(n_bins: int, order: int, emphasis: float) -> Array:
 
 
 def _predictors(correlation: Array) -> Array:
-    """Solve the equations of linear prediction by the Levinson-Durbin recursion, for all frames at once.
+    """Compute prediction polynomials by the Levinson-Durbin recursion, for all frames at once.
 
-    From autocorrelations (n_frames, order + 1) to polynomials (n_frames, order + 1) that begin with 1.
+    Autocorrelations and polynomials have shape (n_frames, order + 1); the first coefficient is 1.
     """
     order = correlation.shape[1] - 1
     polynomial = np.zeros_like(correlation)
@@ -73,7 +73,7 @@ def _predictors(correlation: Array) -> Array:
 
 
 def _roots(polynomial: Array) -> NDArray[np.complex128]:
-    """Find the roots of many polynomials, as the eigenvalues of their companion matrices."""
+    """Compute the roots of many polynomials as the eigenvalues of their companion matrices."""
     order = polynomial.shape[1] - 1
     companion = np.zeros((len(polynomial), order, order))
     companion[:, 0] = -polynomial[:, 1:]
@@ -84,7 +84,7 @@ def _roots(polynomial: Array) -> NDArray[np.complex128]:
 def formants(
     power: Float32Array, rate: int, options: FormantOptions | None = None
 ) -> tuple[Float32Array, Float32Array]:
-    """Find the lowest formants of each frame.
+    """Estimate the lowest formants of each frame.
 
     Parameters
     ----------
@@ -107,9 +107,9 @@ def formants(
 
     Notes
     -----
-    The part of the spectrum below the ceiling is taken as that of a signal sampled at twice the ceiling, so
-    nothing need be resampled.  Its inverse transform is the autocorrelation, from which the poles follow;
-    those at least 50 Hz away from 0 and from the ceiling count.
+    The spectrum below the ceiling is treated as that of a signal sampled at twice the ceiling, which replaces
+    resampling.  Its inverse transform is the autocorrelation; formants are the poles of the prediction filter that are
+    at least 50 Hz away from 0 and from the ceiling.
 
     Source: J. Makhoul, "Spectral linear prediction: properties and applications", IEEE Trans. ASSP 23(3),
     1975 (selective linear prediction); J. Markel, A. Gray, "Linear Prediction of Speech", 1976 (formants
@@ -132,8 +132,8 @@ def formants(
     n_bins = 1 + round(options.ceiling / spacing)
     ceiling = spacing * (n_bins - 1)
     transform = _transform(n_bins, options.order, options.emphasis / (2 * ceiling))
-    correlation = power[:, :n_bins].astype(np.float64) @ transform  # in float32, poles would leave the circle
-    correlation[:, 0] = correlation[:, 0] * (1 + 1e-9) + 1e-30  # a silent frame is white
+    correlation = power[:, :n_bins].astype(np.float64) @ transform  # in float32 some poles would be unstable
+    correlation[:, 0] = correlation[:, 0] * (1 + 1e-9) + 1e-30  # makes the spectrum of a silent frame white
     poles = _roots(_predictors(correlation / correlation[:, :1]))
 
     frequency = np.angle(poles) * (ceiling / np.pi)

@@ -1,7 +1,7 @@
-"""Functionals: what becomes of the contours of frame-level descriptors when a clip is one vector.
+"""Functionals: statistics over the frames of low-level descriptors, one vector per clip.
 
-:func:`summarise` applies any of the functionals below to any descriptors.  :func:`prosodic` is the compact
-set: a table says which functionals of which descriptors over which frames, ``docs/prosody.md`` explains it.
+:func:`summarise` applies any of the functionals below to any descriptors.  :func:`prosodic` computes the compact
+``prosodic`` set, which ``docs/prosody.md`` describes.
 
 =================== ================================================================================
 ``mean`` ``sd``     mean and standard deviation
@@ -9,9 +9,9 @@ set: a table says which functionals of which descriptors over which frames, ``do
 ``skewness``        third standardised moment
 ``kurtosis``        fourth standardised moment, 3 for a normal distribution
 ``min`` ``max``     extremes
-``range``           their distance
+``range``           maximum minus minimum
 ``p20``             any percentile from ``p0`` to ``p100``, interpolated linearly
-``p20_80``          any distance between percentiles
+``p20_80``          any difference of two percentiles, here the 80th minus the 20th
 ``slope``           of the regression line, per second
 ``rise_mean``       mean, and ``rise_sd`` standard deviation, of the slope per second where it rises
 ``fall_mean``       mean, and ``fall_sd`` standard deviation, of the slope per second where it falls, positive
@@ -56,7 +56,7 @@ _PEAK_DEPTH = 3.0  # dB by which the loudness must fall for a peak to count
 
 
 class _Contours:
-    """Contours with a mask, and what several functionals need of them; each is computed once."""
+    """Contours with a mask, and the intermediate results that functionals share; each is computed at most once."""
 
     def __init__(self, values: NDArray[np.floating], mask: Mask, step: float) -> None:
         self.values = np.asarray(values, dtype=np.float64)
@@ -65,11 +65,11 @@ class _Contours:
 
     @cached_property
     def count(self) -> NDArray[np.intp]:
-        """Number of frames that count, (n_rows,); 1 where there is none, so that sums over nothing give 0."""
+        """Number of selected frames, (n_rows,); 1 where none is, so that means over no frames are 0."""
         return np.asarray(np.maximum(self.mask.sum(axis=1), 1), dtype=np.intp)
 
     def average(self, values: NDArray[np.floating]) -> Array:
-        """Mean over the frames that count, of values that are 0 in the others."""
+        """Mean over the selected frames, of values that are 0 in the others."""
         return np.asarray(values.sum(axis=1) / self.count)
 
     @cached_property
@@ -90,13 +90,13 @@ class _Contours:
 
     @cached_property
     def ascending(self) -> Array:
-        """Values in ascending order, those that do not count last; 0 where none counts."""
+        """Values in ascending order, those not selected last; 0 in rows without a selected frame."""
         values = np.where(self.mask, self.values, np.inf)
         values[~self.mask.any(axis=1)] = 0
         return np.sort(values, axis=1)
 
     def percentile(self, percent: float) -> Array:
-        """Interpolate between the two values next to the rank."""
+        """Percentile, interpolated linearly as numpy does."""
         rank = percent / 100 * (self.count - 1)
         below = np.floor(rank).astype(np.intp)
         rows = np.arange(len(below))
@@ -106,14 +106,14 @@ class _Contours:
 
     @cached_property
     def slope(self) -> Array:
-        """Slope of the regression line, per second; 0 where fewer than two frames count."""
+        """Slope of the regression line, per second; 0 where fewer than two frames are selected."""
         times = np.arange(self.values.shape[1]) * self.step
         times = (times - self.average(times * self.mask)[:, None]) * self.mask
         return _ratio((times * self.centred).sum(axis=1), np.square(times).sum(axis=1))
 
     @cached_property
     def steepness(self) -> _Contours:
-        """Slope per second of the line through five frames, where all five count."""
+        """Slope per second of the regression line through five frames, where all five are selected."""
         x, inside = self.values, self.mask
         slope = (2 * (x[:, 4:] - x[:, :-4]) + x[:, 3:-1] - x[:, 1:-3]) / (10 * self.step)
         ends = inside[:, 4:] & inside[:, :-4] & inside[:, 3:-1] & inside[:, 1:-3]
@@ -131,14 +131,14 @@ class _Contours:
 
 
 def _ratio(above: Array, below: Array) -> Array:
-    """Divide, and give 0 where the divisor is 0."""
+    """Divide; 0 where the divisor is 0."""
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
 _FUNCTIONALS: dict[str, Callable[[_Contours], Array]] = {
     "mean": lambda c: c.mean,
     "sd": lambda c: c.sd,
-    # Limited, because the mean may be next to nothing.
+    # The divisor is limited, because the mean may be close to 0.
     "cov": lambda c: _ratio(c.sd, np.maximum(np.abs(c.mean), 1e-6 * c.sd)),
     "skewness": lambda c: c.moment(3),
     "kurtosis": lambda c: c.moment(4),
@@ -154,7 +154,7 @@ _FUNCTIONALS: dict[str, Callable[[_Contours], Array]] = {
 
 
 def _functional(name: str) -> Callable[[_Contours], Array]:
-    """Look a functional up by its name."""
+    """Return the function for the name of a functional."""
     if name in _FUNCTIONALS:
         return _FUNCTIONALS[name]
     match = re.fullmatch(r"p(\d{1,3})(?:_(\d{1,3}))?", name)
@@ -171,29 +171,28 @@ def _functional(name: str) -> Callable[[_Contours], Array]:
 def summarise(
     contours: Float32Array, which: Sequence[str] = COMPACT, mask: Mask | None = None, step: float = 0.01
 ) -> Float32Array:
-    """Apply functionals to contours.
+    """Apply functionals to low-level descriptors.
 
     Parameters
     ----------
     contours : ndarray of float32, shape (n_descriptors, n_frames)
         Finite values; at least one frame.
     which : sequence of str
-        Functionals, see above.
+        Names of functionals, see the table of the module.
     mask : ndarray of bool, shape (n_frames,) or (n_descriptors, n_frames), optional
-        Frames that count; the default is all of them.
+        Frames to use; the default is all of them.
     step : float, default 0.01
-        Distance of the frames in seconds.
+        Time between frames in seconds.
 
     Returns
     -------
     ndarray of float32, shape (n_descriptors * len(which),)
-        All functionals of the first descriptor, then those of the second, ...; finite, 0 where no frame
-        counts.
+        All functionals of the first descriptor, then those of the second, ...; finite, 0 where no frame is selected.
 
     Raises
     ------
     FeatureError
-        A functional is not known.
+        A functional is unknown.
 
     Examples
     --------
@@ -209,7 +208,7 @@ def summarise(
 
 
 def summary_names(names: Sequence[str], which: Sequence[str] = COMPACT) -> tuple[str, ...]:
-    """Name the numbers that :func:`summarise` gives.
+    """Return the names of the values of :func:`summarise`.
 
     Examples
     --------
@@ -221,12 +220,12 @@ def summary_names(names: Sequence[str], which: Sequence[str] = COMPACT) -> tuple
 
 @dataclass(frozen=True)
 class _Part:
-    """Which functionals of which descriptors, over which frames of the speech."""
+    """Which functionals of which descriptors, over which frames."""
 
     frames: str  # "all", "voiced", "unvoiced", or "positive": where the descriptor is more than 0
     names: tuple[str, ...]
     which: tuple[str, ...] = ("mean", "sd")
-    tag: str = ""  # tells the frames in the feature's name
+    tag: str = ""  # added to the descriptor's name where it is not used over all frames only
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -260,9 +259,9 @@ _RHYTHM = (
 
 _OVERALL = ("level", "jitter_local", "shimmer_local")
 
-#: Stands in where nothing is voiced and 0 would be no possible value: an F0 between a man's and a woman's
-#: (156 Hz), and the resonances of a uniform vocal tract of 17.5 cm with usual bandwidths.
-_RESTING = {
+#: Values of clips without voiced frames, where 0 is impossible: an F0 between those of men and women (156 Hz), and the
+#: formants of a uniform vocal tract of 17.5 cm with typical bandwidths.
+_WITHOUT_VOICE = {
     "f0_semitones_mean": 30.0,
     "f0_semitones_p20": 30.0,
     "f0_semitones_p50": 30.0,
@@ -277,7 +276,7 @@ _RESTING = {
 
 
 def prosodic_names() -> tuple[str, ...]:
-    """Name the numbers that :func:`prosodic` gives.
+    """Return the names of the values of :func:`prosodic`.
 
     Examples
     --------
@@ -289,23 +288,23 @@ def prosodic_names() -> tuple[str, ...]:
 
 
 def _speech(voiced: Mask) -> slice:
-    """Frames from the first to the last voiced one; all of them where none is voiced."""
+    """Return the frames from the first to the last voiced one, or all if none is voiced."""
     frames = np.flatnonzero(voiced)
     return slice(int(frames[0]), int(frames[-1]) + 1) if len(frames) else slice(0, len(voiced))
 
 
 def _frames(part: _Part, rows: Float32Array, voiced: Mask) -> Mask:
-    """Find the frames that count for a part."""
+    """Return the mask of the frames that a part uses."""
     if part.frames == "positive":
         return rows > 0
     everywhere = np.ones_like(voiced)
     chosen = {"all": everywhere, "voiced": voiced, "unvoiced": ~voiced}[part.frames]
-    # Every frame has a spectral shape: where no frame is of the kind in the tag, all are better than none.
+    # Spectral shape is defined in every frame: where no frame is of the kind in the tag, all are used.
     return everywhere if part.tag and not chosen.any() else chosen
 
 
 def _peaks(contour: Float32Array, depth: float) -> int:
-    """Count the peaks from which a contour falls by at least `depth`, and between which it does too."""
+    """Count the peaks after each of which a contour falls by at least `depth`, and rises as much before the next."""
     count, rising = 0, True
     extreme = -np.inf
     for value in contour.tolist():
@@ -321,7 +320,7 @@ def _peaks(contour: Float32Array, depth: float) -> int:
 
 
 def _rhythm(voiced: Mask, loudness: Float32Array, step: float) -> list[float]:
-    """Compute rates per second and lengths in seconds, see :data:`_RHYTHM`."""
+    """Return the features named in :data:`_RHYTHM`: rates per second and lengths in seconds."""
     edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False))
     lengths, gaps = (edges[1::2] - edges[::2]) * step, (edges[2::2] - edges[1:-1:2]) * step
     duration = len(voiced) * step
@@ -332,28 +331,28 @@ def _rhythm(voiced: Mask, loudness: Float32Array, step: float) -> list[float]:
 
 
 def prosodic(analysis: Analysis, options: PitchOptions | None = None) -> Float32Array:
-    """Describe how something is said in 91 numbers, in the spirit of eGeMAPS.
+    """Compute 91 functionals of prosody and voice quality, similar to eGeMAPS.
 
     Parameters
     ----------
     analysis : Analysis
         The waveform, at 16 kHz, and its shared spectra.
     options : PitchOptions, optional
-        Range and thresholds of F0.
+        Range and thresholds of F0 tracking.
 
     Returns
     -------
     ndarray of float32, shape (91,)
-        Named by :func:`prosodic_names`; finite.  Everything is measured from the first to the last voiced
-        frame, so that silence around the speech does not matter; where nothing is voiced, over the whole
-        recording.  Then, measures of the voice are 0, or a resting value where 0 is not possible (F0 30
-        semitones, formants 500, 1500 and 2500 Hz, bandwidths 150, 250 and 350 Hz).
+        Named by :func:`prosodic_names`; finite.  Everything is measured from the first to the last voiced frame, so
+        that leading and trailing silence have no effect, or over the whole recording if no frame is voiced.  In that
+        case features of the voice are 0, except F0 (30 semitones above 27.5 Hz), formants (500, 1500 and 2500 Hz) and
+        bandwidths (150, 250 and 350 Hz).
 
     Notes
     -----
     Source: F. Eyben et al., "The Geneva minimalistic acoustic parameter set (GeMAPS) for voice research and
-    affective computing", IEEE Trans. Affective Computing 7(2), 2016.  The choice is similar, the numbers are
-    not the same: ``docs/prosody.md`` states each.
+    affective computing", IEEE Trans. Affective Computing 7(2), 2016.  The selection is similar, the values differ:
+    ``docs/prosody.md`` defines each.
 
     Examples
     --------
@@ -367,7 +366,7 @@ def prosodic(analysis: Analysis, options: PitchOptions | None = None) -> Float32
 
 
 def prosodic_of(found: prosody.Descriptors) -> Float32Array:
-    """Compute :func:`prosodic` from descriptors that are there already."""
+    """Compute :func:`prosodic` from descriptors that are already computed."""
     speech = _speech(found.voiced)
     values, voiced = found.values[:, speech], found.voiced[speech]
     rows = dict(zip(found.names, values, strict=True))
@@ -381,9 +380,9 @@ def prosodic_of(found: prosody.Descriptors) -> Float32Array:
     rest = [*_rhythm(voiced, rows["loudness"], step), level, found.jitter_local, found.shimmer_local]
     features = np.concatenate((*parts, np.array(rest, dtype=np.float32)))
     if not voiced.any():
-        for name, value in _RESTING.items():
-            features[_PLACES[name]] = value
+        for name, value in _WITHOUT_VOICE.items():
+            features[_COLUMN[name]] = value
     return features
 
 
-_PLACES = {name: place for place, name in enumerate(prosodic_names())}
+_COLUMN = {name: column for column, name in enumerate(prosodic_names())}

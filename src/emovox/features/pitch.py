@@ -16,7 +16,7 @@ from emovox.types import RATE, Float32Array
 Array = NDArray[np.float64]
 Int = NDArray[np.intp]
 
-_DEPTH = 8  # samples on either side that take part in interpolating the autocorrelation
+_DEPTH = 8  # samples on either side used to interpolate the autocorrelation
 _FINE = 64  # steps per sample at which it is interpolated
 _BLOCK = 32  # frames transformed together: few enough to stay in the processor's cache
 
@@ -32,17 +32,17 @@ class PitchOptions:
     hop : float, default 0.01
         Step between frames in seconds.
     silence : float, default 0.03
-        Frames whose peak is less than about this part of the recording's peak are unvoiced.
+        Frames whose peak is below about this fraction of the recording's peak are unvoiced.
     voicing : float, default 0.45
-        Strength that a periodicity must have to be called voiced, in [0, 1].
+        Voicing threshold: smallest normalised autocorrelation of a voiced frame, in [0, 1].
     octave_cost : float, default 0.01
-        Advantage of a candidate an octave higher, so that of equally strong ones the highest F0 wins.
+        Bonus of a candidate per octave, so that the highest of equally strong candidates wins.
     jump_cost : float, default 0.35
         Cost of a jump by one octave from a frame to the next one 10 ms later.
     voicing_cost : float, default 0.14
         Cost of a change between voiced and unvoiced.
     candidates : int, default 7
-        Number of periodicities that compete in a frame.
+        Voiced candidates per frame.
     """
 
     floor: float = 75.0
@@ -88,7 +88,7 @@ class PitchTrack(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Correlogram:
-    """Short-time spectra and autocorrelations, from which F0, harmonics and formants are read.
+    """Short-time power spectra and autocorrelations, from which F0, harmonics and formants are estimated.
 
     Attributes
     ----------
@@ -117,14 +117,14 @@ class Correlogram:
 
 @lru_cache(maxsize=8)
 def _window(length: int, n_fft: int, n_lags: int) -> tuple[Float32Array, Float32Array]:
-    """Make a symmetric Hann window and the inverse of its autocorrelation."""
+    """Return a symmetric Hann window and the inverse of its autocorrelation."""
     shape = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)
     correlation = np.fft.irfft(np.abs(np.fft.rfft(shape, n_fft)) ** 2)[:n_lags]
     return shape.astype(np.float32), (correlation[0] / correlation).astype(np.float32)
 
 
 def correlogram(analysis: Analysis, options: PitchOptions | None = None) -> Correlogram:
-    """Compute the windowed autocorrelation of every frame that is not silent.
+    """Compute the normalised autocorrelation of every frame that is not silent.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def correlogram(analysis: Analysis, options: PitchOptions | None = None) -> Corr
 
     Notes
     -----
-    A frame so weak that no periodicity could win against the silence threshold is left at 0.
+    Frames too weak for any candidate to exceed the silence threshold are skipped; their values are 0.
 
     Source: P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise
     ratio of a sampled sound", Proc. Inst. Phonetic Sciences, Univ. of Amsterdam 17, 1993, equations 8 and 9.
@@ -179,14 +179,14 @@ def correlogram(analysis: Analysis, options: PitchOptions | None = None) -> Corr
 
 
 def _silence_strength(level: Float32Array, options: PitchOptions) -> Float32Array:
-    """Strength of the unvoiced candidate: the voicing threshold, and more in weak frames."""
+    """Return the strength of the unvoiced candidate: the voicing threshold, and more in weak frames."""
     excess = np.maximum(0, 2 - level * np.float32((1 + options.voicing) / options.silence))
     return np.asarray(options.voicing + excess, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _kernels() -> Float32Array:
-    """Make sinc functions under a raised cosine, one for each fraction of a sample, (_FINE, 2 * _DEPTH)."""
+    """Return sinc functions under a raised cosine, one for each fraction of a sample, (_FINE, 2 * _DEPTH)."""
     distance = np.arange(_FINE)[:, None] / _FINE - np.arange(1 - _DEPTH, _DEPTH + 1)
     shape = np.sinc(distance) * (0.5 + 0.5 * np.cos(np.pi / (_DEPTH + 1) * distance))
     # Equal sums: otherwise the ripple between the fractions would shift the flat peaks of low, pure tones.
@@ -194,9 +194,9 @@ def _kernels() -> Float32Array:
 
 
 def _refined(correlation: Float32Array, rows: Int, position: Array) -> tuple[Array, Array]:
-    """Move to the peaks between samples: position, and height there.
+    """Refine peaks between samples: return position and height.
 
-    A parabola runs through the values there and half a sample before and after, which are interpolated.
+    A parabola is fitted to the interpolated values at the position and half a sample before and after it.
     """
     fine = np.rint(position * _FINE).astype(np.intp)
     taps = np.arange(1 - _DEPTH, _DEPTH + 1)
@@ -210,10 +210,9 @@ def _refined(correlation: Float32Array, rows: Int, position: Array) -> tuple[Arr
 
 
 def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[Array, Array]:
-    """Find the strongest peaks of each autocorrelation.
+    """Return frequency and strength of the strongest peaks of each autocorrelation.
 
-    Frequency and strength have shape (n_frames, 1 + candidates); the first column is the unvoiced candidate,
-    and places that no peak fills are 0.
+    Both have shape (n_frames, 1 + candidates); the first column is the unvoiced candidate, missing candidates are 0.
     """
     lowest = max(_DEPTH, int(gram.rate / options.ceiling))
     highest = gram.correlation.shape[1] - _DEPTH - 1
@@ -242,7 +241,7 @@ def _candidates(gram: Correlogram, options: PitchOptions) -> tuple[Array, Array]
 
 
 def _best_path(frequencies: Array, strengths: Array, level: Float32Array, options: PitchOptions) -> Int:
-    """Choose one candidate a frame by dynamic programming, weighing strength against jumps."""
+    """Choose one candidate per frame by dynamic programming (Viterbi), from strengths and transition costs."""
     octave = np.log2(frequencies, out=np.zeros_like(frequencies), where=frequencies > 0)
     merit = strengths - options.octave_cost * (np.log2(options.ceiling) - octave)
     merit[frequencies == 0] = -np.inf
@@ -265,7 +264,7 @@ def _best_path(frequencies: Array, strengths: Array, level: Float32Array, option
 
 
 def follow(gram: Correlogram, options: PitchOptions | None = None) -> PitchTrack:
-    """Find the best path of F0 through a correlogram.
+    """Track F0: find the best path through the candidates of a correlogram.
 
     Parameters
     ----------
@@ -287,7 +286,7 @@ def follow(gram: Correlogram, options: PitchOptions | None = None) -> PitchTrack
     """
     options = options or PitchOptions()
     frequencies, strengths = _candidates(gram, options)
-    # In a run of frames without any periodicity there is nothing to choose: its first frame stands for all.
+    # In a run of frames without candidates there is no choice: its first frame represents all.
     periodic = frequencies[:, 1] > 0
     undecided = periodic | np.concatenate(([True], periodic[:-1]))
     chosen = np.zeros(len(periodic), dtype=np.intp)
@@ -315,12 +314,12 @@ def track(signal: Analysis | Float32Array, options: PitchOptions | None = None) 
     Raises
     ------
     FeatureError
-        The options give an impossible range.
+        The range of F0 is empty or outside 20 Hz to 2 kHz.
 
     Notes
     -----
-    The sound's level does not matter, only its shape.  Source: Boersma (1993), see :func:`correlogram`;
-    ``docs/prosody.md`` states the agreement with Praat's own implementation.
+    Independent of the gain.  Source: Boersma (1993), see :func:`correlogram`;
+    ``docs/prosody.md`` gives the agreement with Praat.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Prosodic and paralinguistic descriptors, every 10 ms: voice, formants, loudness and spectral balance.
+"""Low-level descriptors every 10 ms: F0, voice quality, formants, loudness and spectral balance.
 
-Formulas, units and the agreement with Praat stand in ``docs/prosody.md``.
+``docs/prosody.md`` gives formulas, units and the agreement with Praat.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from emovox.types import Float32Array
 
 Array = NDArray[np.float64]
 
-#: Transform for loudness and spectral shape: 25 ms Hann windows every 10 ms, shared with MFCC and log-mel.
+#: STFT for loudness and spectral shape: 25 ms Hann windows every 10 ms, shared with MFCC and log-mel.
 SHORT = Stft(400, 160, "hann", 512)
 
-#: Descriptors that only voiced frames have; 0 elsewhere.
+#: Descriptors that are defined in voiced frames only; 0 in the others.
 VOICED = (
     "f0",
     "hnr",
@@ -40,7 +40,7 @@ VOICED = (
     "amplitude_3",
 )
 
-#: Descriptors that every frame has.
+#: Descriptors that are defined in every frame.
 EVERYWHERE = (
     "voicing",
     "energy",
@@ -62,7 +62,7 @@ _FLOOR = np.float32(1e-10)  # of the power in a bin: a hundredth of the rounding
 
 @dataclass(frozen=True, eq=False)
 class Descriptors:
-    """Frame-level descriptors of one recording.
+    """Low-level descriptors of one recording.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Descriptors:
     times : ndarray of float64, shape (n_frames,)
         Centres of the frames in seconds: 0, 0.01, 0.02, ...
     jitter_local, shimmer_local : float
-        Praat's measures over the whole recording, as ratios; 0 where nothing is voiced.
+        Praat's jitter (local) and shimmer (local) of the whole recording, as ratios; 0 if no frame is voiced.
     """
 
     values: Float32Array
@@ -94,7 +94,7 @@ class Descriptors:
 
 
 def energy(analysis: Analysis) -> Float32Array:
-    """Level of the signal.
+    """Compute the energy of each frame.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def energy(analysis: Analysis) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (n_frames,)
-        Mean square under a 25 ms Hann window every 10 ms, in dB of full scale: -3 for a full sine, at least
-        -120.
+        Mean square under a 25 ms Hann window every 10 ms, in dB relative to full scale: -3 for a sine of amplitude
+        1, at least -120.
 
     Examples
     --------
@@ -127,12 +127,12 @@ def _level(power: Float32Array) -> Float32Array:
 
 @lru_cache(maxsize=4)
 def _equal_loudness(rate: int) -> Float32Array:
-    """Weights from mel powers to what the ear makes of each band; a full 1 kHz sine has its level, -3 dB."""
+    """Return equal-loudness weights of mel powers, scaled so that a 1 kHz sine of amplitude 1 has its level, -3 dB."""
     bank = mel_bank(rate, SHORT.size, *_BANDS)
     frequency = bank @ np.linspace(0, rate / 2, SHORT.bins) / bank.sum(axis=1)
     omega = (2 * np.pi * frequency) ** 2
     curve = (omega + 56.8e6) * omega**2 / ((omega + 6.3e6) ** 2 * (omega + 0.38e9))
-    curve /= bank.max(axis=1)  # the bands have equal areas; the ear takes the whole power of each
+    curve /= bank.max(axis=1)  # undo the equal areas of the bands: loudness depends on the power of each
     tone = np.sin(2 * np.pi * 1000 * np.arange(rate // 10) / rate).astype(np.float32)
     reference = mel_spectrogram(Analysis(tone, rate), SHORT, *_BANDS)[:, 5]
     weights: Float32Array = (curve * 0.5 / np.cbrt(reference * curve).mean() ** 3).astype(np.float32)
@@ -140,7 +140,7 @@ def _equal_loudness(rate: int) -> Float32Array:
 
 
 def loudness(analysis: Analysis) -> Float32Array:
-    """Loudness as the ear hears it, in decibels.
+    """Compute the perceived loudness of each frame, in decibels.
 
     Parameters
     ----------
@@ -150,15 +150,14 @@ def loudness(analysis: Analysis) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (n_frames,)
-        ``30 log10`` of the mean over 26 mel bands of the cube root of the band's power, weighted by a curve of
-        equal loudness: dB, of which a full 1 kHz sine has -3.  It changes by as much as the gain does; at
-        least -120.
+        ``30 log10`` of the mean over 26 mel bands of the cube root of the band's power, weighted by an equal-loudness
+        curve: -3 dB for a 1 kHz sine of amplitude 1, at least -120.  A gain in dB adds to it.
 
     Notes
     -----
     Source: H. Hermansky, "Perceptual linear predictive (PLP) analysis of speech", J. Acoust. Soc. Am. 87(4),
-    1990 (equal loudness, and the cube root as power law of hearing).  Its logarithm is taken here, so that
-    the distance to the microphone shifts the loudness and does not stretch it.
+    1990 (equal-loudness curve and cube-root power law).  The logarithm is ours: the distance to the microphone then
+    adds a constant instead of changing the scale.
 
     Examples
     --------
@@ -179,14 +178,14 @@ def _loudness(mel: Float32Array, rate: int) -> Float32Array:
 
 
 def _bins(rate: int, low: float, high: float) -> slice:
-    """Bins of the short transform from `low` up to, not including, `high` Hz."""
+    """Return the bins of :data:`SHORT` from `low` up to, not including, `high` Hz."""
     spacing = rate / SHORT.size
     return slice(int(np.ceil(low / spacing)), int(np.ceil(high / spacing)))
 
 
 @lru_cache(maxsize=4)
 def _regression(rate: int) -> Float32Array:
-    """Weights of the levels in dB that give their slopes up to 500 and from 500 to 1500 Hz, in dB/kHz."""
+    """Return the weights of levels in dB that give their slopes up to 500 and from 500 to 1500 Hz, in dB/kHz."""
     weights = np.zeros((2, _bins(rate, 0, 1500).stop), dtype=np.float32)
     for row, (low, high) in zip(weights, ((rate / SHORT.size, 500), (500, 1500)), strict=True):
         inside = _bins(rate, low, high)
@@ -197,7 +196,7 @@ def _regression(rate: int) -> Float32Array:
 
 
 def spectral_balance(analysis: Analysis) -> Float32Array:
-    """Describe how the power is spread over the frequencies, and how fast that changes.
+    """Compute alpha ratio, Hammarberg index, spectral slopes and spectral flux of each frame.
 
     Parameters
     ----------
@@ -209,12 +208,12 @@ def spectral_balance(analysis: Analysis) -> Float32Array:
     ndarray of float32, shape (5, n_frames)
         Alpha ratio (power from 1 to 5 kHz over that from 50 Hz to 1 kHz, dB), Hammarberg index (strongest bin
         below 2 kHz over strongest from 2 to 5 kHz, dB), slopes of the level from 0 to 500 Hz and from 500 to
-        1500 Hz (dB/kHz), and spectral flux (distance of the spectrum, scaled to unit length, from that of the
-        frame before, 0 to the square root of 2; 0 in the first).
+        1500 Hz (dB/kHz), and spectral flux (Euclidean distance between the magnitude spectra of this and the previous
+        frame, each scaled to unit length: 0 to the square root of 2; 0 in the first frame).
 
     Notes
     -----
-    None depends on the gain.  Source: F. Eyben et al., "The Geneva minimalistic acoustic parameter set
+    All are independent of the gain.  Source: F. Eyben et al., "The Geneva minimalistic acoustic parameter set
     (GeMAPS) for voice research and affective computing", IEEE Trans. Affective Computing 7(2), 2016.
 
     Examples
@@ -242,7 +241,7 @@ def spectral_balance(analysis: Analysis) -> Float32Array:
 
 
 def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack) -> tuple[Float32Array, float, float]:
-    """Compute the rows of :data:`VOICED`, and jitter and shimmer of the whole recording."""
+    """Compute the descriptors of :data:`VOICED`, and jitter and shimmer of the whole recording."""
     samples, rate = analysis.samples, analysis.rate
     rows = np.zeros((len(VOICED), len(track.f0)), dtype=np.float32)
     voiced = np.flatnonzero(track.voiced)
@@ -266,7 +265,7 @@ def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack)
 
 
 def descriptors(analysis: Analysis, options: pitch.PitchOptions | None = None) -> Descriptors:
-    """Compute all descriptors of a recording.
+    """Compute all low-level descriptors of a recording.
 
     Parameters
     ----------
@@ -278,7 +277,7 @@ def descriptors(analysis: Analysis, options: pitch.PitchOptions | None = None) -
     Returns
     -------
     Descriptors
-        ``1 + n_samples // 160`` frames of 26 descriptors; units are in ``docs/prosody.md``.
+        ``1 + n_samples // 160`` frames of 26 descriptors; ``docs/prosody.md`` lists their units.
 
     Examples
     --------

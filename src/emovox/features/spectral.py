@@ -1,4 +1,4 @@
-"""Descriptors of the short-time spectrum: mel bands, MFCC, chroma, contrast, tonnetz and their derivatives.
+"""Low-level descriptors of the short-time spectrum: mel bands, MFCC, chroma, contrast, tonnetz and their derivatives.
 
 Descriptors are float32 of shape (n_features, n_frames).  The definitions are those of librosa 0.11 with its
 defaults, so that features of published recipes can be reproduced; ``docs/features.md`` states the agreement.
@@ -16,7 +16,7 @@ from emovox.errors import FeatureError
 from emovox.features.analysis import Analysis, Stft
 from emovox.types import Float32Array
 
-#: Transform that the published recipes use: 128 ms Hann windows every 32 ms at 16 kHz.
+#: STFT of published recipes: 128 ms Hann windows every 32 ms at 16 kHz.
 CLASSIC = Stft()
 
 #: Names of the pitch classes, in the order of :func:`chroma`.
@@ -44,7 +44,7 @@ def _hz_to_mel(hertz: float) -> float:
 
 @lru_cache(maxsize=32)
 def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None) -> Float32Array:
-    """Make triangular filters, equally wide on Slaney's mel scale and of equal area.
+    """Compute a mel filter bank: triangular filters, equally wide on Slaney's mel scale and of equal area.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: 
     Raises
     ------
     FeatureError
-        A band is so narrow that no frequency of the transform falls into it, or the range is empty.
+        A band is too narrow to contain a frequency bin, or the range is empty.
 
     Notes
     -----
@@ -93,7 +93,7 @@ def mel_bank(rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: 
 def mel_spectrogram(
     analysis: Analysis, stft: Stft = CLASSIC, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None
 ) -> Float32Array:
-    """Power in mel bands.
+    """Compute a mel spectrogram (power).
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def mel_spectrogram(
     Returns
     -------
     ndarray of float32, shape (n_mels, n_frames)
-        Non-negative; full scale is the power of samples in [-1, 1].
+        Power in each band, non-negative, of samples in [-1, 1].
 
     Notes
     -----
@@ -131,8 +131,8 @@ def decibels(power: Float32Array, top_db: float | None = 80.0) -> Float32Array:
     power : ndarray of float32
         Non-negative values of any shape.
     top_db : float or None, default 80
-        Values lower than the largest one by more than this are raised to that limit, so that digital silence
-        does not stretch the scale.  None keeps them.
+        Values more than this below the maximum are raised to that limit, so that digital silence does not dominate
+        the scale.  None keeps them.
 
     Returns
     -------
@@ -156,31 +156,31 @@ def decibels(power: Float32Array, top_db: float | None = 80.0) -> Float32Array:
 
 @lru_cache(maxsize=32)
 def _dct(n_out: int, n_in: int) -> Float32Array:
-    """Make the first rows of the orthonormal type-2 discrete cosine transform."""
+    """Return the first rows of the orthonormal type-2 discrete cosine transform (DCT-II)."""
     basis = np.cos(np.pi / n_in * np.outer(np.arange(n_out), np.arange(n_in) + 0.5)) * np.sqrt(2 / n_in)
     basis[0] /= np.sqrt(2)
     return _frozen(basis)
 
 
 def mfcc(mel_level: Float32Array, n_mfcc: int = 40) -> Float32Array:
-    """Mel-frequency cepstral coefficients.
+    """Compute mel-frequency cepstral coefficients (MFCC).
 
     Parameters
     ----------
     mel_level : ndarray of float32, shape (n_mels, n_frames)
         Mel spectrogram in decibels: ``decibels(mel_spectrogram(analysis))``.
     n_mfcc : int, default 40
-        Number of coefficients, at most ``n_mels``.  The first is the level.
+        Number of coefficients, at most ``n_mels``.  The first is proportional to the mean level.
 
     Returns
     -------
     ndarray of float32, shape (n_mfcc, n_frames)
-        Orthonormal type-2 cosine transform of each frame's level, without liftering.
+        Orthonormal DCT-II of each frame's level, without liftering.
 
     Raises
     ------
     FeatureError
-        There are fewer bands than coefficients.
+        `n_mfcc` exceeds the number of mel bands.
 
     Notes
     -----
@@ -199,28 +199,28 @@ def mfcc(mel_level: Float32Array, n_mfcc: int = 40) -> Float32Array:
 
 @lru_cache(maxsize=8)
 def _derivative_kernel(width: int, order: int) -> Float32Array:
-    """Make the weights of the `order`-th derivative of a polynomial fitted to `width` points."""
+    """Return the Savitzky-Golay weights of the `order`-th derivative of a polynomial fitted to `width` points."""
     powers = np.vander(np.arange(width) - width // 2, order + 1, increasing=True).astype(np.float64)
     return _frozen(np.linalg.pinv(powers)[order] * float(order))  # order! is order for 1 and 2
 
 
 def delta(features: Float32Array, order: int = 1, width: int = 9) -> Float32Array:
-    """Differentiate over time by fitting a line (or a parabola) to neighbouring frames.
+    """Compute deltas: derivatives over time by a Savitzky-Golay filter.
 
     Parameters
     ----------
     features : ndarray of float32, shape (n_features, n_frames)
         Contours.
     order : {1, 2}, default 1
-        Slope or curvature.
+        First or second derivative: the slope of a line, or the curvature of a parabola.
     width : int, default 9
-        Number of frames in the fit, odd.  A shorter contour is fitted over the largest odd number of frames
-        it has; one of fewer than 3 frames has no derivative and gives zeros.
+        Number of frames in the fit, odd.  A shorter contour uses the largest odd number of frames that it has; with
+        fewer than 3 frames the result is 0.
 
     Returns
     -------
     ndarray of float32, shape (n_features, n_frames)
-        Change per frame (per frame squared for order 2); near the ends, that of the first or last full fit.
+        Change per frame (per frame squared for order 2); near the ends, the value of the first or last full fit.
 
     Notes
     -----
@@ -243,7 +243,7 @@ def delta(features: Float32Array, order: int = 1, width: int = 9) -> Float32Arra
 
 
 def _peaks(magnitude: Float32Array, rate: int) -> tuple[Float32Array, Float32Array]:
-    """Find frequency and magnitude of the spectral peaks from 150 to 4000 Hz, refined by parabolas."""
+    """Return frequency and magnitude of the spectral peaks from 150 to 4000 Hz, by parabolic interpolation."""
     spectra = np.ascontiguousarray(magnitude.T)
     spacing = rate / (2 * (spectra.shape[1] - 1))
     low = max(1, int(np.ceil(150 / spacing)))
@@ -264,7 +264,7 @@ def _peaks(magnitude: Float32Array, rate: int) -> tuple[Float32Array, Float32Arr
 
 
 def tuning(analysis: Analysis, stft: Stft = CLASSIC) -> float:
-    """Estimate how far the pitches deviate from equal temperament at A4 = 440 Hz.
+    """Estimate the tuning: the deviation from equal temperament at A4 = 440 Hz.
 
     Parameters
     ----------
@@ -276,8 +276,8 @@ def tuning(analysis: Analysis, stft: Stft = CLASSIC) -> float:
     Returns
     -------
     float
-        Most frequent deviation of the stronger half of the spectral peaks, in semitones: a multiple of 0.01
-        in [-0.5, 0.5); 0 when there is no peak.
+        Mode of the deviations of the stronger half of the spectral peaks, in semitones: a multiple of 0.01 in
+        [-0.5, 0.5); 0 without any peak.
 
     Notes
     -----
@@ -303,7 +303,7 @@ def tuning(analysis: Analysis, stft: Stft = CLASSIC) -> float:
 
 @lru_cache(maxsize=128)
 def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float32Array:
-    """Make filters that fold the spectrum into the twelve pitch classes.
+    """Compute a chroma filter bank, which maps the spectrum to the twelve pitch classes.
 
     Parameters
     ----------
@@ -315,8 +315,8 @@ def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (12, n_fft // 2 + 1)
-        Weights of the magnitude spectrum, C first: Gaussian bumps a semitone apart, each frequency's weights
-        of unit Euclidean length and then emphasised around 880 Hz (five octaves above A0; standard deviation
+        Weights of the magnitude spectrum, C first: Gaussians a semitone apart, each frequency's weights scaled to
+        unit Euclidean length and then emphasised around 880 Hz (five octaves above A0; standard deviation
         two octaves).  Read-only.
 
     Notes
@@ -332,7 +332,7 @@ def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float32Array:
     """
     frequency = np.arange(1, n_fft // 2 + 2) * rate / n_fft
     semitones = 12 * np.log2(frequency / (_A0 * 2 ** (deviation / 12)))
-    # 0 Hz has no pitch: it is put 1.5 octaves below the first frequency, so that it spreads over all classes.
+    # 0 Hz has no pitch: placed 1.5 octaves below the first bin, it spreads over all classes.
     semitones = np.concatenate(([semitones[0] - 18], semitones))
     spread = np.maximum(np.diff(semitones), 1.0)
     semitones = semitones[:-1]
@@ -344,12 +344,12 @@ def chroma_bank(rate: int, n_fft: int, deviation: float = 0.0) -> Float32Array:
 
 
 def _normalised(features: Float32Array, length: Float32Array) -> Float32Array:
-    """Divide frames by their lengths, and leave silent ones as they are."""
+    """Divide frames by their norms; silent frames are not changed."""
     return np.divide(features, length, out=features.copy(), where=length >= _TINY)
 
 
 def chroma(analysis: Analysis, stft: Stft = CLASSIC) -> Float32Array:
-    """Strength of the twelve pitch classes, after estimating the tuning.
+    """Compute a chromagram: the strength of the twelve pitch classes, after estimating the tuning.
 
     Parameters
     ----------
@@ -361,12 +361,12 @@ def chroma(analysis: Analysis, stft: Stft = CLASSIC) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (12, n_frames)
-        In [0, 1], C first; the largest of each frame is 1 (a silent frame is all 0).
+        In [0, 1], C first; the maximum of each frame is 1 (0 in silent frames).
 
     Notes
     -----
-    Source: ``librosa.feature.chroma_stft(S=magnitude)``, as the published recipes call it; left to itself,
-    librosa takes the power.
+    Source: ``librosa.feature.chroma_stft(S=magnitude)``, as published recipes call it; librosa's default is the
+    power spectrum.
 
     Examples
     --------
@@ -382,7 +382,7 @@ def chroma(analysis: Analysis, stft: Stft = CLASSIC) -> Float32Array:
 
 @lru_cache(maxsize=32)
 def _octaves(rate: int, n_fft: int, fmin: float, n_bands: int) -> tuple[tuple[int, int, int], ...]:
-    """Give first bin, last bin + 1 and size of the 2 % quantile of each octave band, the lowest from 0 Hz."""
+    """Return first bin, last bin + 1 and size of the 2 % quantile of each octave band, the lowest from 0 Hz."""
     edges = [0.0, *(fmin * 2.0**k for k in range(n_bands + 1))]
     if edges[-2] >= rate / 2:
         raise FeatureError(
@@ -396,7 +396,7 @@ def _octaves(rate: int, n_fft: int, fmin: float, n_bands: int) -> tuple[tuple[in
         first = max(first - 1, 0) if k else first  # librosa's bands reach one bin below their edge ...
         stop = len(frequency) if k == n_bands else stop
         tail = max(1, int(np.rint(0.02 * (stop - first))))
-        stop = stop if k == n_bands else stop - 1  # ... and end one bin short, save the last
+        stop = stop if k == n_bands else stop - 1  # ... and end one bin below their upper edge, except the last
         if stop <= first:
             raise FeatureError(f"the band from {low:g} to {high:g} Hz has no frequency: use a longer frame")
         bands.append((first, stop, tail))
@@ -404,7 +404,7 @@ def _octaves(rate: int, n_fft: int, fmin: float, n_bands: int) -> tuple[tuple[in
 
 
 def contrast(analysis: Analysis, stft: Stft = CLASSIC, fmin: float = 200.0, n_bands: int = 6) -> Float32Array:
-    """Level difference between the peaks and the valleys of octave bands.
+    """Compute the spectral contrast: the level difference between peaks and valleys in octave bands.
 
     Parameters
     ----------
@@ -452,14 +452,14 @@ def contrast(analysis: Analysis, stft: Stft = CLASSIC, fmin: float = 200.0, n_ba
 
 @lru_cache(maxsize=1)
 def _tonnetz_basis() -> Float32Array:
-    """Make the map of pitch classes to three circles: fifths, minor thirds, major thirds."""
+    """Return the projection of pitch classes on three circles: fifths, minor thirds, major thirds."""
     angle = np.outer(np.repeat([7 / 6, 3 / 2, 2 / 3], 2), np.arange(12)) * np.pi
     angle[::2] -= np.pi / 2
     return _frozen(np.repeat([1, 1, 0.5], 2)[:, None] * np.cos(angle))
 
 
 def tonnetz(chroma: Float32Array) -> Float32Array:
-    """Tonal centroid of each frame: where its pitch classes balance on three circles of harmonic relations.
+    """Compute tonal centroids (tonnetz): the mean of the pitch classes on three circles of harmonic relations.
 
     Parameters
     ----------
@@ -475,8 +475,8 @@ def tonnetz(chroma: Float32Array) -> Float32Array:
     Notes
     -----
     Source: C. Harte, M. Sandler, M. Gasser, "Detecting harmonic change in musical audio", 2006;
-    ``librosa.feature.tonnetz(chroma=chroma)``.  Left to itself, librosa starts from a constant-Q chroma,
-    which is another quantity.
+    ``librosa.feature.tonnetz(chroma=chroma)``.  By default librosa uses a constant-Q chromagram
+    instead.
 
     Examples
     --------

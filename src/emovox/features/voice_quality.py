@@ -1,4 +1,4 @@
-"""Voice quality: glottal pulses, jitter, shimmer, harmonics-to-noise ratio and levels of harmonics."""
+"""Voice quality: glottal pulses, jitter, shimmer, harmonics-to-noise ratio (HNR) and levels of harmonics."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Int = NDArray[np.intp]
 #: Praat's limits: shortest and longest period (s), largest ratio of neighbouring periods and of amplitudes.
 SHORTEST, LONGEST, PERIOD_FACTOR, AMPLITUDE_FACTOR = 1e-4, 0.02, 1.3, 1.6
 
-_REACH = (0.8, 1.25)  # the next pulse is sought at 0.8 to 1.25 periods from this one
+_REACH = (0.8, 1.25)  # the next pulse is searched for at 0.8 to 1.25 periods from this one
 _GROUPS = (50, 100)  # periods in samples; pulses of similar period are matched together
 _ROUNDS = 2  # matching rounds; a third changes no correlation with Praat by more than 0.01
 
 
 class _Chains(NamedTuple):
-    """Pulses to be placed: from the middle of each voiced stretch, one chain forwards and one backwards."""
+    """Initial pulses: from the middle of each voiced segment, one chain forwards and one backwards."""
 
-    times: Array  # (n_pulses,) first estimate of where each pulse is, s
-    stretch: Int  # (n_pulses,) which voiced stretch
+    times: Array  # (n_pulses,) first estimate of the time of each pulse, s
+    stretch: Int  # (n_pulses,) which voiced segment
     direction: Int  # (n_pulses,) 1 or -1
-    first: Int  # (n_pulses,) index of the pulse that its chain begins with
+    first: Int  # (n_pulses,) index of the first pulse of its chain
 
 
 class Perturbation(NamedTuple):
@@ -35,13 +35,13 @@ class Perturbation(NamedTuple):
     Attributes
     ----------
     times : ndarray of float64, shape (n_pairs,)
-        Where each pair of neighbours meets, in seconds.
+        Time between the two members of each pair of neighbours, in seconds.
     change : ndarray of float64, shape (n_pairs,)
         Absolute difference of the two.
     size : ndarray of float64, shape (n_pairs,)
         Mean of the two.
     mean : float
-        Mean over the whole recording, 0 when there is none.
+        Mean period or amplitude over the whole recording, 0 if there is none.
     """
 
     times: Array
@@ -51,16 +51,16 @@ class Perturbation(NamedTuple):
 
     @property
     def local(self) -> float:
-        """Mean difference divided by the mean, over the whole recording: Praat's "local"; 0 without pairs."""
+        """Mean difference divided by the mean over the whole recording, Praat's "local"; 0 without pairs."""
         return float(self.change.mean() / self.mean) if len(self.change) and self.mean > 0 else 0.0
 
     def around(self, times: Array, width: float = 0.04) -> Float32Array:
-        """Mean difference divided by the mean, over the pairs within `width` seconds around each time.
+        """Compute the mean difference divided by the mean, over the pairs within `width` seconds around each time.
 
         Returns
         -------
         ndarray of float32, shape (n_times,)
-            0 where there is no pair.
+            Ratios; 0 where there is no pair.
         """
         first = np.searchsorted(self.times, times - width / 2)
         stop = np.searchsorted(self.times, times + width / 2)
@@ -72,7 +72,7 @@ class Perturbation(NamedTuple):
 
 
 def _stretches(voiced: NDArray[np.bool_]) -> tuple[Int, Int]:
-    """Find first and last + 1 frame of each voiced stretch."""
+    """Return first and last + 1 frame of each voiced segment."""
     edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False))
     return edges[::2], edges[1::2]
 
@@ -80,7 +80,7 @@ def _stretches(voiced: NDArray[np.bool_]) -> tuple[Int, Int]:
 def _chains(
     samples: Float32Array, rate: int, f0: Array, times: Array, low: Array, high: Array, bounds: tuple[Int, Int]
 ) -> tuple[Array, _Chains]:
-    """Start at the largest peak near the middle of each stretch, and follow the phase of F0 from there."""
+    """Place pulses by the phase of F0, from the largest peak near the middle of each voiced segment."""
     anchors, places, parts = [], [], []
     count = 0
     for number, (begin, end, left, right) in enumerate(zip(*bounds, low, high, strict=True)):
@@ -107,7 +107,7 @@ def _chains(
 def _match(signal: Float32Array, energy: Array, centre: Int, direction: Int, period: Array) -> tuple[Array, Array]:
     """Find the lag at which one period of the signal around `centre` is most similar to the next one.
 
-    Returns lag in samples and correlation there; the period itself and -1 where no lag in reach is a maximum.
+    Returns lag in samples and correlation there; the period itself and -1 where the correlation has no maximum.
     """
     half = np.rint(period / 2).astype(np.intp)
     start = (period * _REACH[0]).astype(np.intp) - 1
@@ -137,7 +137,7 @@ def _match(signal: Float32Array, energy: Array, centre: Int, direction: Int, per
 
 
 def pulses(samples: Float32Array, rate: int, f0: Float32Array, times: Array) -> Array:
-    """Place one glottal pulse in every period of the voiced stretches.
+    """Estimate one glottal pulse per period of the voiced segments.
 
     Parameters
     ----------
@@ -155,10 +155,10 @@ def pulses(samples: Float32Array, rate: int, f0: Float32Array, times: Array) -> 
 
     Notes
     -----
-    Praat's "To PointProcess (periodic, cc)": from the largest peak near the middle of a voiced stretch, each
-    next pulse is where one period of the signal correlates best with the one before it.  Praat goes from
-    pulse to pulse; here the pulses are first placed by the phase of F0, all are matched with their neighbours
-    at once, and the matching is repeated from the improved places, which gives nearly the same periods.
+    Praat's "To PointProcess (periodic, cc)": from the largest peak near the middle of a voiced segment, the
+    next pulse is where one period of the signal correlates best with the one before it.  Praat proceeds
+    pulse by pulse; here all pulses are first placed by the phase of F0 and matched with their neighbours at once, and
+    the matching is repeated from the improved positions, which gives nearly the same periods.
 
     Source: the manual page "Sound & Pitch: To PointProcess (cc)" of Praat, P. Boersma, D. Weenink.
 
@@ -196,18 +196,18 @@ def pulses(samples: Float32Array, rate: int, f0: Float32Array, times: Array) -> 
         reached = anchors[chains.stretch] + chains.direction * (steps[1:] - steps[chains.first])
         places = np.clip(reached - chains.direction * lag / rate, 0, end)
     inside = (reached >= low[chains.stretch]) & (reached <= high[chains.stretch])
-    kept = similarity > np.where(inside, 0.3, 0.7)  # Praat's thresholds, within and at the end of a stretch
+    kept = similarity > np.where(inside, 0.3, 0.7)  # Praat's thresholds, within and at the end of a segment
     return np.sort(np.concatenate((anchors, reached[kept])))
 
 
 def _similar(period: Array) -> list[Int]:
-    """Group pulses by their period, so that short ones need not be padded to the longest."""
+    """Group pulses by their period, to avoid padding short periods to the longest."""
     group = np.digitize(period, _GROUPS)
     return [rows for number in range(len(_GROUPS) + 1) if len(rows := np.flatnonzero(group == number))]
 
 
 def _periodic(points: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Give the intervals between pulses, and whether each two neighbouring ones are two regular periods."""
+    """Return the intervals between pulses, and whether each two neighbouring ones are two regular periods."""
     periods = np.diff(points)
     regular = (periods >= SHORTEST) & (periods <= LONGEST)
     before, after = periods[:-1], periods[1:]
@@ -216,7 +216,7 @@ def _periodic(points: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def jitter(points: Array) -> Perturbation:
-    """Compare the lengths of neighbouring periods.
+    """Compute jitter: the differences of neighbouring periods.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def jitter(points: Array) -> Perturbation:
 
 
 def _amplitudes(samples: Float32Array, rate: int, points: Array, before: Array, after: Array) -> Array:
-    """Root mean square around each pulse, under a Hann window from 0.2 periods before to 0.2 after it."""
+    """Return the RMS around each pulse, under a Hann window from 0.2 periods before to 0.2 after it."""
     centre = points * rate
     reach = int(0.2 * rate * max(before.max(), after.max())) + 2
     index = np.rint(centre).astype(np.intp)[:, None] + np.arange(-reach, reach + 1)
@@ -257,7 +257,7 @@ def _amplitudes(samples: Float32Array, rate: int, points: Array, before: Array, 
 
 
 def shimmer(samples: Float32Array, rate: int, points: Array) -> Perturbation:
-    """Compare the amplitudes of neighbouring periods.
+    """Compute shimmer: the differences of the amplitudes of neighbouring periods.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def shimmer(samples: Float32Array, rate: int, points: Array) -> Perturbation:
 
 
 def hnr(strength: Float32Array) -> Float32Array:
-    """Harmonics-to-noise ratio from the strength of the periodicity.
+    """Compute the harmonics-to-noise ratio (HNR) from the normalised autocorrelation.
 
     Parameters
     ----------
@@ -322,23 +322,23 @@ def hnr(strength: Float32Array) -> Float32Array:
 
 
 def harmonic_level(power: Float32Array, spacing: float, f0: Float32Array, number: Int) -> Float32Array:
-    """Level of a harmonic.
+    """Measure the level of harmonics.
 
     Parameters
     ----------
     power : ndarray of float32, shape (n_frames, n_bins)
         Power spectra.
     spacing : float
-        Distance of the bins in Hz.
+        Spacing of the bins in Hz.
     f0 : ndarray of float32, shape (n_frames,)
         Fundamental frequency in Hz.
     number : ndarray of int, shape (n_frames,) or (n_frames, n)
-        Which harmonic, 1 for the fundamental.
+        Number of the harmonic, 1 for the fundamental.
 
     Returns
     -------
     ndarray of float32, shape of `number`
-        In dB: the largest of the three bins around the harmonic's frequency, which is kept below the top bin.
+        In dB: the maximum of the three bins around the harmonic's frequency, at most the last but one bin.
 
     Examples
     --------
