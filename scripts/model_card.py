@@ -127,7 +127,7 @@ def _factors(card: ModelCard) -> Iterator[str]:
 
 def _attribution(card: ModelCard) -> Iterator[str]:
     """Name the authors of the recordings."""
-    named = [(one.name, CORPORA[one.name].source) for one in card.corpora if one.name in CORPORA]
+    named = [(one.name, CORPORA[one.name].provenance) for one in card.corpora if one.name in CORPORA]
     for name, source in named:
         if source.citation:
             yield f"- {name}: {source.citation}. <{source.url}>"

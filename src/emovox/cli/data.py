@@ -30,7 +30,7 @@ def list_corpora() -> None:
     for column in ("name", "corpus", "licence", "address"):
         table.add_column(column, overflow="fold")
     for name, entry in _registry().CORPORA.items():
-        table.add_row(name, entry.title, entry.source.licence, entry.source.url)
+        table.add_row(name, entry.title, entry.provenance.licence, entry.provenance.url)
     standard_output().print(table)
 
 

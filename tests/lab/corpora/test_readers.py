@@ -22,7 +22,7 @@ from emovox.lab.corpora import readers, registry
 from emovox.lab.corpora.manifest import manifest
 from emovox.lab.corpora.readers import folder, nemo, ravdess, tess
 from emovox.lab.corpora.registry import check, detect, load
-from emovox.lab.corpora.table import INDEX, Clip, Corpus, Source, combine, from_clips, validate
+from emovox.lab.corpora.table import INDEX, Clip, Corpus, Provenance, combine, from_clips, validate
 
 RAVDESS_EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 
@@ -549,7 +549,9 @@ def test_every_published_number_is_consistent() -> None:
     for name, entry in registry.CORPORA.items():
         assert sum(entry.labels.values()) == entry.clips, name
         assert not entry.per_speaker or entry.per_speaker * entry.speakers == entry.clips, name
-        assert bool(entry.clips) == bool(entry.source.licence and entry.source.citation and entry.source.url), name
+        assert bool(entry.clips) == bool(
+            entry.provenance.licence and entry.provenance.citation and entry.provenance.url
+        ), name
 
 
 def test_load_guesses_and_names(tmp_path: Path) -> None:
@@ -602,7 +604,7 @@ def test_registry_refusals(tmp_path: Path) -> None:
 
 
 def small(**changes: Any) -> pd.DataFrame:
-    return from_clips([Clip("b.wav", "sad"), Clip("a.wav", "happy", **changes)], "small", Source())
+    return from_clips([Clip("b.wav", "sad"), Clip("a.wav", "happy", **changes)], "small", Provenance())
 
 
 def test_table_is_sorted_and_joins_on_its_key() -> None:
@@ -630,12 +632,12 @@ def test_table_is_sorted_and_joins_on_its_key() -> None:
 )
 def test_validate_refuses(table: pd.DataFrame, message: str) -> None:
     with pytest.raises(CorpusError, match=message):
-        Corpus("small", Path(), Source(), table)
+        Corpus("small", Path(), Provenance(), table)
 
 
 def test_combine_keeps_equal_files_apart() -> None:
-    one = Corpus("one", Path("1"), Source(), from_clips([Clip("a.wav", "sad", split="test")], "one", Source()))
-    two = Corpus("two", Path("2"), Source(), from_clips([Clip("a.wav", "sad")], "two", Source()))
+    one = Corpus("one", Path("1"), Provenance(), from_clips([Clip("a.wav", "sad", split="test")], "one", Provenance()))
+    two = Corpus("two", Path("2"), Provenance(), from_clips([Clip("a.wav", "sad")], "two", Provenance()))
     table = combine([one, two])
     assert table.index.get_level_values("file").tolist() == ["one/a.wav", "two/a.wav"]
     assert table["split"].tolist() == ["test", ""]

@@ -268,7 +268,7 @@ def test_the_commercial_recipe_says_why_it_may_be_used() -> None:
     assert one.protocol.name == "speaker-5"
     for words in ("commercial", "ODbL", "share-alike", "CC0", "as stated by audEERING"):
         assert words in one.description
-    licences = [registry.CORPORA[name].source.licence for name in one.corpora]
+    licences = [registry.CORPORA[name].provenance.licence for name in one.corpora]
     assert not any("NC" in licence or "ND" in licence for licence in licences)
 
 

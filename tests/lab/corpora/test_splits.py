@@ -34,14 +34,14 @@ from emovox.lab.corpora.splits import (
     split_column,
     text_independent,
 )
-from emovox.lab.corpora.table import Clip, Source, combine, from_clips
+from emovox.lab.corpora.table import Clip, Provenance, combine, from_clips
 
 Key = tuple[str, float, float]
 
 
 def table_of(clips: list[Clip]) -> pd.DataFrame:
     """Make a table in which a speaker's prefix says the corpus."""
-    table = from_clips(clips, "demo", Source())
+    table = from_clips(clips, "demo", Provenance())
     return table.assign(corpus=table["speaker"].str.partition("/")[0])
 
 
@@ -318,7 +318,7 @@ def crema_like(sentences: tuple[str, ...] = ("DFA", "ITH", "TIE", "WSI", "IWW"))
         for emotion, label in (("SAD", "sad"), ("DIS", "disgust"), ("FEA", "fearful"), ("NEU", "neutral"))
     ]
     clips = [replace(clip, file=clip.file.replace("1040_ITH_SAD_XX", "1040_ITH_SAD_X")) for clip in clips]
-    return from_clips(clips, "crema-d", Source())
+    return from_clips(clips, "crema-d", Provenance())
 
 
 def test_tfds_divides_as_tensorflow_datasets_does() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from emovox.errors import ProtocolError
 from emovox.lab.corpora.splits import by_name
-from emovox.lab.corpora.table import Clip, Source, from_clips
+from emovox.lab.corpora.table import Clip, Provenance, from_clips
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def two() -> pd.DataFrame:
         for corpus, speaker in (("a", "ann"), ("b", "ann"), ("a", "bob"), ("b", "eve"))
         for label in ("happy", "sad")
     ]
-    table = from_clips(clips, "demo", Source())
+    table = from_clips(clips, "demo", Provenance())
     return table.assign(corpus=[name[0] for name in table.index.get_level_values("file")])
 
 

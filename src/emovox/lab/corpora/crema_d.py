@@ -1,4 +1,4 @@
-"""Reader of CREMA-D: 91 North American actors, a corpus that allows commercial use."""
+"""Reader of CREMA-D: 91 North American actors, licensed for commercial use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from emovox.errors import CorpusError
-from emovox.lab.corpora.files import Notes, audio_files, distinct, nothing
-from emovox.lab.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
+from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
 from emovox.labels import canonical
 
-SOURCE = Source(
+PROVENANCE = Provenance(
     licence="ODbL 1.0 + DbCL 1.0",
     citation=(
         "Cao H, Cooper DG, Keutmann MK, Gur RC, Nenkova A, Verma R (2014). CREMA-D: Crowd-sourced Emotional "
@@ -22,7 +22,7 @@ SOURCE = Source(
     url="https://github.com/CheyneyComputerScience/CREMA-D",
 )
 
-#: The sentences, by their code in the file names.
+#: Sentences by their code in the file names.
 SENTENCES = {
     "IEO": "It's eleven o'clock",
     "TIE": "That is exactly what happened",
@@ -38,8 +38,7 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 
-#: The women among the actors 1001 to 1091, as the authors' VideoDemographics.csv has them; copies of the sound
-#: alone come without that table.
+#: The women among the actors 1001 to 1091, from the authors' VideoDemographics.csv, which audio-only copies lack.
 WOMEN = frozenset(
     (
         *(1002, 1003, 1004, 1006, 1007, 1008, 1009, 1010, 1012, 1013, 1018, 1020, 1021, 1024, 1025, 1028, 1029, 1030),
@@ -65,20 +64,20 @@ def crema_d(root: Path) -> Corpus:
     Parameters
     ----------
     root : Path
-        Folder with the recordings (``AudioWAV``), or any folder above it.  Where the authors'
-        ``VideoDemographics.csv`` lies in one of these folders or beside them, it says each actor's sex.
+        Folder with the recordings (``AudioWAV``), or any folder above it.  The sex of the actors is read from the
+        authors' ``VideoDemographics.csv`` if it is in one of these folders or beside them.
 
     Returns
     -------
     Corpus
         Speakers ``"crema-d/1001"`` to ``"crema-d/1091"``; the text is the sentence; the intensity is ``"low"``,
-        ``"medium"``, ``"high"``, or empty where the actor was not told any.  ``1076_MTI_SAD_XX``, which is silent,
-        is left out.  Of a clip in two formats the MP3 is left out: some of these are damaged.
+        ``"medium"``, ``"high"``, or ``""`` if unspecified.  ``1076_MTI_SAD_XX``, which is silent, is skipped.  Of a
+        clip in two formats the MP3 is skipped, because some of these are damaged.
 
     Raises
     ------
     CorpusError
-        Nothing of CREMA-D in the folder, or the table of the actors cannot be read.
+        No recording of CREMA-D in the folder, or the table of the actors cannot be read.
     """
     notes: Notes = defaultdict(list)
     files = audio_files(root, notes)
@@ -91,26 +90,26 @@ def crema_d(root: Path) -> Corpus:
         else:
             named.append(file)
     if not named:
-        raise nothing(root, files, "CREMA-D (named like 1001_DFA_ANG_XX.wav)")
+        raise no_recordings(root, files, "CREMA-D (named like 1001_DFA_ANG_XX.wav)")
     named.sort(key=lambda file: file.suffix.lower() == ".mp3")
     sexes = _sexes(root, named)
     clips = [_clip(file, sexes) for file in distinct(named, _key, notes)]
-    return Corpus("crema-d", root, SOURCE, from_clips(clips, "crema-d", SOURCE), skipped(notes))
+    return Corpus("crema-d", root, PROVENANCE, from_clips(clips, "crema-d", PROVENANCE), skipped(notes))
 
 
 def matches(file: PurePosixPath) -> bool:
-    """Tell whether a recording is named like those of CREMA-D."""
+    """Return whether a recording is named like those of CREMA-D."""
     return _NAME.fullmatch(file.stem) is not None
 
 
 def _key(file: PurePosixPath) -> tuple[str, ...]:
-    """Return actor, sentence, emotion and level in one spelling."""
+    """Return actor, sentence, emotion and level, normalised: the key by which duplicates are found."""
     actor, sentence, emotion, level = file.stem.upper().split("_")
     return actor, sentence, emotion, level.replace("XX", "X")
 
 
 def _clip(file: PurePosixPath, sexes: Mapping[int, str]) -> Clip:
-    """Decode one file name."""
+    """Parse one file name."""
     actor, sentence, emotion, level = _key(file)
     return Clip(
         file=str(file),
@@ -123,7 +122,7 @@ def _clip(file: PurePosixPath, sexes: Mapping[int, str]) -> Clip:
 
 
 def _sexes(root: Path, files: Iterable[PurePosixPath]) -> dict[int, str]:
-    """Say each actor's sex, by the authors' table where it is there."""
+    """Return the sex of each actor, from the authors' table if it is there."""
     folders = {root / parent for file in files for parent in file.parents} | {root.resolve().parent}
     tables = sorted(folder / _DEMOGRAPHICS for folder in folders if (folder / _DEMOGRAPHICS).is_file())
     if not tables:

@@ -1,4 +1,4 @@
-"""Reader of EmoDB, the Berlin database of emotional speech: 10 German actors, a corpus that allows commercial use."""
+"""Reader of EmoDB, the Berlin database of emotional speech: 10 German actors, licensed for commercial use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from emovox.lab.corpora.files import Notes, audio_files, distinct, nothing
-from emovox.lab.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
+from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
 
-SOURCE = Source(
+PROVENANCE = Provenance(
     licence="CC0 1.0 as stated by audEERING",
     citation=(
         "Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005). A database of German emotional speech. "
@@ -18,7 +18,7 @@ SOURCE = Source(
     url="http://emodb.bilderbar.info",
 )
 
-#: The sentences, by their code in the file names.
+#: Sentences by their code in the file names.
 SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
     "a02": "Das will sie am Mittwoch abgeben.",
@@ -46,7 +46,7 @@ _NAME = re.compile(
     r"(?P<version>[a-z]?)",
     re.IGNORECASE,
 )
-#: Folders of version 2.0 with the signal of the larynx, and with that and the sound in one file.
+#: Folders of version 2.0 with laryngograms, alone or as a second channel.
 _LARYNX = frozenset({"laryngo", "wav_laryng"})
 
 
@@ -61,13 +61,13 @@ def emodb(root: Path) -> Corpus:
     Returns
     -------
     Corpus
-        Speakers ``"emodb/03"`` to ``"emodb/16"``; the text is the sentence.  Boredom, which no other corpus
-        here has, keeps its own label.  Laryngograms, which version 2.0 adds, are left out.
+        Speakers ``"emodb/03"`` to ``"emodb/16"``; the text is the sentence.  Boredom, which no other corpus here has,
+        keeps its own label.  The laryngograms of version 2.0 are skipped.
 
     Raises
     ------
     CorpusError
-        Nothing of EmoDB in the folder.
+        No recording of EmoDB in the folder.
     """
     notes: Notes = defaultdict(list)
     files = audio_files(root, notes)
@@ -80,18 +80,18 @@ def emodb(root: Path) -> Corpus:
         else:
             named.append(file)
     if not named:
-        raise nothing(root, files, "EmoDB (named like 03a01Fa.wav)")
+        raise no_recordings(root, files, "EmoDB (named like 03a01Fa.wav)")
     clips = [_clip(file) for file in distinct(named, lambda file: file.stem.lower(), notes)]
-    return Corpus("emodb", root, SOURCE, from_clips(clips, "emodb", SOURCE), skipped(notes))
+    return Corpus("emodb", root, PROVENANCE, from_clips(clips, "emodb", PROVENANCE), skipped(notes))
 
 
 def matches(file: PurePosixPath) -> bool:
-    """Tell whether a recording is named like those of EmoDB."""
+    """Return whether a recording is named like those of EmoDB."""
     return _NAME.fullmatch(file.stem) is not None
 
 
 def _clip(file: PurePosixPath) -> Clip:
-    """Decode one file name: ``03a01Fa``."""
+    """Parse one file name such as ``03a01Fa``."""
     speaker, sentence, emotion = file.stem[:2], file.stem[2:5].lower(), file.stem[5].upper()
     return Clip(
         file=str(file),

@@ -1,4 +1,4 @@
-"""The recordings below a folder: what every reader of a corpus begins with, and what it reports as left out."""
+"""Find the recordings below a folder, for the readers of corpora, and report the files that are skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from emovox.audio.decode import AUDIO_SUFFIXES
 from emovox.errors import CorpusError
 
-#: What a reader leaves out: reason -> files.
+#: Files that a reader skips: reason -> files.
 Notes = defaultdict[str, list[str]]
 
 _EMPTY = "empty (0 bytes)"
@@ -25,9 +25,9 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
     Parameters
     ----------
     root : Path
-        The folder; linked folders are followed, hidden ones are not.
+        The folder; linked folders are followed, hidden ones are skipped.
     notes : Notes
-        Receives macOS ``._`` files, empty files, broken links, Git LFS pointers and names that are not text.
+        Receives macOS ``._`` files, empty files, broken links, Git LFS pointers and names that are not UTF-8.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
     Raises
     ------
     CorpusError
-        The folder is missing, is a file, cannot be read, or holds Git LFS pointers only.
+        The folder is missing, is a file, cannot be read, or contains Git LFS pointers only.
     """
     if not root.exists():
         raise CorpusError(f"corpus folder {str(root)!r} does not exist: give the folder that holds the recordings")
@@ -63,7 +63,7 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
 
 
 def _unusable(file: Path) -> str | None:
-    """Say why there is no sound behind a name, None where there may be."""
+    """Return why a file cannot be a recording, or None."""
     if file.name.startswith("._"):
         return _MACOS
     if not file.is_file():
@@ -74,18 +74,18 @@ def _unusable(file: Path) -> str | None:
 
 
 def _is_pointer(file: Path) -> bool:
-    """Tell whether Git LFS left a note here in place of the sound: a downloaded archive or plain clone has these."""
-    if file.stat().st_size > 1024:  # a pointer has some 130 bytes
+    """Return whether a file is a Git LFS pointer, which a clone without git-lfs has in place of the recording."""
+    if file.stat().st_size > 1024:  # a pointer has about 130 bytes
         return False
     try:
         with file.open("rb") as stream:
             return stream.read(24) == b"version https://git-lfs."
-    except OSError:  # whoever wants the sound will say why it cannot be read
+    except OSError:  # reported when the recording is read
         return False
 
 
 def _walk(root: Path) -> Iterable[Path]:
-    """Yield every file below a folder, once even where links make a loop."""
+    """Yield every file below a folder once, also if links form a loop."""
 
     def refuse(error: OSError) -> None:
         raise CorpusError(f"cannot read folder {error.filename!r}: {error.strerror}; change its permissions")
@@ -104,7 +104,7 @@ def _walk(root: Path) -> Iterable[Path]:
 def distinct(
     files: Iterable[PurePosixPath], key: Callable[[PurePosixPath], Hashable], notes: Notes
 ) -> list[PurePosixPath]:
-    """Keep the first file of each key: the least nested copy of a clip."""
+    """Keep the first file of each key, the least nested copy of a clip, and report the others as skipped."""
     first: dict[Hashable, PurePosixPath] = {}
     for file in files:
         if first.setdefault(key(file), file) is not file:
@@ -112,8 +112,8 @@ def distinct(
     return list(first.values())
 
 
-def nothing(root: Path, files: Iterable[PurePosixPath], what: str) -> CorpusError:
-    """Say that a folder holds nothing of a corpus."""
+def no_recordings(root: Path, files: Iterable[PurePosixPath], what: str) -> CorpusError:
+    """Return the error for a folder without recordings of a corpus."""
     count = len(list(files))
     if count == 0:
         return CorpusError(f"no recordings in {str(root)!r}: give the folder that holds the corpus's sound files")

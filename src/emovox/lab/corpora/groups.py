@@ -1,6 +1,6 @@
-"""Groups of speakers and of sentences: the stuff that protocols and inner validation are made of.
+"""Groups of speakers and of sentences, for protocols and for inner validation.
 
-Who comes together depends on what there is, never on the order of the rows, and only on the seed otherwise.
+Groups depend on the set of rows and the seed, never on the order of the rows.
 """
 
 from __future__ import annotations
@@ -13,71 +13,71 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emovox.errors import ProtocolError
-from emovox.lab.corpora.table import Positions, Words, sentences, words
+from emovox.lab.corpora.table import Positions, StringArray, sentences, strings
 
 
-def known_speakers(table: pd.DataFrame, needed: int = 2) -> Words:
-    """Return each clip's speaker.
+def known_speakers(table: pd.DataFrame, needed: int = 2) -> StringArray:
+    """Return the speaker of each clip, after checking that all are known.
 
     Parameters
     ----------
     table : DataFrame
         The corpus table.
     needed : int, default 2
-        Fewest speakers that will do.
+        Minimum number of speakers.
 
     Returns
     -------
     ndarray of str, shape (n_clips,)
-        None is empty.
+        No value is empty.
 
     Raises
     ------
     ProtocolError
         A clip has no speaker, or there are fewer than `needed`.
     """
-    speakers = words(table, "speaker")
+    speakers = strings(table, "speaker")
     _require_known(speakers)
     _require_speakers(np.unique(speakers), needed)
     return speakers
 
 
 def speaker_groups(table: pd.DataFrame, k: int | None, seed: int) -> tuple[Positions, int]:
-    """Deal the speakers into groups, the women and the men of each corpus in turn.
+    """Assign speakers to groups, balanced over corpus and sex.
 
     Parameters
     ----------
     table : DataFrame
         The corpus table; every clip needs a speaker.
     k : int or None
-        Number of groups; None is 5, or the number of speakers where that is smaller.
+        Number of groups; None is 5, or the number of speakers if that is smaller.
     seed : int
-        Which speakers come together.
+        Seed of the assignment.
 
     Returns
     -------
     group : ndarray of int, shape (n_clips,)
-        Group of each clip's speaker, from 0.
+        Group of the speaker of each clip, from 0.
     k : int
         Number of groups.
 
     Raises
     ------
     ProtocolError
-        A clip has no speaker, or the groups cannot be filled.
+        A clip has no speaker, or there are fewer speakers than groups.
     """
     speakers = known_speakers(table)
     names, first = np.unique(speakers, return_index=True)
     k = min(5, len(names)) if k is None else k
     _require_groups(k, len(names), "speakers")
-    kinds = np.char.add(words(table, "corpus")[first], np.char.add("/", words(table, "sex")[first]))
+    kinds = np.char.add(strings(table, "corpus")[first], np.char.add("/", strings(table, "sex")[first]))
     shuffled = np.random.default_rng(seed).permutation(len(names))
-    dealt = shuffled[np.argsort(kinds[shuffled], kind="stable")]
-    return _deal(speakers, names[dealt], k), k
+    order = shuffled[np.argsort(kinds[shuffled], kind="stable")]
+    return _assign(speakers, names[order], k), k
 
 
 def text_groups(table: pd.DataFrame, k: int, seed: int) -> Positions:
-    """Deal the sentences into groups.
+    """Assign sentences to groups.
 
     Parameters
     ----------
@@ -86,17 +86,17 @@ def text_groups(table: pd.DataFrame, k: int, seed: int) -> Positions:
     k : int
         Number of groups.
     seed : int
-        Which sentences come together.
+        Seed of the assignment.
 
     Returns
     -------
     ndarray of int, shape (n_clips,)
-        Group of each clip's sentence, from 0.
+        Group of the sentence of each clip, from 0.
 
     Raises
     ------
     ProtocolError
-        A clip has no text, or the groups cannot be filled.
+        A clip has no text, or there are fewer sentences than groups.
     """
     texts = sentences(table)
     unknown = int((texts == "").sum())
@@ -107,16 +107,16 @@ def text_groups(table: pd.DataFrame, k: int, seed: int) -> Positions:
         )
     names = np.unique(texts)
     _require_groups(k, len(names), "sentences")
-    return _deal(texts, np.random.default_rng(seed).permutation(names), k)
+    return _assign(texts, np.random.default_rng(seed).permutation(names), k)
 
 
 def held_out_speakers(
-    speakers: Sequence[str] | Words,
+    speakers: Sequence[str] | StringArray,
     labels: Sequence[str] | Sequence[int] | NDArray[Any],
     fraction: float = 0.2,
     seed: int = 0,
 ) -> tuple[Positions, Positions]:
-    """Hold out speakers of a training part, for early stopping.
+    """Split a training set by speaker into training and validation, for early stopping.
 
     Parameters
     ----------
@@ -125,21 +125,21 @@ def held_out_speakers(
     labels : sequence of str or int, length n
         Label of each training clip.
     fraction : float, default 0.2
-        Share of the speakers to hold out, between 0 and 1.  At least one is held out and at least one kept.
+        Fraction of the speakers to hold out, between 0 and 1.  At least one is held out and at least one kept.
     seed : int, default 0
-        Which speakers.
+        Seed of the choice.
 
     Returns
     -------
     train, valid : ndarray of int
-        Positions in `speakers`, ascending: disjoint, together everything.  No speaker is in both, and every
-        label is in `train`; fewer speakers than asked for are held out where that is needed to keep every
-        label.
+        Positions in `speakers`, ascending and disjoint; together all of them.  No speaker is in both, and every label
+        is in `train`: fewer speakers than `fraction` are held out if necessary to keep every label.
 
     Raises
     ------
     ProtocolError
-        The fraction is out of range, a speaker is unknown, there is only one, or each has a label of its own.
+        The fraction is out of range, a speaker is unknown, there is only one speaker, or none can be held out without
+        losing a label.
 
     Examples
     --------
@@ -168,8 +168,8 @@ def held_out_speakers(
     return np.flatnonzero(~held[voice]), np.flatnonzero(held[voice])
 
 
-def speaker_groups_kfold(speakers: Sequence[str] | Words, k: int) -> list[tuple[Positions, Positions]]:
-    """Cut a training part into groups of whole speakers, for inner cross-validation.
+def speaker_groups_kfold(speakers: Sequence[str] | StringArray, k: int) -> list[tuple[Positions, Positions]]:
+    """Split a training set into groups of whole speakers, for inner cross-validation.
 
     Parameters
     ----------
@@ -181,13 +181,13 @@ def speaker_groups_kfold(speakers: Sequence[str] | Words, k: int) -> list[tuple[
     Returns
     -------
     list of (train, valid)
-        `k` pairs of positions in `speakers`, ascending; each position is valid once.  The groups have about
-        as many clips each: the speaker with the most clips goes first, each to the smallest group so far.
+        `k` pairs of positions in `speakers`, ascending; each position is in one validation part.  The groups are
+        balanced in clips: in order of decreasing number of clips, each speaker joins the smallest group so far.
 
     Raises
     ------
     ProtocolError
-        A speaker is unknown, or there are fewer than `k`.
+        A speaker is unknown, or there are fewer speakers than `k`.
 
     Examples
     --------
@@ -205,14 +205,14 @@ def speaker_groups_kfold(speakers: Sequence[str] | Words, k: int) -> list[tuple[
     return [(np.flatnonzero(group[voice] != fold), np.flatnonzero(group[voice] == fold)) for fold in range(k)]
 
 
-def _deal(values: Words, names: Words, k: int) -> Positions:
-    """Deal names like cards to `k` groups, and say each value's group."""
+def _assign(values: StringArray, names: StringArray, k: int) -> Positions:
+    """Assign names to `k` groups in turn, and return the group of each value."""
     group_of = {name: number % k for number, name in enumerate(names.tolist())}
     return np.array([group_of[value] for value in values.tolist()], dtype=np.intp)
 
 
-def _require_known(speakers: Words) -> None:
-    """Refuse clips without a speaker."""
+def _require_known(speakers: StringArray) -> None:
+    """Raise if a clip has no speaker."""
     unknown = int((speakers == "").sum())
     if unknown:
         raise ProtocolError(
@@ -221,8 +221,8 @@ def _require_known(speakers: Words) -> None:
         )
 
 
-def _require_speakers(names: Words, needed: int) -> None:
-    """Refuse too few speakers."""
+def _require_speakers(names: StringArray, needed: int) -> None:
+    """Raise if there are too few speakers."""
     if len(names) < needed:
         only = f", {str(names[0])!r}" if len(names) == 1 else ""
         raise ProtocolError(
@@ -232,7 +232,7 @@ def _require_speakers(names: Words, needed: int) -> None:
 
 
 def _require_groups(k: int, count: int, what: str) -> None:
-    """Refuse a number of groups that cannot be filled."""
+    """Raise if there are fewer members than groups."""
     if not 2 <= k <= count:
         remedy = f"choose from 2 to {count}" if count > 1 else "at least 2 are needed"
         raise ProtocolError(f"{k} groups cannot be made of {count} {what}: {remedy}")

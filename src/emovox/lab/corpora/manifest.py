@@ -1,4 +1,4 @@
-"""Reader of manifests: a table the user writes, one row a clip, as CSV, TSV or Parquet."""
+"""Reader of manifests: a table written by the user, one row per clip, as CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from emovox.errors import CorpusError, did_you_mean
-from emovox.lab.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
 from emovox.labels import canonical
 
-#: Columns a manifest must have.
+#: Required columns of a manifest.
 REQUIRED = ("file", "label")
-#: Columns a manifest may have.
+#: Optional columns of a manifest.
 OPTIONAL = ("speaker", "start", "end", "split", "sex", "text", "intensity")
-#: Kinds of manifest, by suffix.
+#: Suffixes of manifests.
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
 _SEXES = {"": "", "f": "female", "female": "female", "m": "male", "male": "male"}
@@ -42,7 +42,7 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     path : Path
         CSV (comma or semicolon), TSV or Parquet.  Columns: ``file`` and ``label``; optionally ``speaker``,
         ``start`` and ``end`` in seconds, ``split`` (train, valid, test), ``sex`` (female, male), ``text``,
-        ``intensity``.  An empty cell means "unknown"; an empty ``end`` is the end of the file.
+        ``intensity``.  An empty cell is an unknown value; an empty ``end`` is the end of the file.
     name : str, default the manifest's file name
         Name of the corpus.
     licence : str, optional
@@ -51,14 +51,13 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     Returns
     -------
     Corpus
-        Files are relative to the manifest's folder.  Labels are mapped onto the common words
-        (``Happiness`` is ``happy``), speakers are prefixed with the corpus's name.
+        Files are relative to the folder of the manifest.  Labels are normalised by :func:`emovox.labels.canonical`
+        (``Happiness`` becomes ``happy``), speakers are prefixed with the name of the corpus.
 
     Raises
     ------
     CorpusError
-        The manifest cannot be read, has a column or a cell that is not understood, or names files that are
-        not there.
+        The manifest cannot be read, has an unknown column or an invalid value, or lists missing files.
     """
     if not path.exists():
         raise CorpusError(f"manifest {str(path)!r} does not exist: give a {', '.join(SUFFIXES)} file")
@@ -78,8 +77,10 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     kept = [clip for clip in clips if sizes[clip.file]]
     if not kept:
         raise CorpusError(f"manifest {path.name!r} names no recording that is not empty: give at least one row")
-    source = Source(licence=licence)
-    return Corpus(name, path.parent, source, from_clips(kept, name, source), skipped({"empty (0 bytes)": empty}))
+    provenance = Provenance(licence=licence)
+    return Corpus(
+        name, path.parent, provenance, from_clips(kept, name, provenance), skipped({"empty (0 bytes)": empty})
+    )
 
 
 def _read_text(path: Path) -> list[tuple[str, dict[str, str]]]:
@@ -135,7 +136,7 @@ def _read_parquet(path: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def _check_columns(header: Sequence[str], path: Path) -> None:
-    """Refuse a header with a column that is missing, unknown or there twice."""
+    """Raise if a column of the header is missing, unknown or duplicated."""
     known = (*REQUIRED, *OPTIONAL)
     if not any(header):
         raise CorpusError(f"manifest {path.name!r} is empty: its first line must name the columns {', '.join(known)}")
@@ -151,7 +152,7 @@ def _check_columns(header: Sequence[str], path: Path) -> None:
 
 
 def _clip(row: dict[str, str], where: str, folder: Path, name: str) -> Clip:
-    """Check one row and turn it into a clip."""
+    """Check and convert one row."""
     for column in REQUIRED:
         if not row[column]:
             raise CorpusError(f"{where} has no {column}: fill it in or remove the line")
@@ -173,21 +174,21 @@ def _clip(row: dict[str, str], where: str, folder: Path, name: str) -> Clip:
 
 
 def _relative(file: str, folder: Path) -> str:
-    """Name a file relative to the manifest where possible; ones made on Windows have backslashes."""
+    """Return a path relative to the manifest if possible, with forward slashes also for manifests from Windows."""
     clean, folder = PurePosixPath(os.path.normpath(file.replace("\\", "/"))), folder.resolve()
     return str(clean.relative_to(folder) if clean.is_relative_to(folder) else clean)
 
 
 def _size(file: Path) -> int | None:
-    """Size of a file in bytes; None where there is no such file."""
+    """Return the size of a file in bytes, None if it does not exist."""
     try:
         return file.stat().st_size if file.is_file() else None
-    except (OSError, ValueError):  # names that no file system takes
+    except (OSError, ValueError):  # names that are invalid on this file system
         return None
 
 
 def _seconds(row: dict[str, str], column: str, default: float, where: str) -> float:
-    """Read a time; an empty cell gives the default."""
+    """Parse a time; an empty cell gives the default."""
     cell = row.get(column, "")
     try:
         value = float(cell) if cell else default
@@ -199,7 +200,7 @@ def _seconds(row: dict[str, str], column: str, default: float, where: str) -> fl
 
 
 def _word(row: dict[str, str], column: str, words: dict[str, str], where: str) -> str | None:
-    """Read a word of a limited vocabulary; None where the manifest has no such column."""
+    """Parse a categorical value; None if the manifest has no such column."""
     if column not in row:
         return None
     cell = row[column].lower()

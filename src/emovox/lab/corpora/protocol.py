@@ -1,7 +1,6 @@
-"""What a protocol promises, and the check that its folds keep it.
+"""Evaluation protocols: folds with stated guarantees, and the check that the folds satisfy them.
 
-The promises are checked against the table every time a protocol is made (`emovox.lab.corpora.splits`), and may be
-checked again by whoever is about to train on it: :func:`verify`.
+:func:`verify` checks the guarantees against the table; `emovox.lab.corpora.splits` calls it for every protocol.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from emovox.errors import ProtocolError
-from emovox.lab.corpora.table import Positions, Words, sentences, words
+from emovox.lab.corpora.table import Positions, StringArray, sentences, strings
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One division into training and test clips.
+    """One split into training and test clips.
 
     Attributes
     ----------
@@ -34,12 +33,12 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """A way to evaluate, with what it promises.
+    """An evaluation protocol: its folds and what they guarantee.
 
     Attributes
     ----------
     name : str
-        As `emovox.lab.corpora.splits.by_name` takes it.
+        Name, accepted by `emovox.lab.corpora.splits.by_name`.
     folds : tuple of Fold
         At least one.
     speaker_independent : bool
@@ -47,16 +46,15 @@ class Protocol:
     text_independent : bool
         No sentence of a test part is in the training part of the same fold.
     note : str
-        One sentence that must be printed with every score.
+        One sentence that is printed with every score.
     clips : ndarray of int
-        Positions of the clips that take part, ascending: each is in the training or the test part of some
-        fold, and no other clip is.
+        Positions of the clips that are used, ascending: exactly those in the training or test part of some fold.
     tests_each_once : bool
-        Each of `clips` but those of `trained_only` is in exactly one test part, so that the folds' predictions
+        Each of `clips` except those of `trained_only` is in exactly one test part, so that the predictions of the folds
         can be pooled.
     trained_only : ndarray of int
-        Positions of the clips that are never tested, and are in the training part of every fold that does not
-        test their speaker; ascending, none by default.
+        Positions of the clips that are never tested and are in the training part of every fold that does not test their
+        speaker, ascending; none by default.
     """
 
     name: str
@@ -70,46 +68,46 @@ class Protocol:
 
 
 def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
-    """Check that a protocol keeps its promises on a table.
+    """Check that the folds of a protocol satisfy its guarantees on a table.
 
     Parameters
     ----------
     protocol : Protocol
-        What to check.
+        Protocol to check.
     table : DataFrame
-        The corpus table that its positions refer to.
+        Corpus table to which its positions refer.
 
     Returns
     -------
     Protocol
-        The same, so that a maker can end with ``return verify(...)``.
+        The argument, so that functions can end with ``return verify(...)``.
 
     Raises
     ------
     ProtocolError
-        There is no fold; a part is empty, has positions outside the table or a clip twice; the parts of a
-        fold share a clip, or a speaker or a sentence where the protocol promises that they do not; training
-        has fewer than two labels or lacks one that is tested; a clip is left out, or tested more than once; or
-        a clip that is only trained on is tested, or missing from training without need.
+        There is no fold; a part is empty, or has positions outside the table or duplicates; the parts of a fold share a
+        clip, or a speaker or sentence although the protocol excludes it; training has fewer than two labels or lacks a
+        tested one; a clip is unused, or tested more than once; or a clip of `trained_only` is tested, or missing from
+        training although its speaker is not tested.
     """
     if not protocol.folds:
         raise ProtocolError(f"protocol {protocol.name!r} has no folds: give it a corpus with more speakers or labels")
-    labels = words(table, "label")
+    labels = strings(table, "label")
     for fold in protocol.folds:
         where = f"protocol {protocol.name!r}, {fold.name!r}"
         _verify_positions(fold, len(table), where)
         if protocol.speaker_independent:
-            _verify_disjoint(fold, words(table, "speaker"), "speaker", where)
+            _verify_disjoint(fold, strings(table, "speaker"), "speaker", where)
         if protocol.text_independent:
             _verify_disjoint(fold, sentences(table), "text", where)
         _verify_labels(fold, labels, where)
-        _verify_trained_only(fold, protocol.trained_only, words(table, "speaker"), where)
+        _verify_trained_only(fold, protocol.trained_only, strings(table, "speaker"), where)
     _verify_coverage(protocol, len(table))
     return protocol
 
 
 def _verify_positions(fold: Fold, count: int, where: str) -> None:
-    """Check that both parts are sets of clips, not empty, and have none in common."""
+    """Check that both parts are non-empty sets of clips and disjoint."""
     for part, positions in (("training", fold.train), ("test", fold.test)):
         if len(positions) == 0:
             raise ProtocolError(f"{where}: its {part} part is empty")
@@ -122,8 +120,8 @@ def _verify_positions(fold: Fold, count: int, where: str) -> None:
         raise ProtocolError(f"{where}: {len(common)} clips are in both training and test")
 
 
-def _verify_disjoint(fold: Fold, values: Words, what: str, where: str) -> None:
-    """Check that every clip has a value, and that training and test share none."""
+def _verify_disjoint(fold: Fold, values: StringArray, what: str, where: str) -> None:
+    """Check that every clip has a value, and that training and test have none in common."""
     train, test = np.unique(values[fold.train]), np.unique(values[fold.test])
     if "" in train or "" in test:
         raise ProtocolError(f"{where}: a clip has no {what}, so training and test cannot be told apart by it")
@@ -132,8 +130,8 @@ def _verify_disjoint(fold: Fold, values: Words, what: str, where: str) -> None:
         raise ProtocolError(f"{where}: {what} {str(common[0])!r} is in both training and test")
 
 
-def _verify_labels(fold: Fold, labels: Words, where: str) -> None:
-    """Check that training has something to tell apart, and everything that is tested."""
+def _verify_labels(fold: Fold, labels: StringArray, where: str) -> None:
+    """Check that training has at least two labels, and every label that is tested."""
     trained = set(labels[fold.train].tolist())
     unseen = sorted(set(labels[fold.test].tolist()) - trained)
     if unseen:
@@ -148,8 +146,8 @@ def _verify_labels(fold: Fold, labels: Words, where: str) -> None:
         raise ProtocolError(f"{where}: training has only the label {min(trained)!r}: at least two are needed")
 
 
-def _verify_trained_only(fold: Fold, clips: Positions, speakers: Words, where: str) -> None:
-    """Check that these clips are not tested, and are trained on unless their speaker is tested."""
+def _verify_trained_only(fold: Fold, clips: Positions, speakers: StringArray, where: str) -> None:
+    """Check that these clips are not tested, and are in training unless their speaker is tested."""
     tested = np.intersect1d(clips, fold.test)
     if len(tested):
         raise ProtocolError(f"{where}: {len(tested)} clips are tested that should only be trained on")
@@ -160,7 +158,7 @@ def _verify_trained_only(fold: Fold, clips: Positions, speakers: Words, where: s
 
 
 def _verify_coverage(protocol: Protocol, count: int) -> None:
-    """Check that the clips which take part are those that were promised."""
+    """Check that exactly the stated clips are used."""
     tested, used = np.zeros(count, dtype=int), np.zeros(count, dtype=bool)
     for fold in protocol.folds:
         tested[fold.test] += 1

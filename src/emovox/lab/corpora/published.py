@@ -1,4 +1,4 @@
-"""Divisions that others published, so that scores can be compared with theirs."""
+"""Published splits, for comparison with published scores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pandas as pd
 from emovox.errors import ProtocolError
 from emovox.lab.corpora.groups import known_speakers
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
-from emovox.lab.corpora.table import words
+from emovox.lab.corpora.table import strings
 
-#: Test actors of the six EmoBox folds on RAVDESS speech.  Source: Ma et al. (2024), EmoBox, arXiv 2406.07162,
+#: Test actors of the six EmoBox folds on RAVDESS speech.  Provenance: Ma et al. (2024), EmoBox, arXiv 2406.07162,
 #: counted from the benchmark's published fold files.
 EMOBOX_RAVDESS: tuple[tuple[int, ...], ...] = (
     (1, 11, 20, 21),
@@ -23,26 +23,25 @@ EMOBOX_RAVDESS: tuple[tuple[int, ...], ...] = (
     (6, 13, 17, 22),
 )
 
-#: Actors of CREMA-D that validate and that test in TensorFlow Datasets; the other 63 train.  Source: its builder
+#: Validation and test actors of CREMA-D in TensorFlow Datasets; the other 63 are for training.  Provenance: its builder
 #: ``crema_d``, which shuffles the 91 actors with seed 0 and cuts them at 70 and 80 percent.
 TFDS_VALID = (1015, 1020, 1021, 1030, 1050, 1070, 1079, 1089, 1090)
 TFDS_TEST = (
     *(1010, 1013, 1022, 1026, 1037, 1038, 1040, 1045, 1047, 1048),
     *(1059, 1065, 1066, 1068, 1071, 1073, 1084, 1086, 1088),
 )
-#: Clips that TensorFlow Datasets leaves out; the first was called ...SAD_X for years.
+#: Clips that TensorFlow Datasets excludes; early releases name the first ...SAD_X.
 _TFDS_WITHOUT = ("1040_ITH_SAD_XX", "1040_ITH_SAD_X", "1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX")
 
 
 def emobox(table: pd.DataFrame) -> Protocol:
-    """Six fixed folds of RAVDESS speech, each testing four actors, as in the EmoBox benchmark.
+    """Build the six folds of the EmoBox benchmark on RAVDESS speech, each testing four actors.
 
     Parameters
     ----------
     table : DataFrame
-        RAVDESS speech, all 24 actors.  Other corpora may come along: they are trained on in every fold and
-        never tested.  Where one has the voices of RAVDESS, as its song has, a fold leaves out the clips of the
-        actors that it tests.
+        RAVDESS speech, all 24 actors.  Other corpora are added to the training part of every fold, except clips of the
+        actors that the fold tests (RAVDESS song), and never tested.
 
     Returns
     -------
@@ -55,7 +54,7 @@ def emobox(table: pd.DataFrame) -> Protocol:
         The table has no RAVDESS speech or not all of its actors, or a clip has no speaker.
     """
     fold_of = {f"ravdess/{actor:02d}": fold for fold, actors in enumerate(EMOBOX_RAVDESS) for actor in actors}
-    corpora = words(table, "corpus")
+    corpora = strings(table, "corpus")
     tested = corpora == "ravdess"
     if not tested.any():
         raise ProtocolError(
@@ -88,7 +87,7 @@ def emobox(table: pd.DataFrame) -> Protocol:
 
 
 def tfds(table: pd.DataFrame) -> Protocol:
-    """Divide CREMA-D by speaker as TensorFlow Datasets does.
+    """Split CREMA-D by speaker as TensorFlow Datasets does.
 
     Parameters
     ----------
@@ -98,21 +97,21 @@ def tfds(table: pd.DataFrame) -> Protocol:
     Returns
     -------
     Protocol
-        ``"tfds"``: one fold that trains on 72 actors and tests 19.  The nine of them that validate there belong
-        to training here, where early stopping holds out speakers of its own.  Four clips that TensorFlow
-        Datasets leaves out take no part.
+        ``"tfds"``: one fold that trains on 72 actors and tests 19.  The nine validation actors of TensorFlow Datasets
+        are used for training, because early stopping holds out speakers of its own.  Four clips that TensorFlow
+        Datasets excludes are not used.
 
     Raises
     ------
     ProtocolError
-        The table holds something else.
+        The table has other clips, or lacks an actor.
     """
-    corpora = np.unique(words(table, "corpus")).tolist()
+    corpora = np.unique(strings(table, "corpus")).tolist()
     if corpora != ["crema-d"]:
         raise ProtocolError(
             f"protocol 'tfds' is defined on CREMA-D alone, and the clips are from {', '.join(corpora)}: use 'speaker'"
         )
-    speakers = words(table, "speaker")
+    speakers = strings(table, "speaker")
     everyone = {f"crema-d/{actor}" for actor in range(1001, 1092)}
     _require_all("tfds", "actors of CREMA-D", everyone, set(speakers.tolist()))
     stems = [PurePosixPath(file).stem.upper() for file in table.index.get_level_values("file")]
@@ -132,7 +131,7 @@ def tfds(table: pd.DataFrame) -> Protocol:
 
 
 def _require_all(protocol: str, what: str, wanted: set[str], found: set[str]) -> None:
-    """Refuse a corpus with other speakers than it has, or fewer."""
+    """Raise if a speaker is missing or unexpected."""
     strange, missing = sorted(found - wanted), sorted(wanted - found)
     if strange:
         raise ProtocolError(

@@ -1,7 +1,7 @@
-"""Readers of the public corpora and of a folder for each label: from file names to the corpus table.
+"""Readers of RAVDESS, TESS, nEMO and of folders named after labels: from file names to the corpus table.
 
-Every reader takes the folder at any nesting of the official archives and any audio format, and ignores second
-copies of a clip (the copies on Kaggle hold everything twice); `Corpus.skipped` reports what it leaves out.
+Every reader accepts the folder at any level of the official archives and any audio format, and skips duplicates of a
+clip (copies on Kaggle contain everything twice); `Corpus.skipped` reports what it skips.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from emovox.errors import CorpusError, did_you_mean
-from emovox.lab.corpora.files import Notes, audio_files, distinct, nothing
-from emovox.lab.corpora.table import Clip, Corpus, Source, from_clips, skipped
+from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
+from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
 from emovox.labels import canonical
 
-RAVDESS = Source(
+RAVDESS = Provenance(
     licence="CC BY-NC-SA 4.0",
     citation=(
         "Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional Speech and Song "
@@ -24,12 +24,12 @@ RAVDESS = Source(
     ),
     url="https://doi.org/10.5281/zenodo.1188976",
 )
-TESS = Source(
+TESS = Provenance(
     licence="CC BY-NC-ND 4.0",
     citation="Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, V1",
     url="https://doi.org/10.5683/SP2/E8H2MF",
 )
-NEMO = Source(
+NEMO = Provenance(
     licence="CC BY-NC-SA 4.0",
     citation="Christop I (2024). nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024",
     url="https://huggingface.co/datasets/amu-cai/nEMO",
@@ -57,9 +57,8 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
     root : Path
         Folder with the ``Actor_NN`` folders, or any folder above it.
     kind : {"speech", "song", "both"}, default "speech"
-        What to keep.  Song has six emotions and no actor 18.  The corpus is named ``"ravdess"``,
-        ``"ravdess-song"`` or ``"ravdess-both"``; an actor has one speaker name in all, because it is one
-        voice.
+        Part to read.  Song has six emotions and no actor 18.  The corpus is named ``"ravdess"``, ``"ravdess-song"`` or
+        ``"ravdess-both"``; an actor has the same speaker name in all of them.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
     Raises
     ------
     CorpusError
-        Unknown kind, or nothing of that kind in the folder.
+        Unknown kind, or no recording of that kind in the folder.
     """
     if kind not in _RAVDESS_KINDS:
         raise CorpusError(f"unknown kind {kind!r} of RAVDESS: {did_you_mean(kind, _RAVDESS_KINDS)}")
@@ -89,13 +88,13 @@ def ravdess(root: Path, kind: str = "speech") -> Corpus:
             audio.append(file)
     if not audio:
         what = "RAVDESS audio" if kind == "both" else f"RAVDESS {kind} audio"
-        raise nothing(root, files, f"{what} (named like 03-{min(channels)}-05-02-01-01-12.wav)")
+        raise no_recordings(root, files, f"{what} (named like 03-{min(channels)}-05-02-01-01-12.wav)")
     clips = [_ravdess_clip(file) for file in distinct(audio, lambda file: file.stem, notes)]
     return Corpus(name, root, RAVDESS, from_clips(clips, name, RAVDESS), skipped(notes))
 
 
 def _ravdess_clip(file: PurePosixPath) -> Clip:
-    """Decode one file name."""
+    """Parse one file name."""
     _, _, emotion, intensity, statement, _, actor = file.stem.split("-")
     return Clip(
         file=str(file),
@@ -119,19 +118,19 @@ def tess(root: Path) -> Corpus:
     Parameters
     ----------
     root : Path
-        Folder with the ``OAF_angry`` ... ``YAF_sad`` folders (in any spelling), with all files flat in it, or
-        any folder above.
+        Folder with the ``OAF_angry`` ... ``YAF_sad`` folders (in any spelling), with all files directly in it, or any
+        folder above.
 
     Returns
     -------
     Corpus
         Speakers ``"tess/OAF"`` (the older woman) and ``"tess/YAF"``; the text is the word that follows "Say
-        the word".  The speaker comes from the folder where that names one: one file's name is misspelt.
+        the word".  The speaker is taken from the folder if its name has one, because one file name is misspelt.
 
     Raises
     ------
     CorpusError
-        Nothing of TESS in the folder.
+        No recording of TESS in the folder.
     """
     notes: Notes = defaultdict(list)
     files = audio_files(root, notes)
@@ -143,14 +142,14 @@ def tess(root: Path) -> Corpus:
         else:
             clips[file] = clip
     if not clips:
-        raise nothing(root, files, "TESS (named like OAF_back_angry.wav)")
+        raise no_recordings(root, files, "TESS (named like OAF_back_angry.wav)")
     kept = distinct(clips, lambda file: (clips[file].speaker, clips[file].text, clips[file].label), notes)
     table = from_clips([clips[file] for file in kept], "tess", TESS)
     return Corpus("tess", root, TESS, table, skipped(notes))
 
 
 def _tess_clip(file: PurePosixPath) -> Clip | None:
-    """Decode one path; None where it is not one of TESS."""
+    """Parse one path; None if it is not one of TESS."""
     match = _TESS_NAME.fullmatch(file.stem)
     if match is None or canonical(match["emotion"]) not in _TESS_EMOTIONS:
         return None
@@ -169,7 +168,7 @@ _NEMO_COLUMNS = frozenset({"file_id", "emotion", "raw_text", "speaker_id", "gend
 
 
 def is_nemo_index(path: Path) -> bool:
-    """Tell whether a file is nEMO's ``data.tsv``."""
+    """Return whether a file is the ``data.tsv`` of nEMO."""
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
             return set(stream.readline().rstrip("\r\n").split("\t")) >= _NEMO_COLUMNS
@@ -183,18 +182,18 @@ def nemo(root: Path) -> Corpus:
     Parameters
     ----------
     root : Path
-        Folder with ``data.tsv`` and, anywhere below, the recordings.  ``data.tsv`` says ``.wav``; a recording
-        in another format is found by its name without the suffix.
+        Folder with ``data.tsv`` and, anywhere below, the recordings.  They are matched by name without suffix, so other
+        formats than the ``.wav`` of ``data.tsv`` are found too.
 
     Returns
     -------
     Corpus
-        Speakers ``"nemo/WR0"`` and so on; the text is the transcript.
+        Speakers such as ``"nemo/WR0"``; the text is the transcript.
 
     Raises
     ------
     CorpusError
-        ``data.tsv`` is missing or another file, or none of its recordings is there.
+        ``data.tsv`` is missing or has other columns, or none of its recordings is found.
     """
     notes: Notes = defaultdict(list)
     files = audio_files(root, notes)
@@ -217,12 +216,12 @@ def nemo(root: Path) -> Corpus:
         raise CorpusError(f"{str(index)!r} is not UTF-8 text: take it from the corpus again") from None
     notes["not listed in data.tsv"].extend(str(file) for file in by_stem.values())
     if not clips:
-        raise nothing(root, files, "listed in its data.tsv")
+        raise no_recordings(root, files, "listed in its data.tsv")
     return Corpus("nemo", root, NEMO, from_clips(clips, "nemo", NEMO), skipped(notes))
 
 
 def _nemo_clip(file: PurePosixPath, row: dict[str, str]) -> Clip:
-    """Turn one line of data.tsv into a clip; speaker names are padded with blanks there."""
+    """Convert one line of data.tsv; its speaker names are padded with blanks."""
     return Clip(
         file=str(file),
         label=canonical(row["emotion"]),
@@ -233,7 +232,7 @@ def _nemo_clip(file: PurePosixPath, row: dict[str, str]) -> Clip:
 
 
 def kind_of(file: PurePosixPath) -> str | None:
-    """Guess from one recording's name whether it is RAVDESS or TESS: the name in the registry, or None."""
+    """Return the registered name of the corpus that a file is named after, RAVDESS or TESS, or None."""
     match = _RAVDESS_NAME.fullmatch(file.stem)
     if match:
         return "ravdess" if match["channel"] == "01" else "ravdess-song"
@@ -241,13 +240,13 @@ def kind_of(file: PurePosixPath) -> str | None:
 
 
 def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
-    """Read recordings sorted into a folder for each label.
+    """Read recordings that are sorted into one folder per label.
 
     Parameters
     ----------
     root : Path
-        Holds ``label/recording`` or ``label/speaker/recording``.  Labels are mapped onto the common words
-        (``Happiness`` is ``happy``).
+        Contains ``label/recording`` or ``label/speaker/recording``.  Labels are normalised by
+        :func:`emovox.labels.canonical` (``Happiness`` becomes ``happy``).
     name : str, default the folder's name
         Name of the corpus.
     licence : str, optional
@@ -256,13 +255,12 @@ def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
     Returns
     -------
     Corpus
-        A clip that lies directly in its label's folder has no speaker, and protocols that hold out speakers
-        refuse it.
+        A clip directly in the folder of its label has no speaker; speaker-independent protocols refuse it.
 
     Raises
     ------
     CorpusError
-        No recordings, or none inside a label's folder.
+        No recordings, or none inside the folder of a label.
     """
     name = name or root.resolve().name
     notes: Notes = defaultdict(list)
@@ -275,6 +273,6 @@ def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
         speaker = f"{name}/{file.parts[1]}" if len(file.parts) > 2 else ""
         clips.append(Clip(str(file), canonical(file.parts[0]), speaker))
     if not clips:
-        raise nothing(root, files, "in a folder that is named after its label")
-    source = Source(licence=licence)
-    return Corpus(name, root, source, from_clips(clips, name, source), skipped(notes))
+        raise no_recordings(root, files, "in a folder that is named after its label")
+    provenance = Provenance(licence=licence)
+    return Corpus(name, root, provenance, from_clips(clips, name, provenance), skipped(notes))

@@ -1,4 +1,4 @@
-"""Corpora by name: load one, guess what a folder holds, compare it with what its authors published."""
+"""Corpora by name: load one, detect the corpus in a folder, check it against the published numbers."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from emovox.errors import CorpusError, did_you_mean
 from emovox.lab.corpora import crema_d, emodb, readers
 from emovox.lab.corpora.files import audio_files
 from emovox.lab.corpora.manifest import SUFFIXES, manifest
-from emovox.lab.corpora.table import Corpus, Source
+from emovox.lab.corpora.table import Corpus, Provenance
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known about a corpus before it is read.
+    """Metadata of a corpus: title, reader, licence and published numbers.
 
     Attributes
     ----------
     title : str
-        One line for people.
+        One line, for lists.
     read : callable
-        The reader: path and options to `Corpus`.
-    source : Source
+        The reader: takes a path and options, returns a `Corpus`.
+    provenance : Provenance
         Licence, citation and address.
     clips, speakers : int
-        How many the authors published, less what the reader leaves out as damaged; 0 where that is the user's
-        own matter.
+        Published numbers, without clips that the reader skips as damaged; 0 for the user's own recordings.
     labels : mapping of str to int
-        The same for the clips of each label.
+        Published number of clips of each label.
     per_speaker : int
-        Published clips of each speaker; 0 where they differ.
+        Published number of clips of each speaker; 0 if it differs between speakers.
     """
 
     title: str
     read: Callable[..., Corpus]
-    source: Source = field(default_factory=Source)
+    provenance: Provenance = field(default_factory=Provenance)
     clips: int = 0
     speakers: int = 0
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -52,12 +51,12 @@ def _song(root: Path) -> Corpus:
     return readers.ravdess(root, "song")
 
 
-#: Every corpus that has a reader.
+#: All corpora with a reader.
 CORPORA: dict[str, Entry] = {
     "ravdess": Entry(
         title="RAVDESS speech: 24 North American actors, 8 emotions, 2 sentences",
         read=readers.ravdess,
-        source=readers.RAVDESS,
+        provenance=readers.RAVDESS,
         clips=1440,
         speakers=24,
         labels={"neutral": 96}
@@ -67,7 +66,7 @@ CORPORA: dict[str, Entry] = {
     "ravdess-song": Entry(
         title="RAVDESS song: 23 North American actors, 6 emotions, 2 sentences",
         read=_song,
-        source=readers.RAVDESS,
+        provenance=readers.RAVDESS,
         clips=1012,
         speakers=23,
         labels={"neutral": 92} | dict.fromkeys(("calm", "happy", "sad", "angry", "fearful"), 184),
@@ -76,7 +75,7 @@ CORPORA: dict[str, Entry] = {
     "tess": Entry(
         title="TESS: 2 Canadian women, 7 emotions, 200 words",
         read=readers.tess,
-        source=readers.TESS,
+        provenance=readers.TESS,
         clips=2800,
         speakers=2,
         labels=dict.fromkeys(("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 400),
@@ -85,7 +84,7 @@ CORPORA: dict[str, Entry] = {
     "nemo": Entry(
         title="nEMO: 9 Polish actors, 6 emotions, 90 sentences",
         read=readers.nemo,
-        source=readers.NEMO,
+        provenance=readers.NEMO,
         clips=4481,
         speakers=9,
         labels={"neutral": 809, "happy": 749, "sad": 769, "angry": 749, "fearful": 736, "surprised": 669},
@@ -93,7 +92,7 @@ CORPORA: dict[str, Entry] = {
     "crema-d": Entry(
         title="CREMA-D: 91 North American actors, 6 emotions, 12 sentences; commercial use allowed",
         read=crema_d.crema_d,
-        source=crema_d.SOURCE,
+        provenance=crema_d.PROVENANCE,
         clips=7441,  # and a silent one
         speakers=91,
         labels={"neutral": 1087, "sad": 1270} | dict.fromkeys(("happy", "angry", "fearful", "disgust"), 1271),
@@ -101,7 +100,7 @@ CORPORA: dict[str, Entry] = {
     "emodb": Entry(
         title="EmoDB: 10 German actors, 7 emotions with boredom, 10 sentences; commercial use allowed",
         read=emodb.emodb,
-        source=emodb.SOURCE,
+        provenance=emodb.PROVENANCE,
         clips=535,
         speakers=10,
         labels={"neutral": 79, "happy": 71, "sad": 62, "angry": 127, "fearful": 69, "disgust": 46, "boredom": 81},
@@ -117,22 +116,22 @@ def load(name_or_path: str | Path, root: Path | None = None, **options: Any) -> 
     Parameters
     ----------
     name_or_path : str or Path
-        A name of :data:`CORPORA` with the folder in `root`; a folder or manifest whose kind is guessed
-        (:func:`detect`); or a name of your own with the folder or manifest in `root`.
+        A name of :data:`CORPORA` with the folder in `root`; a folder or manifest, whose corpus is detected by
+        :func:`detect`; or any other name, with a folder of labels or a manifest in `root`.
     root : Path, optional
-        Where the corpus lies.
+        Folder or manifest of the corpus.
     **options
         Passed to the reader: ``kind`` of RAVDESS; ``name`` and ``licence`` of a folder or manifest.
 
     Returns
     -------
     Corpus
-        Its table, validated.
+        The corpus, its table validated.
 
     Raises
     ------
     CorpusError
-        Unknown name or option, nothing usable at `root`, or something in it that is not understood.
+        Unknown name or option, or the reader cannot read `root`.
     """
     name = str(name_or_path)
     if root is None:
@@ -155,7 +154,7 @@ def load(name_or_path: str | Path, root: Path | None = None, **options: Any) -> 
 
 
 def detect(root: Path) -> str:
-    """Guess what a path holds.
+    """Detect which corpus is at a path.
 
     Parameters
     ----------
@@ -165,12 +164,12 @@ def detect(root: Path) -> str:
     Returns
     -------
     str
-        A name of :data:`CORPORA`: the kind that most recordings have.
+        A name of :data:`CORPORA`: the corpus that most recordings are named after.
 
     Raises
     ------
     CorpusError
-        There is nothing at `root` that a reader understands.
+        No reader can read `root`.
     """
     if root.is_file():
         if root.suffix.lower() not in SUFFIXES:
@@ -178,7 +177,7 @@ def detect(root: Path) -> str:
         return "manifest"
     if readers.is_nemo_index(root / "data.tsv"):
         return "nemo"
-    files = audio_files(root, defaultdict(list))  # also refuses what is not a folder
+    files = audio_files(root, defaultdict(list))  # raises if it is not a folder
     kinds = Counter(kind for kind in map(_kind_of, files) if kind)
     if kinds:
         return kinds.most_common(1)[0][0]
@@ -188,7 +187,7 @@ def detect(root: Path) -> str:
 
 
 def _kind_of(file: PurePosixPath) -> str | None:
-    """Guess from one recording's path which corpus it belongs to."""
+    """Return the name of the corpus that a recording is named after, or None."""
     if crema_d.matches(file):
         return "crema-d"
     if emodb.matches(file):
@@ -197,7 +196,7 @@ def _kind_of(file: PurePosixPath) -> str | None:
 
 
 def check(corpus: Corpus) -> list[str]:
-    """Compare a corpus with what its authors published.
+    """Check a corpus against its published numbers of clips, speakers and labels.
 
     Parameters
     ----------
@@ -207,8 +206,8 @@ def check(corpus: Corpus) -> list[str]:
     Returns
     -------
     list of str
-        Findings, a sentence each: missing or surplus clips, speakers and labels; empty where all is as it
-        should be.  What the reader left out is told by `Corpus.skipped`.
+        One sentence per deviation: missing or surplus clips, speakers and labels; empty if there is none.  For skipped
+        files see `Corpus.skipped`.
     """
     table = corpus.table
     counts, speakers = table["label"].value_counts(), table["speaker"].value_counts()

@@ -1,8 +1,7 @@
-"""Protocols: which clips train and which test.
+"""Evaluation protocols: speaker k-fold, LOSO, text-independent, cross-corpus, published and random splits.
 
-Which clips are tested together depends on what the table holds, never on the order of its rows, and on the
-seed where something is drawn.  Every function returns a protocol that
-:func:`emovox.lab.corpora.protocol.verify` has checked against the table.
+Folds depend on the set of rows of the table and, for protocols that draw at random, on the seed, never on the order of
+the rows.  Every protocol is checked against the table by :func:`emovox.lab.corpora.protocol.verify`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from emovox.lab.corpora.groups import (
 )
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.published import EMOBOX_RAVDESS, emobox, tfds
-from emovox.lab.corpora.table import Positions, Words, sentences, words
+from emovox.lab.corpora.table import Positions, StringArray, sentences, strings
 
 __all__ = [
     "EMOBOX_RAVDESS",
@@ -46,7 +45,7 @@ __all__ = [
     "verify",
 ]
 
-#: Names that :func:`by_name` takes; the numbers are the defaults and may be changed or left out.
+#: Names accepted by :func:`by_name`; the numbers are the defaults and may be changed or omitted.
 NAMES = (
     "emobox",
     "tfds",
@@ -61,17 +60,16 @@ NAMES = (
 
 
 def speaker_kfold(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> Protocol:
-    """Leave out a group of speakers in turn.
+    """Leave one group of speakers out (speaker-independent k-fold).
 
     Parameters
     ----------
     table : DataFrame
         The corpus table; every clip needs a speaker.
-    k : int, default 5, or the number of speakers where that is smaller
-        Number of groups, at least 2.  They differ by one speaker at most, and so do the women and the men
-        of each corpus in them.
+    k : int, default 5, or the number of speakers if that is smaller
+        Number of groups, at least 2.  Their sizes differ by one speaker at most, in total and for each corpus and sex.
     seed : int, default 0
-        Which speakers come together.
+        Seed of the assignment of speakers to groups.
 
     Returns
     -------
@@ -84,7 +82,7 @@ def speaker_kfold(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> P
         A clip has no speaker, or there are fewer than `k`.
     """
     group, k = speaker_groups(table, k, seed)
-    count = len(np.unique(words(table, "speaker")))
+    count = len(np.unique(strings(table, "speaker")))
     return _leave_group_out(
         table,
         f"speaker-{k}",
@@ -96,7 +94,7 @@ def speaker_kfold(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> P
 
 
 def leave_one_speaker_out(table: pd.DataFrame) -> Protocol:
-    """Leave out each speaker in turn.
+    """Leave one speaker out (LOSO).
 
     Parameters
     ----------
@@ -106,7 +104,7 @@ def leave_one_speaker_out(table: pd.DataFrame) -> Protocol:
     Returns
     -------
     Protocol
-        ``"loso"``: a fold for each speaker, named after it; each clip tested once.
+        ``"loso"``: one fold per speaker, named after the speaker; each clip tested once.
 
     Raises
     ------
@@ -125,16 +123,16 @@ def leave_one_speaker_out(table: pd.DataFrame) -> Protocol:
 
 
 def text_independent(table: pd.DataFrame, k: int = 2, seed: int = 0) -> Protocol:
-    """Leave out a group of sentences in turn.
+    """Leave one group of sentences out.
 
     Parameters
     ----------
     table : DataFrame
         The corpus table; every clip needs a text.
     k : int, default 2
-        Number of groups.  With RAVDESS's two sentences: train on one, test on the other, both ways.
+        Number of groups.  With the two sentences of RAVDESS: train on one, test on the other, both ways.
     seed : int, default 0
-        Which sentences come together.
+        Seed of the assignment of sentences to groups.
 
     Returns
     -------
@@ -158,16 +156,16 @@ def text_independent(table: pd.DataFrame, k: int = 2, seed: int = 0) -> Protocol
 
 
 def speaker_text_independent(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> Protocol:
-    """Test new speakers saying new sentences.
+    """Test new speakers on new sentences.
 
     Parameters
     ----------
     table : DataFrame
         The corpus table; every clip needs a speaker and a text.
-    k : int, default 5, or the number of speakers where that is smaller
-        Number of speaker groups; each is crossed with two groups of sentences.
+    k : int, default 5, or the number of speakers if that is smaller
+        Number of groups of speakers; each is combined with two groups of sentences.
     seed : int, default 0
-        Which speakers and which sentences come together.
+        Seed of both assignments.
 
     Returns
     -------
@@ -204,7 +202,7 @@ def speaker_text_independent(table: pd.DataFrame, k: int | None = None, seed: in
 
 
 def cross_corpus(table: pd.DataFrame) -> Protocol:
-    """Train on all corpora but one and test on that one, each in turn.
+    """Leave one corpus out.
 
     Parameters
     ----------
@@ -214,15 +212,15 @@ def cross_corpus(table: pd.DataFrame) -> Protocol:
     Returns
     -------
     Protocol
-        ``"cross-corpus"``: a fold for each corpus, named after it.  Only clips whose label every corpus has
-        take part; each of them is tested once.
+        ``"cross-corpus"``: one fold per corpus, named after it.  Only clips with a label that all corpora have are
+        used; each of them is tested once.
 
     Raises
     ------
     ProtocolError
         There is one corpus only, or they share fewer than two labels.
     """
-    corpora, labels, speakers = (words(table, column) for column in ("corpus", "label", "speaker"))
+    corpora, labels, speakers = (strings(table, column) for column in ("corpus", "label", "speaker"))
     names = np.unique(corpora).tolist()
     if len(names) < 2:
         raise ProtocolError(f"protocol 'cross-corpus' needs two corpora and has only {names[0]!r}: add one")
@@ -247,7 +245,7 @@ def cross_corpus(table: pd.DataFrame) -> Protocol:
 
 
 def split_column(table: pd.DataFrame) -> Protocol:
-    """Use the division that a manifest gives in its split column.
+    """Use the split column of a manifest.
 
     Parameters
     ----------
@@ -257,23 +255,23 @@ def split_column(table: pd.DataFrame) -> Protocol:
     Returns
     -------
     Protocol
-        ``"split-column"``: one fold.  ``valid`` clips belong to training, where early stopping holds out
-        speakers of its own; clips without a split take no part.  Whether speakers and sentences are kept
-        apart is found out from the table.
+        ``"split-column"``: one fold.  ``valid`` clips are used for training, because early stopping holds out
+        speakers of its own; clips without a split are not used.  Whether the split is speaker- and text-independent is
+        determined from the table.
 
     Raises
     ------
     ProtocolError
-        There is no such column, or it has no train or no test.
+        The column is missing, or has no ``train`` or no ``test``.
     """
     if "split" not in table.columns:
         raise ProtocolError("protocol 'split-column' needs a manifest with a split column (train, valid, test)")
-    split = words(table, "split")
+    split = strings(table, "split")
     for part in ("train", "test"):
         if part not in split:
             raise ProtocolError(f"protocol 'split-column': no clip has the split {part!r}; give it to some")
     fold = Fold("split", np.flatnonzero(np.isin(split, ("train", "valid"))), np.flatnonzero(split == "test"))
-    independent = _shares_none(fold, words(table, "speaker"))
+    independent = _shares_none(fold, strings(table, "speaker"))
     voices = "Speaker-independent." if independent else "NOT shown to be speaker-independent."
     protocol = Protocol(
         name="split-column",
@@ -288,32 +286,32 @@ def split_column(table: pd.DataFrame) -> Protocol:
 
 
 def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, stratified: bool = True) -> Protocol:
-    """Draw test clips at random, as most public projects do: speakers leak, and the note says so.
+    """Draw test clips at random, as many public projects do; speakers leak, and the note says so.
 
     Parameters
     ----------
     table : DataFrame
         The corpus table.
     test : float, default 0.3
-        Share of the clips that test, between 0 and 1.
+        Fraction of test clips, between 0 and 1.
     seed : int, default 0
-        Which clips are drawn.
+        Seed of the draw.
     stratified : bool, default True
-        Draw that share of each label; every label then has at least one clip in training and one in test.
+        Draw this fraction of each label; every label then has at least one clip in training and one in test.
 
     Returns
     -------
     Protocol
-        ``"random-70/30"`` with the shares in percent: one fold.
+        ``"random-70/30"``, with the percentages of training and test: one fold.
 
     Raises
     ------
     ProtocolError
-        The share is out of range, or a label has only one clip and the split is stratified.
+        The fraction is out of range, or a label has only one clip and the split is stratified.
     """
     if not 0 < test < 1:
         raise ProtocolError(f"share of test clips {test}: must be between 0 and 1, for example 0.3")
-    labels, order = words(table, "label"), _canonical_order(table)
+    labels, order = strings(table, "label"), _canonical_order(table)
     pools = [order[labels[order] == label] for label in np.unique(labels)] if stratified else [order]
     for pool in pools:
         if len(pool) < 2:
@@ -332,7 +330,7 @@ def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, strat
         folds=(fold,),
         speaker_independent=False,
         text_independent=False,
-        note=_leak_note(fold, words(table, "speaker")),
+        note=_leak_note(fold, strings(table, "speaker")),
         clips=everything,
         tests_each_once=False,
     )
@@ -340,30 +338,29 @@ def random_split(table: pd.DataFrame, test: float = 0.3, seed: int = 0, *, strat
 
 
 def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str = "") -> Protocol:
-    """Make a protocol from its name.
+    """Build a protocol from its name.
 
     Parameters
     ----------
     name : str
-        One of :data:`NAMES`, with other numbers or none: ``"speaker"``, ``"speaker-10"``, ``"random-80/20"``.
+        One of :data:`NAMES`, with any number or none: ``"speaker"``, ``"speaker-10"``, ``"random-80/20"``.
     table : DataFrame
         The corpus table.
     seed : int, default 0
-        For the protocols that draw.
+        Seed of the protocols that draw at random.
     tested : str, default ""
-        The one corpus that is tested, if there are to be others: the protocol is made from its clips, and those of the
-        other corpora are trained on in every fold, but for clips of a speaker whom the fold tests, where speakers are
-        kept apart.
+        Name of the only corpus to test.  The protocol is built from its clips; those of the other corpora are added to
+        the training part of every fold, except, if the protocol is speaker-independent, clips of tested speakers.
 
     Returns
     -------
     Protocol
-        Checked against the table.
+        Verified against the table.
 
     Raises
     ------
     ProtocolError
-        The name or the corpus is not known, or the protocol cannot be made from this table.
+        The name or the corpus is unknown, or the protocol is impossible with this table.
     """
     if tested:
         return _with_others(name, table, seed, tested)
@@ -394,8 +391,8 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str = "") -> 
 
 
 def _with_others(name: str, table: pd.DataFrame, seed: int, tested: str) -> Protocol:
-    """Make a protocol of one corpus, and train on the others besides."""
-    corpora, speakers = words(table, "corpus"), words(table, "speaker")
+    """Build a protocol from one corpus, with the others added to training."""
+    corpora, speakers = strings(table, "corpus"), strings(table, "speaker")
     own, others = np.flatnonzero(corpora == tested), np.flatnonzero(corpora != tested)
     if not len(own):
         raise ProtocolError(
@@ -429,7 +426,7 @@ def _leave_group_out(
     speaker_independent: bool = False,
     text_independent: bool = False,
 ) -> Protocol:
-    """Test each group of clips in turn and train on all others; clips of group -1 take no part."""
+    """Test each group of clips in turn and train on all others; clips of group -1 are not used."""
     used = group >= 0
     folds = tuple(
         Fold(fold, np.flatnonzero(used & (group != number)), np.flatnonzero(group == number))
@@ -442,13 +439,13 @@ def _leave_group_out(
 
 
 def _canonical_order(table: pd.DataFrame) -> Positions:
-    """Order the rows by their key, so that a draw does not depend on the order of the table."""
+    """Order the rows by their index, so that a draw does not depend on the order of the table."""
     file, start, end = (table.index.get_level_values(level) for level in ("file", "start", "end"))
     return np.lexsort((end.to_numpy(dtype=float), start.to_numpy(dtype=float), file.to_numpy(dtype=str)))
 
 
 def _apportion(sizes: Sequence[int], share: float) -> list[int]:
-    """Take a share of each stratum, by largest remainder, but never all or nothing of one."""
+    """Apportion a fraction of each stratum by largest remainder, at least one and at most all but one."""
     exact = [size * share for size in sizes]
     counts = [int(amount) for amount in exact]
     largest_remainder = sorted(range(len(sizes)), key=lambda stratum: counts[stratum] - exact[stratum])
@@ -457,14 +454,14 @@ def _apportion(sizes: Sequence[int], share: float) -> list[int]:
     return [min(max(count, 1), size - 1) for count, size in zip(counts, sizes, strict=True)]
 
 
-def _shares_none(fold: Fold, values: Words) -> bool:
-    """Tell whether training and test are known to have no value in common."""
+def _shares_none(fold: Fold, values: StringArray) -> bool:
+    """Return whether training and test are known to have no value in common."""
     train, test = set(values[fold.train].tolist()), set(values[fold.test].tolist())
     return "" not in train | test and not train & test
 
 
-def _leak_note(fold: Fold, speakers: Words) -> str:
-    """Say how many speakers a random split leaks."""
+def _leak_note(fold: Fold, speakers: StringArray) -> str:
+    """Return the note of a random split: how many speakers it leaks."""
     train, test = set(speakers[fold.train].tolist()), set(speakers[fold.test].tolist())
     if "" in train | test:
         return "LEAKS SPEAKERS, in all likelihood: clips are drawn at random, and speakers are not known."

@@ -1,9 +1,9 @@
-"""The corpus table: one row a clip, keyed by (file, start, end), the same for every corpus.
+"""The corpus table: one row per clip, indexed by (file, start, end), the same for every corpus.
 
 Index
-    ``file`` : str, relative to the corpus's folder, with forward slashes, so that results do not depend on
-    where the corpus lies (`Corpus.path` finds it again); ``start``, ``end`` : float, seconds.  A whole file
-    has ``start = 0`` and ``end = inf``: unlike NaN, infinity equals itself, so joins on the index work.
+    ``file`` : str, relative to the folder of the corpus, with forward slashes, so that results do not depend on where
+    the corpus is stored (`Corpus.path` returns the full path); ``start``, ``end`` : float, seconds.  A whole file has
+    ``start = 0`` and ``end = inf``: unlike NaN, infinity equals itself, so joins on the index work.
 Columns, all str, empty where unknown
     ``speaker`` (prefixed with the corpus, ``"ravdess/01"``), ``sex`` (``"female"``, ``"male"`` or ``""``),
     ``text`` (transcript), ``intensity``, ``label``, ``licence``, ``corpus``, and ``split`` (``"train"``,
@@ -25,23 +25,23 @@ from emovox.errors import CorpusError
 
 #: Row numbers of a table.
 Positions = NDArray[np.intp]
-#: One word a row.
-Words = NDArray[np.str_]
+#: A column of the table, or a selection of it.
+StringArray = NDArray[np.str_]
 
 #: Names of the index levels.
 INDEX = ("file", "start", "end")
 #: Columns that every table has.
 COLUMNS = ("speaker", "sex", "text", "intensity", "label", "licence", "corpus")
-#: What a column may hold, where that is limited.
-VOCABULARY: dict[str, tuple[str, ...]] = {
+#: Allowed values of the columns that are categorical.
+CATEGORIES: dict[str, tuple[str, ...]] = {
     "sex": ("female", "male", ""),
     "split": ("train", "valid", "test", ""),
 }
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a corpus comes from and what it may be used for."""
+class Provenance:
+    """Licence, citation and address of a corpus."""
 
     licence: str = ""
     citation: str = ""
@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of the table, as a reader makes it; see the module for the meaning of each field."""
+    """One row of the table, as returned by a reader; the module describes the fields."""
 
     file: str
     label: str
@@ -65,7 +65,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Files that a reader left out for one reason.
+    """Files that a reader skipped, and the reason.
 
     Examples
     --------
@@ -83,20 +83,20 @@ class Skipped:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A corpus on this machine: its table, where its files are, and what may be done with it.
+    """A corpus on this machine: table, folder, licence and citation.
 
     Attributes
     ----------
     name : str
         Short name, unique among the corpora that are used together.
     root : Path
-        Folder that the table's files are relative to.
-    source : Source
+        Folder to which the files of the table are relative.
+    provenance : Provenance
         Licence, citation and address.
     table : DataFrame
-        One row a clip, see `emovox.lab.corpora.table`.
+        One row per clip, see `emovox.lab.corpora.table`.
     skipped : tuple of Skipped
-        What the reader found and left out, with the reason.
+        Files that the reader skipped, by reason.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class Corpus:
 
     name: str
     root: Path
-    source: Source
+    provenance: Provenance
     table: pd.DataFrame
     skipped: tuple[Skipped, ...] = ()
 
@@ -115,30 +115,30 @@ class Corpus:
 
     @property
     def licence(self) -> str:
-        """Licence of the recordings, ``""`` where it is not known."""
-        return self.source.licence
+        """Licence of the recordings, ``""`` if unknown."""
+        return self.provenance.licence
 
     @property
     def citation(self) -> str:
         """The publication to cite."""
-        return self.source.citation
+        return self.provenance.citation
 
     @property
     def url(self) -> str:
-        """Where the recordings come from."""
-        return self.source.url
+        """Address of the corpus."""
+        return self.provenance.url
 
     def path(self, file: str) -> Path:
-        """Find a file of the table on this machine."""
+        """Return the full path of a file of the table."""
         return self.root / file
 
     def paths(self) -> list[Path]:
-        """Find the file of every row, in the table's order."""
+        """Return the full path of every row, in the order of the table."""
         return [self.path(file) for file in self.table.index.get_level_values("file")]
 
 
-def from_clips(clips: Sequence[Clip], corpus: str, source: Source) -> pd.DataFrame:
-    """Make the table of one corpus.
+def from_clips(clips: Sequence[Clip], corpus: str, provenance: Provenance) -> pd.DataFrame:
+    """Build the table of one corpus.
 
     Parameters
     ----------
@@ -146,17 +146,17 @@ def from_clips(clips: Sequence[Clip], corpus: str, source: Source) -> pd.DataFra
         In any order; the table is sorted by file, start and end.
     corpus : str
         Name of the corpus.
-    source : Source
-        Gives the licence.
+    provenance : Provenance
+        Its licence is written into every row.
 
     Returns
     -------
     DataFrame
-        One row a clip.
+        One row per clip.
 
     Examples
     --------
-    >>> table = from_clips([Clip("a.wav", "happy", speaker="demo/1")], "demo", Source("CC0"))
+    >>> table = from_clips([Clip("a.wav", "happy", speaker="demo/1")], "demo", Provenance("CC0"))
     >>> table.index.tolist(), table["label"].tolist()
     ([('a.wav', 0.0, inf)], ['happy'])
     """
@@ -175,7 +175,7 @@ def from_clips(clips: Sequence[Clip], corpus: str, source: Source) -> pd.DataFra
         "text": [clip.text for clip in clips],
         "intensity": [clip.intensity for clip in clips],
         "label": [clip.label for clip in clips],
-        "licence": [source.licence] * len(clips),
+        "licence": [provenance.licence] * len(clips),
         "corpus": [corpus] * len(clips),
     }
     if any(clip.split is not None for clip in clips):
@@ -189,15 +189,15 @@ def validate(table: pd.DataFrame, name: str) -> None:
     Parameters
     ----------
     table : DataFrame
-        The candidate.
+        Table to check.
     name : str
-        Name of the corpus, for the message.
+        Name of the corpus, for messages.
 
     Raises
     ------
     CorpusError
-        The table is empty, has another index or lacks a column; a clip is there twice, has no label, or ends
-        before it starts; or a column holds something else than str, or a word outside its vocabulary.
+        The table is empty, or has another index or a missing column; a clip is duplicated, has no label, or ends before
+        it starts; or a column holds other values than str, or a value outside its categories.
     """
     if len(table) == 0:
         raise CorpusError(f"corpus {name!r} has no clips: give the folder or manifest that has the recordings")
@@ -208,10 +208,10 @@ def validate(table: pd.DataFrame, name: str) -> None:
     for column in table.columns:
         if table[column].isna().any() or not pd.api.types.is_string_dtype(table[column]):
             raise CorpusError(f"column {column!r} of corpus {name!r} must hold text, empty where unknown")
-    for column, words in VOCABULARY.items():
-        wrong = sorted(set(table.get(column, default=())) - set(words))
+    for column, allowed in CATEGORIES.items():
+        wrong = sorted(set(table.get(column, default=())) - set(allowed))
         if wrong:
-            choice = ", ".join(word for word in words if word)
+            choice = ", ".join(value for value in allowed if value)
             raise CorpusError(f"{column} {wrong[0]!r} in corpus {name!r}: expected {choice} or nothing")
     unlabelled = table.index[table["label"].str.strip() == ""]
     if len(unlabelled):
@@ -222,7 +222,7 @@ def validate(table: pd.DataFrame, name: str) -> None:
 
 
 def _validate_index(table: pd.DataFrame, name: str) -> None:
-    """Check the keys of a table."""
+    """Check the index of a table."""
     if tuple(table.index.names) != INDEX:
         raise CorpusError(f"the table of corpus {name!r} must be keyed by ({', '.join(INDEX)})")
     start = table.index.get_level_values("start").to_numpy(dtype=float)
@@ -242,7 +242,7 @@ def _validate_index(table: pd.DataFrame, name: str) -> None:
 
 
 def combine(corpora: Sequence[Corpus]) -> pd.DataFrame:
-    """Put several corpora into one table.
+    """Concatenate the tables of several corpora.
 
     Parameters
     ----------
@@ -253,13 +253,12 @@ def combine(corpora: Sequence[Corpus]) -> pd.DataFrame:
     -------
     DataFrame
         The rows of all tables, in the order given, so that ``[path for c in corpora for path in c.paths()]``
-        names the file of each row.  Files are prefixed with the corpus's name (``"tess/OAF_angry/..."``), to
-        keep them apart.
+        is the file of each row.  Files are prefixed with the name of the corpus (``"tess/OAF_angry/..."``).
 
     Raises
     ------
     CorpusError
-        No corpus, or two with one name.
+        No corpus is given, or two have the same name.
     """
     names = [corpus.name for corpus in corpora]
     twice = [name for name in names if names.count(name) > 1]
@@ -279,16 +278,16 @@ def combine(corpora: Sequence[Corpus]) -> pd.DataFrame:
     return result
 
 
-def words(table: pd.DataFrame, column: str) -> Words:
-    """Return a column of the table as an array of str."""
+def strings(table: pd.DataFrame, column: str) -> StringArray:
+    """Return a column of the table as an array of str, shape (n_clips,)."""
     return table[column].to_numpy(dtype=str)
 
 
-def sentences(table: pd.DataFrame) -> Words:
-    """Return each clip's text in such a form that spellings which sound alike are the same sentence."""
+def sentences(table: pd.DataFrame) -> StringArray:
+    """Return the text of each clip, normalised in case and outer blanks so that equal sentences compare equal."""
     return table["text"].str.strip().str.casefold().to_numpy(dtype=str)
 
 
 def skipped(reasons: Mapping[str, Sequence[str]]) -> tuple[Skipped, ...]:
-    """Turn a reader's notes (reason -> files) into the report on a corpus; reasons without files drop out."""
+    """Convert the files that a reader skipped, by reason; reasons without files are dropped."""
     return tuple(Skipped(reason, tuple(files)) for reason, files in reasons.items() if files)
