@@ -1,6 +1,6 @@
-"""Pretrained encoder weights: finding them by folder or name, and telling one checkpoint from another.
+"""Checkpoints: finding them by folder, name or on the Hugging Face hub, and reading the tensors of safetensors files.
 
-Only ``config.json`` and ``*.safetensors`` are ever read, so nothing in a checkpoint can run code.  torch is loaded
+:func:`find` reads ``config.json`` and ``*.safetensors`` only, so nothing in a checkpoint can run code.  torch is loaded
 with the first tensor.
 """
 
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -86,9 +86,7 @@ class Weights:
         """Identity of the weights: a digest of configuration and tensors, computed once per process and file."""
         config = json.dumps(self.config, sort_keys=True)
         parts = [hashlib.sha256(config.encode()).hexdigest()]
-        for path in self.files:
-            state = path.stat()
-            parts.append(_digest(path, state.st_size, state.st_mtime_ns))
+        parts += [file_digest(path) for path in self.files]
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
@@ -99,8 +97,8 @@ def _digest(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find(source: str | Path) -> Weights:
-    """Find a checkpoint.
+def find(source: str | Path, kind: CheckpointKind | None = None) -> Weights:
+    """Find a checkpoint in safetensors.
 
     Parameters
     ----------
@@ -108,6 +106,8 @@ def find(source: str | Path) -> Weights:
         A folder with ``config.json`` and ``model.safetensors``; or a name such as ``whisper-tiny.en`` or
         ``openai/whisper-tiny.en``, which is looked up first in the folder that the environment variable
         ``EMOVOX_WEIGHTS`` names (as ``NAME`` or ``NAME-encoder...``) and then on the Hugging Face hub.
+    kind : CheckpointKind, optional
+        What kind it is; the default is the weights of a speech encoder.
 
     Returns
     -------
@@ -126,33 +126,99 @@ def find(source: str | Path) -> Weights:
     Traceback (most recent call last):
     emovox.errors.ModelError: no folder 'no/such/folder' with encoder weights: give a folder that holds config.json ...
     """
-    folder = _folder(str(source))
+    folder = locate(source, kind or ENCODERS)
     return Weights(folder, _json(folder / "config.json"), _files(folder))
 
 
-def _folder(source: str) -> Path:
-    path = Path(source).expanduser()
+@dataclass(frozen=True)
+class CheckpointKind:
+    """What one kind of checkpoint is called, and how a name becomes a folder.
+
+    Attributes
+    ----------
+    what : str
+        Name in messages, for example ``"encoder weights"``.
+    holds : str
+        What the folder must hold, for messages.
+    example : str
+        A name on the Hugging Face hub, for messages.
+    files : tuple of str
+        Patterns of the files to fetch; nothing else is.
+    variable : str, default ""
+        Environment variable that names a folder of checkpoint folders, looked through before the hub.
+    repository : callable
+        From a name to the repository on the hub, None where the name can be none.
+    download : callable, optional
+        From a repository to the path of the fetched folder; the default is the hub's client with `files`.
+    """
+
+    what: str
+    holds: str
+    example: str
+    files: tuple[str, ...] = ()
+    variable: str = ""
+    repository: Callable[[str], str | None] = lambda name: name if is_repository(name) else None
+    download: Callable[[str], str] | None = None
+
+
+def is_repository(name: str) -> bool:
+    """Tell whether a name is that of a repository on the hub, ``owner/model``.
+
+    Examples
+    --------
+    >>> is_repository("openai/whisper-tiny.en"), is_repository("./whisper"), is_repository("tiny")
+    (True, False, False)
+    """
+    return _REPOSITORY.fullmatch(name) is not None
+
+
+def locate(source: str | Path, kind: CheckpointKind) -> Path:
+    """Return the folder of a checkpoint: a local one, one beside others that a variable names, or one from the hub.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder, or a name.
+    kind : CheckpointKind
+        What is looked for.
+
+    Returns
+    -------
+    Path
+        A folder; what is in it is not checked.
+
+    Raises
+    ------
+    ModelError
+        There is no such folder or name, or the hub cannot be reached.
+    MissingExtraError
+        The name is on the hub only, and the hub's client is not installed.
+    """
+    name = str(source)
+    path = Path(name).expanduser()
     if path.is_dir():
         return path
-    name = source.rsplit("/", 1)[-1]
-    if (beside := _local(name)) is not None and (source == name or _REPOSITORY.fullmatch(source)):
-        return beside
-    repository = f"openai/{name}" if source == name and name.startswith("whisper-") else source
-    if not _REPOSITORY.fullmatch(repository):
+    if kind.variable and (not path.is_absolute() and not name.startswith((".", "~"))):
+        beside = _local(name.rsplit("/", 1)[-1], kind.variable)
+        if beside is not None and ("/" not in name or is_repository(name)):
+            return beside
+    nowhere = path.exists() or path.is_absolute() or name.startswith((".", "~"))
+    repository = None if nowhere else kind.repository(name)
+    if repository is None:
         raise ModelError(
-            f"no folder {source!r} with encoder weights: give a folder that holds config.json and model.safetensors, "
-            f"or a Hugging Face name such as openai/whisper-tiny.en"
+            f"no folder {name!r} with {kind.what}: give a folder that holds {kind.holds}, "
+            f"or a Hugging Face name such as {kind.example}"
         )
-    return _from_hub(repository)
+    return _from_hub(repository, kind)
 
 
-def _local(name: str) -> Path | None:
-    """Look a name up in the folder that the environment names."""
-    home = os.environ.get(VARIABLE, "")
+def _local(name: str, variable: str) -> Path | None:
+    """Look a name up in the folder that an environment variable names."""
+    home = os.environ.get(variable, "")
     if not home or not name:
         return None
     if not Path(home).is_dir():
-        raise ModelError(f"{VARIABLE}={home} is not a folder: set it to the folder that holds the checkpoint folders")
+        raise ModelError(f"{variable}={home} is not a folder: set it to the folder that holds the checkpoint folders")
     found = sorted(
         path
         for path in Path(home).iterdir()
@@ -162,20 +228,33 @@ def _local(name: str) -> Path | None:
 
 
 @lru_cache(maxsize=16)
-def _from_hub(repository: str) -> Path:
+def _from_hub(repository: str, kind: CheckpointKind) -> Path:
     """Fetch a checkpoint, or take it from the hub client's own cache."""
+    download = kind.download
+    if download is None:
+        try:
+            from huggingface_hub import snapshot_download
+        except ImportError as error:
+            raise MissingExtraError(f"fetching {repository} from the Hugging Face hub", "hub") from error
+
+        def download(name: str) -> str:
+            return str(snapshot_download(name, allow_patterns=list(kind.files)))
+
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtraError(f"fetching {repository} from the Hugging Face hub", "hub") from error
-    try:
-        return Path(snapshot_download(repository, allow_patterns=list(HUB_FILES)))
+        return Path(download(repository))
     except Exception as error:  # a dozen kinds from three libraries: no network, no such name, no permission
         reason = (str(error).strip().splitlines() or [""])[0][:120] or type(error).__name__
+        beside = f", or set {kind.variable} to a folder that holds {repository.rsplit('/', 1)[-1]}"
         raise ModelError(
-            f"cannot get {repository} from the Hugging Face hub ({reason}): give a local folder, "
-            f"or set {VARIABLE} to a folder that holds {repository.rsplit('/', 1)[-1]}"
+            f"cannot get {repository} from the Hugging Face hub ({reason}): connect once, or give a local folder"
+            f"{beside if kind.variable else ''}"
         ) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, computed once per process and version of the file."""
+    state = path.stat()
+    return _digest(path, state.st_size, state.st_mtime_ns)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -199,6 +278,23 @@ def _files(folder: Path) -> tuple[Path, ...]:
         seen = f"only {others[0]}, which may run code when it is read" if others else "no model.safetensors"
         raise ModelError(f"{folder} has {seen}: emovox reads safetensors only; get the checkpoint in that format")
     return files
+
+
+def _encoder_repository(name: str) -> str | None:
+    """Return the repository of an encoder; the names of OpenAI's Whisper models may stand without their owner."""
+    full = f"openai/{name}" if "/" not in name and name.startswith("whisper-") else name
+    return full if is_repository(full) else None
+
+
+#: The pretrained speech encoders that models are trained on.
+ENCODERS = CheckpointKind(
+    "encoder weights",
+    "config.json and model.safetensors",
+    "openai/whisper-tiny.en",
+    HUB_FILES,
+    VARIABLE,
+    _encoder_repository,
+)
 
 
 def read_tensors(

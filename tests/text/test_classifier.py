@@ -87,7 +87,7 @@ def test_pickles_are_never_read(model: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_or_damaged_is_one_line(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no folder nowhere with a text classifier"):
+    with pytest.raises(ModelError, match="no folder 'nowhere' with a text classifier"):
         TextClassifier("nowhere").emotions("sad")
     for file in model.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())

@@ -193,7 +193,7 @@ def test_a_folder_for_transformers_is_recognised(tmp_path: Path) -> None:
 
 def test_names_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
-    with pytest.raises(ModelError, match=r"no folder \./nowhere"):
+    with pytest.raises(ModelError, match=r"no folder .*nowhere"):
         _ = WhisperTranscriber("./nowhere").folder
     with pytest.raises(ModelError, match=r"no Whisper model 'tinny'.*tiny\.en"):
         _ = WhisperTranscriber("tinny").folder
@@ -204,7 +204,7 @@ def test_names_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     monkeypatch.setattr(faster_whisper, "download_model", unreachable)
     with pytest.raises(
-        ModelError, match=r"cannot get .*'base'.*Network is unreachable.*connect once, or give the folder"
+        ModelError, match=r"cannot get base.*Network is unreachable.*connect once, or give a local folder"
     ):
         _ = WhisperTranscriber("base").folder
 

@@ -27,6 +27,8 @@ SYNONYMS: Mapping[str, str] = {
 
 #: Files of a checkpoint that are fetched, and nothing else.
 _FILES = (*hub.HUB_FILES, "tokenizer*.json", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
+#: What is looked for where a classifier is named.
+KIND = hub.CheckpointKind("a text classifier", "config.json, model.safetensors and a tokenizer", "owner/model", _FILES)
 #: Words judged at a time: far below what such models take, and about the length of what they were trained on.
 _PIECE = 60
 
@@ -114,7 +116,7 @@ class TextClassifier:
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("judging words with a text classifier", "hub,train") from error
-        folder = hub.find(self._folder()).folder  # refuses what is no safetensors
+        folder = hub.find(self.model, KIND).folder  # refuses what is no safetensors
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             network = AutoModelForSequenceClassification.from_pretrained(
@@ -124,26 +126,6 @@ class TextClassifier:
             reason = (str(error).strip().splitlines() or [""])[0][:160] or type(error).__name__
             raise ModelError(f"cannot read the text classifier in {folder} ({reason}): get it again") from error
         return tokenizer, network.eval(), self._targets(network.config.id2label)
-
-    def _folder(self) -> Path:
-        path = Path(self.model).expanduser()
-        if path.is_dir():
-            return path
-        if path.is_absolute() or self.model.startswith((".", "~")) or self.model.count("/") != 1:
-            raise ModelError(
-                f"no folder {self.model} with a text classifier: give a folder or a name such as owner/model"
-            )
-        try:
-            from huggingface_hub import snapshot_download
-        except ImportError as error:
-            raise MissingExtraError(f"fetching {self.model} from the Hugging Face hub", "hub") from error
-        try:
-            return Path(snapshot_download(self.model, allow_patterns=list(_FILES)))
-        except Exception as error:  # no network, no such name, no permission
-            reason = (str(error).strip().splitlines() or [""])[0][:120] or type(error).__name__
-            raise ModelError(
-                f"cannot get {self.model} from the Hugging Face hub ({reason}): connect once, or give a folder"
-            ) from error
 
     def _targets(self, names: Mapping[int, str]) -> dict[int, str]:
         """Map the model's outputs to common labels."""

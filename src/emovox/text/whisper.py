@@ -6,10 +6,11 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from emovox import hub
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
 from emovox.types import Float32Array, Transcript, Waveform, Word
 
@@ -32,8 +33,6 @@ _HEARING = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": Fa
 _UTTERANCE, _SURE = 8.0, 0.93
 #: A sentence that packs more than so many times is a loop that the model fell into, not speech: Whisper's own limit.
 _LOOP = 2.4
-
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class WhisperTranscriber:
@@ -91,21 +90,12 @@ class WhisperTranscriber:
         MissingExtraError
             The name is on the hub only, and faster-whisper is not installed.
         """
-        path = Path(self.model).expanduser()
-        if path.is_dir():
-            return _whole(path)
-        if path.exists() or path.is_absolute() or self.model.startswith((".", "~")):
-            raise ModelError(f"no folder {self.model}: give the folder of a Whisper model in CTranslate2's format")
-        return _whole(_from_hub(self.model))
+        return _whole(hub.locate(self.model, KIND))
 
     @cached_property
     def name(self) -> str:
         """Model, language and version: what the answer depends on."""
-        digests = [
-            _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(self.folder.iterdir())
-            if path.is_file()
-        ]
+        digests = [hub.file_digest(path) for path in sorted(self.folder.iterdir()) if path.is_file()]
         weights = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
         return f"whisper {weights} {self.language or 'any'} int8 beam5 v4"
 
@@ -216,33 +206,35 @@ def _whole(folder: Path) -> Path:
     return folder
 
 
-def _from_hub(name: str) -> Path:
-    """Look a model up in the hub client's cache, then on the hub."""
+def _repository(name: str) -> str | None:
+    """Return what faster-whisper fetches by: the id of a repository, or the short name of a model."""
     try:
-        from faster_whisper import available_models, download_model
+        from faster_whisper import available_models
     except ImportError as error:
         raise MissingExtraError(f"using the Whisper model {name!r}", "text") from error
-    if not _REPOSITORY.fullmatch(name) and name not in available_models():
-        raise ModelError(
-            f"no Whisper model {name!r}: give a folder, an id on the Hugging Face hub, or one of "
-            f"{', '.join(available_models())}"
-        )
+    if hub.is_repository(name) or name in available_models():
+        return name
+    raise ModelError(
+        f"no Whisper model {name!r}: give a folder, an id on the Hugging Face hub, or one of "
+        f"{', '.join(available_models())}"
+    )
+
+
+def _download(name: str) -> str:
+    """Take a model from the hub client's cache, or fetch it."""
+    from faster_whisper import download_model
+
     try:
-        return Path(download_model(name, local_files_only=True))
+        return str(download_model(name, local_files_only=True))
     except Exception:  # not there yet, which the hub's client tells in several ways
-        pass
-    try:
-        return Path(download_model(name))
-    except Exception as error:  # a dozen kinds from three libraries: no network, no such name, no permission
-        reason = (str(error).strip().splitlines() or [""])[0][:120] or type(error).__name__
-        raise ModelError(
-            f"cannot get the Whisper model {name!r} from the Hugging Face hub ({reason}): "
-            "connect once, or give the folder of a model with --asr"
-        ) from error
+        return str(download_model(name))
 
 
-@lru_cache(maxsize=64)
-def _digest(path: Path, size: int, changed: int) -> str:
-    """Digest of a file's bytes; size and time of change make a replaced file a new question."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+#: What is looked for where a Whisper model is named.
+KIND = hub.CheckpointKind(
+    "a Whisper model in CTranslate2's format",
+    ", ".join(FILES),
+    "Systran/faster-whisper-tiny.en",
+    repository=_repository,
+    download=_download,
+)
