@@ -106,6 +106,11 @@ def test_no_module_is_too_long() -> None:
     assert {name: length for name, length in lengths.items() if length > 500} == {}
 
 
+def test_no_test_module_is_too_long() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert {path.relative_to(ROOT): length for path, length in lengths.items() if length >= 500} == {}
+
+
 def test_no_function_is_too_long() -> None:
     long = []
     for name, path in modules().items():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from emovox import audio
 from emovox.errors import AudioError
-from tests.audio.test_reading import contained
+from tests.audio import contained
 
 
 @cache

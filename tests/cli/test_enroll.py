@@ -12,7 +12,7 @@ import soundfile
 
 from emovox import EmotionRecognizer
 from emovox.model import profiles
-from tests.cli.test_predict import emovox_command
+from tests.cli import emovox_command
 from tests.conftest import export_personal, sine, speech
 
 

@@ -21,7 +21,7 @@ import emovox
 from emovox.cli.main import app
 from emovox.errors import EmovoxError
 from emovox.live import devices
-from tests.cli.test_predict import EMOVOX, emovox_command
+from tests.cli import EMOVOX, emovox_command
 from tests.conftest import speech
 
 

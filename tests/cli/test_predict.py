@@ -20,25 +20,8 @@ import soundfile
 import emovox
 import emovox.types
 from emovox.features import sets
+from tests.cli import EMOVOX, emovox_command
 from tests.conftest import sine, speech, toy_clip
-
-EMOVOX = [sys.executable, "-c", "from emovox.cli.main import run; run()"]
-
-
-def emovox_command(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as its own process; standard error must never hold a traceback."""
-    done = subprocess.run(
-        [*EMOVOX, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "100", **environment},
-    )
-    result = subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
-    )
-    assert "Traceback" not in result.stderr, result.stderr
-    return result
 
 
 @pytest.fixture

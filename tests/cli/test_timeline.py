@@ -16,7 +16,7 @@ from rich.console import Console
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
 from emovox.cli.timeline import clock, to_lines
 from emovox.recognition.timeline import Timeline
-from tests.cli.test_predict import emovox_command
+from tests.cli import emovox_command
 from tests.conftest import speech
 
 

@@ -22,7 +22,7 @@ from emovox.lab.corpora.registry import check, detect, load
 from emovox.lab.experiments import experiment, recipe
 from emovox.model.file import load as load_model
 from tests.conftest import ANY_SOUND, toy_clip
-from tests.lab.corpora.test_readers import files_of, reasons, row, tree
+from tests.lab.corpora import files_of, reasons, row, tree
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 72862\n"
 

@@ -13,6 +13,7 @@ from emovox.errors import ProtocolError, RecipeError
 from emovox.lab.estimators import adaptive
 from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights, logistic
 from emovox.lab.experiments.recipe import load
+from tests.lab.estimators import voices
 
 LABELS = np.array(["neutral", "happy", "sad"])
 
@@ -21,17 +22,6 @@ def blobs(n: int = 90, width: int = 6, seed: int = 0) -> tuple[NDArray[np.float3
     rng = np.random.default_rng(seed)
     target = np.arange(n) % 3
     return (rng.normal(size=(n, width)) + np.eye(3, width)[target]).astype(np.float32), target
-
-
-def voices(n_speakers: int = 12, seed: int = 1) -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]]:
-    """Embeddings in which a speaker's voice is several times as loud as her emotion."""
-    rng = np.random.default_rng(seed)
-    speakers = np.repeat([f"s{index}" for index in range(n_speakers)], 24)
-    labels = np.tile(LABELS, len(speakers) // 3)
-    voice = rng.normal(size=(n_speakers, 5))[np.repeat(np.arange(n_speakers), 24)]
-    emotion = np.eye(3, 5)[np.tile(np.arange(3), len(speakers) // 3)]
-    noise = rng.normal(size=(len(speakers), 5))
-    return (3 * voice + emotion + noise / 10).astype(np.float32), labels, speakers
 
 
 def test_logistic_regression_is_that_of_scikit_learn() -> None:

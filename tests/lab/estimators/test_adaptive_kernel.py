@@ -18,7 +18,7 @@ from emovox.lab.estimators.adaptive_kernel import (
     KernelMachine,
 )
 from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier
-from tests.lab.estimators.test_adaptive import voices
+from tests.lab.estimators import voices
 
 SMALL = AdaptiveKernelOptions(hidden=16, epochs=4, batch_size=32, landmarks=60, guides=40)
 

@@ -9,7 +9,7 @@ import torch
 from emovox.errors import ProtocolError
 from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.lab.estimators.neural import WeightedCrossEntropy
-from tests.lab.estimators.test_adaptive import voices
+from tests.lab.estimators import voices
 
 SMALL = AdaptiveNetOptions(hidden=16, epochs=4, batch_size=32)
 

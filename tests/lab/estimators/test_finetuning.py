@@ -12,13 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from emovox.cli.train import train
 from emovox.errors import InputError, ModelError, ProtocolError, RecipeError
 from emovox.features import sets
 from emovox.lab.encoders import embeddings
 from emovox.lab.encoders.embedders import Embedder
 from emovox.lab.encoders.encoders import HuggingFaceEncoder
-from emovox.lab.estimators import families
 from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.lab.estimators.checkpoints import Checkpoint
 from emovox.lab.estimators.encoder_tuning import (
@@ -33,54 +31,8 @@ from emovox.lab.estimators.encoder_tuning import (
     transformer_blocks,
 )
 from emovox.lab.estimators.finetuning import FinetunedClassifier
-from emovox.lab.experiments import dataset, experiment, recipe
-from emovox.lab.experiments.crossfit import Clips, Task, fit_one
-from emovox.lab.export.export import export
-from emovox.lab.extraction.cache import FeatureCache
-from emovox.model import file as model_file
-from emovox.types import FeatureSpec, Float32Array, Waveform
-from tests.conftest import LABELS, toy_clip
-
-VIEWS, TAKES, SPEAKERS = 3, 2, 5
-QUICK = FinetuneOptions(epochs=2, learning_rate=1e-3, head_rate=1e-3, batch_size=8, patience=0, penalty=0.01, threads=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Toy:
-    """A toy clip, in other takes as its copies."""
-
-    label: str
-    speaker: int
-    take: int
-
-    def __call__(self, view: int) -> Float32Array:
-        return toy_clip(self.label, self.speaker, self.take + 10 * view)
-
-
-@pytest.fixture(scope="module")
-def spec(small_whisper: Path) -> FeatureSpec:
-    return sets.spec("encoder", {"weights": str(small_whisper), "blocks": "1 2"})
-
-
-@pytest.fixture(scope="module")
-def lesson(spec: FeatureSpec) -> TrainingBatch:
-    toys = [Toy(label, voice, take) for voice in range(SPEAKERS) for label in LABELS for take in range(TAKES)]
-    views = np.stack([[sets.extract(Waveform(toy(view)), spec) for toy in toys] for view in range(VIEWS)], axis=1)
-    y, speakers = np.array([toy.label for toy in toys]), np.array([f"s{toy.speaker}" for toy in toys])
-    corpora = np.full(len(y), "toy")
-    prepared = [Prepared(toy, spec) for toy in toys]
-    return TrainingBatch(views[:, 0], y, speakers, corpora, views[:, 1:], Speech(prepared, spec))
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """Preprocessed as the features are."""
-
-    toy: Toy
-    spec: FeatureSpec
-
-    def __call__(self, view: int) -> Float32Array:
-        return sets.extract(Waveform(self.toy(view)), sets.samples_spec(self.spec.preprocess))
+from emovox.types import Float32Array
+from tests.lab.estimators import QUICK, VIEWS, fitted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,11 +43,6 @@ class Heard:
 
     def __call__(self, view: int) -> Float32Array:
         return self.samples
-
-
-def fitted(lesson: TrainingBatch, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
-    told = dataclasses.replace(lesson.speech, **speech)
-    return FinetunedClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies, told)
 
 
 def answers(model: FinetunedClassifier, lesson: TrainingBatch) -> NDArray[np.float32]:
@@ -470,143 +417,3 @@ def test_half_precision_is_near(lesson: TrainingBatch) -> None:
     )
     assert full != half
     assert half == pytest.approx(full, rel=0.1)
-
-
-# --- from corpus to model file -----------------------------------------------------------------------------
-
-
-def toy(weights: Path, **changes: Any) -> recipe.Recipe:
-    return recipe.validate(
-        {
-            "name": "toy-tuned",
-            "corpora": {"toy": {}},
-            "features": {"set": "encoder", "weights": str(weights), "blocks": "1 2"},
-            "preprocess": {"trim": True},
-            "augment": {"copies": 2, "options": {"codec": 0.0, "pitch": 0.0, "tempo": 0.0, "speed": 1.0}},
-            "model": {"family": "finetuned", "epochs": 1, "patience": 0, "learning_rate": 1e-3, "threads": 1},
-            "protocol": {"name": "speaker-2"},
-            **changes,
-        },
-        "toy",
-    )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
-    return FeatureCache(tmp_path_factory.mktemp("cache"))
-
-
-def test_sounds_are_what_the_features_are_of(small_whisper: Path, toy_manifest: Path, cache: FeatureCache) -> None:
-    data = dataset.load(toy(small_whisper), {"toy": toy_manifest}, cache=cache, jobs=1)
-    embedder = embeddings.embedder(data.spec.set, **data.spec.parameters)
-    assert isinstance(data.X, np.ndarray)
-    assert isinstance(data.copies, np.ndarray)
-    for row in (0, 50):
-        for view, expected in enumerate([data.X[row], *data.copies[row]]):
-            with torch.inference_mode():
-                found = embedder(torch.from_numpy(data.sounds[row](view)).unsqueeze(0))
-            np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
-    frozen = dataset.load(
-        recipe.load(Path(_written(toy(small_whisper), toy_manifest)), {"model": {"family": "adaptive"}}),
-        {"toy": toy_manifest},
-        cache=cache,
-        jobs=1,
-    )
-    assert frozen.sounds == ()
-
-
-def _written(one: recipe.Recipe, manifest: Path) -> str:
-    path = manifest.with_name("tuned.toml")
-    path.write_text(recipe.to_toml(one), encoding="utf-8")
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def run(small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Interrupt an experiment in its second fold, and finish it."""
-    out = tmp_path_factory.mktemp("run") / "run"
-    fits = 0
-
-    def stop(stage: str, done: int, total: int) -> None:
-        nonlocal fits
-        fits += stage == "training"
-        if fits == 1 and stage == "clips of this epoch":
-            raise KeyboardInterrupt
-
-    one = toy(small_whisper)
-    with pytest.raises(KeyboardInterrupt):
-        experiment.run(one, {"toy": toy_manifest}, out, jobs=1, cache=cache, tell=stop)
-    assert not out.exists()
-    assert len(list(experiment.checkpoints(out).iterdir())) == 1
-    told: list[str] = []
-    experiment.run(
-        one, {"toy": toy_manifest}, out, jobs=1, cache=cache, keep_folds=True, tell=lambda stage, *_: told.append(stage)
-    )
-    assert told.count("epochs") == 2  # the second fold and the final model, not the first fold
-    return out
-
-
-def test_a_finished_run_leaves_no_checkpoints(run: Path) -> None:
-    assert {path.name for path in run.parent.iterdir()} == {"run"}
-    assert {path.name for path in (run / "folds").iterdir()} == {"fold 1.onnx", "fold 2.onnx"}
-
-
-def test_an_interrupted_run_gives_the_same_scores(
-    run: Path, small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path: Path
-) -> None:
-    experiment.run(toy(small_whisper), {"toy": toy_manifest}, tmp_path / "again", jobs=1, cache=cache)
-    for name in ("predictions.csv", "enrolled.csv"):
-        assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
-
-
-def test_the_file_is_the_estimator(lesson: TrainingBatch, run: Path, tmp_path: Path) -> None:
-    model = fitted(lesson, QUICK)
-    pipeline = families.build("finetuned", QUICK)
-    pipeline.steps[-1] = ("model", model)
-    card = dataclasses.replace(model_file.load(run).card, features=lesson.speech.encoder, labels=LABELS[::-1])
-    file = export(pipeline, card, tmp_path / "model.onnx", lesson.X[:4])
-    order = [list(model.classes_).index(label) for label in LABELS[::-1]]
-    for row in (0, 13):
-        samples = lesson.speech.sounds[row](0)
-        X = model.embed(lesson.speech.of(np.array([row])))
-        baseline = model.embed(lesson.speech.of(np.array([4, 5]))).mean(axis=0)
-        for known in (None, baseline):
-            found = file.run(samples[np.newaxis], baseline=None if known is None else known[np.newaxis])
-            np.testing.assert_allclose(found.probabilities[0], model.predict_proba(X, known)[0, order], atol=1e-4)
-            assert found.embedding is not None
-            np.testing.assert_allclose(found.embedding, X, atol=1e-4)
-        assert np.abs(X - lesson.X[row]).max() > 1e-2  # it is the tuned encoder
-
-
-def test_test_clips_are_described_by_the_tuned_encoder(lesson: TrainingBatch) -> None:
-    clips = Clips(lesson.X, lesson.y, lesson.speakers, np.full(len(lesson.y), "toy"), lesson.copies, lesson.speech)
-    test = np.flatnonzero(lesson.speakers == "s0")
-    train = np.flatnonzero(lesson.speakers != "s0")
-    enrolled = test[lesson.y[test] == "neutral"]
-    found = fit_one(clips, Task("finetuned", QUICK, train, test, enrolled, keep=True))
-    assert found.pipeline is not None
-    assert found.enrolled is not None
-    model = found.pipeline.named_steps["model"]
-    X = model.embed(lesson.speech.of(test))
-    np.testing.assert_array_equal(found.probabilities, model.predict_proba(X))
-    baseline = model.embed(lesson.speech.of(enrolled)).mean(axis=0)
-    np.testing.assert_allclose(found.enrolled, model.predict_proba(X, baseline), atol=1e-6)
-
-
-def test_the_family_needs_an_encoder(small_whisper: Path) -> None:
-    with pytest.raises(RecipeError, match=r'model\.family = "finetuned" needs the embeddings of an encoder'):
-        toy(small_whisper, features={"set": "prosodic"})
-
-
-def test_ctrl_c_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stopped(_recipe: object, _roots: object, out: Path, **_options: object) -> None:
-        experiment.checkpoints(out).mkdir()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(experiment, "run", stopped)
-    out = tmp_path / "mine"
-    with pytest.raises(KeyboardInterrupt):
-        train("ravdess-whisper-tuned", out=out)
-    assert f"{out}.checkpoints keeps what is done: the same command with --out {out} goes on" in capsys.readouterr().err

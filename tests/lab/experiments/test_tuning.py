@@ -19,7 +19,7 @@ from emovox.lab.experiments import dataset, experiment, recipe, tuning
 from emovox.lab.experiments.crossfit import Clips, Fitted, Task, fit_many
 from emovox.lab.experiments.search_space import Choices, Range, dimension, suggest
 from emovox.lab.reports import tuning_report
-from tests.lab.reports.test_report import Page
+from tests.lab.reports import Page
 
 #: Runs the command line: exit code, output, errors.
 Command = Callable[..., tuple[object, str, str]]

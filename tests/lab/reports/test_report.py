@@ -4,206 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pytest
-from sklearn.calibration import calibration_curve
 
 from emovox.lab.evaluation.scores import score
-from emovox.lab.reports import plots, report
+from emovox.lab.reports import report
 from emovox.labels import COMMON
-from emovox.model.card import CorpusSummary, ModelCard
-from emovox.types import FeatureSpec
+from tests.lab.reports import Page, Run, experiment, read, shown
 
-FOLDS = tuple(f"fold {k}" for k in range(1, 7))
-SPEAKERS = tuple(f"ravdess/{k:02d}" for k in range(1, 25))
 ATTACK = "<script>alert('x')</script>"
-
-
-class Run(NamedTuple):
-    """What an experiment hands to the report."""
-
-    results: dict[str, Any]
-    predictions: pd.DataFrame
-    card: ModelCard
-
-
-def experiment(
-    *,
-    labels: Sequence[str] = COMMON,
-    folds: Sequence[str] = FOLDS,
-    seeds: Sequence[int] = (0,),
-    speakers: Sequence[str] = SPEAKERS,
-    corpora: Sequence[str] = ("ravdess",),
-    sexes: Sequence[str] = ("male", "female"),
-    takes: int = 8,
-    independent: bool = True,
-    skipped: Sequence[str] = (),
-    name: str = "ravdess-ann",
-) -> Run:
-    """Invent the predictions of a middling classifier and score them as an experiment does.
-
-    As in RAVDESS, there is half as much of the first label as of the others.
-    """
-    rng = np.random.default_rng(0)
-    rows = [
-        {
-            "seed": seed,
-            "fold": folds[k % len(folds)],
-            "corpus": corpora[k % len(corpora)],
-            "speaker": speaker,
-            "sex": sexes[k % len(sexes)],
-            "label": label,
-        }
-        for seed in seeds
-        for k, speaker in enumerate(speakers)
-        for label in labels
-        for _ in range(max(1, takes // 2) if label == labels[0] else takes)
-    ]
-    predictions = pd.DataFrame(rows)
-    truth = predictions["label"].map({label: k for k, label in enumerate(labels)}).to_numpy(int)
-    logits = rng.normal(size=(len(rows), len(labels))) + rng.normal(size=(len(labels), len(labels)))[truth]
-    logits[np.arange(len(rows)), truth] += 1.5
-    found = np.exp(2 * logits) / np.exp(2 * logits).sum(axis=1, keepdims=True)
-    predictions["predicted"] = np.array(labels)[found.argmax(axis=1)]
-    for k, label in enumerate(labels):
-        predictions[f"p_{label}"] = found[:, k]
-    protocol = {
-        "name": "emobox" if independent else "random-70/30",
-        "folds": len(folds),
-        "speaker_independent": independent,
-        "text_independent": False,
-        "note": "A note on the protocol that must be printed.",
-        "seeds": list(seeds),
-    }
-    summaries = tuple(
-        CorpusSummary(corpus, "CC BY-NC-SA 4.0", 1440, len(set(speakers)), tuple(labels)) for corpus in corpora
-    )
-    recipe = {
-        "name": name,
-        "description": "The published network on the classic features",
-        "corpora": {corpus: {"labels": [], "options": {}} for corpus in corpora},
-        "preprocess": {},
-        "features": {"set": "classic193"},
-        "model": {"family": "ann", "hidden": [300, 50, 20, 10]},
-        "protocol": {"name": protocol["name"], "seeds": list(seeds)},
-    }
-    card = ModelCard(
-        name=name,
-        family="ann",
-        labels=tuple(labels),
-        features=FeatureSpec("classic193", 1, 193, {"window": "hann", "frame_length": 2048}, {"level": "none"}),
-        corpora=summaries,
-        licence="non-commercial use only",
-        recipe=recipe,
-        intended_use="Research.",
-        limitations="Acted speech.",
-        software="0.1.0",
-        created="2026-11-21",
-    )
-    results = {
-        "recipe": name,
-        "family": "ann",
-        "features": "classic193",
-        "protocol": protocol,
-        **score(predictions, labels),
-        "corpora_used": [],
-        "skipped": list(skipped),
-        "software": "0.1.0",
-    }
-    return Run(results, predictions, card)
-
-
-class Page(HTMLParser):
-    """What a reader gets: text, tables by caption, elements; every element must be closed where it was opened."""
-
-    VOID = frozenset({"meta", "link", "br", "hr", "img", "input"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.tables: dict[str, list[list[str]]] = {}
-        self._open: list[str] = []
-        self._rows: list[list[str]] = []
-        self._caption = ""
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-        if tag in self.VOID:
-            return
-        self._open.append(tag)
-        if tag == "table":
-            self._rows, self._caption = [], ""
-        if tag == "tr":
-            self._rows.append([])
-        if tag in ("td", "th"):
-            self._rows[-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-        if tag == "table":
-            self.tables[self._caption] = self._rows
-
-    def handle_data(self, data: str) -> None:
-        if "style" in self._open:
-            return
-        self.text += data.replace("\N{NO-BREAK SPACE}", " ")
-        if "caption" in self._open:
-            self._caption += data
-        elif "td" in self._open or "th" in self._open:
-            self._rows[-1][-1] += data.replace("\N{NO-BREAK SPACE}", " ")
-
-    def table(self, caption: str) -> list[list[str]]:
-        """Return the rows, below the head, of the one table whose caption begins so."""
-        (rows,) = [rows for found, rows in self.tables.items() if found.startswith(caption)]
-        return rows[1:]
-
-    def named(self, tag: str) -> list[dict[str, str]]:
-        """Return the attributes of every element of a kind."""
-        return [attributes for found, attributes in self.elements if found == tag]
-
-
-def read(run: Run, folder: Path) -> Page:
-    """Write the report and read its page."""
-    report.write(folder, *run)
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
-
-
-def shown(value: float) -> str:
-    """Return what a share must look like."""
-    return f"{100 * value:.1f}"
-
-
-@pytest.fixture(scope="module")
-def run() -> Run:
-    return experiment(seeds=(0, 1))
-
-
-@pytest.fixture(scope="module")
-def folder(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    report.write(folder, *run)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(folder: Path) -> Page:
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
 def test_the_headline_has_every_score_and_its_protocol(page: Page, run: Run) -> None:
@@ -320,33 +131,6 @@ def test_the_page_is_accessible(page: Page) -> None:
     assert all("scope" in head for head in page.named("th"))
 
 
-def test_every_plot_is_a_file_of_both_kinds(folder: Path, run: Run) -> None:
-    names = {"confusion", "per_class", "folds", "speakers", "reliability", "selective"}
-    assert {file.name for file in (folder / "plots").iterdir()} == {f"{n}.{k}" for n in names for k in ("svg", "png")}
-    for file in (folder / "plots").glob("*.png"):
-        assert file.read_bytes().startswith(b"\x89PNG")
-    root = ET.parse(folder / "plots" / "confusion.svg").getroot()
-    texts = ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    counts = [str(count) for row in run.results["confusion"] for count in row]
-    assert [text for text in texts if text.isdigit()] == counts
-    for label in COMMON:
-        assert texts.count(label) == 2
-    assert "date" not in (folder / "plots" / "confusion.svg").read_text(encoding="utf-8").lower()
-
-
-def test_two_writes_are_the_same_bytes_whatever_the_users_settings(folder: Path, run: Run, tmp_path: Path) -> None:
-    import matplotlib
-
-    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "xtick.direction": "in"}):
-        report.write(tmp_path, *run)
-        assert matplotlib.rcParams["font.size"] == 20
-    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 13
-    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()) == files
-    for file in files:
-        assert (folder / file).read_bytes() == (tmp_path / file).read_bytes(), file
-
-
 def test_a_leak_of_speakers_is_warned_of(page: Page, tmp_path: Path) -> None:
     leaking = read(experiment(folds=("split",), independent=False, takes=1), tmp_path)
     for text, warned in ((leaking.text, True), (page.text, False)):
@@ -425,51 +209,6 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path: Path) -> None:
     ]
 
 
-def test_names_that_the_font_lacks_stay_readable_in_the_page(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        page = read(experiment(labels=("高兴", "$x_1$"), speakers=("说话人/1", "说话人/2")), tmp_path)
-    assert page.table("Scores of each emotion")[0][0] == "高兴"
-    drawing = (tmp_path / "plots" / "confusion.svg").read_text(encoding="utf-8")
-    assert "高兴" in drawing
-    assert ">$x_1$</text>" in drawing
-
-
-@pytest.mark.parametrize("count", [2, 26])
-def test_few_and_many_emotions(count: int, tmp_path: Path) -> None:
-    labels = tuple(f"an emotion with a long name, number {k}" for k in range(count))
-    run = experiment(labels=labels, takes=2, speakers=("a", "b", "c", "d"))
-    page = read(run, tmp_path)
-    assert [row[0] for row in page.table("Scores of each emotion")] == list(labels)
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", (tmp_path / "plots" / "confusion.svg").read_text("utf-8"))
-    assert [text for text in texts if text.startswith("an")] == 2 * [plots.shortened(label) for label in labels]
-
-
-def test_many_speakers_and_seeds_keep_the_page_small(tmp_path: Path) -> None:
-    names = tuple(f"crema-d/{k}" for k in range(1001, 1092))
-    run = experiment(labels=COMMON[:6], speakers=names, folds=names, seeds=range(3), corpora=("crema-d",), takes=1)
-    page = read(run, tmp_path)
-    assert len(page.table("Scores of each speaker")) == 91
-    assert len(page.table("Scores of each fold")) == 92
-    assert len(page.html.encode()) < 1_500_000
-    # The plot leaves the names to the table.
-    assert "1001" not in (tmp_path / "plots" / "speakers.svg").read_text(encoding="utf-8")
-
-
-def test_reliability_is_scikit_learns_calibration_curve(run: Run) -> None:
-    labels = list(COMMON)
-    given = run.predictions[[f"p_{label}" for label in labels]].to_numpy()
-    right = (run.predictions["predicted"] == run.predictions["label"]).to_numpy()
-    accuracy, confidence = calibration_curve(right, given.max(axis=1), n_bins=15)
-    figure, words = plots.draw_reliability(given, run.predictions["label"].to_numpy(str), labels, 0.25)
-    curve = np.asarray(figure.axes[0].lines[1].get_xydata())
-    np.testing.assert_allclose(curve, 100 * np.column_stack((confidence, accuracy)), rtol=1e-9)
-    heights = [bar.get_height() for bar in figure.axes[1].containers[0]]
-    assert sum(heights) == pytest.approx(100)
-    assert f"accuracy {100 * right.mean():.1f} %" in words
-    assert "ECE 25.0 %" in words
-
-
 def test_a_class_that_nobody_said_has_dashes(tmp_path: Path) -> None:
     run = experiment(labels=("angry", "sad", "calm"), speakers=("a", "b"))
     kept = run.predictions[run.predictions["label"] != "calm"]
@@ -477,55 +216,3 @@ def test_a_class_that_nobody_said_has_dashes(tmp_path: Path) -> None:
     row = page.table("Scores of each emotion")[2]
     assert (row[0], row[2], row[3], row[4]) == ("calm", "–", "–", "0")
     assert "Chance, UAR50.0 %" in page.text
-
-
-def test_what_abstaining_does_is_told(run: Run, tmp_path: Path) -> None:
-    results = {**run.results, **score(run.predictions, COMMON, target=0.5)}
-    page = read(Run(results, run.predictions, run.card), tmp_path)
-    told = results["selective"]
-    rows = page.table("What abstaining does")
-    assert rows[0] == ["all", f"{told['threshold']:.2f}", shown(told["coverage"]), shown(told["accuracy"])]
-    honest = told["cross_fitted"]
-    assert [row[0] for row in rows[1:]] == ["all", *honest["sexes"], *honest["labels"]]
-    for row, one in zip(rows[1:], [honest, *honest["sexes"].values(), *honest["labels"].values()], strict=True):
-        assert row[1:] == ["other folds'", shown(one["coverage"]), shown(one["accuracy"])]
-    assert "No threshold keeps this promise" not in page.text
-
-
-def test_a_promise_that_cannot_be_kept_is_admitted(tmp_path: Path) -> None:
-    run = experiment(takes=2)
-    results = {**run.results, **score(run.predictions, COMMON, target=0.999)}
-    page = read(Run(results, run.predictions, run.card), tmp_path)
-    assert "No threshold keeps this promise" in page.text
-    assert not [caption for caption in page.tables if caption.startswith("What abstaining does")]
-
-
-def test_the_selective_plot_holds_the_curve_and_the_threshold(run: Run) -> None:
-    told = score(run.predictions, COMMON, target=0.5)["selective"]
-    figure, words = plots._selective(told)
-    curve, promise, threshold = figure.axes[0].lines
-    drawn = np.asarray(curve.get_xydata())
-    np.testing.assert_allclose(drawn, [[100 * one["coverage"], 100 * one["accuracy"]] for one in told["curve"]])
-    # The surest clips are more often right, and the threshold lies on the curve.
-    assert drawn[-1, 1] > drawn[0, 1] + 10
-    assert np.unique(promise.get_ydata()) == 100 * told["target"]
-    ((x, y),) = np.asarray(threshold.get_xydata())
-    assert y == pytest.approx(np.interp(x, drawn[::-1, 0], drawn[::-1, 1]), abs=1)
-    assert f"{x:.1f} %, {y:.1f} % of them right" in words
-
-
-def test_the_tempered_reliability_is_nearer_to_the_diagonal(run: Run) -> None:
-    labels = list(COMMON)
-    given = run.predictions[[f"p_{label}" for label in labels]].to_numpy()
-    truth = run.predictions["label"].to_numpy(str)
-    temperature = run.results["calibration"]["temperature"]
-    figure, _ = plots.draw_reliability(given, truth, labels, 0.25, temperature)
-    before, after = (np.asarray(line.get_xydata()) for line in figure.axes[0].lines[1:])
-    gaps = [np.abs(line[:, 0] - line[:, 1]).mean() for line in (before, after)]
-    assert gaps[1] < gaps[0]
-    assert "at temperature" not in read_legend(plots.draw_reliability(given, truth, labels, 0.25)[0])
-    assert f"at temperature {temperature:.2f}" in read_legend(figure)
-
-
-def read_legend(figure: Any) -> str:
-    return " ".join(text.get_text() for text in figure.legends[0].get_texts())
