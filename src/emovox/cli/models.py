@@ -9,7 +9,7 @@ import typer
 
 from emovox.cli.console import standard_output
 from emovox.model.card import ModelCard
-from emovox.model.file import DEFAULT, builtin, load
+from emovox.model.file import DEFAULT, builtin, load_card
 from emovox.outputs.cards import percent, sections
 
 
@@ -29,9 +29,9 @@ def models(
     """
     if as_json:
         names = [model] if model else list(builtin())
-        typer.echo(json.dumps([load(name).card.to_dict() for name in names], indent=1))
+        typer.echo(json.dumps([load_card(name).to_dict() for name in names], indent=1))
     elif model:
-        _show(load(model).card)
+        _show(load_card(model))
     else:
         _list()
 
@@ -43,7 +43,7 @@ def _list() -> None:
     for column in ("name", "family", "features", "classes", "UAR", "protocol", "licence"):
         table.add_column(column, overflow="fold")
     for name in builtin():
-        card = load(name).card
+        card = load_card(name)
         table.add_row(
             f"{name} (default)" if name == DEFAULT else name,
             card.family,

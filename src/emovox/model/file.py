@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from emovox.errors import ModelError
 from emovox.model.card import ModelCard
+from emovox.model.metadata import properties
+from emovox.model.session import open_session
 from emovox.types import FeatureSpec, Float32Array
 
 #: Key of the card in the file's metadata.
@@ -73,6 +78,9 @@ class Model:
         given as bytes cannot refer to other files.
     source : str
         Where it came from, for messages.
+    origin : str, optional
+        Path or built-in name that :func:`load` finds it by again: the model then pickles as that name with its
+        fingerprint, and otherwise as the whole file.
 
     Attributes
     ----------
@@ -87,7 +95,7 @@ class Model:
     embedding_width : int
         Width of embedding and baseline, 0 where the graph has none.
     fingerprint : str
-        SHA-256 of the file: tells whether a baseline was made with this very model.
+        SHA-256 of the file: tells whether a baseline was made with this very model.  Computed when it is asked for.
 
     Raises
     ------
@@ -95,22 +103,14 @@ class Model:
         Not an ONNX file, no card inside, or a graph that does not fit its card.
     """
 
-    def __init__(self, content: bytes, source: str) -> None:
-        import onnxruntime  # 0.1 s of import that `emovox --help` need not pay
-
-        options = onnxruntime.SessionOptions()
-        # The nets are small: one thread is fastest, and many recordings at once do not fight for cores.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+    def __init__(self, content: bytes, source: str, *, origin: str | None = None) -> None:
+        self._content, self._source, self._origin = content, source, origin
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = open_session(content)
+            metadata = properties(io.BytesIO(content))
         except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
-            raise ModelError(
-                f"{source} is not an ONNX model that can be read ({_first_line(error)}): "
-                "give a model.onnx that emovox wrote"
-            ) from error
-        self.fingerprint = hashlib.sha256(content).hexdigest()
-        self.card = _card(self._session.get_modelmeta().custom_metadata_map, source)
+            raise _unreadable(source, error) from error
+        self.card = _card(metadata, source)
         inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}
         outputs = {node.name: node.shape for node in self._session.get_outputs() if node.type == "tensor(float)"}
         self.takes_samples, self.takes_baseline = SAMPLES in inputs, BASELINE in inputs
@@ -169,6 +169,16 @@ class Model:
             )
         if any(isinstance(size, int) for shape in found.values() for size in shape[:-1]):
             raise ModelError(f"{source} takes only so many clips or frames at once: get the model file again")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the file, in hexadecimal."""
+        return hashlib.sha256(self._content).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._origin is None:
+            return Model, (self._content, self._source)
+        return _again, (self._origin, self.fingerprint)
 
     def level(self, name: str) -> str:
         """Say what an input takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``."""
@@ -297,10 +307,10 @@ def _card(metadata: dict[str, str], source: str) -> ModelCard:
         raise ModelError(f"{source}: {error}") from error
 
 
-def _first_line(error: Exception) -> str:
-    """Shorten onnxruntime's messages, which can run over pages."""
-    text = str(error).strip().splitlines() or [type(error).__name__]
-    return text[0][:120]
+def _unreadable(source: str, error: Exception) -> ModelError:
+    """Say that something is no model, with the first line of onnxruntime's messages, which can run over pages."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    return ModelError(f"{source} is not an ONNX model that can be read ({text}): give a model.onnx that emovox wrote")
 
 
 def load(model: str | Path | None = None) -> Model:
@@ -326,20 +336,69 @@ def load(model: str | Path | None = None) -> Model:
     >>> load().card.labels[:3]
     ('neutral', 'calm', 'happy')
     """
+    with _opened(model) as (file, source, origin):
+        return Model(file.read(), source, origin=origin)
+
+
+def load_card(model: str | Path | None = None) -> ModelCard:
+    """Read the card of a model without the model: it takes a millisecond, and the graph is not looked at.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        As for :func:`load`.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ModelError
+        There is no such file or name, or it holds no card.
+
+    Examples
+    --------
+    >>> load_card("classic").features.set
+    'classic193'
+    """
+    with _opened(model) as (file, source, _):
+        try:
+            metadata = properties(file)
+        except ValueError as error:
+            raise _unreadable(source, error) from error
+        return _card(metadata, source)
+
+
+@contextmanager
+def _opened(model: str | Path | None) -> Iterator[tuple[BinaryIO, str, str]]:
+    """Open the file of a model; give the file, what messages call it, and how it is found again."""
     name = DEFAULT if model is None else str(model)
     if name in builtin():
-        return Model((resources.files(PRETRAINED) / f"{name}.onnx").read_bytes(), f"built-in model {name!r}")
-    path = Path(name)
-    if path.is_dir():
-        path = path / "model.onnx"
+        with (resources.files(PRETRAINED) / f"{name}.onnx").open("rb") as file:
+            yield cast(BinaryIO, file), f"built-in model {name!r}", name
+        return
+    path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
     try:
-        return Model(path.read_bytes(), str(path))
+        with path.open("rb") as file:
+            yield file, str(path), str(path.absolute())
     except FileNotFoundError:
         raise ModelError(
             f"no model {name!r}: give a model.onnx, a run folder, or a built-in name ({', '.join(builtin())})"
         ) from None
     except OSError as error:
         raise ModelError(f"cannot read the model {path}: {error.strerror}; check its permissions") from error
+
+
+def _again(origin: str, fingerprint: str) -> Model:
+    """Load a model that was pickled, and make sure that it is the same."""
+    model = load(origin)
+    if model.fingerprint != fingerprint:
+        raise ModelError(
+            f"{origin} is now another model ({model.fingerprint[:8]}) than the one that was sent here "
+            f"({fingerprint[:8]}): keep the file as it is while processes share it, and the same on all machines"
+        )
+    return model
 
 
 def builtin() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from emovox.errors import AudioError, InputError
+from emovox.model.session import open_session
 from emovox.speech.edges import Edges
 from emovox.types import RATE, Float32Array, Waveform
 
@@ -132,12 +133,7 @@ class SpeechEvent:
 @lru_cache(maxsize=1)
 def _session() -> Any:
     """Load the network, once for all streams of the process; it keeps no state and may be used by many threads."""
-    import onnxruntime  # 0.1 s of import that `emovox --help` need not pay
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    content = (resources.files("emovox.speech.silero") / "silero_vad_16k_sequence.onnx").read_bytes()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return open_session((resources.files("emovox.speech.silero") / "silero_vad_16k_sequence.onnx").read_bytes())
 
 
 class SpeechProbability:

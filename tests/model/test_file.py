@@ -1,0 +1,91 @@
+"""Reading a model file: its card without a session, pickling, nothing sent and nothing written."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emovox import ModelError
+from emovox.model.file import Model, builtin, load, load_card
+from emovox.model.metadata import properties
+from tests import EXAMPLES
+
+onnx = pytest.importorskip("onnx")
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_a_card_is_the_same_without_a_session(name: str) -> None:
+    assert load_card(name) == load(name).card
+
+
+@given(entries=st.dictionaries(st.text(max_size=300), st.text(max_size=300), max_size=4), version=st.integers(0, 2**62))
+def test_metadata_are_those_that_onnx_reads(entries: dict[str, str], version: int) -> None:
+    graph = onnx.helper.make_graph([], "test", [], [], [onnx.helper.make_tensor("x", 1, [3], [0.0, 1.0, 2.0])])
+    file = onnx.helper.make_model(graph, model_version=version, doc_string="one")
+    onnx.helper.set_model_props(file, entries)
+    assert properties(io.BytesIO(file.SerializeToString())) == entries
+
+
+@given(content=st.binary(max_size=60))
+def test_other_bytes_are_refused_or_say_nothing(content: bytes) -> None:
+    try:
+        properties(io.BytesIO(content))
+    except ValueError:
+        return
+    with pytest.raises(ModelError):
+        Model(content, "noise")
+
+
+def test_a_file_cut_short_is_refused(tmp_path: Path, personal_model: Path) -> None:
+    path = tmp_path / "short.onnx"
+    path.write_bytes(personal_model.read_bytes()[:-9])
+    for read in (load, load_card):
+        with pytest.raises(ModelError, match=r"short.onnx is not an ONNX model that can be read"):
+            read(path)
+    for read in (load, load_card):
+        with pytest.raises(ModelError, match=r"no model 'missing\.onnx': give a model.onnx"):
+            read("missing.onnx")
+
+
+def test_a_model_pickles_as_its_name(personal_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    shutil.copy(personal_model, path)
+    model = load(path)
+    sent = pickle.dumps(model)
+    assert len(sent) < 1000
+    again = pickle.loads(sent)
+    samples = np.random.default_rng(0).normal(scale=0.1, size=(2, 8000)).astype(np.float32)
+    np.testing.assert_array_equal(again.run(samples).probabilities, model.run(samples).probabilities)
+    assert (again.card, again.fingerprint) == (model.card, model.fingerprint)
+    path.write_bytes(path.read_bytes() + b"\x08\x08")  # the same model, another file
+    with pytest.raises(ModelError, match="is now another model"):
+        pickle.loads(sent)
+    assert len(pickle.dumps(load("classic"))) < 1000
+
+
+def test_a_model_of_bytes_pickles_as_bytes(personal_model: Path) -> None:
+    model = Model(personal_model.read_bytes(), "memory")
+    again = pickle.loads(pickle.dumps(model))
+    assert again.fingerprint == model.fingerprint == load(personal_model).fingerprint
+
+
+def test_nothing_is_written_into_the_home_of_the_user(tmp_path: Path) -> None:
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA", "USERPROFILE")}
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | home
+    code = (
+        "import os; from emovox import EmotionRecognizer\n"
+        f"EmotionRecognizer('classic').predict({str(EXAMPLES / 'plain.wav')!r})\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(tmp_path.rglob("*")) == []
