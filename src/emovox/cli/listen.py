@@ -19,7 +19,7 @@ from emovox.errors import InputError
 from emovox.live import check, devices
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.session import Session, ended_by_signals
-from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Source, standard_input
+from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, SoundInput, standard_input
 from emovox.live.state import CHECKED, State
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model import profiles
@@ -132,7 +132,7 @@ def listen(
                 say(f"wrote {path}")
 
 
-def _open(source: str | None, device: str | None, encoding: str | None, rate: int, channels: int) -> Source:
+def _open(source: str | None, device: str | None, encoding: str | None, rate: int, channels: int) -> SoundInput:
     """Find out where the sound comes from; options of the other kind of source are mistakes."""
     if source is None:
         if encoding is not None or (rate, channels) != (RATE, 1):
@@ -187,7 +187,7 @@ def _print_devices() -> None:
     standard_output().print(table)
 
 
-def _check(source: Source) -> None:
+def _check(source: SoundInput) -> None:
     """Listen for some seconds, and say how good the sound is."""
     say(f"listening to {source.name} for {CHECKED:g} s: speak as you will")
     feed = Feed(source)

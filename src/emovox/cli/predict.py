@@ -22,7 +22,7 @@ from emovox.cli.words import (
     TextModelOption,
     TextOption,
     TranscriptOption,
-    Words,
+    WordOptions,
 )
 from emovox.errors import EmovoxError, NoSpeechError
 from emovox.model import profiles
@@ -126,7 +126,7 @@ def predict(
     if summary:
         timelines.require_summary_format(form, out)
     files = recordings(sources)
-    words = Words.wanted(text, asr, language, transcript, text_model, files)
+    words = WordOptions.wanted(text, asr, language, transcript, text_model, files)
     if cut and words.given:
         from emovox.text.given import require_times
 
@@ -170,7 +170,7 @@ class Work:
         self,
         recognizer: EmotionRecognizer,
         sources: list[str],
-        words: Words,
+        words: WordOptions,
         pictures: Place | None = None,
         cut: TimelineOptions | None = None,
     ) -> None:

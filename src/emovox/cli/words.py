@@ -55,19 +55,19 @@ TextModelOption = Annotated[
 
 
 @dataclass
-class Words:
-    """What a call wants of the words.
+class WordOptions:
+    """What one call of the command line asks of the words.
 
     Attributes
     ----------
     transcriber : CachedTranscriber or None
-        Who recognises them.
+        Speech recogniser; None where none was asked for.
     given : Transcript or None
-        What was said, from a file.
+        Transcript read from a file.
     classifier : TextClassifier or None
-        Who judges their emotion besides.
+        Text classifier that judges their emotion as well.
     missing : int
-        Recordings so far whose words could not be had.
+        Number of recordings so far without words.
     """
 
     transcriber: CachedTranscriber | None = None
@@ -85,8 +85,8 @@ class Words:
         transcript: Path | None,
         text_model: str | None,
         sources: Sequence[str],
-    ) -> Words:
-        """Make sense of the options.
+    ) -> WordOptions:
+        """Turn the options of the command line into recogniser, transcript and classifier.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class Words:
         return cls(CachedTranscriber(WhisperTranscriber(asr, language)), classifier=classifier)
 
     def check(self, prediction: Prediction) -> Prediction:
-        """Say what is missing of the words of a recording, each reason once."""
+        """Report on standard error why a recording has no words, each reason once; return the prediction."""
         if (self.transcriber or self.given) and prediction.transcript is None:
             self.missing += 1
             for line in prediction.why or ():

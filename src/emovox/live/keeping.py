@@ -1,8 +1,7 @@
-"""What is kept of a session: the timeline, and the sound where that is asked for.  Nothing is lost however it ends.
+"""Files of a session: its timeline and, on request, its sound, safe against crashes.
 
-What comes is written at once beside the final name, as ``<name>.jsonl.part`` and ``<name>.wav.part``, and becomes the
-final file at the end.  Where a session is killed, those are left: a line of JSON for each thing that happened, and a
-WAV file that is whole.
+Events and samples are written as they come, to ``<name>.jsonl.part`` and ``<name>.wav.part``; the final files are made
+at the end.  A session that is killed leaves these two: a journal with one JSON object a line, and a valid WAV file.
 """
 
 from __future__ import annotations
@@ -30,14 +29,15 @@ class TimelineKeeper:
     Parameters
     ----------
     path : Path
-        Where, in the end; its ending tells the format.
+        File to write at the end; its ending determines the format.
     labels : sequence of str
         The model's labels.
 
     Raises
     ------
     InputError
-        The file exists, a killed session's is still there, the ending tells no format, or there is no writing there.
+        The file or the journal of a killed session exists, the ending is no known format, or the folder is not
+        writable.
 
     Examples
     --------
@@ -68,12 +68,12 @@ class TimelineKeeper:
         return self.path.with_name(self.path.stem + ".marks.txt")
 
     def tell(self, one: SessionEvent) -> None:
-        """Write down what is to be kept of it, at once.
+        """Append an event to the journal, if it belongs into the timeline.
 
         Raises
         ------
         InputError
-            It cannot be written; what was written before is still there.
+            The journal cannot be written; earlier events are safe.
         """
         if one.kind not in ("result", "mark", "transcript"):
             return
@@ -84,7 +84,7 @@ class TimelineKeeper:
             raise cannot_write(self.path, error) from error
 
     def finish(self, duration: float) -> list[Path]:
-        """Write the timeline, and return the files that there are now.
+        """Write the timeline from the journal, and return the files written.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class TimelineKeeper:
         Raises
         ------
         InputError
-            It cannot be written; the journal is left.
+            The timeline cannot be written; the journal stays.
         """
         with contextlib.suppress(OSError):
             self._file.close()
@@ -131,7 +131,7 @@ class TimelineKeeper:
 
 
 class SoundKeeper:
-    """Writes a session's sound: 16 kHz mono WAV of 16 bits.
+    """Writes the sound of a session: WAV, 16 kHz, mono, 16 bits.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class SoundKeeper:
     Raises
     ------
     InputError
-        The file exists, a killed session's is still there, or there is no writing there.
+        The file or that of a killed session exists, or the folder is not writable.
 
     Examples
     --------
@@ -167,12 +167,12 @@ class SoundKeeper:
         self._wave.setframerate(RATE)
 
     def heard(self, samples: Float32Array) -> None:
-        """Write samples down, at once; what is louder than full scale is cut off.
+        """Append samples, shape (n,), from -1 to 1; louder ones are clipped.
 
         Raises
         ------
         InputError
-            They cannot be written.
+            The file cannot be written.
         """
         values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
         try:
@@ -182,7 +182,7 @@ class SoundKeeper:
             raise cannot_write(self.path, error) from error
 
     def finish(self) -> list[Path]:
-        """Give the file its name, and return what there is now."""
+        """Close the file, give it its final name and return it."""
         try:
             self._wave.close()
             self._file.close()

@@ -1,4 +1,4 @@
-"""Listening: sound in, events out, to be shown and kept, until the sound or the listener has enough."""
+"""A listening session: sound in, events out, which are shown and saved until the sound ends or the user stops it."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ class Session:
     Parameters
     ----------
     feed : Feed
-        The sound.
+        Source of the sound.
     stream : Stream
-        Who judges it.
+        Stream recogniser.
     state : State
-        What is shown.
+        What the display shows; updated as events come.
     printer : Printer
-        Who shows it.
+        Display.
     timeline, sound : TimelineKeeper and SoundKeeper, optional
-        Who keeps it.
+        Writers of the timeline and of the sound; the default saves nothing.
     transcribe : callable, optional
-        From a stretch of sound to its words; runs in a thread of its own, so that the sound never waits.
+        Speech recogniser, from the sound of an utterance to its text; it runs in a thread of its own.
 
     Attributes
     ----------
     files : list of Path
-        What has been written when :meth:`run` ends, however it ends.
+        Files written by the time :meth:`run` ends, with or without an error.
     """
 
     def __init__(
@@ -73,21 +73,21 @@ class Session:
     ) -> None:
         self._feed, self._stream, self._state, self._printer = feed, stream, state, printer
         self._timeline, self._sound = timeline, sound
-        self._words = Words(transcribe) if transcribe else None
+        self._words = UtteranceTranscriber(transcribe) if transcribe else None
         self._held = Tail(_HELD)
         self.files: list[Path] = []
         self._marks = 0
         self._wordless = False  # whether the listener knows that words are missing
 
     def run(self, stopped: threading.Event, keys: Keys = none) -> list[Path]:
-        """Listen until the sound ends, somebody presses ``q`` or `stopped` is set; ``m`` marks a moment.
+        """Listen until the sound ends, the user presses ``q`` or `stopped` is set; ``m`` sets a mark.
 
         Parameters
         ----------
         stopped : Event
-            Ends the session from outside, for example from a signal handler.
+            Event that ends the session from another thread or a signal handler.
         keys : callable, optional
-            Gives the keys that were pressed.
+            Returns the keys pressed since its last call.
 
         Returns
         -------
@@ -97,9 +97,9 @@ class Session:
         Raises
         ------
         EmovoxError
-            The source failed, or something could not be kept; what came before is shown and kept all the same.
+            The source failed, or a file could not be written; events until then are shown and saved.
         BrokenPipeError
-            Whoever read what is printed has enough; what came before is kept.
+            The reader of standard output has closed it; events until then are saved.
         """
         fault = _tried(lambda: self._listen(stopped, keys), None)
         self._feed.stop()
@@ -151,8 +151,8 @@ class Session:
             self._held.append(samples)
         self._tell_all([SessionEvent.of(event) for event in self._stream.push(samples)])
 
-    def _tell_all(self, happenings: Sequence[SessionEvent]) -> None:
-        for one in happenings:
+    def _tell_all(self, events: Sequence[SessionEvent]) -> None:
+        for one in events:
             self._tell(one)
             if one.kind == "result" and one.prediction is not None and self._words:
                 said = self._held.stretch(one.prediction.start - _MARGIN, one.prediction.end + _MARGIN)
@@ -193,7 +193,7 @@ class Session:
 
 
 def _tried(action: Callable[[], object], before: BaseException | None) -> BaseException | None:
-    """Do something after which the rest must be done, whatever is raised; return the first fault."""
+    """Run one step of the shutdown and catch what it raises; return the first exception of all steps so far."""
     try:
         action()
     except BaseException as error:  # a second Ctrl-C, a reader that is gone: what was recorded is kept all the same
@@ -202,12 +202,12 @@ def _tried(action: Callable[[], object], before: BaseException | None) -> BaseEx
 
 
 class Tail:
-    """The last seconds of a stream.
+    """Buffer of the last seconds of a stream.
 
     Parameters
     ----------
     duration : float
-        How much is kept, in seconds.
+        Length of the buffer in seconds.
 
     Examples
     --------
@@ -231,28 +231,28 @@ class Tail:
             self._begin += len(self._pieces.pop(0))
 
     def stretch(self, start: float, end: float) -> Waveform:
-        """Return what is left of a stretch, in seconds."""
+        """Return the samples from `start` to `end` seconds, without those that have left the buffer."""
         first = max(self._begin, round(start * RATE))
         samples = np.concatenate([*self._pieces, np.empty(0, dtype=np.float32)])
         return Waveform(samples[first - self._begin : round(end * RATE) - self._begin], first / RATE)
 
 
-class Words:
-    """Transcribes utterances one after the other in a thread of its own.
+class UtteranceTranscriber:
+    """Transcribes utterances in order, in a background thread.
 
     Parameters
     ----------
     transcribe : callable
-        From a stretch of sound to its words; whatever it raises costs the words of that stretch.
+        From the sound of an utterance to its text; if it raises, that utterance has no text.
 
     Attributes
     ----------
     problem : str
-        What was raised last.
+        Message of the last exception, empty without one.
 
     Examples
     --------
-    >>> words = Words(lambda waveform: f"{waveform.duration:g} s")
+    >>> words = UtteranceTranscriber(lambda waveform: f"{waveform.duration:g} s")
     >>> said = Prediction("a", 0.0, 1.5, "sad", {"sad": 1.0}, 1.0, False, "demo")
     >>> words.ask(said, Waveform(np.zeros(24000, dtype=np.float32)))
     >>> words.wait(60)
@@ -269,11 +269,11 @@ class Words:
         self._thread.start()
 
     def ask(self, prediction: Prediction, waveform: Waveform) -> None:
-        """Put an utterance into the queue."""
+        """Queue an utterance for transcription."""
         self._asked.put((prediction, waveform))
 
     def found(self) -> Iterator[tuple[Prediction, str]]:
-        """Yield what is done by now."""
+        """Yield the utterances transcribed since the last call, with their texts."""
         while True:
             try:
                 yield self._done.get_nowait()
@@ -281,7 +281,7 @@ class Words:
                 return
 
     def wait(self, timeout: float) -> None:
-        """Wait until all is done, but not forever."""
+        """Wait until the queue is empty, at most `timeout` seconds."""
         until = time.monotonic() + timeout
         while self._asked.unfinished_tasks and time.monotonic() < until:
             time.sleep(0.01)
@@ -299,14 +299,14 @@ class Words:
 
 @contextmanager
 def ended_by_signals() -> Iterator[threading.Event]:
-    """Turn Ctrl-C, a closed terminal and a polite kill into an event, until the block ends.
+    """Turn SIGINT, SIGTERM and SIGHUP into an event until the block ends.
 
-    A signal that whoever started the program wants ignored stays ignored; a second one acts as usual.
+    A signal that was ignored when the program started stays ignored; a second signal has its usual effect.
 
     Yields
     ------
     Event
-        Set when a signal came.
+        Set by the first signal.
     """
     stopped = threading.Event()
     before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}

@@ -40,7 +40,7 @@ class Notice:
 Piece = Float32Array | Notice
 
 
-class Source(Protocol):
+class SoundInput(Protocol):
     """Where sound comes from.
 
     Attributes
@@ -349,7 +349,7 @@ class Feed:
 
     Parameters
     ----------
-    source : Source
+    source : SoundInput
         What to read.
     ahead : int, default 64
         Pieces that may wait to be heard; a pipe waits then, a microphone keeps its own.
@@ -364,7 +364,7 @@ class Feed:
     (True, True)
     """
 
-    def __init__(self, source: Source, ahead: int = 64) -> None:
+    def __init__(self, source: SoundInput, ahead: int = 64) -> None:
         self.source = source
         self.ended = False
         self._pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(ahead)

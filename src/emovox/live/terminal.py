@@ -33,28 +33,28 @@ _WIDE = 76
 #: Lines of transcript that are shown.
 _LINES = 4
 
-#: Gives the keys that were pressed since it was last asked.
+#: A function that returns the keys pressed since its last call.
 Keys = Callable[[], str]
 
 
 class Printer(Protocol):
-    """Shows a session."""
+    """Display of a session."""
 
     def tell(self, one: SessionEvent, state: State) -> None:
-        """Show something that happened."""
+        """Show an event."""
         ...
 
     def refresh(self, state: State) -> None:
-        """Show how things stand, several times a second."""
+        """Show the current state; called several times a second."""
         ...
 
     def close(self, state: State) -> None:
-        """Show how it ended."""
+        """Show the final state."""
         ...
 
 
 class Picture:
-    """Draws the session on a terminal, again and again in the same place.
+    """Draws the session on a terminal, each picture over the one before.
 
     Parameters
     ----------
@@ -71,17 +71,17 @@ class Picture:
         self._drawn = 0.0
 
     def tell(self, one: SessionEvent, state: State) -> None:
-        """Draw at once what somebody did; the rest waits for the next picture."""
+        """Draw marks at once; other events wait for the next picture."""
         if one.kind == "mark":
             self._draw(state)
 
     def refresh(self, state: State) -> None:
-        """Draw, if it was not done just now."""
+        """Draw, at most ten times a second."""
         if time.monotonic() - self._drawn >= _EVERY:
             self._draw(state)
 
     def close(self, state: State) -> None:
-        """Leave the last picture standing."""
+        """Draw the last picture, which stays on the terminal."""
         self._draw(state)
         self._stack.close()
 
@@ -92,7 +92,7 @@ class Picture:
 
 
 def glyphs(console: Console) -> Glyphs:
-    """Choose signs that the terminal's encoding has."""
+    """Return glyphs that the encoding of the terminal can show."""
     return Glyphs() if console.encoding.lower().startswith("utf") else ASCII
 
 
@@ -109,7 +109,7 @@ class Lines:
         self._out, self._notes = out, notes
 
     def tell(self, one: SessionEvent, state: State) -> None:
-        """Print what is worth a line."""
+        """Print utterances, marks and texts to `out`, notices to `notes`."""
         if one.kind == "notice":
             print(f"! {one.text}", file=self._notes, flush=True)
         elif (line := self._line(one)) is not None:
@@ -132,7 +132,7 @@ class Lines:
 
 
 class JsonLines:
-    """Prints everything that happens as JSON, an object a line, at once.
+    """Prints every event as JSON, one object a line, without buffering.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class JsonLines:
         self._out = out
 
     def tell(self, one: SessionEvent, state: State) -> None:
-        """Print it."""
+        """Print an event."""
         print(json.dumps(one.to_dict(), ensure_ascii=False), file=self._out, flush=True)
 
     def refresh(self, state: State) -> None:
@@ -156,7 +156,7 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The signs that bars and strips are drawn with."""
+    """Characters that bars and strips are drawn with."""
 
     full: str = "█"
     empty: str = "░"
@@ -346,7 +346,7 @@ def _transcript(state: State, width: int) -> list[Text]:
 
 
 def none() -> str:
-    """Give no keys: there is no terminal."""
+    """Return no keys, for programs without a terminal."""
     return ""
 
 

@@ -46,7 +46,7 @@ _ORDERS = vocabulary("stop get give go turn move leave keep put take shut let")
 
 
 def text_emotions(transcript: Transcript | str) -> dict[str, float]:
-    """Judge which emotion the words of an English transcript express, whatever the voice does.
+    """Estimate which emotion the words of an English transcript express, regardless of the voice.
 
     Parameters
     ----------
@@ -87,14 +87,14 @@ def words_vector(transcript: Transcript | None, duration: float) -> Float32Array
     Parameters
     ----------
     transcript : Transcript or None
-        What was said; None where nobody knows.
+        The transcript; None if there is none.
     duration : float
         Length of the recording in seconds.
 
     Returns
     -------
     ndarray of float32, shape (len(NAMES),)
-        All zeros where there are no English words to judge, which is how a model knows that.
+        All zeros without English words: models read zeros as "no words".
 
     Examples
     --------

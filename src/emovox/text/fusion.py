@@ -1,4 +1,8 @@
-"""From what the voice says and what the words say to one answer: a log-opinion pool, and a gated mixture of cases."""
+"""Late fusion of voice and words: a log-opinion (log-linear) pool, a gated mixture of cases, and the explained answer.
+
+:class:`Pool` and :class:`Mixture` hold the arithmetic, on numpy arrays of n rows: probabilities by the acoustic model,
+(n, n_labels), and words vectors, (n, len(NAMES)).  The functions after them apply it to predictions.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +89,7 @@ class Pool:
     strengths: ClassVar[tuple[str, ...]] = ("sharpness",)
 
     def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float64Array, Float64Array]:
-        """Put voice and words together.
+        """Fuse the probabilities of the acoustic model with the words.
 
         Parameters
         ----------
@@ -124,7 +128,7 @@ class Pool:
 
     @classmethod
     def of(cls, values: Sequence[float], gate: Sequence[str]) -> Self:
-        """Make one of free numbers: logarithms of the `strengths`, the bias, and a value for each input of the gate."""
+        """Build from free parameters: logarithms of the `strengths`, the bias, a coefficient for each gate input."""
         count = len(cls.strengths)
         strengths = {name: float(np.exp(value)) for name, value in zip(cls.strengths, values[:count], strict=True)}
         given = dict(zip(gate, (float(value) for value in values[count + 1 :]), strict=True))
@@ -216,7 +220,7 @@ class Mixture(Pool):
 
 
 def gate_inputs(words: Float64Array) -> dict[str, Float64Array]:
-    """Compute what the gate sees, each of shape (n,), from rows of the words vector."""
+    """Compute the inputs of the gate, each of shape (n,), from words vectors, shape (n, len(NAMES))."""
     count = words[:, _COLUMN["word_count"]]
     return {
         "confidence": words[:, _COLUMN["confidence"]],
@@ -265,22 +269,22 @@ def builtin() -> Pool:
 
 
 def words_of(heard: Heard, duration: float) -> Float32Array:
-    """Return the words vector of what was heard, zeros where there are no words to judge."""
+    """Return the words vector of a recording's words, zeros where there are none to judge."""
     return words_vector(heard.transcript if heard.linguistic else None, duration)
 
 
 def pool_of(card: ModelCard) -> Pool | None:
-    """Return the pool by which a model's answer and the words are put together.
+    """Return the pool that fuses a model's answer with the words.
 
     Parameters
     ----------
     card : ModelCard
-        A model without words of its own takes the one that comes with emovox.
+        Card of the model; one that was trained without words takes the pool of :func:`builtin`.
 
     Returns
     -------
     Pool or None
-        None for a model that must see the words together with the features.
+        None for a model with feature-level fusion, which takes the words as an input of its graph.
 
     Raises
     ------
@@ -310,7 +314,7 @@ def rules_of(card: ModelCard) -> tuple[Rule, ...]:
 
 
 def pooled(voice: Prediction, words: Float32Array, pool: Pool) -> tuple[Mapping[str, float], float]:
-    """Pool a prediction by the voice with a words vector; return probabilities by label, and the words' weight."""
+    """Fuse an acoustic prediction with a words vector; return probabilities by label, and the weight of the words."""
     labels = tuple(voice.probabilities)
     found, weight = pool.combine([list(voice.probabilities.values())], words[np.newaxis], labels)
     return dict(zip(labels, found[0].tolist(), strict=True)), float(weight[0])
@@ -324,14 +328,14 @@ def explained(
     weight: float | None,
     threshold: float,
 ) -> Prediction:
-    """Put the fused probabilities into a prediction, with what voice and words said on their own.
+    """Return the fused prediction, with the answers of voice and words alone in its `fusion`, and changes in its `why`.
 
     Parameters
     ----------
     voice : Prediction
-        By the voice alone.
+        Prediction by the voice alone.
     together : mapping of str to float
-        Probabilities of both.
+        Fused probabilities by label.
     words : ndarray
         The words vector.
     method : str
@@ -339,7 +343,7 @@ def explained(
     weight : float or None
         Weight of the words; None where the method has none.
     threshold : float
-        Confidence under which the answer is an abstention.
+        Confidence below which the answer is an abstention.
     """
     alone = {"label": voice.label, "probabilities": dict(voice.probabilities)}
     if not words.any():

@@ -1,4 +1,4 @@
-"""Transcripts that somebody else made: reading them from a file, and whether they can belong to a recording."""
+"""Transcripts from files: reading them, and checking that they can belong to a recording."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
 def read_transcript(path: str | Path, language: str | None = "en") -> Transcript:
-    """Read what was said from a file.
+    """Read a transcript from a file.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def read_transcript(path: str | Path, language: str | None = "en") -> Transcript
         ``language``, or what ``emovox predict --text --format json`` wrote about one recording, with ``--timeline``
         or without.
     language : str or None, default "en"
-        Language of the text, where the file does not tell.
+        Language code for files that state none.
 
     Returns
     -------
@@ -74,21 +74,21 @@ def read_transcript(path: str | Path, language: str | None = "en") -> Transcript
 
 
 def check_fits(transcript: Transcript, speech: float, duration: float) -> None:
-    """Make sure that a transcript can belong to a recording.
+    """Check that a transcript can belong to a recording.
 
     Parameters
     ----------
     transcript : Transcript
-        What is said to have been said.
+        The transcript.
     speech : float
-        Seconds of speech in the recording; where there are none, its length counts.
+        Duration of speech in the recording in seconds; `duration` counts instead where it is 0.
     duration : float
         Length of the recording in seconds.
 
     Raises
     ------
     TranscriptError
-        Nobody speaks so fast, or words lie after the end of the recording.
+        It has more than 8 words per second of speech, or words after the end of the recording.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def check_fits(transcript: Transcript, speech: float, duration: float) -> None:
 
 
 def require_times(transcript: Transcript) -> None:
-    """Make sure that a transcript tells when each word is said, which a timeline must know.
+    """Check that a transcript has word times, which a timeline needs.
 
     Raises
     ------
     TranscriptError
-        It does not.
+        It has none.
 
     Examples
     --------

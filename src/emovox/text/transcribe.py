@@ -51,7 +51,7 @@ class Transcriber(Protocol):
 
     @property
     def name(self) -> str:
-        """Which recogniser this is."""
+        """Identity of the recogniser: model, version, language and options."""
         ...
 
     def transcribe(self, waveform: Waveform) -> Transcript:
@@ -81,7 +81,7 @@ def _willing() -> VadOptions:
 
 @dataclass(frozen=True)
 class TranscriptionOptions:
-    """How speech is cut into pieces.
+    """How the recording is segmented into pieces.
 
     Attributes
     ----------
@@ -121,12 +121,12 @@ class Listener:
     transcriber : Transcriber or None
         The recogniser; without one only the amount of speech is measured.
     options : TranscriptionOptions, optional
-        How speech is cut into pieces.
+        How the recording is segmented into pieces.
 
     Attributes
     ----------
     problems : list of str
-        What went wrong so far, a line each; the words of those pieces are missing.
+        Errors so far, one line each; the pieces concerned have no words.
 
     Examples
     --------
@@ -157,7 +157,7 @@ class Listener:
         self._failed = 0
 
     def push(self, block: Waveform) -> None:
-        """Take the next samples of the recording, any number of them; how it is cut into blocks changes nothing."""
+        """Add the next samples, any number of them; the result does not depend on the size of the blocks."""
         if not (self._heard or len(self._rest)):
             self._origin = block.start
         samples = np.concatenate([self._rest, block.samples])
@@ -167,12 +167,12 @@ class Listener:
         self._rest = samples[whole:]
 
     def finish(self) -> Transcript:
-        """End the recording.
+        """Transcribe what is left and return the transcript of the whole recording.
 
         Returns
         -------
         Transcript
-            All that was understood, with the seconds of speech there were; no text where nobody spoke.
+            Its `speech` is the duration of speech in seconds; its text is empty if nobody spoke.
 
         Raises
         ------
@@ -285,13 +285,13 @@ def transcribe(
     Parameters
     ----------
     recording : Waveform or iterable of Waveform
-        All of it, or its consecutive blocks (:func:`emovox.audio.blocks`).
+        The whole recording, or its consecutive blocks (:func:`emovox.audio.blocks`).
     transcriber : Transcriber
         The recogniser.
     options : TranscriptionOptions, optional
-        How speech is cut into pieces.
+        How the recording is segmented into pieces.
     progress : callable, optional
-        Called with the seconds heard so far.
+        Progress callback: called with the seconds transcribed so far.
 
     Returns
     -------
@@ -323,7 +323,7 @@ def transcribe(
 
 
 def recognise(transcriber: Transcriber, piece: Waveform) -> Transcript:
-    """Transcribe one piece and count its times from the beginning of the recording.
+    """Transcribe one piece; word times are shifted to count from the beginning of the recording.
 
     Raises
     ------
@@ -344,14 +344,14 @@ def recognise(transcriber: Transcriber, piece: Waveform) -> Transcript:
 
 
 def joined(parts: Iterable[Transcript], lengths: Iterable[float]) -> Transcript:
-    """Put the transcripts of consecutive pieces together.
+    """Concatenate the transcripts of consecutive pieces.
 
     Parameters
     ----------
     parts : iterable of Transcript
-        In order.
+        In temporal order.
     lengths : iterable of float
-        How long each piece is, in seconds: the language of most of them counts.
+        Duration of each piece in seconds; the language spoken longest becomes that of the result.
 
     Examples
     --------
@@ -374,7 +374,7 @@ def joined(parts: Iterable[Transcript], lengths: Iterable[float]) -> Transcript:
 
 
 class CachedTranscriber:
-    """A recogniser that remembers.
+    """A speech recogniser with a cache of transcripts on disk.
 
     The key is a digest of the samples of a piece and of the recogniser's name.  Each piece is written when it is done:
     a long recording that was interrupted goes on where it stopped.
@@ -382,9 +382,9 @@ class CachedTranscriber:
     Parameters
     ----------
     transcriber : Transcriber
-        The recogniser; not even loaded for what is remembered.
+        The recogniser; its model is not loaded for pieces that are in the cache.
     folder : Path, optional
-        Where transcripts are kept; the default is the folder ``transcripts`` in the user's cache (``EMOVOX_CACHE``).
+        Folder of the cache; the default is the folder ``transcripts`` in the user's cache (``EMOVOX_CACHE``).
 
     Examples
     --------
@@ -407,11 +407,11 @@ class CachedTranscriber:
 
     @property
     def name(self) -> str:
-        """That of the recogniser."""
+        """Name of the recogniser."""
         return self.transcriber.name
 
     def transcribe(self, waveform: Waveform) -> Transcript:
-        """Recognise one piece of speech, or remember it."""
+        """Recognise one piece of speech, or return its cached transcript."""
         digest = hashlib.sha256(f"{self.name}\0".encode())
         digest.update(waveform.samples.tobytes())
         path = self.folder / digest.hexdigest()[:2] / f"{digest.hexdigest()}.json"

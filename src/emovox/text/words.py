@@ -1,4 +1,4 @@
-"""The words of a recording beside its sound: what a recogniser of emotion is told about them."""
+"""The words of a recording: transcription while the voice is analysed, and linguistic features of the transcript."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ UNSURE = 0.45
 
 @dataclass(frozen=True)
 class Heard:
-    """What is known of the words of a recording.
+    """The words of a recording or of a segment.
 
     Attributes
     ----------
     transcript : Transcript or None
-        What was said; None where that could not be had.
+        What was said; None if transcription failed.
     linguistic : dict of str to float or None
-        Linguistic features; None where the words, or VADER, could not be had.
+        Linguistic features by name; None without a transcript or without VADER.
     notes : tuple of str
-        What is missing or unsure, a line each.
+        Warnings for the user, one line each: what is missing or uncertain.
     """
 
     transcript: Transcript | None
@@ -35,7 +35,7 @@ class Heard:
     notes: tuple[str, ...] = ()
 
     def beside(self, prediction: Prediction) -> Prediction:
-        """Put the words beside an answer of the voice."""
+        """Return a prediction with transcript, words and linguistic features; probabilities stay as they are."""
         return replace(
             prediction,
             transcript=self.transcript.text if self.transcript else None,
@@ -45,12 +45,12 @@ class Heard:
         )
 
     def within(self, start: float, end: float, classifier: TextClassifier | None = None) -> Heard:
-        """Take what was said during a segment of the recording: the words whose middle lies in it.
+        """Return the words of a segment of the recording: those whose midpoint lies in it.
 
         Parameters
         ----------
         start, end : float
-            The segment, in seconds.
+            Start and end of the segment in seconds from the beginning of the recording.
         classifier : TextClassifier, optional
             As for :class:`Hearing`.
         """
@@ -67,16 +67,16 @@ class Heard:
 
 
 class Hearing:
-    """Listens to the words of one recording while something else listens to the voice.
+    """Transcribes one recording while its blocks are passed on to acoustic analysis.
 
     Parameters
     ----------
     transcriber : Transcriber or None
-        The recogniser of speech.
+        Speech recogniser; None where `given` is used, or no words are wanted.
     given : Transcript, optional
-        What was said, if that is known: it is used instead of the recogniser.
+        Known transcript, used instead of the recogniser.
     classifier : TextClassifier, optional
-        Who judges the emotion of the words, for ``text_<label>`` among the linguistic features.
+        Text classifier whose probabilities become the linguistic features ``text_<label>``.
 
     Examples
     --------
@@ -99,13 +99,13 @@ class Hearing:
         self._listener = Listener(None if given else transcriber)
 
     def tap(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
-        """Give the blocks of the recording on, and listen to each."""
+        """Yield the blocks unchanged, transcribing each on the way."""
         for block in blocks:
             self._listener.push(block)
             yield block
 
     def result(self, duration: float) -> Heard:
-        """Tell what was heard.
+        """Finish the transcription and compute the linguistic features.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Hearing:
         Returns
         -------
         Heard
-            Never fails: what went wrong is in its notes.
+            Errors are not raised but reported in its notes.
         """
         try:
             transcript = self._listener.finish()

@@ -1,4 +1,4 @@
-"""The words of an experiment: what is said in each clip, and what might have been said instead."""
+"""The words of an experiment: transcripts of its clips, and the development sentences that fusion is fitted on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def words_of(
     stretches: Sequence[tuple[Path, float, float]],
     model: str,
     language: str | None,
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     transcriber: Transcriber | None = None,
 ) -> tuple[Float32Array, list[str]]:
     """Transcribe clips and compute their words vectors; transcripts are kept in the user's cache.
@@ -37,15 +37,15 @@ def words_of(
         File, start and end in seconds.
     model, language : str, and None where it is to be detected
         Whisper model and what is spoken, see `emovox.text.whisper.WhisperTranscriber`.
-    tell : callable, optional
-        Called with ("transcripts", done, total).
+    progress : callable, optional
+        Progress callback: called with the stage ("transcripts"), the clips done and their number.
     transcriber : Transcriber, optional
         Another recogniser instead.
 
     Returns
     -------
     words : ndarray of float32, shape (n_clips, len(NAMES))
-        Zeros for clips whose words could not be had.
+        Words vectors; zeros for clips without words.
     problems : list of str
         A line for each of these.
 
@@ -66,7 +66,7 @@ def words_of(
             rows[index] = words_vector(transcribe(waveform, listener), waveform.duration)
         except EmovoxError as error:
             problems.append(f"no words of {path}, the voice alone: {error}")
-        tell("transcripts", index + 1, len(stretches))
+        progress("transcripts", index + 1, len(stretches))
     if len(problems) == len(stretches):
         raise ModelError(f"no clip could be transcribed, the first: {problems[0]}")
     return rows, problems
