@@ -10,7 +10,13 @@ import typer
 from emovox.cli.console import standard_output
 from emovox.errors import MissingExtraError
 
-app = typer.Typer(no_args_is_help=True, help="Know and check corpora, for example `emovox data check data/ravdess`.")
+app = typer.Typer(
+    name="data",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    help="Know and check corpora, for example `emovox data check data/ravdess`.",
+)
 
 
 def _registry() -> Any:

@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, NoReturn
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from emovox.cli import compare, data, enroll, evaluate, features, listen, models, predict, train, tune
 from emovox.errors import EmovoxError
 from emovox.version import __version__
 
+#: The sub-commands, in the order of the help; each is a module beside this one that holds a function of its name, or
+#: an ``app`` with sub-commands of its own.
+COMMANDS = ("predict", "listen", "enroll", "features", "train", "tune", "evaluate", "compare", "models", "data")
+
+
+class Commands(TyperGroup):
+    """Sub-commands that are imported when they are asked for: `emovox --version` need not load them all."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands: Any = dict.fromkeys(COMMANDS)  # their names, for "did you mean"
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the sub-commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a sub-command; None where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        if self.commands[cmd_name] is None:
+            module = import_module(f"emovox.cli.{cmd_name}")
+            found = getattr(module, "app", None)
+            if found is None:
+                found = typer.Typer(rich_markup_mode="markdown", add_completion=False)
+                found.command(cmd_name)(getattr(module, cmd_name))
+            self.commands[cmd_name] = typer.main.get_command(found)
+        return self.commands[cmd_name]
+
+
 app = typer.Typer(
     name="emovox",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Speech emotion recognition: from a recording to a label, honestly scored and portable.",
 )
-app.command("predict")(predict.predict)
-app.command("listen")(listen.listen)
-app.command("enroll")(enroll.enroll)
-app.command("features")(features.features)
-app.command("train")(train.train)
-app.command("tune")(tune.tune)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("models")(models.models)
-app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:
