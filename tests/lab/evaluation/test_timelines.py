@@ -22,7 +22,7 @@ def test_a_case_by_hand() -> None:
         missed=0.5 + 1,
         false_alarm=0.25 + 0.5,
         confusion=1,
-        unlike=0.5 + 0.25 + 1,  # neutral speech missed, and neutral where nobody speaks, are no other emotion
+        wrong_emotion=0.5 + 0.25 + 1,  # neutral speech missed, and neutral where nobody speaks, are no other emotion
     )
     assert one.diarization_error == 3.25 / 5
     assert one.segment_error == 0.325
@@ -88,7 +88,7 @@ def test_it_agrees_with_counting_milliseconds(
     scores = score(truth, found, length / 1000, collar=collar / 1000)
     values = [
         *(scores.scored, scores.speech, scores.missed),
-        *(scores.false_alarm, scores.confusion, scores.unlike),
+        *(scores.false_alarm, scores.confusion, scores.wrong_emotion),
     ]
     np.testing.assert_allclose(values, np.array(expected) / 1000, atol=1e-9)
     assert total([scores, scores]).scored == pytest.approx(2 * scores.scored)

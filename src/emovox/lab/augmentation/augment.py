@@ -1,6 +1,6 @@
-"""Speech as other rooms, microphones and lines would have it, made from clean speech.
+"""Random augmentation of speech: speed, pitch, rooms, noise, level, microphones, telephones and codecs.
 
-For training and for measuring what noise does; :mod:`emovox.lab.augmentation.distortions` has the single distortions.
+For training and for robustness tests; :mod:`emovox.lab.augmentation.distortions` has the single distortions.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from emovox.lab.augmentation import distortions
 from emovox.lab.ranges import FORBID, Count, Positive
 from emovox.types import Float32Array
 
-Chance = Annotated[float, Ge(0), Le(1)]
+Probability = Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How often each distortion happens and how strong it is, in the order in which they happen.
+    """Probability and strength of each distortion, in the order of application.
 
-    The attributes that are one number are probabilities, from 0 (never) to 1; the pairs are the lowest and highest
-    value, between which all are equally likely.
+    Single numbers are probabilities, from 0 (never) to 1; pairs are the ends of uniform distributions.
 
     Attributes
     ----------
     speed, speed_range : float, pair of float
-        Faster or slower with the pitch; new speed over old.
+        Change of speed, and pitch with it; new speed over old.
     tempo, tempo_range : float, pair of float
-        Faster or slower at the same pitch; new tempo over old.
+        Change of tempo at constant pitch; new tempo over old.
     pitch, pitch_range : float, pair of float
-        Higher or lower in the same time; semitones.
+        Change of pitch at constant tempo; semitones.
     room, rt60, drr : float, pair of float, pair of float
-        A small room; reverberation time in s, direct-to-reverberant ratio in dB.
+        Reverberation of a small room; reverberation time (RT60) in s, direct-to-reverberant ratio in dB.
     noise, snr : float, pair of float
-        Noise of a kind drawn from those there are: coloured, babble of voices, recorded; signal-to-noise ratio in dB.
+        Additive noise, drawn from the available kinds: coloured noise, babble, recorded noise; signal-to-noise ratio in
+        dB.
     colour : pair of float
-        Power density of coloured noise falls with frequency to this power: 0 white, 1 pink, 2 brown.
+        Exponent of coloured noise, whose power density is ``1 / f ** colour``: 0 white, 1 pink, 2 brown.
     talkers : pair of int
-        Voices in babble.
+        Number of voices in babble.
     gain, gain_range : float, pair of float
-        Another level; dB, but never beyond full scale.
+        Change of level in dB, limited to full scale.
     clip, clip_range : float, pair of float
-        Hard clipping; where, in dB relative to the peak.
+        Hard clipping; threshold in dB relative to the peak.
     band, band_low, band_high : float, pair of float, pair of float
-        A microphone that does not pass everything; edges of its band in Hz.
+        Band-limited microphone; edges of its passband in Hz.
     telephone : float
-        300 to 3400 Hz, 8 kHz, mu-law.
+        Telephone line: 300 to 3400 Hz, 8 kHz, mu-law.
     codec, codecs : float, tuple of str
-        A lossy codec; those to choose from, a name given twice is chosen twice as often.
+        Lossy codec; codecs to draw from, a name given twice is drawn twice as often.
 
     Raises
     ------
     InputError
-        The lower end of a range is above the upper, or a codec is not known.
+        The lower end of a range is above the upper, or a codec is unknown.
 
     Examples
     --------
@@ -67,28 +67,28 @@ class AugmentOptions:
 
     __pydantic_config__ = FORBID
 
-    speed: Chance = 0.3
+    speed: Probability = 0.3
     speed_range: tuple[Positive, Positive] = (0.9, 1.1)
-    tempo: Chance = 0.1
+    tempo: Probability = 0.1
     tempo_range: tuple[Positive, Positive] = (0.85, 1.2)
-    pitch: Chance = 0.1
+    pitch: Probability = 0.1
     pitch_range: tuple[float, float] = (-1.5, 1.5)
-    room: Chance = 0.35
+    room: Probability = 0.35
     rt60: tuple[Positive, Positive] = (0.15, 0.8)
     drr: tuple[float, float] = (-3.0, 12.0)
-    noise: Chance = 0.5
+    noise: Probability = 0.5
     snr: tuple[float, float] = (3.0, 30.0)
     colour: tuple[float, float] = (0.0, 2.0)
     talkers: tuple[Count, Count] = (3, 8)
-    gain: Chance = 0.5
+    gain: Probability = 0.5
     gain_range: tuple[float, float] = (-12.0, 12.0)
-    clip: Chance = 0.1
+    clip: Probability = 0.1
     clip_range: tuple[float, float] = (-15.0, -1.0)
-    band: Chance = 0.15
+    band: Probability = 0.15
     band_low: tuple[Positive, Positive] = (50.0, 300.0)
     band_high: tuple[Positive, Positive] = (3000.0, 7500.0)
-    telephone: Chance = 0.1
-    codec: Chance = 0.15
+    telephone: Probability = 0.1
+    codec: Probability = 0.15
     codecs: tuple[distortions.Codec, ...] = ("mp3", "mp3", "mp3", "vorbis", "vorbis", "gsm", "gsm", "opus")
 
     def __post_init__(self) -> None:
@@ -102,16 +102,16 @@ class AugmentOptions:
 
 
 class Augmenter:
-    """Distorts a clip differently each time: voice, room, noise, level, microphone and line, in this order.
+    """Apply random distortions to a clip: voice, room, noise, level, microphone and line, in this order.
 
     Parameters
     ----------
     options : AugmentOptions, optional
-        How often and how strongly; the defaults where none are given.
+        Probabilities and strengths; defaults if omitted.
     noises : sequence of ndarray of float32, each of shape (n,)
-        Recorded noise at 16 kHz; silent ones are left out.
+        Recorded noise at 16 kHz; silent recordings are ignored.
     voices : sequence of ndarray of float32, each of shape (n,)
-        Speech at 16 kHz to make babble of: in training, that of training speakers.
+        Speech at 16 kHz for babble: in training, of training speakers only.
 
     Examples
     --------
@@ -139,14 +139,14 @@ class Augmenter:
         Parameters
         ----------
         samples : ndarray of float32, shape (n_samples,)
-            Mono speech at 16 kHz.  It is not changed.
+            Mono speech at 16 kHz; not modified.
         rng : numpy.random.Generator
-            Decides everything: the same state gives the same result.
+            Source of all randomness: the same state gives the same result.
 
         Returns
         -------
         ndarray of float32, shape (n,)
-            Distorted speech within full scale, of the same length but for speed and tempo.  Silence stays as it is.
+            Distorted speech within full scale; only speed and tempo change the length.  Digital silence is not changed.
         """
         if not samples.any():
             return samples
@@ -192,7 +192,7 @@ class Augmenter:
             noise = coloured_noise(distortions.fast_length(len(samples)), rng, rng.uniform(*self.options.colour))
         try:
             return mix(samples, noise, snr, rng)
-        except InputError:  # a recording may be silent just there
+        except InputError:  # the drawn part of the recording may be silent
             return samples
 
     def _gain(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
@@ -221,21 +221,21 @@ def mix(samples: Float32Array, noise: Float32Array, snr: float, rng: np.random.G
     samples : ndarray of float32, shape (n_samples,)
         Clean speech.
     noise : ndarray of float32, shape (n_noise,)
-        Noise.  A stretch that begins at random is taken from it; a noise that is too short is repeated.
+        Noise.  A random part of it is used; noise that is too short is repeated.
     snr : float
-        Ratio of the mean power of all of the speech, pauses included, to that of the noise, in dB.
+        Ratio of the mean power of the speech, pauses included, to that of the noise, in dB.
     rng : numpy.random.Generator
-        Decides where the noise begins.
+        Source of the position in the noise.
 
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        Speech in noise, scaled down as a whole where it would exceed full scale.
+        Noisy speech, scaled down as a whole if it exceeds full scale.
 
     Raises
     ------
     InputError
-        The speech or the stretch of noise is silent, so that no ratio exists.
+        The speech or the drawn part of the noise is silent.
 
     Examples
     --------
@@ -257,28 +257,28 @@ def mix(samples: Float32Array, noise: Float32Array, snr: float, rng: np.random.G
 
 
 def babble(voices: Sequence[Float32Array], n_samples: int, rng: np.random.Generator, talkers: int = 6) -> Float32Array:
-    """Let several people talk at once.
+    """Mix several voices to babble noise.
 
     Parameters
     ----------
     voices : sequence of ndarray of float32, each of shape (n,)
-        Recordings to choose from; silent ones are left out.
+        Recordings to draw from; silent ones are ignored.
     n_samples : int
         Length of the result.
     rng : numpy.random.Generator
-        Chooses the voices, without repeating one where there are enough, and where each begins.
+        Source of the choice of voices (without replacement if there are enough) and of the position in each.
     talkers : int, default 6
         Number of voices at any time.
 
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        Sum of voices of equal mean power, with a mean power of about 1: to be mixed, not heard as it is.
+        Sum of voices of equal mean power, with a mean power of about 1 (beyond full scale), as :func:`mix` needs it.
 
     Raises
     ------
     InputError
-        There is no voice that is not silent.
+        All voices are silent, or there is none.
 
     Examples
     --------
@@ -299,16 +299,16 @@ def babble(voices: Sequence[Float32Array], n_samples: int, rng: np.random.Genera
 
 
 def coloured_noise(n_samples: int, rng: np.random.Generator, exponent: float = 0.0) -> Float32Array:
-    """Make noise whose power density falls with frequency as ``1 / f ** exponent``.
+    """Generate noise with a power density of ``1 / f ** exponent``.
 
     Parameters
     ----------
     n_samples : int
-        Length of the result, at least 2: one sample has no spectrum but its mean.
+        Length of the result, at least 2.
     rng : numpy.random.Generator
         Source of the noise.
     exponent : float, default 0
-        0 is white noise, 1 pink (-3 dB an octave), 2 brown (-6 dB an octave).
+        0 is white noise, 1 pink (-3 dB per octave), 2 brown (-6 dB per octave).
 
     Returns
     -------
@@ -336,7 +336,7 @@ def _power(samples: Float32Array) -> float:
 
 
 def _stretch(noise: Float32Array, n_samples: int, rng: np.random.Generator) -> Float32Array:
-    """Take a stretch that begins at random, going round where the noise ends."""
+    """Take a random part of the noise, which is repeated if it is too short."""
     if len(noise) > n_samples:
         begin = int(rng.integers(len(noise) - n_samples + 1))
         return noise[begin : begin + n_samples]
@@ -346,11 +346,11 @@ def _stretch(noise: Float32Array, n_samples: int, rng: np.random.Generator) -> F
 
 
 def _at_line_level(line: Callable[[Float32Array], Float32Array], samples: Float32Array) -> Float32Array:
-    """Send at half of full scale, where quantisation does not swallow a soft voice, and receive at the old level."""
+    """Apply a line at half of full scale, so that quantisation does not remove soft voices, and restore the level."""
     scale = 2 * np.abs(samples).max() or np.float32(1)
     return line(samples / scale) * scale
 
 
 def _full_scale(samples: Float32Array) -> Float32Array:
-    """Scale down as a whole where full scale is exceeded."""
+    """Scale down as a whole if full scale is exceeded."""
     return samples / np.float32(max(1.0, float(np.abs(samples).max())))

@@ -1,4 +1,4 @@
-"""What rooms, microphones, telephones and codecs do to speech, and speech said faster or higher."""
+"""Single distortions of speech: gain, clipping, reverberation, band limits, telephone, codecs, speed and pitch."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ CODECS: dict[str, tuple[int, dict[str, Any]]] = {
     "vorbis": (RATE, {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.9}),
     "gsm": (RATE // 2, {"format": "WAV", "subtype": "GSM610"}),
 }
-#: Samples an MP3 encoder and decoder put before the sound where the file has no room to say so (low bit rates).
+#: Delay of MP3 encoder and decoder in samples, for files that do not state it (low bit rates).
 MP3_DELAY = 576 + 529
 
-#: The room: its volume in cubic metres and the way from mouth to microphone in metres; the speed of sound in m/s.
+#: Volume of the room in cubic metres, distance from mouth to microphone in metres, speed of sound in m/s.
 VOLUME, DISTANCE, SOUND = 50.0, 1.0, 343.0
 
-#: Time stretching: hop of the overlapping frames, which are twice as long, and how far a frame may be moved.
+#: Time stretching: hop of the frames, which are twice as long, and largest shift of a frame, in samples.
 HOP, SEARCH = 320, 128
 
 
 def gain(samples: Float32Array, decibels: float) -> Float32Array:
-    """Amplify.
+    """Amplify or attenuate.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ def gain(samples: Float32Array, decibels: float) -> Float32Array:
 
 
 def clip(samples: Float32Array, level: float) -> Float32Array:
-    """Cut off the peaks, as a microphone or a converter that is driven too hard does.
+    """Clip the peaks, as an overdriven microphone or converter does.
 
     Parameters
     ----------
     samples : ndarray of float32, shape (n_samples,)
         Mono signal.
     level : float
-        Where to cut, in dB relative to the largest absolute sample, from -100 to 0; 0 changes nothing.
+        Clipping threshold in dB relative to the largest absolute sample, from -100 to 0; 0 changes nothing.
 
     Returns
     -------
@@ -91,20 +91,20 @@ def clip(samples: Float32Array, level: float) -> Float32Array:
 
 
 def room(rt60: float, drr: float, rng: np.random.Generator) -> Float32Array:
-    """Make the impulse response of a small room.
+    """Generate the impulse response of a small room.
 
-    The direct sound, then reflections as the image sources of a shoebox room send them: in time ``t`` after the sound
-    was made there are ``4 pi c^3 t^2 / V`` of them a second, each with an amplitude that falls with ``1 / t`` and with
-    what the walls take; few and strong at first, dense noise after some 40 ms.
+    The direct sound, then reflections with the statistics of the image sources of a shoebox room: at time ``t`` after
+    emission their density is ``4 pi c^3 t^2 / V`` per second, and their amplitude falls with ``1 / t`` and with the
+    absorption of the walls; sparse and strong at first, dense noise after about 40 ms.
 
     Parameters
     ----------
     rt60 : float
-        Reverberation time in s, from 0.01 to 10: after it the reflections are 60 dB lower.
+        Reverberation time in s, from 0.01 to 10: the time in which the reflections decay by 60 dB.
     drr : float
-        Ratio of the energy of the direct sound to that of all reflections, in dB.
+        Direct-to-reverberant ratio: energy of the direct sound over that of all reflections, in dB.
     rng : numpy.random.Generator
-        Decides where the reflections are, and their signs.
+        Source of times and signs of the reflections.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def convolve(samples: Float32Array, response: Float32Array) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        Filtered signal; what would sound on after the end is cut off.
+        Filtered signal, cut to the length of the input.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def convolve(samples: Float32Array, response: Float32Array) -> Float32Array:
 
 
 def reverberate(samples: Float32Array, rt60: float, drr: float, rng: np.random.Generator) -> Float32Array:
-    """Let speech sound in a small room.
+    """Add the reverberation of a small room.
 
     Parameters
     ----------
@@ -180,12 +180,12 @@ def reverberate(samples: Float32Array, rt60: float, drr: float, rng: np.random.G
     rt60, drr : float
         Reverberation time in s and direct-to-reverberant ratio in dB, see :func:`room`.
     rng : numpy.random.Generator
-        Decides which room.
+        Source of the impulse response.
 
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        Reverberant signal of the same mean power, in step with the input.
+        Reverberant signal of the same mean power, aligned with the input.
 
     Examples
     --------
@@ -201,16 +201,16 @@ def reverberate(samples: Float32Array, rt60: float, drr: float, rng: np.random.G
 
 
 def band_limit(samples: Float32Array, low: float, high: float) -> Float32Array:
-    """Keep a band of frequencies.
+    """Apply a zero-phase band-pass filter.
 
-    Zero-phase, with the magnitude of Butterworth filters of order 8: -3 dB at either edge, 48 dB an octave beyond.
+    Its magnitude is that of Butterworth filters of order 8: -3 dB at both edges, 48 dB per octave beyond them.
 
     Parameters
     ----------
     samples : ndarray of float32, shape (n_samples,)
         Mono signal at 16 kHz.
     low, high : float
-        Edges of the band in Hz; 0 and 8000 or more leave that side as it is.
+        Edges of the passband in Hz; 0, and 8000 or more, leave that side unfiltered.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def band_limit(samples: Float32Array, low: float, high: float) -> Float32Array:
     Raises
     ------
     InputError
-        The lower edge is not below the upper.
+        The lower edge is negative or not below the upper.
 
     Examples
     --------
@@ -231,7 +231,7 @@ def band_limit(samples: Float32Array, low: float, high: float) -> Float32Array:
     """
     if not 0 <= low < high:
         raise InputError(f"the band is from {low:g} to {high:g} Hz: expected the lower edge first, 0 or more")
-    size = fast_length(len(samples) + RATE // 20)  # 50 ms for the response to die away in, before it comes round
+    size = fast_length(len(samples) + RATE // 20)  # 50 ms for the response to decay: convolution is circular
     frequency = np.fft.rfftfreq(size, 1 / RATE)[1:]
     power = 1 + (low / frequency) ** 16
     if high < RATE / 2:
@@ -244,7 +244,7 @@ def band_limit(samples: Float32Array, low: float, high: float) -> Float32Array:
 
 
 def telephone(samples: Float32Array) -> Float32Array:
-    """Send speech over a telephone line: 300 to 3400 Hz, 8 kHz, mu-law.
+    """Simulate a telephone line: 300 to 3400 Hz, 8 kHz, mu-law.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def telephone(samples: Float32Array) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        What the other side hears, at 16 kHz.
+        Received signal at 16 kHz.
 
     Examples
     --------
@@ -268,22 +268,22 @@ def telephone(samples: Float32Array) -> Float32Array:
 
 
 def mu_law(samples: Float32Array) -> Float32Array:
-    """Quantise to the 8 bits of a telephone line and back.
+    """Encode to 8-bit mu-law and decode.
 
     Parameters
     ----------
     samples : ndarray of float32, shape (n_samples,)
-        Signal; what exceeds full scale is clipped.
+        Signal; values beyond full scale are clipped.
 
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        Each sample replaced by one of the 255 values of the code, the errors growing with the sample.
+        Signal quantised to the 255 values of the code, with a step that grows with the magnitude.
 
     Notes
     -----
-    Source: Recommendation ITU-T G.711 (1988), table 2a: eight segments, each twice as wide as the one before and of
-    16 steps, over 14 bits.
+    Source: Recommendation ITU-T G.711 (1988), table 2a: eight segments of 16 steps, each twice as wide as the one
+    before, over 14 bits.
 
     Examples
     --------
@@ -300,7 +300,7 @@ def mu_law(samples: Float32Array) -> Float32Array:
 
 
 def codec(samples: Float32Array, name: Codec) -> Float32Array:
-    """Encode with a lossy codec and decode again.
+    """Encode with a lossy codec and decode.
 
     Parameters
     ----------
@@ -312,12 +312,12 @@ def codec(samples: Float32Array, name: Codec) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (n_samples,)
-        Decoded signal, in step with the input.
+        Decoded signal, aligned with the input.
 
     Raises
     ------
     InputError
-        There is no such codec.
+        The codec is unknown.
 
     Examples
     --------
@@ -342,7 +342,7 @@ def codec(samples: Float32Array, name: Codec) -> Float32Array:
 
 
 def speed(samples: Float32Array, factor: float) -> Float32Array:
-    """Play faster or slower: tempo, pitch and formants change together.
+    """Change the speed by resampling: tempo, pitch and formants change together.
 
     Parameters
     ----------
@@ -359,7 +359,7 @@ def speed(samples: Float32Array, factor: float) -> Float32Array:
     Raises
     ------
     InputError
-        The factor is out of its range.
+        The factor is out of range.
 
     Examples
     --------
@@ -372,10 +372,10 @@ def speed(samples: Float32Array, factor: float) -> Float32Array:
 
 
 def tempo(samples: Float32Array, factor: float) -> Float32Array:
-    """Speak faster or slower at the same pitch.
+    """Change the tempo at constant pitch (WSOLA).
 
-    Frames of 40 ms are taken at the new pace, each moved by up to 8 ms to where it best continues the one before, and
-    overlapped by half.
+    Frames of 40 ms are taken at the new tempo, each shifted by up to 8 ms to match the previous one best, and
+    overlap-added with an overlap of one half.
 
     Parameters
     ----------
@@ -392,7 +392,7 @@ def tempo(samples: Float32Array, factor: float) -> Float32Array:
     Raises
     ------
     InputError
-        The factor is out of its range.
+        The factor is out of range.
 
     Notes
     -----
@@ -419,7 +419,7 @@ def tempo(samples: Float32Array, factor: float) -> Float32Array:
             padded[earliest : earliest + 2 * SEARCH + HOP], padded[continuation : continuation + HOP]
         )
         similarity /= energy[earliest : earliest + 2 * SEARCH + 1]
-        # Silence resembles nothing: the frame stays in its place, so that what follows is not late or early.
+        # Silence correlates with nothing: the frame keeps its nominal position.
         begins.append(earliest + (int(np.argmax(similarity)) if similarity.any() else SEARCH))
     frames = np.add.outer(np.array(begins), np.arange(HOP))
     rise = (0.5 - 0.5 * np.cos(np.pi / HOP * np.arange(HOP))).astype(np.float32)
@@ -428,14 +428,14 @@ def tempo(samples: Float32Array, factor: float) -> Float32Array:
 
 
 def pitch_shift(samples: Float32Array, semitones: float) -> Float32Array:
-    """Speak higher or lower in the same time; the formants move along, as with a shorter or longer vocal tract.
+    """Change the pitch at constant tempo; formants shift too, as with a shorter or longer vocal tract.
 
     Parameters
     ----------
     samples : ndarray of float32, shape (n_samples,)
         Mono signal at 16 kHz.
     semitones : float
-        How much higher, from -36 to 36; negative is lower.  Speech stays natural within 2 or 3.
+        Shift from -36 to 36, positive is higher.  Speech stays natural within 2 or 3.
 
     Returns
     -------
@@ -445,7 +445,7 @@ def pitch_shift(samples: Float32Array, semitones: float) -> Float32Array:
     Raises
     ------
     InputError
-        The shift is out of its range.
+        The shift is out of range.
 
     Examples
     --------
@@ -461,17 +461,17 @@ def pitch_shift(samples: Float32Array, semitones: float) -> Float32Array:
 
 
 def fast_length(length: int) -> int:
-    """Find a length, equal or a little greater, whose Fourier transform is fast.
+    """Return a transform length, at least `length`, for which the FFT is fast.
 
     Parameters
     ----------
     length : int
-        Length needed, positive.
+        Minimum length, positive.
 
     Returns
     -------
     int
-        Smallest number with no prime factors but 2 and one or two of 3 and 5, at most 20 % greater.
+        Smallest power of two times 1, 3, 5, 9 or 15; at most 20 % greater.
 
     Examples
     --------
@@ -482,16 +482,16 @@ def fast_length(length: int) -> int:
 
 
 def _inverse(spectrum: NDArray[np.complexfloating], size: int) -> Float32Array:
-    """Go back from the spectrum to the signal."""
+    """Return the inverse FFT as float32."""
     return np.fft.irfft(spectrum, size).astype(np.float32, copy=False)
 
 
 def _fit(samples: Float32Array, length: int) -> Float32Array:
-    """Cut off what is too long, or pad with zeros."""
+    """Cut or zero-pad to a length."""
     return samples[:length] if len(samples) >= length else np.pad(samples, (0, length - len(samples)))
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a value that is out of its range."""
+    """Raise if a value is out of range."""
     if not low <= value <= high:
         raise InputError(f"{name} is {value}: expected a number from {low} to {high}")

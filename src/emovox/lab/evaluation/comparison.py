@@ -1,4 +1,4 @@
-"""Finished experiments side by side: a ranking with intervals, tests of every pair, and the clips most of them miss."""
+"""Compare finished experiments: ranking with intervals, pairwise tests, and clips that most models misclassify."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from emovox.lab.evaluation.metrics import Counts
 from emovox.lab.evaluation.runs import CLIP, Run, grouped, read, require_one_test
 from emovox.version import __version__
 
-#: Two models differ where the corrected p value of the bootstrap by speaker is below this.
+#: Significance level of the corrected p values of the bootstrap by speaker.
 ALPHA = 0.05
-#: So many missed clips stand on the page; the JSON has them all.
-MOST_MISSED = 40
-#: The scores of others, beside this module.
+#: Misclassified clips listed on the page; the JSON has all.
+MAX_MISSED = 40
+#: Published scores, beside this module.
 PUBLISHED = "published.toml"
-#: What a row of the ranking takes from a run's ``metrics.json`` as it is.
+#: Keys that a row of the ranking copies from the ``metrics.json`` of a run.
 COPIED = (
     *("family", "features", "uar", "wa", "macro_f1", "precision", "recall", "sd_folds", "sd_seeds", "interval", "n"),
     *("per_class", "confusion", "speakers", "calibration", "software"),
@@ -34,12 +34,12 @@ COPIED = (
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that tested the same, and what comes of comparing them.
+    """Runs with the same test set and protocol, and their comparison.
 
     Attributes
     ----------
     runs : tuple of Run
-        The best first.
+        Sorted by decreasing UAR.
     results : dict
         Plain values, see :func:`compare`.
     """
@@ -54,39 +54,40 @@ def compare(folders: Sequence[str | Path], *, separate: bool = False, measure: b
     Parameters
     ----------
     folders : sequence of path
-        Run folders, two at least, as `emovox train` writes them.
+        Run folders, at least two, as written by `emovox train`.
     separate : bool, default False
-        Put runs that did not test the same into groups of their own, instead of refusing them.  Nothing is ever
-        ranked or averaged over groups.
+        Compare runs with different tests in separate groups, instead of raising.  Nothing is ranked or averaged across
+        groups.
     measure : bool, default True
-        Measure each model's latency now, on this machine.
+        Measure the latency of each model now, on this machine.
 
     Returns
     -------
     list of Group
-        One for each protocol, set of labels and set of tested clips.  Its ``results`` have:
+        One group per protocol, set of labels and set of tested clips.  Its ``results`` have:
 
         ``protocol``, ``labels``, ``corpora``, ``clips``, ``speakers``, ``chance``
-            What was tested; `clips` and `speakers` count what all runs have in common.
+            What was tested; ``clips`` and ``speakers`` count those that all runs have in common.
         ``runs``
             The ranking by UAR: each run's ``name``, scores, ``interval`` by speaker, ``per_class``, ``confusion``,
-            ``costs`` (`emovox.lab.evaluation.footprint.costs`), ``learning_curves`` (None where the run has none), and
-            ``level_with_best``: no difference from the first was found.
+            ``costs`` (`emovox.lab.evaluation.footprint.costs`), ``learning_curves`` (None if the run has none), and
+            ``level_with_best``: whether it does not differ significantly from the first.
         ``pairs``
-            Every pair of runs on their common clips.  ``difference`` of UAR (first less second, pooled over folds,
-            mean over seeds) with ``low``, ``high`` and ``p`` of a bootstrap by speaker (None where fewer than two
-            speakers are known); ``only_first`` and ``only_second``, clips that only one of them has right with its
-            first seed, and ``mcnemar``, the exact p value of McNemar's test of them; ``p_holm`` and
-            ``mcnemar_holm``, corrected for the number of pairs; ``differ``, whether ``p_holm`` is below 0.05.
+            Every pair of runs on their common clips.  ``difference`` of UAR (first minus second, pooled over folds,
+            mean over seeds) with ``low``, ``high`` and ``p`` of a bootstrap by speaker (None with fewer than two
+            speakers); ``only_first`` and ``only_second``, numbers of clips that only one of them classifies correctly
+            with its first seed, and ``mcnemar``, the exact p value of McNemar's test; ``p_holm`` and ``mcnemar_holm``,
+            adjusted for the number of pairs; ``differ``, whether ``p_holm`` is below 0.05.
         ``missed``
-            Clips that more than half of the answers get wrong: ``file``, ``label``, ``taken_for`` ..., worst first.
+            Clips that more than half of the predictions misclassify: ``file``, ``label``, ``taken_for`` (most frequent
+            wrong label) ..., worst first.
         ``published``
-            Scores of others by the same protocol (``same`` is true), and on the same corpus by other ones.
+            Published scores by the same protocol (``same`` is true), and on the same corpus by other protocols.
 
     Raises
     ------
     InputError
-        Fewer than two runs, a folder that is no run, or, without `separate`, runs that did not test the same.
+        Fewer than two runs, a folder that is no run, or, without `separate`, runs with different tests.
     """
     if len(folders) < 2:
         raise InputError("a comparison needs two runs at least: give more run folders")
@@ -102,31 +103,31 @@ def to_dict(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _group(runs: Sequence[Run], measure: bool) -> Group:
-    """Compare runs that tested the same."""
-    answers = _Answers(runs)
-    pairs = _pairs(runs, answers)
+    """Compare runs with the same test."""
+    aligned = _Aligned(runs)
+    pairs = _pairs(runs, aligned)
     best = runs[0].name
     level = {pair["second"] for pair in pairs if pair["first"] == best and not pair["differ"]}
     first = runs[0].metrics
-    speakers = len(set(answers.speakers)) if answers.speakers is not None else None
+    speakers = len(set(aligned.speakers)) if aligned.speakers is not None else None
     results = {
         "protocol": {key: value for key, value in first["protocol"].items() if key != "seeds"},
         "labels": list(runs[0].labels),
         "corpora": list(runs[0].corpora),
-        "clips": len(answers.clips),
+        "clips": len(aligned.clips),
         "speakers": speakers,
         "least_p": paired.least_p(speakers, len(pairs)) if speakers and pairs else None,
         "chance": 1 / sum(1 for one in first["per_class"].values() if one["support"]),
         "runs": [{**_row(run, measure), "level_with_best": run.name == best or run.name in level} for run in runs],
         "pairs": pairs,
-        "missed": _missed(runs, answers),
+        "missed": _missed(runs, aligned),
         "published": _published(runs[0]),
     }
     return Group(tuple(runs), results)
 
 
 def _row(run: Run, measure: bool) -> dict[str, Any]:
-    """Say of one run what the ranking shows."""
+    """Return the row of a run in the ranking."""
     return {
         "name": run.name,
         "recipe": run.metrics["recipe"],
@@ -138,8 +139,8 @@ def _row(run: Run, measure: bool) -> dict[str, Any]:
     }
 
 
-class _Answers:
-    """What the runs of a group say of the clips that all of them tested, clip by clip in one order."""
+class _Aligned:
+    """Predictions of the runs of a group for the clips that all of them tested, in one order."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         common = runs[0].clips
@@ -153,21 +154,21 @@ class _Answers:
         speakers = first["speaker"].to_numpy(str)
         self.speakers = None if (speakers == "").any() else speakers
         for run in runs[1:]:
-            told = self.first_seed(run)["label"].to_numpy(str) != first["label"].to_numpy(str)
-            if told.any():
-                file = self.clips[int(told.argmax())][CLIP.index("file")]
+            differing = self.first_seed(run)["label"].to_numpy(str) != first["label"].to_numpy(str)
+            if differing.any():
+                file = self.clips[int(differing.argmax())][CLIP.index("file")]
                 raise InputError(f"{runs[0].name} and {run.name} give {file} different labels: they cannot be compared")
 
     def seeds(self, run: Run) -> list[pd.DataFrame]:
-        """Return a run's rows of the common clips, one table a seed."""
+        """Return the predictions of a run for the common clips, one table per seed."""
         return [rows.loc[self.clips] for _, rows in self._tables[run.name].groupby("seed", sort=False)]
 
     def first_seed(self, run: Run) -> pd.DataFrame:
-        """Return those of the first seed."""
+        """Return the predictions of the first seed."""
         return self.seeds(run)[0]
 
     def codes(self, labels: pd.Series) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """Turn labels into their places."""
+        """Return the indices of labels."""
         return pd.Index(self.labels).get_indexer(pd.Index(labels))
 
     def by_speaker(self, run: Run) -> Counts | None:
@@ -181,10 +182,10 @@ class _Answers:
         return np.asarray(np.sum(found, axis=0), dtype=np.int64)
 
 
-def _pairs(runs: Sequence[Run], answers: _Answers) -> list[dict[str, Any]]:
-    """Test every pair, the better one first."""
-    matrices = {run.name: answers.by_speaker(run) for run in runs}
-    right = {run.name: answers.codes(answers.first_seed(run)["predicted"]) == answers.truth for run in runs}
+def _pairs(runs: Sequence[Run], aligned: _Aligned) -> list[dict[str, Any]]:
+    """Test every pair of runs, the better one first."""
+    matrices = {run.name: aligned.by_speaker(run) for run in runs}
+    right = {run.name: aligned.codes(aligned.first_seed(run)["predicted"]) == aligned.truth for run in runs}
     pairs: list[dict[str, Any]] = []
     for first, second in itertools.combinations([run.name for run in runs], 2):
         one, other = matrices[first], matrices[second]
@@ -211,22 +212,22 @@ def _pairs(runs: Sequence[Run], answers: _Answers) -> list[dict[str, Any]]:
     return [{**pair, "p_holm": pair.get("p_holm"), "differ": pair.get("p_holm", 1.0) < ALPHA} for pair in pairs]
 
 
-def _missed(runs: Sequence[Run], answers: _Answers) -> list[dict[str, Any]]:
-    """List the clips that more than half of the answers get wrong; every run counts alike, its seeds share its vote."""
-    votes = np.zeros((len(answers.clips), len(answers.labels)))
+def _missed(runs: Sequence[Run], aligned: _Aligned) -> list[dict[str, Any]]:
+    """List the clips that more than half of the predictions misclassify; all runs have the same weight."""
+    votes = np.zeros((len(aligned.clips), len(aligned.labels)))
     for run in runs:
-        seeds = answers.seeds(run)
+        seeds = aligned.seeds(run)
         for rows in seeds:
-            said = answers.codes(rows["predicted"])
+            said = aligned.codes(rows["predicted"])
             votes[np.arange(len(said)), said] += 1 / (len(seeds) * len(runs))
-    wrong = 1 - votes[np.arange(len(votes)), answers.truth]
-    votes[np.arange(len(votes)), answers.truth] = -1
-    # Among clips that all get wrong, those that all take for the same come first: there a label may be at fault.
+    wrong = 1 - votes[np.arange(len(votes)), aligned.truth]
+    votes[np.arange(len(votes)), aligned.truth] = -1
+    # Among clips that all runs misclassify, those with the same wrong label come first: the reference may be wrong.
     worst = np.lexsort((-votes.max(axis=1), -wrong))
-    table = answers.first_seed(runs[0])
+    table = aligned.first_seed(runs[0])
     missed = []
     for row in worst[wrong[worst] > 0.5 + 1e-9]:
-        _, corpus, file, start, end = answers.clips[row]
+        _, corpus, file, start, end = aligned.clips[row]
         mistaken = int(votes[row].argmax())
         missed.append(
             {
@@ -237,7 +238,7 @@ def _missed(runs: Sequence[Run], answers: _Answers) -> list[dict[str, Any]]:
                 "speaker": str(table["speaker"].iloc[row]),
                 "label": str(table["label"].iloc[row]),
                 "wrong": float(wrong[row]),
-                "taken_for": answers.labels[mistaken],
+                "taken_for": aligned.labels[mistaken],
                 "taken_for_share": float(votes[row, mistaken]),
             }
         )
@@ -245,7 +246,7 @@ def _missed(runs: Sequence[Run], answers: _Answers) -> list[dict[str, Any]]:
 
 
 def _published(run: Run) -> list[dict[str, Any]]:
-    """Find what others published for the tested corpus and labels; what differs in the protocol stands beside it."""
+    """Return published scores for the tested corpus and labels, marked by whether the protocol is the same."""
     if len(run.corpora) != 1:
         return []
     found = []
@@ -267,7 +268,7 @@ def _published(run: Run) -> list[dict[str, Any]]:
 
 
 def published() -> list[Mapping[str, Any]]:
-    """Return the scores of others that emovox knows, in percent, with their sources.
+    """Return the published scores that emovox knows, in percent, with their sources.
 
     Examples
     --------

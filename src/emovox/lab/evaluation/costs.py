@@ -1,4 +1,4 @@
-"""What a model costs: parameters, bytes, time to answer."""
+"""Costs of a model graph: number of parameters, file size, latency."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from emovox.features import sets
 from emovox.model.file import Model
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
-#: Length of the clip that is timed, in seconds, and how often it is.
+#: Length of the timed clip in seconds, and number of runs.
 SECONDS, TIMES = 3.0, 21
 
 
 def costs(model: Model, path: Path) -> dict[str, Any]:
-    """Measure a model file.
+    """Measure parameters, size and latency of a model file.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def costs(model: Model, path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``parameters``: numbers in the graph that training set, or that were pretrained; ``bytes`` of the file;
-        ``latency_ms``: median time of the graph alone for a clip of 3 s, on one thread of this machine.
+        ``parameters`` in the graph, trained and pretrained; ``bytes``, size of the file; ``latency_ms``, median time of
+        the graph alone for a clip of 3 s, on one thread of this machine.
     """
     given = example(model)
     times = []
@@ -47,7 +47,7 @@ def costs(model: Model, path: Path) -> dict[str, Any]:
 
 
 def parameters(graph: onnx.ModelProto) -> int:
-    """Count the floating-point numbers and quantised weights that a graph holds.
+    """Count the parameters of a graph: floating-point and quantised constants.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def parameters(graph: onnx.ModelProto) -> int:
 
 
 def example(model: Model) -> dict[str, Float32Array]:
-    """Return what a model gets of a clip of noise that swells and fades, 3 s long."""
+    """Return the inputs of a model for 3 s of amplitude-modulated noise."""
     moment = np.arange(round(SECONDS * RATE)) / RATE
     noise = np.random.default_rng(0).normal(scale=0.1, size=len(moment)) * np.square(np.sin(2 * np.pi * moment))
     waveform = Waveform(noise.astype(np.float32))

@@ -1,4 +1,4 @@
-"""What a model costs to use: bytes on disk, numbers inside, milliseconds for three seconds of speech."""
+"""Costs of a model in use: file size, number of parameters, latency from samples to label."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE
 
-#: Length of the clip that latency is measured with, in seconds.
+#: Length of the clip that is timed, in seconds.
 SECONDS = 3.0
-#: The median of so many runs is the latency.
+#: Number of timed runs; the latency is their median.
 REPEATS = 15
 
 
 def size(path: Path) -> int | None:
-    """Return the size of a model file in bytes; None where there is none."""
+    """Return the size of a model file in bytes, None if it does not exist."""
     return path.stat().st_size if path.is_file() else None
 
 
 def parameters(path: Path) -> int | None:
-    """Count the numbers that a model file holds, learnt ones and fixed ones such as a filterbank's, as a run does.
+    """Count the parameters of a model file, trained and fixed ones (filter banks), as :mod:`costs` does.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def parameters(path: Path) -> int | None:
     Returns
     -------
     int or None
-        None where there is no file, or it is not ONNX.
+        None if the file does not exist or is not ONNX.
     """
     try:
         graph = onnx.load(str(path), load_external_data=False)
@@ -47,21 +47,21 @@ def parameters(path: Path) -> int | None:
 
 
 def latency(path: Path, *, seconds: float = SECONDS, repeats: int = REPEATS) -> float | None:
-    """Measure how long a model takes for one clip, from samples to a label: features included, on one thread.
+    """Measure the latency of a model from samples to label: features included, on one thread.
 
     Parameters
     ----------
     path : Path
         Model file.
     seconds : float, default 3
-        Length of the clip, which is noise: what it holds costs no more and no less.
+        Length of the clip, which is noise: the time does not depend on the content.
     repeats : int, default 15
-        Measurements, after two that do not count.
+        Number of timed runs, after two warm-up runs.
 
     Returns
     -------
     float or None
-        Median in milliseconds; None where the model cannot be run.
+        Median in milliseconds; None if the model cannot be run.
     """
     clip = 0.1 * np.random.default_rng(0).normal(size=round(seconds * RATE)).astype(np.float32)
     try:
@@ -77,22 +77,22 @@ def latency(path: Path, *, seconds: float = SECONDS, repeats: int = REPEATS) -> 
 
 
 def costs(folder: Path, measured: dict[str, Any], *, measure: bool) -> dict[str, float | int | None]:
-    """Say what a run's model costs.
+    """Return the costs of the model of a run.
 
     Parameters
     ----------
     folder : Path
         Run folder.
     measured : dict
-        What the run itself says in ``metrics.json`` under ``costs``; nothing is fine.
+        Costs that the run recorded in ``metrics.json``; may be empty.
     measure : bool
-        Measure the latency now, on this machine, where one is comparable with the next.
+        Measure the latency now, on this machine, so that runs are comparable.
 
     Returns
     -------
     dict
-        ``bytes``, ``parameters``, ``fit_seconds`` of a fold (None where the run does not say), ``latency_ms`` of the
-        whole chain (None where it was not measured).
+        ``bytes``, ``parameters``, ``fit_seconds`` per fold (None if not recorded), ``latency_ms`` from samples to label
+        (None if not measured).
     """
     model = folder / "model.onnx"
     return {

@@ -1,9 +1,8 @@
-"""Scores of a classifier: UAR, accuracy, macro averages, calibration, and an interval over speakers.
+"""Scores of a classifier: UAR, WA, macro averages, calibration, and confidence intervals over speakers.
 
-Every score is a function of the confusion matrix, of one or of many at once (leading axes).  A class that
-the truth does not have takes no part in a macro average, because there is nothing to recall; a class that
-is never predicted has precision 0.  Over the classes present in the truth this is what scikit-learn
-computes with ``labels=np.unique(true), average="macro", zero_division=0``.
+Classification scores are functions of confusion matrices, one or many at once (leading axes).  Macro averages are taken
+over the classes that occur in the true labels; a class that is never predicted has precision 0.  This is what
+scikit-learn computes with ``labels=np.unique(true), average="macro", zero_division=0``.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of a bootstrap interval."""
+    """Bounds of a bootstrap confidence interval."""
 
     low: float
     high: float
 
 
 def confusion(true: ArrayLike, predicted: ArrayLike, labels: Sequence[str] | Sequence[int]) -> Counts:
-    """Count how often each class was taken for each.
+    """Compute a confusion matrix.
 
     Parameters
     ----------
     true, predicted : array_like of str or int, shape (n,)
-        What each clip is, and what it was taken for.
+        True and predicted label of each clip.
     labels : sequence of str or int, length K
         All classes, in the order of the matrix.
 
     Returns
     -------
     ndarray of int64, shape (K, K)
-        Rows are the truth, columns the prediction.
+        Rows are the true classes, columns the predicted ones.
 
     Raises
     ------
     InputError
-        There is nothing to count, the lengths differ, or a label is not among `labels`.
+        There are no clips, the lengths differ, or a label is not among `labels`.
 
     Examples
     --------
@@ -60,7 +59,7 @@ def confusion(true: ArrayLike, predicted: ArrayLike, labels: Sequence[str] | Seq
 
 
 def wa(matrix: Counts) -> Scores:
-    """Weighted accuracy: the share of clips that are right, in [0, 1].
+    """Compute the weighted accuracy (WA): the fraction of correctly classified clips, in [0, 1].
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def wa(matrix: Counts) -> Scores:
     Returns
     -------
     ndarray of float, shape (...)
-        One score a matrix; NaN where it is empty.
+        One score per matrix; NaN for an empty matrix.
 
     Examples
     --------
@@ -81,7 +80,7 @@ def wa(matrix: Counts) -> Scores:
 
 
 def uar(matrix: Counts) -> Scores:
-    """Unweighted average recall, also called balanced accuracy: the mean recall of the classes in the truth.
+    """Compute the unweighted average recall (UAR, balanced accuracy): the mean recall over the true classes.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ def uar(matrix: Counts) -> Scores:
     Returns
     -------
     ndarray of float, shape (...)
-        One score a matrix, in [0, 1]; NaN where it is empty.
+        One score per matrix, in [0, 1]; NaN for an empty matrix.
 
     Examples
     --------
@@ -102,7 +101,7 @@ def uar(matrix: Counts) -> Scores:
 
 
 def macro_precision(matrix: Counts) -> Scores:
-    """Mean precision of the classes in the truth; arguments and result as :func:`uar`.
+    """Compute the mean precision over the true classes; arguments and result as :func:`uar`.
 
     Examples
     --------
@@ -113,12 +112,12 @@ def macro_precision(matrix: Counts) -> Scores:
 
 
 def macro_recall(matrix: Counts) -> Scores:
-    """Mean recall of the classes in the truth: another name of :func:`uar`."""
+    """Compute the mean recall over the true classes: an alias of :func:`uar`."""
     return uar(matrix)
 
 
 def macro_f1(matrix: Counts) -> Scores:
-    """Mean F1 (harmonic mean of precision and recall) of the classes in the truth; as :func:`uar`.
+    """Compute the mean F1 (harmonic mean of precision and recall) over the true classes; as :func:`uar`.
 
     Examples
     --------
@@ -128,7 +127,7 @@ def macro_f1(matrix: Counts) -> Scores:
     return _macro(2 * _diagonal(matrix), matrix.sum(axis=-1) + matrix.sum(axis=-2), matrix)
 
 
-#: Scores that can be asked for by name.
+#: Scores by name.
 STATISTICS: dict[str, Callable[[Counts], Scores]] = {
     "uar": uar,
     "wa": wa,
@@ -139,21 +138,21 @@ STATISTICS: dict[str, Callable[[Counts], Scores]] = {
 
 
 def per_class(matrix: Counts, labels: Sequence[str] | Sequence[int]) -> dict[str, dict[str, float | int | None]]:
-    """Score each class by itself.
+    """Compute precision, recall and F1 of each class.
 
     Parameters
     ----------
     matrix : ndarray of int, shape (K, K)
         Confusion matrix.
     labels : sequence, length K
-        Names of its classes.
+        Names of the classes.
 
     Returns
     -------
     dict
-        For each label ``precision``, ``recall``, ``f1`` in [0, 1], ``support`` (clips of it) and
-        ``predicted`` (clips taken for it).  Recall and F1 of a class without clips are None; precision of a
-        class that is never predicted is 0.
+        For each label ``precision``, ``recall``, ``f1`` in [0, 1], ``support`` (number of its clips) and ``predicted``
+        (number of clips classified as it).  Recall and F1 of a class without clips are None; the precision of a class
+        that is never predicted is 0.
 
     Examples
     --------
@@ -179,12 +178,12 @@ def summary(
     labels: Sequence[str] | Sequence[int],
     probabilities: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Compute every score, as plain values ready for JSON.
+    """Compute all scores, as plain values ready for JSON.
 
     Parameters
     ----------
     true, predicted : array_like of str or int, shape (n,)
-        What each clip is, and what it was taken for.
+        True and predicted label of each clip.
     labels : sequence of str or int, length K
         All classes, in the order of the matrix and of the probabilities.
     probabilities : array_like of float, shape (n, K), optional
@@ -194,7 +193,7 @@ def summary(
     -------
     dict
         ``n``, ``uar``, ``wa``, ``macro_f1``, ``precision``, ``recall``, ``per_class``, ``labels``,
-        ``confusion`` (rows are the truth) and, with probabilities, ``ece``, ``nll`` and ``brier``.
+        ``confusion`` (rows are the true classes) and, with probabilities, ``ece``, ``nll`` and ``brier``.
 
     Raises
     ------
@@ -220,21 +219,21 @@ def summary(
 
 
 def ece(probabilities: ArrayLike, true_index: ArrayLike, bins: int = 15) -> float:
-    """Measure calibration: the expected calibration error (ECE) of the most probable class.
+    """Compute the expected calibration error (ECE) of the most probable class.
 
     Parameters
     ----------
     probabilities : array_like of float, shape (n, K)
         Each row sums to 1.
     true_index : array_like of int, shape (n,)
-        Column of the class that is right.
+        Column of the true class.
     bins : int, default 15
-        Number of bins of equal width, each open below and closed above.
+        Number of bins of equal width, left-open and right-closed.
 
     Returns
     -------
     float
-        Mean distance between confidence and accuracy over the bins, weighted by their clips, in [0, 1].
+        Mean absolute difference between confidence and accuracy over the bins, weighted by their clips, in [0, 1].
 
     Raises
     ------
@@ -258,9 +257,9 @@ def ece(probabilities: ArrayLike, true_index: ArrayLike, bins: int = 15) -> floa
 
 
 def nll(probabilities: ArrayLike, true_index: ArrayLike) -> float:
-    """Negative log-likelihood (cross-entropy, log loss) in nats a clip, 0 or more; arguments as :func:`ece`.
+    """Compute the negative log-likelihood (cross-entropy, log loss) in nats per clip; arguments as :func:`ece`.
 
-    A probability of 0 counts as the smallest step of a double, so that one clip cannot make it infinite.
+    Probabilities are clipped at 2.2e-16, the machine epsilon, so that the result is finite.
 
     Examples
     --------
@@ -273,7 +272,7 @@ def nll(probabilities: ArrayLike, true_index: ArrayLike) -> float:
 
 
 def brier(probabilities: ArrayLike, true_index: ArrayLike) -> float:
-    """Brier score: squared distance between the probabilities and the truth, in [0, 2]; as :func:`ece`.
+    """Compute the multi-class Brier score: the mean squared error of the probabilities, in [0, 2]; as :func:`ece`.
 
     Examples
     --------
@@ -299,31 +298,31 @@ def bootstrap_by_speaker(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval | None:
-    """Percentile bootstrap interval that resamples whole speakers.
+    """Compute a percentile bootstrap confidence interval over speakers.
 
-    Clips of one speaker resemble each other, so resampling clips would give intervals that are too narrow.
+    Clips of one speaker are correlated, so resampling clips would give intervals that are too narrow.
 
     Parameters
     ----------
     true, predicted : array_like of str or int, shape (n_clips,)
-        What each clip is, and what it was taken for.
+        True and predicted label of each clip.
     speakers : sequence of str, length n_clips
-        Who speaks.
+        Speaker of each clip.
     labels : sequence of str or int, length K
         All classes.
     statistic : {"uar", "wa", "macro_f1", "precision", "recall"}, default "uar"
-        What the interval is of.
+        Score of which the interval is computed.
     n : int, default 1000
         Number of resamples, each of as many speakers as there are, drawn with replacement.
     seed : int, default 0
-        Of the draws.
+        Seed of the resampling.
     level : float, default 0.95
-        Share of the resamples inside the interval.
+        Confidence level.
 
     Returns
     -------
     Interval or None
-        None where there is only one speaker, because then nothing is known about others.
+        None with a single speaker.
 
     Raises
     ------
@@ -360,7 +359,7 @@ def bootstrap_by_speaker(
 
 
 def _codes(values: ArrayLike, labels: Sequence[str] | Sequence[int]) -> NDArray[np.intp]:
-    """Turn labels into their positions; refuse what is not a list of known labels."""
+    """Return the indices of labels; raise if a label is unknown."""
     given, known = np.asarray(values), np.asarray(labels)
     if given.ndim != 1 or given.size == 0 or known.size == 0:
         raise InputError(f"labels of shape {given.shape}: expected a list with at least one label to score")
@@ -375,14 +374,14 @@ def _codes(values: ArrayLike, labels: Sequence[str] | Sequence[int]) -> NDArray[
 
 
 def _require_same_length(count: int, **others: int) -> None:
-    """Refuse arrays that do not belong together."""
+    """Raise if lengths differ."""
     for what, length in others.items():
         if length != count:
             raise InputError(f"{length} {what} for {count} clips: give one for each clip")
 
 
 def _distributions(probabilities: ArrayLike, true_index: ArrayLike) -> tuple[Scores, NDArray[np.intp]]:
-    """Check probabilities against their truth."""
+    """Check probabilities and true classes."""
     given, index = np.asarray(probabilities, dtype=np.float64), np.asarray(true_index)
     if given.ndim != 2 or given.size == 0:
         raise InputError(f"probabilities of shape {given.shape}: expected a row for each clip, a column for each class")
@@ -397,12 +396,12 @@ def _distributions(probabilities: ArrayLike, true_index: ArrayLike) -> tuple[Sco
 
 
 def _diagonal(matrix: Counts) -> Counts:
-    """Count the right answers of each class."""
+    """Return the number of correctly classified clips of each class."""
     return np.diagonal(matrix, axis1=-2, axis2=-1)
 
 
 def _macro(numerator: Counts, denominator: Counts, matrix: Counts) -> Scores:
-    """Average a ratio over the classes in the truth; 0 / 0 is 0."""
+    """Average a ratio over the classes with clips; 0 / 0 is 0."""
     present = matrix.sum(axis=-1) > 0
     ratio = np.divide(numerator, denominator, out=np.zeros(denominator.shape), where=denominator > 0)
     return _divide(np.where(present, ratio, 0.0).sum(axis=-1), present.sum(axis=-1))

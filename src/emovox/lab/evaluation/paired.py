@@ -1,4 +1,4 @@
-"""Is one model better than another?  Tests on the same clips of the same speakers, corrected for many comparisons."""
+"""Paired significance tests of two models on the same clips, with correction for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import ArrayLike, NDArray
 from emovox.errors import InputError
 from emovox.lab.evaluation.metrics import STATISTICS, Counts
 
-#: Resamples of the bootstrap: enough that p values of 0.001 are told apart.
+#: Resamples of the bootstrap: enough to resolve p values of 0.001.
 RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What one model is better than another, and how sure that is.
+    """Difference between the scores of two models, with interval and p value.
 
     Attributes
     ----------
     value : float
-        Score of the first less that of the second, in [-1, 1].
+        Score of the first minus that of the second, in [-1, 1].
     low, high : float
-        Bootstrap interval of it.
+        Bootstrap confidence interval of the difference.
     p : float
-        Two-sided p value of there being no difference, in (0, 1].
+        Two-sided p value of the null hypothesis of no difference, in (0, 1].
     """
 
     value: float
@@ -37,21 +37,21 @@ class Difference:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Test whether two models are right equally often, on clips that both were tested on (McNemar's exact test).
+    """Test whether two models have the same accuracy on the same clips (McNemar's exact test).
 
-    Only clips on which exactly one of them is right tell anything; if both were equally good, each of these would go
-    either way like a coin.  The test takes clips for independent of each other.  Clips of one speaker are not, so it
-    is too sure of itself: :func:`bootstrap_difference` is the one to decide by.
+    The test uses the clips on which exactly one model is right: under the null hypothesis either is equally likely.  It
+    assumes independent clips; clips of one speaker are not, so its p values are too small.  Base decisions on
+    :func:`bootstrap_difference`.
 
     Parameters
     ----------
     only_first, only_second : int
-        Clips that only the first, and only the second model has right.
+        Number of clips that only the first, and only the second model classifies correctly.
 
     Returns
     -------
     float
-        Two-sided p value in (0, 1]; 1 where there is no such clip.
+        Two-sided p value in (0, 1]; 1 if there is no such clip.
 
     References
     ----------
@@ -70,10 +70,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def least_p(speakers: int, comparisons: int = 1) -> float:
-    """Smallest p that `bootstrap_difference` gives with so many speakers, corrected for so many comparisons.
+    """Return the smallest p value that :func:`bootstrap_difference` can give, corrected for multiple comparisons.
 
-    Were there no difference, all speakers would agree that often by chance: ``2 ** (1 - speakers)``.  Where Holm's
-    correction takes the result beyond the level, no difference can be shown, however large.
+    It is ``2 ** (1 - speakers)``, the probability that all speakers agree in sign under the null hypothesis.  If it
+    exceeds the significance level after Holm's correction, no difference can be significant, however large.
 
     Examples
     --------
@@ -86,32 +86,31 @@ def least_p(speakers: int, comparisons: int = 1) -> float:
 def bootstrap_difference(
     first: Counts, second: Counts, *, statistic: str = "uar", n: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Difference | None:
-    """Compare two models on the same speakers by resampling whole speakers, the same ones for both.
+    """Test the difference of two models by a paired bootstrap over speakers.
 
     Parameters
     ----------
     first, second : ndarray of int, shape (n_speakers, K, K)
-        Confusion matrix of each speaker, rows are the truth; speakers in the same order for both models.
+        Confusion matrix of each speaker, rows are the true classes; speakers in the same order for both models.
     statistic : {"uar", "wa", "macro_f1", "precision", "recall"}, default "uar"
-        What is compared, over the clips of all speakers.
+        Score to compare, over the clips of all speakers.
     n : int, default 10000
-        Resamples, each of as many speakers as there are, drawn with replacement.
+        Number of resamples, each of as many speakers as there are, drawn with replacement.
     seed : int, default 0
-        Of the draws.
+        Seed of the resampling.
     level : float, default 0.95
-        Share of the resamples inside the interval.
+        Confidence level of the interval.
 
     Returns
     -------
     Difference or None
-        None where there is only one speaker.  The p value is twice the share of resamples on the far side of 0, but
-        never under `least_p`: were there no difference, all of so few speakers would still agree
-        that often by chance, which resampling them cannot find out.
+        None with a single speaker.  The p value is twice the fraction of resamples beyond 0, and at least that of
+        :func:`least_p`, because resampling few speakers underestimates it.
 
     Raises
     ------
     InputError
-        The shapes do not fit each other, or the statistic is unknown.
+        The shapes differ, or the statistic is unknown.
 
     References
     ----------
@@ -144,17 +143,17 @@ def bootstrap_difference(
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> list[float]:
-    """Correct p values for their number, so that the chance of a single false alarm among all stays what it says.
+    """Adjust p values for multiple comparisons (Holm-Bonferroni), which controls the family-wise error rate.
 
     Parameters
     ----------
     p : sequence of float
-        One p value a comparison.
+        One p value per comparison.
 
     Returns
     -------
     list of float
-        Corrected p values in the same order, each in [0, 1] and none smaller than it was.
+        Adjusted p values in the same order, in [0, 1], none smaller than before.
 
     References
     ----------
@@ -176,23 +175,23 @@ def holm(p: Sequence[float] | NDArray[np.float64]) -> list[float]:
 def by_group(
     groups: ArrayLike, true: NDArray[np.intp], predicted: NDArray[np.intp], classes: int
 ) -> tuple[NDArray[np.str_], Counts]:
-    """Count the confusions of each group of clips.
+    """Compute the confusion matrix of each group of clips.
 
     Parameters
     ----------
     groups : array_like of str, shape (n,)
-        For example who speaks.
+        Group of each clip, for example its speaker.
     true, predicted : ndarray of int, shape (n,)
-        Columns of the classes.
+        Class indices.
     classes : int
-        Their number K.
+        Number of classes K.
 
     Returns
     -------
     names : ndarray of str, shape (n_groups,)
-        Ascending.
+        Names of the groups, ascending.
     matrices : ndarray of int64, shape (n_groups, K, K)
-        Confusion matrix of each, rows are the truth.
+        Confusion matrix of each, rows are the true classes.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Run folders, read back to be compared: what they tested, and whether two of them tested the same."""
+"""Read run folders for comparison, and group runs with the same test set and protocol."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pandas as pd
 from emovox.errors import InputError
 from emovox.lab.evaluation import metrics
 
-#: What tells a tested clip apart from the others.
+#: Columns that identify a tested clip.
 CLIP = ["fold", "corpus", "file", "start", "end"]
-#: What a table of predictions must have beside the probabilities.
+#: Required columns of predictions.csv, beside the probabilities.
 COLUMNS = ("seed", *CLIP, "speaker", "sex", "label", "predicted")
-#: What metrics.json must have.
+#: Required keys of metrics.json.
 KEYS = ("recipe", "family", "features", "protocol", "uar", "wa", "macro_f1", "labels", "per_class", "confusion", "n")
-#: Share of the clips that two runs must have in common; a few may be missing where they could not be analysed.
-COMMON = 0.9
+#: Fraction of the clips that two comparable runs must share; clips that could not be read may be missing.
+MIN_COMMON = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +31,13 @@ class Run:
     Attributes
     ----------
     name : str
-        What it is called in a comparison.
+        Name in the comparison.
     folder : Path
         Run folder.
     metrics : dict
         Its ``metrics.json``.
     predictions : DataFrame
-        Its ``predictions.csv``: one row a tested clip and seed.
+        Its ``predictions.csv``: one row per tested clip and seed.
     """
 
     name: str
@@ -57,21 +57,21 @@ class Run:
 
     @cached_property
     def corpora(self) -> tuple[str, ...]:
-        """Corpora that were tested, in order of their names."""
+        """Tested corpora, sorted by name."""
         return tuple(sorted(self.predictions["corpus"].unique()))
 
     @cached_property
     def clips(self) -> pd.MultiIndex:
-        """Tested clips with their folds, each once."""
+        """Tested clips and their folds, without duplicates."""
         return pd.MultiIndex.from_frame(self.predictions[CLIP]).unique()
 
     def describe(self) -> str:
-        """Say in words what was tested.
+        """Describe what was tested, for messages.
 
         Returns
         -------
         str
-            As in "runs/a tests 1440 clips of ravdess with 8 labels by the protocol emobox".
+            For example "runs/a tests 1440 clips of ravdess with 8 labels by the protocol emobox".
         """
         return (
             f"{self.name} tests {self.metrics['n']} clips of {', '.join(self.corpora)} with {len(self.labels)} labels "
@@ -80,22 +80,22 @@ class Run:
 
 
 def read(folders: Sequence[str | Path]) -> list[Run]:
-    """Read run folders and name them apart.
+    """Read run folders and give them unique names.
 
     Parameters
     ----------
     folders : sequence of path
-        As `emovox train` writes them.
+        Run folders, as written by `emovox train`.
 
     Returns
     -------
     list of Run
-        Named by their folders, with as many of the folders above as it takes to tell them apart.
+        Named by their folders, with as many parent folders as needed to be unique.
 
     Raises
     ------
     InputError
-        A folder is given twice, is no run folder, or its files do not belong together.
+        A folder is given twice, is no run folder, or its files are inconsistent.
     """
     paths = [Path(folder) for folder in folders]
     twice = [path for k, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:k]}]
@@ -105,7 +105,7 @@ def read(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name folders by as few of their last parts as tell them apart."""
+    """Name folders by their last parts, as few as are needed to be unique."""
     parts = [path.resolve().parts for path in paths]
     for depth in range(1, max((len(one) for one in parts), default=1) + 1):
         names = ["/".join(one[-depth:]) for one in parts]
@@ -115,7 +115,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> Run:
-    """Read one run folder; refuse what is not whole."""
+    """Read one run folder; raise if it is incomplete or inconsistent."""
     try:
         found: Any = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         predictions = pd.read_csv(
@@ -129,7 +129,7 @@ def _read(folder: Path, name: str) -> Run:
         ) from error
     except OSError as error:
         raise InputError(f"cannot read the run folder {folder}: {error.strerror}") from error
-    except ValueError as error:  # JSON, CSV and text that are none
+    except ValueError as error:  # invalid JSON, CSV or UTF-8
         raise InputError(f"the run folder {folder} is damaged ({error}): train it again") from error
     missing = [key for key in KEYS if not isinstance(found, dict) or key not in found]
     columns = (*COLUMNS, *(f"p_{label}" for label in found["labels"])) if not missing else COLUMNS
@@ -144,25 +144,15 @@ def _read(folder: Path, name: str) -> Run:
 
 
 def same_test(one: Run, other: Run) -> bool:
-    """Say whether two runs answered the same question: same protocol, same labels, same clips in the same folds.
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether two runs have the same protocol, labels and tested clips in the same folds."""
     if one.protocol != other.protocol or set(one.labels) != set(other.labels) or one.corpora != other.corpora:
         return False
     common = len(one.clips.intersection(other.clips))
-    return common >= COMMON * max(len(one.clips), len(other.clips))
+    return common >= MIN_COMMON * max(len(one.clips), len(other.clips))
 
 
 def grouped(runs: Iterable[Run]) -> list[list[Run]]:
-    """Put runs that can be compared together, in the order in which they come.
-
-    Returns
-    -------
-    list of list of Run
-    """
+    """Group comparable runs, keeping their order."""
     groups: list[list[Run]] = []
     for run in runs:
         for group in groups:
@@ -175,12 +165,12 @@ def grouped(runs: Iterable[Run]) -> list[list[Run]]:
 
 
 def require_one_test(groups: Sequence[Sequence[Run]]) -> None:
-    """Refuse runs that did not test the same.
+    """Raise if runs are not comparable.
 
     Raises
     ------
     InputError
-        There is more than one group; the message says of one run of each what it tested.
+        There is more than one group; the message describes one run of each.
     """
     if len(groups) > 1:
         tested = "; ".join(group[0].describe() for group in groups)

@@ -1,4 +1,4 @@
-"""From a table of predictions to the numbers of a report."""
+"""Compute the scores of an experiment from its table of predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emovox.lab.evaluation import metrics, selective
 
 Array = NDArray[np.float64]
 
-#: The scores of a headline, each the mean over folds and seeds.
+#: Main scores, means over folds and seeds.
 HEADLINE = ("uar", "wa", "macro_f1", "precision", "recall")
 
 
@@ -25,29 +25,29 @@ def score(predictions: pd.DataFrame, labels: Sequence[str], *, target: float = s
     Parameters
     ----------
     predictions : DataFrame
-        One row a tested clip and seed, with columns ``seed``, ``fold``, ``corpus``, ``speaker``, ``sex``, ``label``
-        (the truth), ``predicted``, and ``p_<label>`` for each label.
+        One row per tested clip and seed, with columns ``seed``, ``fold``, ``corpus``, ``speaker``, ``sex``, ``label``
+        (true label), ``predicted``, and ``p_<label>`` for each label.
     labels : sequence of str
-        The model's labels in order.
+        Labels of the model, in order.
     target : float, default 0.85
-        Share of the answers that should be right where the model may abstain, in (0, 1).
+        Target accuracy of the answered clips (selective accuracy), in (0, 1).
 
     Returns
     -------
     dict
-        Plain values: the headline (means over folds, then seeds), its spread over folds and over seeds,
-        ``interval`` (bootstrap by speaker), ``per_class``, ``confusion``, ``labels``, ``folds``, ``speakers``,
+        Plain values: the main scores (means over folds, then seeds), their standard deviation over folds and over
+        seeds, ``interval`` (bootstrap by speaker), ``per_class``, ``confusion``, ``labels``, ``folds``, ``speakers``,
         ``sexes``, ``corpora``, ``calibration`` and ``selective``.  Per-class scores and the confusion matrix are
         pooled over folds and seeds.
 
-        ``calibration`` has the ``ece`` and ``nll`` of the probabilities as they are, the ``temperature`` that fits
-        them best, and ``ece_tempered``, for which each fold is tempered with what the other folds teach; the last
-        two are None where there is one fold.  Each corpus has its own ``ece`` and ``ece_tempered``.
+        ``calibration`` has the ``ece`` and ``nll`` of the uncalibrated probabilities, the ``temperature`` fitted to all
+        of them, and ``ece_tempered``, the ECE with the temperature of each fold fitted to the other folds; the last two
+        are None with a single fold.  Each corpus has its own ``ece`` and ``ece_tempered``.
 
-        ``selective`` says what abstaining does, after that temperature: the ``target``, the ``threshold`` that keeps
-        it for new speakers (`emovox.lab.evaluation.selective.threshold_for`; None if none does), the ``coverage`` and
-        ``accuracy`` there, and ``cross_fitted``, the same with temperature and threshold from the other folds, in all
-        and for each of ``sexes``, ``corpora`` and ``labels`` (None where there is one fold); the ``curve`` of
+        ``selective`` describes abstention after temperature scaling: the ``target``, the ``threshold`` that meets it
+        for new speakers (`emovox.lab.evaluation.selective.threshold_for`; None if none does), its ``coverage`` and
+        ``accuracy``, and ``cross_fitted``, the same with temperature and threshold from the other folds, overall and
+        for each of ``sexes``, ``corpora`` and ``labels`` (None with a single fold); the ``curve`` of
         `emovox.lab.evaluation.selective.risk_coverage` and its area ``aurc``.
 
     Examples
@@ -69,8 +69,8 @@ def score(predictions: pd.DataFrame, labels: Sequence[str], *, target: float = s
         labels,
         probabilities(predictions, labels),
     )
-    crossed = _cross_fitted(predictions, labels, target) if table["fold"].nunique() > 1 else None
-    temperature = fit_temperature(probabilities(predictions, labels), _truth(predictions, labels)) if crossed else None
+    held_out = _cross_fitted(predictions, labels, target) if table["fold"].nunique() > 1 else None
+    temperature = fit_temperature(probabilities(predictions, labels), _truth(predictions, labels)) if held_out else None
     return {
         **{name: float(by_seed[name].mean()) for name in HEADLINE},
         "aggregation": "mean over folds, then over seeds",
@@ -84,30 +84,30 @@ def score(predictions: pd.DataFrame, labels: Sequence[str], *, target: float = s
         "folds": folds,
         "speakers": _grouped(predictions, "speaker", labels),
         "sexes": _grouped(predictions, "sex", labels),
-        "corpora": _corpora(predictions, labels, crossed),
+        "corpora": _corpora(predictions, labels, held_out),
         "calibration": {
             "ece": pooled["ece"],
             "nll": pooled["nll"],
-            "ece_tempered": metrics.ece(crossed.tempered, _truth(predictions, labels)) if crossed else None,
+            "ece_tempered": metrics.ece(held_out.tempered, _truth(predictions, labels)) if held_out else None,
             "temperature": temperature,
         },
-        "selective": _selective(predictions, labels, target, temperature or 1.0, crossed),
+        "selective": _selective(predictions, labels, target, temperature or 1.0, held_out),
     }
 
 
 def probabilities(predictions: pd.DataFrame, labels: Sequence[str]) -> Array:
-    """Take the class probabilities out of a table of predictions, shape (n, n_labels)."""
+    """Return the class probabilities of a table of predictions, shape (n, n_labels)."""
     return predictions[[f"p_{label}" for label in labels]].to_numpy(np.float64)
 
 
 def _short(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-    """Score some rows without the details."""
+    """Compute the main scores of some rows."""
     full = metrics.summary(rows["label"].to_numpy(str), rows["predicted"].to_numpy(str), labels)
     return {"n": len(rows), **{name: full[name] for name in HEADLINE}}
 
 
 def _grouped(predictions: pd.DataFrame, column: str, labels: Sequence[str]) -> dict[str, Any]:
-    """Score each speaker, sex or corpus by itself; unknown ones are left out."""
+    """Compute the main scores of each speaker, sex or corpus; rows without one are excluded."""
     known = predictions[predictions[column] != ""]
     groups = {str(name): _short(rows, labels) for name, rows in known.groupby(column)}
     if column == "speaker":
@@ -117,7 +117,7 @@ def _grouped(predictions: pd.DataFrame, column: str, labels: Sequence[str]) -> d
 
 
 def _interval(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any] | None:
-    """Bootstrap the pooled UAR over speakers; there is none where fewer than two are known."""
+    """Bootstrap the pooled UAR over speakers; None with unknown speakers or fewer than two."""
     speakers = predictions["speaker"].to_numpy(str)
     if (speakers == "").any():
         return None
@@ -130,15 +130,15 @@ def _interval(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any
 
 
 @dataclass(frozen=True, eq=False)
-class _Crossed:
-    """What each fold has from the other folds: its tempered probabilities, and a threshold for each clip."""
+class _CrossFitted:
+    """Calibrated probabilities and threshold of each clip, with parameters fitted to the other folds."""
 
     tempered: Array
     threshold: Array
 
 
-def _cross_fitted(predictions: pd.DataFrame, labels: Sequence[str], target: float) -> _Crossed:
-    """Take temperature and threshold of each fold from the others."""
+def _cross_fitted(predictions: pd.DataFrame, labels: Sequence[str], target: float) -> _CrossFitted:
+    """Fit temperature and threshold of each fold to the other folds."""
     given, truth = probabilities(predictions, labels), _truth(predictions, labels)
     folds, speakers = predictions["fold"].to_numpy(str), predictions["speaker"].to_numpy(str)
     tempered, threshold = np.empty_like(given), np.full(len(given), np.inf)
@@ -150,34 +150,38 @@ def _cross_fitted(predictions: pd.DataFrame, labels: Sequence[str], target: floa
         found = selective.threshold_for(others, _right(predictions[~here]), speakers[~here], accuracy=target)
         if found is not None:
             threshold[here] = found
-    return _Crossed(tempered, threshold)
+    return _CrossFitted(tempered, threshold)
 
 
-def _corpora(predictions: pd.DataFrame, labels: Sequence[str], crossed: _Crossed | None) -> dict[str, Any]:
-    """Score each corpus by itself, calibration included."""
+def _corpora(predictions: pd.DataFrame, labels: Sequence[str], held_out: _CrossFitted | None) -> dict[str, Any]:
+    """Score each corpus, calibration included."""
     groups = _grouped(predictions, "corpus", labels)
     given, truth = probabilities(predictions, labels), _truth(predictions, labels)
     for name, scores in groups.items():
         here = predictions["corpus"].to_numpy(str) == name
         scores["ece"] = metrics.ece(given[here], truth[here])
-        scores["ece_tempered"] = metrics.ece(crossed.tempered[here], truth[here]) if crossed else None
+        scores["ece_tempered"] = metrics.ece(held_out.tempered[here], truth[here]) if held_out else None
     return groups
 
 
 def _selective(
-    predictions: pd.DataFrame, labels: Sequence[str], target: float, temperature: float, crossed: _Crossed | None
+    predictions: pd.DataFrame,
+    labels: Sequence[str],
+    target: float,
+    temperature: float,
+    held_out: _CrossFitted | None,
 ) -> dict[str, Any]:
-    """Say what abstaining does: the threshold of the exported model, and what it was worth in folds it is not from."""
+    """Describe abstention: the threshold of the exported model, and its cross-fitted coverage and accuracy."""
     confidence, right = temper(probabilities(predictions, labels), temperature).max(axis=1), _right(predictions)
     threshold = selective.threshold_for(confidence, right, predictions["speaker"].to_numpy(str), accuracy=target)
-    honest = None
-    if crossed:
-        unseen = crossed.tempered.max(axis=1)
-        honest = {
-            **selective.outcome(unseen, right, crossed.threshold),
+    unbiased = None
+    if held_out:
+        unseen = held_out.tempered.max(axis=1)
+        unbiased = {
+            **selective.outcome(unseen, right, held_out.threshold),
             **{
                 name: {
-                    str(one): selective.outcome(unseen[rows], right[rows], crossed.threshold[rows])
+                    str(one): selective.outcome(unseen[rows], right[rows], held_out.threshold[rows])
                     for one, rows in predictions.reset_index(drop=True).groupby(column).indices.items()
                     if one != ""
                 }
@@ -189,17 +193,17 @@ def _selective(
         "level": selective.LEVEL,
         "threshold": threshold,
         **selective.outcome(confidence, right, threshold),
-        "cross_fitted": honest,
+        "cross_fitted": unbiased,
         "aurc": selective.aurc(confidence, right),
         "curve": selective.risk_coverage(confidence, right),
     }
 
 
 def _truth(predictions: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.intp]:
-    """Return the column of each clip's true label."""
+    """Return the index of the true label of each clip."""
     return pd.Index(labels).get_indexer(pd.Index(predictions["label"]))
 
 
 def _right(predictions: pd.DataFrame) -> NDArray[np.bool_]:
-    """Say which predictions are right."""
+    """Return which predictions are correct."""
     return np.asarray(predictions["predicted"].to_numpy(str) == predictions["label"].to_numpy(str))

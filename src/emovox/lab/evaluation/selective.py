@@ -1,8 +1,8 @@
-"""How often a model is right when it may say "don't know": risk, coverage, and the threshold that keeps a promise.
+"""Selective classification: risk and coverage of a model that abstains, and a threshold for a target accuracy.
 
-An answer is given where the confidence reaches the threshold.  The *coverage* is the share of clips that get an
-answer, the *selective accuracy* the share of these answers that are right, the *selective risk* the rest.
-Confidences belong to calibrated probabilities of speakers that the predicting model never heard.
+A clip is answered if its confidence reaches the threshold.  The *coverage* is the fraction of clips that are answered,
+the *selective accuracy* the fraction of these that are correct, the *selective risk* one minus that.  Confidences
+should come from calibrated probabilities of speakers that are not in the training set.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from emovox.errors import InputError
 
-#: The promise, unless another is asked for: of 100 answers that are given at least 85 are right.
+#: Default target of the selective accuracy.
 TARGET = 0.85
 
-#: How sure we want to be of that (one-sided).
+#: Confidence level of the target (one-sided).
 LEVEL = 0.95
 
-#: A threshold that leaves fewer clips than this share, or fewer than this number, is no use: none is offered then.
-LEAST_COVERAGE, LEAST_CLIPS = 0.1, 30
+#: Smallest coverage, as a fraction and as a number of clips; thresholds that answer fewer are not considered.
+MIN_COVERAGE, MIN_CLIPS = 0.1, 30
 
-#: Thresholds that are considered: steps of 0.01, so that people can say and write them.
+#: Candidate thresholds, in steps of 0.01.
 THRESHOLDS: NDArray[np.float64] = np.arange(100) / 100
 
 #: Coverages of the points of a curve.
@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> list[dict[str, float]]:
-    """Accuracy of the most confident clips, from all of them down to the best twentieth.
+    """Compute the risk-coverage curve: the accuracy of the most confident clips, at coverages from 1 to 0.05.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> list[dict[str, flo
     Returns
     -------
     list of dict
-        For each coverage of :data:`COVERAGES` the largest ``threshold`` that leaves at least so many clips, the
-        ``coverage`` it really has (equal confidences stay together) and the selective ``accuracy`` there.
+        For each coverage of :data:`COVERAGES` the largest ``threshold`` that reaches it, the actual ``coverage`` (equal
+        confidences are not separated) and the selective ``accuracy``.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> list[dict[str, flo
 
 
 def aurc(confidence: ArrayLike, right: ArrayLike) -> float:
-    """Area under the risk-coverage curve: the selective risk, averaged over all coverages.
+    """Compute the area under the risk-coverage curve (AURC): the selective risk averaged over all coverages.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def aurc(confidence: ArrayLike, right: ArrayLike) -> float:
     Returns
     -------
     float
-        In [0, 1], smaller is better; confidence that says nothing has the error rate.  Clips of equal confidence
-        count as if they came in random order.
+        In [0, 1], smaller is better; uninformative confidence gives the error rate.  Clips of equal confidence count as
+        in random order.
 
     References
     ----------
@@ -101,19 +101,19 @@ def aurc(confidence: ArrayLike, right: ArrayLike) -> float:
 
 
 def outcome(confidence: ArrayLike, right: ArrayLike, threshold: ArrayLike | None) -> dict[str, float | None]:
-    """Say what a threshold does.
+    """Compute coverage and selective accuracy of a threshold.
 
     Parameters
     ----------
     confidence, right : array_like, shape (n,)
         As for :func:`risk_coverage`.
     threshold : float, array_like of shape (n,), or None
-        An answer is given where the confidence reaches it, or its own; None gives none.
+        One threshold, or one per clip; with None no clip is answered.
 
     Returns
     -------
     dict
-        ``coverage`` and selective ``accuracy``, which is None where no answer is given.
+        ``coverage`` and selective ``accuracy``, which is None if no clip is answered.
 
     Examples
     --------
@@ -133,35 +133,34 @@ def threshold_for(
     accuracy: float = TARGET,
     level: float = LEVEL,
 ) -> float | None:
-    """Choose the smallest threshold that keeps a promise: so many of the answers given are right.
+    """Choose the smallest threshold whose selective accuracy reaches a target with the given confidence.
 
-    The thresholds are tried from the strictest down, each time asking whether the lower confidence bound of the
-    selective accuracy still reaches `accuracy`; the first failure ends it.  Because the order is fixed before anything
-    is seen of right and wrong, no correction for the many tries is needed: a threshold that does not keep the promise
-    comes out with a probability of at most ``1 - level``.  The bound is that of :func:`lower_bound`, which knows that
-    clips of one speaker resemble each other.
+    The thresholds are tested from the strictest down, as long as the lower confidence bound of the selective accuracy
+    reaches `accuracy`.  This is fixed-sequence testing: because the order does not depend on the data, no correction
+    for multiple tests is needed, and the probability of a threshold that misses the target is at most ``1 - level``.
+    The bound is that of :func:`lower_bound`, which accounts for the correlation of clips of one speaker.
 
     Parameters
     ----------
     confidence, right : array_like, shape (n,)
         As for :func:`risk_coverage`.
     speakers : array_like of str, shape (n,), optional
-        Who speaks; where that is not known (``""`` or None) every clip counts as a speaker.
+        Speaker of each clip; a clip without one (``""`` or None) counts as a speaker of its own.
     accuracy : float, default 0.85
-        The selective accuracy that is promised, in (0, 1).
+        Target of the selective accuracy, in (0, 1).
     level : float, default 0.95
-        How sure the promise must be, in [0.5, 1).
+        Confidence level, in [0.5, 1).
 
     Returns
     -------
     float or None
-        A member of :data:`THRESHOLDS`; 0.0 where the promise holds without abstaining.  None where no threshold keeps
-        it and still answers a tenth of the clips, and at least 30.
+        A member of :data:`THRESHOLDS`; 0.0 if the target is met without abstention.  None if no threshold meets it with
+        a coverage of at least a tenth of the clips and 30 clips.
 
     Raises
     ------
     InputError
-        As :func:`risk_coverage`; or a parameter is out of its range.
+        As :func:`risk_coverage`; or a parameter is out of range.
 
     References
     ----------
@@ -183,10 +182,10 @@ def threshold_for(
     groups = _groups(speakers, len(given))
     shape = (groups.max() + 1, len(THRESHOLDS))
     cells = np.ravel_multi_index((groups, np.searchsorted(THRESHOLDS, given, side="right") - 1), shape)
-    # Clips of each speaker that reach each threshold, all and right ones.
+    # Clips of each speaker that reach each threshold: all, and correct ones.
     at = [np.bincount(cells, weights, minlength=math.prod(shape)).reshape(shape) for weights in (given >= 0, hits)]
     counts, correct = (one[:, ::-1].cumsum(axis=1)[:, ::-1] for one in at)
-    enough = counts.sum(axis=0) >= max(LEAST_COVERAGE * len(given), LEAST_CLIPS)
+    enough = counts.sum(axis=0) >= max(MIN_COVERAGE * len(given), MIN_CLIPS)
     chosen = None
     for k in np.flatnonzero(enough)[::-1]:
         if lower_bound(correct[:, k], counts[:, k], level) < accuracy:
@@ -196,21 +195,21 @@ def threshold_for(
 
 
 def lower_bound(right: ArrayLike, clips: ArrayLike, level: float = LEVEL) -> float:
-    """Lower confidence bound of an accuracy that is counted in groups: Wilson's, on the effective number of clips.
+    """Compute the lower confidence bound of an accuracy of clustered clips: Wilson's, on the effective sample size.
 
-    The effective number is the number of clips over the design effect, the factor by which the resemblance of clips of
-    one speaker widens the variance, taken as 1 at least.  The quantile is Student's, with as many degrees of freedom
-    as speakers less one.
+    The effective sample size is the number of clips divided by the design effect (at least 1), the factor by which the
+    correlation of clips of one speaker increases the variance.  The quantile is Student's, with one degree of freedom
+    less than there are speakers.
 
     Parameters
     ----------
     right, clips : array_like of float, shape (n_speakers,)
-        How many clips of each speaker are right, and how many there are.
+        Numbers of correctly classified clips and of all clips of each speaker.
 
     Returns
     -------
     float
-        In [0, 1].
+        In [0, 1]; 0 with a single speaker.
 
     References
     ----------
@@ -227,7 +226,7 @@ def lower_bound(right: ArrayLike, clips: ArrayLike, level: float = LEVEL) -> flo
     hits, n_of = hits[n_of > 0], n_of[n_of > 0]
     n, groups = n_of.sum(), len(n_of)
     if groups < 2:
-        return 0.0  # one speaker says nothing about others
+        return 0.0  # nothing is known about other speakers
     share = hits.sum() / n
     variance = share * (1 - share) / n
     clustered = groups / (groups - 1) * np.square(hits - share * n_of).sum() / n**2
@@ -239,7 +238,7 @@ def lower_bound(right: ArrayLike, clips: ArrayLike, level: float = LEVEL) -> flo
 
 
 def _groups(speakers: ArrayLike | None, n: int) -> NDArray[np.intp]:
-    """Give each speaker a number; a clip without one is a speaker of its own."""
+    """Return the index of the speaker of each clip; a clip without one is a speaker of its own."""
     if speakers is None:
         return np.arange(n)
     names = np.asarray(speakers).astype(str)
@@ -250,7 +249,7 @@ def _groups(speakers: ArrayLike | None, n: int) -> NDArray[np.intp]:
 
 
 def _checked(confidence: ArrayLike, right: ArrayLike) -> tuple[Array, Array]:
-    """Check confidences and whether they were right."""
+    """Check confidences and correctness."""
     given, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if given.ndim != 1 or not given.size or hits.shape != given.shape:
         raise InputError(

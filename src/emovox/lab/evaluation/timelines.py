@@ -1,4 +1,4 @@
-"""How far a timeline is from the truth: time missed, added and mislabelled, boundaries, emotion diarization error."""
+"""Scores of timelines: missed, false-alarm and mislabelled time, boundary errors, emotion diarization error rate."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from emovox.errors import InputError
 
-#: What a stretch without speech counts as in the emotion diarization error.
+#: Label of time without speech in the emotion diarization error rate (EDER).
 NEUTRAL = "neutral"
 
 
 class Labelled(Protocol):
-    """Anything with a start, an end and a label: a turn of the truth, or a prediction."""
+    """Anything with a start, an end and a label: a reference turn, or a prediction."""
 
     @property
     def start(self) -> float:
@@ -35,12 +35,12 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class Turn:
-    """What was really said with which emotion.
+    """A reference segment: speech with one emotion.
 
     Attributes
     ----------
     start, end : float
-        Seconds from the beginning of the recording.
+        Start and end in seconds from the beginning of the recording.
     label : str
         Emotion.
     """
@@ -52,22 +52,22 @@ class Turn:
 
 @dataclass(frozen=True)
 class TimelineScores:
-    """Times in seconds, and the shares made of them; scores of several recordings are added by :func:`total`.
+    """Durations in seconds, and error rates derived from them; :func:`total` adds several recordings.
 
     Attributes
     ----------
     scored : float
-        Time that counts: the recording without collars.
+        Scored time: the recording without collars.
     speech : float
-        Of it, time with speech in truth.
+        Scored time with speech in the reference.
     missed : float
-        Speech that was not found.
+        Reference speech that was not detected.
     false_alarm : float
-        Found, but no speech.
+        Detected speech without reference speech.
     confusion : float
-        Speech found with another emotion.
-    unlike : float
-        Time in which the emotions differ, where no speech counts as neutral.
+        Detected speech with a wrong emotion.
+    wrong_emotion : float
+        Time with a wrong emotion if time without speech counts as neutral, in reference and result.
     """
 
     scored: float
@@ -75,52 +75,52 @@ class TimelineScores:
     missed: float
     false_alarm: float
     confusion: float
-    unlike: float
+    wrong_emotion: float
 
     @property
     def missed_rate(self) -> float:
-        """Missed speech over speech."""
+        """Missed speech divided by speech."""
         return self.missed / self.speech
 
     @property
     def false_rate(self) -> float:
-        """What is found and no speech, over speech."""
+        """False-alarm time divided by speech."""
         return self.false_alarm / self.speech
 
     @property
     def confusion_rate(self) -> float:
-        """Speech with another emotion, over speech."""
+        """Speech with a wrong emotion divided by speech."""
         return self.confusion / self.speech
 
     @property
     def diarization_error(self) -> float:
-        """Missed, added and mislabelled time over the time of speech, as the diarization error rate of speakers."""
+        """Diarization error rate (DER): missed, false-alarm and mislabelled time divided by speech."""
         return (self.missed + self.false_alarm + self.confusion) / self.speech
 
     @property
     def segment_error(self) -> float:
-        """Time wrongly labelled, missed and added time included, over all time."""
+        """Missed, false-alarm and mislabelled time divided by scored time."""
         return (self.missed + self.false_alarm + self.confusion) / self.scored
 
     @property
     def emotion_diarization_error(self) -> float:
-        """SpeechBrain's EDER: time with another emotion over all time, where no speech counts as neutral."""
-        return self.unlike / self.scored
+        """EDER of SpeechBrain: time with a wrong emotion divided by scored time; no speech counts as neutral."""
+        return self.wrong_emotion / self.scored
 
 
 def score(
     truth: Sequence[Labelled], found: Sequence[Labelled], duration: float, *, collar: float = 0.0
 ) -> TimelineScores:
-    """Compare a timeline with the truth, exactly, not frame by frame.
+    """Score a timeline against a reference, exactly, without quantisation to frames.
 
     Parameters
     ----------
     truth, found : sequence of Turn or Prediction
-        Not overlapping, in order of time.
+        Reference and result: without overlap, in order of time.
     duration : float
         Length of the recording in seconds.
     collar : float, default 0
-        Seconds on either side of each true boundary that do not count.
+        Seconds on both sides of each reference boundary that are not scored.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def score(
     Source
     ------
     Emotion diarization error: Wang et al. 2023, Speech Emotion Diarization, arXiv 2306.12991; SpeechBrain,
-    ``speechbrain.utils.EDER``, which is one less the share of the recording's time with the right emotion.  Diarization
+    ``speechbrain.utils.EDER``: one minus the fraction of time with the correct emotion.  Diarization
     error and collar: NIST, Rich Transcription evaluations.
 
     Examples
@@ -156,7 +156,7 @@ def score(
     real, said = _labels_at(middles, truth, "truth"), _labels_at(middles, found, "found")
     speaking, heard = real != "", said != ""
     other = real != said
-    unlike = np.where(speaking, real, NEUTRAL) != np.where(heard, said, NEUTRAL)
+    wrong_emotion = np.where(speaking, real, NEUTRAL) != np.where(heard, said, NEUTRAL)
 
     def seconds(chosen: NDArray[np.bool_]) -> float:
         return math.fsum(lengths[chosen])
@@ -167,12 +167,12 @@ def score(
         missed=seconds(speaking & ~heard),
         false_alarm=seconds(~speaking & heard),
         confusion=seconds(speaking & heard & other),
-        unlike=seconds(unlike),
+        wrong_emotion=seconds(wrong_emotion),
     )
 
 
 def _labels_at(times: NDArray[np.float64], parts: Sequence[Labelled], which: str) -> NDArray[np.str_]:
-    """Tell the label at each time, the empty one where there is none."""
+    """Return the label at each time, ``""`` outside the segments."""
     for before, after in pairwise(parts):
         if after.start < before.end - 1e-9:
             raise InputError(f"segments of {which} overlap at {after.start:g} s: expected them one after the other")
@@ -185,7 +185,7 @@ def _labels_at(times: NDArray[np.float64], parts: Sequence[Labelled], which: str
 
 
 def total(scores: Sequence[TimelineScores]) -> TimelineScores:
-    """Add the times of several recordings.
+    """Add the scores of several recordings.
 
     Examples
     --------
@@ -193,21 +193,22 @@ def total(scores: Sequence[TimelineScores]) -> TimelineScores:
     >>> total([one, one]).speech
     4.0
     """
-    names = ("scored", "speech", "missed", "false_alarm", "confusion", "unlike")
+    names = ("scored", "speech", "missed", "false_alarm", "confusion", "wrong_emotion")
     return TimelineScores(*(math.fsum(getattr(one, name) for one in scores) for name in names))
 
 
 def boundary_errors(truth: Sequence[Labelled], found: Sequence[Labelled]) -> NDArray[np.float64]:
-    """Measure how far from each true boundary the nearest found one of its kind is.
+    """Compute the distance from each reference boundary to the nearest detected one of the same kind.
 
     Parameters
     ----------
     truth, found : sequence of Turn or Prediction
+        Reference and result.
 
     Returns
     -------
     ndarray, shape (2 * n_truth,)
-        Seconds, of the starts and then of the ends; infinite where nothing was found.
+        Distances in seconds, of all starts and then of all ends; infinite if nothing was detected.
 
     Examples
     --------

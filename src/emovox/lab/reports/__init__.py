@@ -1,1 +1,1 @@
-"""Pages and pictures of what was measured."""
+"""HTML and Markdown reports of experiments, comparisons and hyper-parameter searches, with their plots."""

@@ -1,4 +1,4 @@
-"""The pictures of a comparison, in the manner of the pictures of a report."""
+"""Plots of a comparison, in the style of the plots of a report."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from emovox.lab.evaluation.scores import probabilities
 from emovox.lab.reports import plots
 from emovox.lab.reports.plots import BLUE, GREEN, GREY, VERMILION, WIDTH, Drawing, shortened
 
-#: Runs beyond so many have no pictures of their own; the tables have them all.
-MOST = 12
-#: Longest name of a run in a picture.
-LONGEST = 26
-#: So many results of others are drawn beside ours.
-MOST_PUBLISHED = 4
+#: Runs with plots of their own; the tables have all runs.
+MAX_DRAWN = 12
+#: Longest name of a run in a plot, in characters.
+MAX_NAME_LENGTH = 26
+#: Published results drawn beside the runs.
+MAX_PUBLISHED = 4
 
 
 def write(folder: Path, group: Group) -> dict[str, str]:
-    """Draw a group, each picture as ``<name>.svg`` and ``<name>.png``.
+    """Draw a group, each plot as ``<name>.svg`` and ``<name>.png``.
 
     Parameters
     ----------
     folder : Path
-        Where the files go; made if it is not there.
+        Output folder; created if it does not exist.
     group : Group
         From `emovox.lab.evaluation.comparison.compare`.
 
@@ -45,7 +45,7 @@ def write(folder: Path, group: Group) -> dict[str, str]:
 
 
 def _draw(group: Group) -> Iterator[tuple[str, Drawing]]:
-    """Draw what there is to show."""
+    """Draw the plots for which there are data."""
     results = group.results
     runs = results["runs"]
     yield "ranking", _ranking(results)
@@ -56,7 +56,7 @@ def _draw(group: Group) -> Iterator[tuple[str, Drawing]]:
         yield "speakers", _speakers(results)
     if sum(run["costs"]["latency_ms"] is not None for run in runs) > 1:
         yield "costs", _costs(results)
-    for rank, (run, row) in enumerate(zip(group.runs[:MOST], runs, strict=False), 1):
+    for rank, (run, row) in enumerate(zip(group.runs[:MAX_DRAWN], runs, strict=False), 1):
         yield f"confusion-{rank}", plots.draw_confusion(np.array(row["confusion"]), row["labels"])
         truth = run.predictions["label"].to_numpy(str)
         found = probabilities(run.predictions, run.labels)
@@ -71,11 +71,11 @@ def _draw(group: Group) -> Iterator[tuple[str, Drawing]]:
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Shorten the names of runs."""
-    return [shortened(row["name"], LONGEST) for row in rows]
+    return [shortened(row["name"], MAX_NAME_LENGTH) for row in rows]
 
 
 def _rows(names: Sequence[str], *, axis: str, room: float = 0.34) -> tuple[Figure, Axes]:
-    """Begin a picture of one line a name, the first at the top."""
+    """Begin a plot with one row per name, the first at the top."""
     figure = Figure(figsize=(WIDTH + 0.6, 1.1 + room * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.set_yticks(range(len(names)), names)
@@ -86,10 +86,10 @@ def _rows(names: Sequence[str], *, axis: str, room: float = 0.34) -> tuple[Figur
 
 
 def _ranking(results: Mapping[str, Any]) -> Drawing:
-    """UAR of each run with its interval by speaker, and what others published for the same protocol."""
+    """Draw the UAR of each run with its interval by speaker, and published results of the same protocol."""
     rows = results["runs"]
-    others = [one for one in results["published"] if one["same"] and one["uar"] is not None][:MOST_PUBLISHED]
-    names = [*_names(rows), *(shortened(one["system"].split(",")[0], LONGEST) for one in others)]
+    others = [one for one in results["published"] if one["same"] and one["uar"] is not None][:MAX_PUBLISHED]
+    names = [*_names(rows), *(shortened(one["system"].split(",")[0], MAX_NAME_LENGTH) for one in others)]
     figure, axes = _rows(names, axis="UAR, percent")
     for place, row in enumerate(rows):
         if interval := row["interval"]:
@@ -107,7 +107,7 @@ def _ranking(results: Mapping[str, Any]) -> Drawing:
 
 
 def _pairs(results: Mapping[str, Any]) -> Drawing:
-    """Differences of UAR, row less column; the sure ones in colour."""
+    """Draw differences of UAR, row minus column; significant ones in colour."""
     names = _names(results["runs"])
     place = {row["name"]: k for k, row in enumerate(results["runs"])}
     count = len(names)
@@ -136,7 +136,7 @@ def _pairs(results: Mapping[str, Any]) -> Drawing:
 
 
 def _per_class(results: Mapping[str, Any]) -> Drawing:
-    """F1 of each emotion and run as a heat map."""
+    """Draw F1 of each emotion and run as a heat map."""
     names, labels = _names(results["runs"]), results["labels"]
     scores = np.array([[row["per_class"][label]["f1"] or 0.0 for label in labels] for row in results["runs"]])
     width = 0.075 * max(map(len, names)) + 0.55 * len(labels) + 0.4
@@ -158,7 +158,7 @@ def _per_class(results: Mapping[str, Any]) -> Drawing:
 
 
 def _speakers(results: Mapping[str, Any]) -> Drawing:
-    """UAR of each speaker, a line of dots a run, with the median."""
+    """Draw the UAR of each speaker, one row per run, with the median."""
     figure, axes = _rows(_names(results["runs"]), axis="UAR of each speaker, percent")
     looks = {"female": ("o", VERMILION), "male": ("s", BLUE)}
     shown: dict[str, Any] = {}
@@ -167,7 +167,7 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
         values = sorted((one["uar"], one["sex"]) for one in row["speakers"].values())
         for k, (value, sex) in enumerate(values):
             marker, colour = looks.get(sex, ("D", GREEN))
-            # Neighbours in rank stand at other heights, so that equal values do not hide each other.
+            # Neighbours in rank are shifted vertically, so that equal values do not hide each other.
             height = place + 0.18 * (k % 3 - 1)
             (dot,) = axes.plot(100 * value, height, marker, color=colour, ms=3.2, mew=0, alpha=0.75)
             shown.setdefault(sex or "sex not known", dot)
@@ -180,14 +180,14 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
 
 
 def _costs(results: Mapping[str, Any]) -> Drawing:
-    """UAR against latency."""
+    """Draw UAR against latency."""
     rows = [row for row in results["runs"] if row["costs"]["latency_ms"] is not None]
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     for row in rows:
         x, y = row["costs"]["latency_ms"], 100 * row["uar"]
         axes.plot(x, y, "o", color=BLUE, ms=5, mew=0)
-        axes.annotate(shortened(row["name"], LONGEST), (x, y), (4, 4), textcoords="offset points", size=7)
+        axes.annotate(shortened(row["name"], MAX_NAME_LENGTH), (x, y), (4, 4), textcoords="offset points", size=7)
     times = [row["costs"]["latency_ms"] for row in rows]
     axes.set(xscale="log", xlim=(min(times) / 1.6, max(times) * 4))
     axes.set(xlabel="milliseconds for 3 s of speech, one thread", ylabel="UAR, percent")
@@ -200,7 +200,7 @@ def _costs(results: Mapping[str, Any]) -> Drawing:
 
 
 def learning_curves(value: Any) -> list[list[dict[str, Any]]]:
-    """Find the curves in what a run says under ``learning_curves``, however folds, seeds and members are nested.
+    """Flatten the ``learning_curves`` of a run, whatever the nesting of folds, seeds and ensemble members.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def learning_curves(value: Any) -> list[list[dict[str, Any]]]:
 
 
 def _learning(curves: Sequence[Sequence[Mapping[str, Any]]]) -> Drawing:
-    """Loss and UAR by epoch: a thin line a network, a thick one their mean where most still train."""
+    """Draw loss and UAR by epoch: a thin line per network, and their mean over the epochs that most reach."""
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     last = []

@@ -1,4 +1,4 @@
-"""A comparison for people: one HTML page that needs nothing else, Markdown, and the pictures as files."""
+"""Report of a comparison: one self-contained HTML page, Markdown, JSON, and the plots as files."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import numpy as np
 from markupsafe import Markup
 
 from emovox.errors import InputError
-from emovox.lab.evaluation.comparison import ALPHA, MOST_MISSED, Group, to_dict
+from emovox.lab.evaluation.comparison import ALPHA, MAX_MISSED, Group, to_dict
 from emovox.lab.reports import compare_plots, page
 from emovox.version import __version__
 
-#: The page's template, beside this module.
+#: Template of the page, beside this module.
 TEMPLATE = "compare_report.html.j2"
-#: Clips that the Markdown lists.
+#: Misclassified clips listed in the Markdown.
 LISTED = 15
 
 
 def write(groups: Sequence[Group], folder: Path) -> None:
-    """Write ``comparison.html``, ``comparison.md``, ``comparison.json`` and the pictures into a new folder.
+    """Write ``comparison.html``, ``comparison.md``, ``comparison.json`` and the plots into a new folder.
 
     Parameters
     ----------
     groups : sequence of Group
         From `emovox.lab.evaluation.comparison.compare`.
     folder : Path
-        It appears whole, or not at all.
+        Created atomically: complete, or not at all.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def write(groups: Sequence[Group], folder: Path) -> None:
         text = json.dumps(to_dict(groups), indent=1, ensure_ascii=False)
         (partial / "comparison.json").write_text(text + "\n", encoding="utf-8", newline="\n")
         (partial / "comparison.html").write_text(render(groups, drawn, places), encoding="utf-8", newline="\n")
-        told = [f"# Comparison of {sum(len(group.runs) for group in groups)} runs\n"]
-        told += [markdown(group, f"{place}/{{}}.png") for group, place in zip(groups, places, strict=True)]
-        (partial / "comparison.md").write_text("\n".join(told), encoding="utf-8", newline="\n")
+        sections = [f"# Comparison of {sum(len(group.runs) for group in groups)} runs\n"]
+        sections += [markdown(group, f"{place}/{{}}.png") for group, place in zip(groups, places, strict=True)]
+        (partial / "comparison.md").write_text("\n".join(sections), encoding="utf-8", newline="\n")
         partial.replace(folder)
     except OSError as error:
         raise InputError(f"cannot write the comparison {folder}: {error.strerror}") from error
@@ -59,17 +59,17 @@ def write(groups: Sequence[Group], folder: Path) -> None:
 
 
 def _pictures(groups: Sequence[Group], number: int) -> str:
-    """Name the folder of a group's pictures."""
+    """Return the folder of the plots of a group."""
     return "plots" if len(groups) == 1 else f"plots/test-{number}"
 
 
 def title(group: Group) -> str:
-    """Name a group by what it tested.
+    """Return the title of a group: what it tested.
 
     Returns
     -------
     str
-        As in "ravdess, 8 emotions, protocol emobox".
+        For example "ravdess, 8 emotions, protocol emobox".
     """
     results = group.results
     corpora = ", ".join(results["corpora"])
@@ -77,7 +77,7 @@ def title(group: Group) -> str:
 
 
 def render(groups: Sequence[Group], drawn: Sequence[Mapping[str, str]], places: Sequence[str]) -> str:
-    """Fill the page.
+    """Render the page.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def render(groups: Sequence[Group], drawn: Sequence[Mapping[str, str]], places: 
     drawn : sequence of mapping of str to str
         SVG elements of each group by name, from `emovox.lab.reports.compare_plots.write`.
     places : sequence of str
-        Folder of each group's pictures, relative to the page.
+        Folder of the plots of each group, relative to the page.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def render(groups: Sequence[Group], drawn: Sequence[Mapping[str, str]], places: 
                 "plots": {name: Markup(svg) for name, svg in pictures.items()},  # our own drawing, escaped there
                 "elsewhere": [one for one in group.results["published"] if not one["same"]],
                 "learning": any(name.startswith("learning-") for name in pictures),
-                "missed": group.results["missed"][:MOST_MISSED],
+                "missed": group.results["missed"][:MAX_MISSED],
                 "spread": _spread(group.results),
             }
             for group, pictures, place in zip(groups, drawn, places, strict=True)
@@ -117,7 +117,7 @@ def render(groups: Sequence[Group], drawn: Sequence[Mapping[str, str]], places: 
 
 
 def _spread(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Say of each run between which speakers it lies."""
+    """Return the lowest, median and highest UAR over speakers of each run."""
     rows = []
     for run in results["runs"]:
         scores = sorted((one["uar"], name) for name, one in run["speakers"].items())
@@ -131,19 +131,19 @@ def _spread(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def markdown(group: Group, picture: str) -> str:
-    """Describe a group in Markdown.
+    """Render a group as Markdown.
 
     Parameters
     ----------
     group : Group
         What is compared.
     picture : str
-        Where a picture lies, with ``{}`` for its name.
+        Path of a plot, with ``{}`` for its name.
 
     Returns
     -------
     str
-        A section of the second level.
+        A section with a second-level heading.
     """
     return "\n".join(_markdown(group, picture)) + "\n"
 
@@ -171,14 +171,14 @@ def _markdown(group: Group, picture: str) -> Iterator[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay a table out; a bar in a name would end its cell."""
+    """Render a table; vertical bars are escaped, because they would end a cell."""
     for cells in (head, ["---"] * len(head), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
     yield ""
 
 
 def _ranking(results: Mapping[str, Any]) -> Iterator[str]:
-    """Rank the runs, then what others published for the same protocol."""
+    """Render the ranking of the runs, then published results of the same protocol."""
     head = ("run", "family, features", "UAR", "95 % by speaker", "± folds", "± seeds", "WA", "macro-F1", "ECE", "")
     rows = []
     for place, run in enumerate(results["runs"]):
@@ -198,7 +198,7 @@ def _ranking(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _elsewhere(results: Mapping[str, Any]) -> Iterator[str]:
-    """List what others published by other protocols, with the warning."""
+    """Render published results of other protocols, with a warning."""
     others = [one for one in results["published"] if not one["same"]]
     if not others:
         return
@@ -217,7 +217,7 @@ def _elsewhere(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tests(results: Mapping[str, Any], picture: str) -> Iterator[str]:
-    """Tell which differences are real."""
+    """Render the pairwise tests."""
     if not results["pairs"]:
         return
     count = len(results["pairs"])
@@ -230,18 +230,18 @@ def _tests(results: Mapping[str, Any], picture: str) -> Iterator[str]:
     yield ""
     rows = []
     for pair in results["pairs"]:
-        told = "–" if pair["difference"] is None else f"{100 * pair['difference']:+.1f}"
+        difference = "–" if pair["difference"] is None else f"{100 * pair['difference']:+.1f}"
         span = "–" if pair["low"] is None else f"{100 * pair['low']:+.1f} to {100 * pair['high']:+.1f}"
-        told = f"**{told}**" if pair["differ"] else told
+        difference = f"**{difference}**" if pair["differ"] else difference
         names = (f"`{pair['first']}`", f"`{pair['second']}`")
-        rows.append([*names, told, span, page.p_value(pair["p_holm"]), page.p_value(pair["mcnemar_holm"])])
+        rows.append([*names, difference, span, page.p_value(pair["p_holm"]), page.p_value(pair["mcnemar_holm"])])
     yield from _table(("first", "second", "difference", "95 %", "p, speakers", "p, McNemar"), rows)
     if any(pair["difference"] is not None for pair in results["pairs"]):
         yield from (f"![Differences between the runs]({picture.format('pairs')})", "")
 
 
 def _emotions(results: Mapping[str, Any], picture: str) -> Iterator[str]:
-    """Show F1 of each emotion, and the confusions of the best run."""
+    """Render F1 of each emotion, and the confusion matrix of the best run."""
     yield from ("### Emotions", "", "F1 in percent:", "")
     rows = [
         [f"`{run['name']}`", *(page.score(run["per_class"][label]["f1"]) for label in results["labels"])]
@@ -254,7 +254,7 @@ def _emotions(results: Mapping[str, Any], picture: str) -> Iterator[str]:
 
 
 def _costs(results: Mapping[str, Any]) -> Iterator[str]:
-    """Say what each model costs."""
+    """Render the costs of each model."""
     yield from ("### Costs", "")
     timed = any(run["costs"]["latency_ms"] is not None for run in results["runs"])
     if timed:
@@ -272,7 +272,7 @@ def _costs(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _missed(results: Mapping[str, Any]) -> Iterator[str]:
-    """List the clips that are worth a listen."""
+    """Render the list of misclassified clips."""
     yield from ("### Clips to listen to", "")
     count = len(results["missed"])
     if not count:

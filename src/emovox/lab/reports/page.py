@@ -1,4 +1,4 @@
-"""What the HTML pages share: templates beside this module, one style, and how numbers are written."""
+"""Shared parts of the HTML reports: templates, style sheet and number formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jinja2
 
 
 def template(name: str) -> jinja2.Template:
-    """Return one of the templates beside this module.
+    """Load one of the templates beside this module.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def template(name: str) -> jinja2.Template:
     Returns
     -------
     jinja2.Template
-        It escapes what is put into it, and stops at a name that is not there.
+        With autoescape; an undefined name raises.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("emovox.lab.reports", ""),
@@ -34,7 +34,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def score(share: float | None) -> str:
-    """Write a share as a number of percent; a dash where there is none.
+    """Format a fraction in percent, without unit; a dash for None.
 
     Examples
     --------
@@ -45,12 +45,12 @@ def score(share: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share with its unit, on one line."""
+    """Format a fraction in percent, with unit and without line break; a dash for None."""
     return "–" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def p_value(p: float | None) -> str:
-    """Write a p value; a dash where there is none.
+    """Format a p value; a dash for None.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def p_value(p: float | None) -> str:
 
 
 def value(setting: Any) -> str:
-    """Write a setting as people read it."""
+    """Format an option of a recipe."""
     if isinstance(setting, (list, tuple)):
         return ", ".join(map(value, setting))
     return setting if isinstance(setting, str) else json.dumps(setting)

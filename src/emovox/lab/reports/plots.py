@@ -1,7 +1,7 @@
-"""The plots of a report: one drawing of each, as files for a paper and as SVG inside a page.
+"""Plots of a report, as SVG and PNG files for papers and as inline SVG for the page.
 
-Text and lines in black are ink: standing in a page they take the page's text colour, so that one drawing serves a
-light page, a dark one and paper.  The other colours are Okabe and Ito's, which colour-blind readers can tell apart.
+Black text and lines take the text colour of the page, so that one drawing suits light and dark pages and print.  The
+other colours are the colour-blind safe ones of Okabe and Ito.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from emovox.lab.evaluation.scores import probabilities
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY = "#808080"
 
-#: Width of a plot in inches: a column of a page, and still legible on a phone.
+#: Width of a plot in inches: one column of a page, legible on a phone.
 WIDTH = 4.8
 
-#: More names than this do not fit under a plot of that width; the page's tables have them all.
-MOST_NAMES = 40
+#: Largest number of names under a plot; the tables have all.
+MAX_NAMES = 40
 
-#: Text stays text, and nothing depends on the user's settings, the date or chance.
+#: Matplotlib settings: text stays text, and output does not depend on user settings, date or randomness.
 STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -55,27 +55,27 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 8,
 }
 
-#: A figure, and in words what it shows.
+#: A figure and its alternative text.
 Drawing = tuple[Figure, str]
 
 
 def write(folder: Path, results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, str]:
-    """Draw what the results allow, each plot as ``<name>.svg`` and ``<name>.png``.
+    """Draw all plots of an experiment, each as ``<name>.svg`` and ``<name>.png``.
 
     Parameters
     ----------
     folder : Path
-        Where the files go; made if it is not there.
+        Output folder; created if it does not exist.
     results : mapping
-        As `emovox.lab.evaluation.scores.score` returns them.
+        Returned by `emovox.lab.evaluation.scores.score`.
     predictions : DataFrame
-        What it was given.
+        Predictions from which they were computed.
 
     Returns
     -------
     dict of str to str
-        SVG elements to stand in an HTML page, by name: ``confusion``, ``per_class``, ``folds`` (if there are several
-        folds or seeds), ``speakers`` (if several are known), ``reliability`` and ``selective``.
+        SVG elements for an HTML page, by name: ``confusion``, ``per_class``, ``folds`` (if there are several folds or
+        seeds), ``speakers`` (if several are known), ``reliability`` and ``selective``.
     """
     return save(folder, lambda: _draw(results, predictions))
 
@@ -86,14 +86,14 @@ def save(folder: Path, draw: Callable[[], Mapping[str, Drawing]]) -> dict[str, s
     Parameters
     ----------
     folder : Path
-        Where the files go; made if it is not there.
+        Output folder; created if it does not exist.
     draw : callable
-        Makes the drawings by name; it is called where the style of the plots is set.
+        Returns the drawings by name; called with the style of the plots set.
 
     Returns
     -------
     dict of str to str
-        SVG elements to stand in an HTML page, by name.
+        SVG elements for an HTML page, by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     inline = {}
@@ -113,7 +113,7 @@ def save(folder: Path, draw: Callable[[], Mapping[str, Drawing]]) -> dict[str, s
 
 
 def _draw(results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Drawing]:
-    """Draw what there is to show."""
+    """Draw the plots for which there are data."""
     labels = results["labels"]
     drawings = {
         "confusion": draw_confusion(np.array(results["confusion"]), labels),
@@ -136,7 +136,7 @@ def _draw(results: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Dr
 
 
 def draw_confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
-    """Heat map of each row's shares, with percentages and, where they fit, counts."""
+    """Draw a confusion matrix as a heat map of row percentages, with counts if they fit."""
     count = len(labels)
     rows = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, rows, out=np.zeros(matrix.shape), where=rows > 0)
@@ -145,7 +145,7 @@ def draw_confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
     cell = float(np.clip(4 / count, 0.24, 0.8))
     figure = Figure(figsize=(count * cell + 0.085 * longest + 0.5,) * 2, layout="constrained")
     axes = figure.subplots()
-    # From transparent to blue: nothing is the paper's colour, light or dark.
+    # From transparent to blue, so that 0 has the colour of the page, light or dark.
     blues = LinearSegmentedColormap.from_list("blues", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), 1.0)])
     axes.pcolormesh(share, cmap=blues, vmin=0, vmax=1, edgecolors=(*to_rgb(GREY), 0.3), linewidth=0.5)
     detailed = count <= 10
@@ -171,7 +171,7 @@ def draw_confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> Drawing:
 
 
 def _per_class(scores: Mapping[str, Mapping[str, Any]]) -> Drawing:
-    """Bars of precision, recall and F1 of each class."""
+    """Draw precision, recall and F1 of each class as bars."""
     figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(scores)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(scores))
@@ -191,7 +191,7 @@ def _per_class(scores: Mapping[str, Mapping[str, Any]]) -> Drawing:
 
 
 def _folds(results: Mapping[str, Any]) -> Drawing:
-    """UAR of each fold, a dot a seed, with the mean, its spread and chance."""
+    """Draw the UAR of each fold, one dot per seed, with mean, standard deviation and chance level."""
     table = pd.DataFrame(results["folds"])
     names = list(dict.fromkeys(table["fold"]))
     mean, spread = 100 * results["uar"], results["sd_folds"]
@@ -209,9 +209,9 @@ def _folds(results: Mapping[str, Any]) -> Drawing:
 
 
 def _speakers(results: Mapping[str, Any]) -> Drawing:
-    """UAR of each speaker, the best first, coloured by sex."""
+    """Draw the UAR of each speaker, the best first, coloured by sex."""
     speakers = sorted(results["speakers"].items(), key=lambda item: (-item[1]["uar"], item[0]))
-    # With one corpus its name before each speaker says nothing.
+    # With a single corpus the prefix of the speakers is redundant.
     corpus = next(iter(results["corpora"]), "") if len(results["corpora"]) == 1 else ""
     names = [shortened(name.removeprefix(f"{corpus}/")) for name, _ in speakers]
     values = np.array([100 * scores["uar"] for _, scores in speakers])
@@ -240,7 +240,7 @@ def draw_reliability(
     temperature: float | None = None,
     bins: int = 15,
 ) -> Drawing:
-    """Accuracy against confidence, in the bins of the ECE, over a histogram of the confidence."""
+    """Draw a reliability diagram: accuracy against confidence in the bins of the ECE, and a histogram of confidence."""
     right = np.array(labels)[given.argmax(axis=1)] == truth
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     curve, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -264,20 +264,20 @@ def draw_reliability(
 def _accuracy_by_bin(
     axes: Axes, confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int, colour: str, label: str
 ) -> NDArray[np.intp]:
-    """Draw the accuracy of each bin of confidence that has clips; return how many each has."""
+    """Draw the accuracy of each non-empty bin of confidence; return the number of clips of each bin."""
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     clips = np.bincount(bin_of, minlength=bins)
     filled = clips > 0
     x = 100 * np.bincount(bin_of, weights=confidence, minlength=bins)[filled] / clips[filled]
     y = 100 * np.bincount(bin_of, weights=right, minlength=bins)[filled] / clips[filled]
     axes.plot(x, y, color=colour, lw=1, label=label)
-    # A bin of few clips says little, and gets a small dot.
+    # The size of a dot is the number of clips in its bin.
     axes.scatter(x, y, s=4 + 46 * clips[filled] / clips.max(), color=colour, lw=0, clip_on=False)
     return clips
 
 
 def _selective(scores: Mapping[str, Any]) -> Drawing:
-    """Accuracy of the answers against the share of clips that get one, with the promise and what keeps it."""
+    """Draw the selective accuracy against coverage, with the target and the chosen threshold."""
     curve = scores["curve"]
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -298,16 +298,16 @@ def _selective(scores: Mapping[str, Any]) -> Drawing:
 
 
 def _draw_chance(axes: Axes, results: Mapping[str, Any]) -> None:
-    """Draw the UAR of guessing."""
+    """Draw the chance level of the UAR."""
     level = 100 * chance(results)["uar"]
     axes.axhline(level, color=GREY, ls="--", lw=1, label=f"chance {level:.1f} %")
 
 
 def _row(names: Sequence[str], what: str) -> tuple[Figure, Axes]:
-    """Begin a plot of one UAR a name, at 1, 2, ...; long names stand upright, and too many are left out."""
+    """Begin a plot of one UAR per name, at 1, 2, ...; long names are rotated, and too many are omitted."""
     longest = max(map(len, names))
     upright = len(names) * longest > 50
-    named = len(names) <= MOST_NAMES
+    named = len(names) <= MAX_NAMES
     figure = Figure(figsize=(WIDTH, 2.8 + 0.07 * longest * (named and upright)), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0.3, len(names) + 0.7), xlabel=what if named else f"{what}, of {len(names)}", ylabel="UAR, percent")
@@ -321,7 +321,7 @@ def _row(names: Sequence[str], what: str) -> tuple[Figure, Axes]:
 
 
 def chance(results: Mapping[str, Any]) -> dict[str, float]:
-    """Return the UAR of guessing, and the accuracy of always naming the commonest class, in [0, 1].
+    """Return the chance levels in [0, 1]: UAR of guessing, WA of always predicting the most frequent class.
 
     Examples
     --------
@@ -332,19 +332,20 @@ def chance(results: Mapping[str, Any]) -> dict[str, float]:
     return {"uar": 1 / len(support), "wa": max(support) / sum(support)}
 
 
-def shortened(name: str, most: int = 18) -> str:
-    """Leave out the middle of a long name.
+def shortened(name: str, max_length: int = 18) -> str:
+    """Abbreviate a long name in the middle.
 
     Examples
     --------
     >>> shortened("surprised"), shortened("recordings_of_speaker_0012")
     ('surprised', 'recording…ker_0012')
     """
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+    half = max_length // 2
+    return name if len(name) <= max_length else f"{name[:half]}…{name[-(max_length - half - 1) :]}"
 
 
 def _inline(svg: str, name: str, alternative: str, width: float) -> str:
-    """Turn an SVG file into an element of a page: its own names, the page's ink and no paper."""
+    """Convert an SVG file to an element of a page: unique ids, text colour of the page, no background."""
     body = re.sub(r"<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, inside = body.split(">", 1)
     view = re.search(r'viewBox="[^"]*"', head)

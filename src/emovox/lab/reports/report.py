@@ -1,4 +1,4 @@
-"""The report of an experiment: one HTML page that needs nothing else, and its plots as files."""
+"""Report of an experiment: one self-contained HTML page, and its plots as files."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ from emovox.lab.reports import plots
 from emovox.lab.reports.page import template
 from emovox.model.card import ModelCard
 
-#: The page's template, beside this module.
+#: Template of the page, beside this module.
 TEMPLATE = "report.html.j2"
 
-#: So many confusions are spelt out in words.
+#: Confusions described in words.
 WORST = 5
 
 
 def write(folder: Path, results: Mapping[str, Any], predictions: pd.DataFrame, card: ModelCard) -> None:
     """Write ``report.html`` and ``plots/``.
 
-    The page holds the plots too and loads nothing, so it can be mailed, printed and kept.  The same arguments
-    give the same bytes.
+    The page contains the plots and loads nothing.  The same arguments give the same bytes.
 
     Parameters
     ----------
     folder : Path
         Run folder.
     results : mapping
-        What `emovox.lab.experiments.experiment.run` returns: the scores of `emovox.lab.evaluation.scores.score`,
-        and the protocol, the training data and what was skipped.
+        Returned by `emovox.lab.experiments.experiment.run`: the scores of `emovox.lab.evaluation.scores.score`, the
+        protocol, the training data and the skipped clips.
     predictions : DataFrame
-        One row a tested clip and seed, as for `emovox.lab.evaluation.scores.score`.
+        One row per tested clip and seed, as for `emovox.lab.evaluation.scores.score`.
     card : ModelCard
-        Of the model that was fitted on everything.
+        Card of the model that was trained on all clips.
     """
     drawn = plots.write(folder / "plots", results, predictions)
     (folder / "report.html").write_text(render(results, drawn, card), encoding="utf-8", newline="\n")
 
 
 def render(results: Mapping[str, Any], drawn: Mapping[str, str], card: ModelCard) -> str:
-    """Fill the page.
+    """Render the page.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def render(results: Mapping[str, Any], drawn: Mapping[str, str], card: ModelCard
 
 
 def _folds(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Put the seeds of each fold side by side, with their means."""
+    """Return one row per fold: the UAR of each seed, and means over seeds."""
     rows = []
     table = pd.DataFrame(results["folds"])
     for name, fold in table.groupby("fold", sort=False):
@@ -88,7 +87,7 @@ def _folds(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _confusions(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Find the mistakes that take the largest share of their class."""
+    """Return the most frequent confusions, relative to the size of their class."""
     labels, matrix = results["labels"], results["confusion"]
     mistakes = [
         {"truth": labels[i], "predicted": labels[j], "count": matrix[i][j], "share": matrix[i][j] / sum(matrix[i])}
@@ -99,7 +98,7 @@ def _confusions(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """List nested settings by their dotted names, as ``--set`` takes them; what is empty says nothing."""
+    """List nested options by their dotted names, as ``--set`` accepts them; empty ones are omitted."""
     for key, value in values.items():
         name = f"{path}.{key}" if path else key
         if isinstance(value, Mapping):

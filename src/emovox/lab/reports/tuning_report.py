@@ -1,4 +1,4 @@
-"""The report of a hyper-parameter search: what it found, and what its inner score is worth."""
+"""Report of a hyper-parameter search: the best recipe, its inner score, and the unbiased outer score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emovox.errors import InputError
 from emovox.lab.reports import plots
 from emovox.lab.reports.page import template
 
-#: The page's template, beside this module.
+#: Template of the page, beside this module.
 TEMPLATE = "tuning.html.j2"
 #: Files of a report.
 FILES = ("tuning.json", "tuning.html", "best.toml")
@@ -50,7 +50,7 @@ def write(folder: Path, results: Mapping[str, Any], best: str) -> None:
 
 
 def render(results: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
-    """Fill the page.
+    """Render the page.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def render(results: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
 
 
 def _history(results: Mapping[str, Any]) -> plots.Drawing:
-    """Score of each trial in order, the best so far, and what unseen speakers say of the search."""
+    """Draw the score of each trial, the best so far, and the outer score on unseen speakers."""
     figure = Figure(figsize=(plots.WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     looks = {"complete": ("o", plots.BLUE), "pruned": ("x", plots.GREY)}
