@@ -1,4 +1,4 @@
-"""From class probabilities to an answer: calibration, averaging over windows, abstention."""
+"""Calibration, averaging over windows and abstention: from class probabilities to a decision."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from numpy.typing import ArrayLike
 
 from emovox.types import Float64Array
 
-#: Probabilities are kept this far from 0 before a logarithm is taken: far below what matters, well inside float32.
+#: Lower bound of probabilities before a logarithm: negligible, and representable in float32.
 TINY = 1e-30
 
 
 def temper(probabilities: ArrayLike, temperature: float) -> Float64Array:
-    """Sharpen or flatten class probabilities: softmax of their logarithms over a temperature.
+    """Apply temperature scaling: the softmax of the log-probabilities divided by a temperature.
 
     Parameters
     ----------
     probabilities : array_like, shape (n, n_classes)
         Rows that sum to 1.
     temperature : float
-        1 changes nothing, larger values flatten.
+        Positive; 1 changes nothing, larger values flatten the distribution.
 
     Returns
     -------
     ndarray, shape (n, n_classes)
-        Rows that sum to 1; the most probable class stays the same.
+        Rows that sum to 1; the order of the classes is unchanged.
 
     Source
     ------
@@ -44,12 +44,12 @@ def temper(probabilities: ArrayLike, temperature: float) -> Float64Array:
 
 
 def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
-    """Find the temperature with the smallest negative log-likelihood.
+    """Fit the temperature that minimises the negative log-likelihood.
 
     Parameters
     ----------
     probabilities : array_like, shape (n, n_classes)
-        Predictions for clips of speakers that the predicting model never saw.
+        Predictions for clips of speakers outside the training set.
     target : array_like of int, shape (n,)
         True class indices.
 
@@ -60,8 +60,8 @@ def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
 
     Examples
     --------
-    >>> sure = [[0.99, 0.01]] * 4  # right three times of four, and far too sure
-    >>> 0.2 < 1 / fit_temperature(sure, [0, 0, 0, 1]) < 0.3
+    >>> overconfident = [[0.99, 0.01]] * 4  # correct three times of four
+    >>> 0.2 < 1 / fit_temperature(overconfident, [0, 0, 0, 1]) < 0.3
     True
     """
     index = np.asarray(target)
@@ -71,7 +71,7 @@ def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
         tempered = temper(probabilities, float(np.exp(log_temperature)))
         return float(-np.log(np.maximum(tempered[np.arange(len(index)), index], TINY)).mean())
 
-    # The loss has one minimum in log-temperature, so golden-section search finds it.
+    # The loss is unimodal in the log-temperature, so golden-section search finds the minimum.
     ratio = (np.sqrt(5) - 1) / 2
     left, right = high - ratio * (high - low), low + ratio * (high - low)
     for _ in range(40):
@@ -85,19 +85,19 @@ def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
 
 
 def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float64Array:
-    """Average the windows of one recording.
+    """Average the class probabilities of the windows of a recording.
 
     Parameters
     ----------
     probabilities : array_like, shape (n_windows, n_classes)
-        One row a window.
+        One row per window.
     weights : array_like, shape (n_windows,)
-        Usually the windows' durations.
+        Non-negative weights, usually durations.
 
     Returns
     -------
     ndarray, shape (n_classes,)
-        Weighted mean, sums to 1.
+        Weighted mean; sums to 1.
 
     Examples
     --------
@@ -110,24 +110,25 @@ def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float64Array:
 
 
 def decide(probabilities: ArrayLike, labels: Sequence[str], threshold: float) -> tuple[str, float, bool]:
-    """Choose the most probable label and say whether to trust it.
+    """Return the most probable label, its probability, and whether the model abstains.
 
     Parameters
     ----------
     probabilities : array_like, shape (n_classes,)
         Class probabilities in the order of `labels`.
     labels : sequence of str
-        The model's labels.
+        Labels of the model.
     threshold : float
-        Confidence under which the answer counts as "don't know".
+        Confidence below which the model abstains, in [0, 1]; 0 never abstains.
 
     Returns
     -------
     label : str
+        Most probable label.
     confidence : float
         Its probability.
     abstained : bool
-        True when the confidence is below the threshold.
+        Whether the confidence is below the threshold.
 
     Examples
     --------

@@ -1,21 +1,21 @@
-"""The exceptions emovox raises on purpose.
+"""Exceptions of emovox.
 
 ::
 
     EmovoxError
-    ├── InputError (ValueError)          something the user gave cannot be used; the command line exits with 2
+    ├── InputError (ValueError)          invalid input or option; the command line exits with 2
     │   ├── AudioError                   a recording cannot be opened, decoded or analysed
-    │   │   └── NoSpeechError            nobody speaks in it, so there is nothing to recognise
+    │   │   └── NoSpeechError            a recording contains no speech
     │   ├── CorpusError                  a corpus folder or manifest cannot be read
-    │   ├── ProtocolError                a split cannot be made, or would not be what it claims to be
-    │   ├── RecipeError                  a recipe has an unknown key or an impossible value
-    │   ├── FeatureError                 an unknown feature set or a parameter it does not have
-    │   ├── ModelError                   a model file is not one of ours or cannot be reproduced by this version
-    │   ├── ProfileError                 a speaker's profile is not there, damaged, or made with another model
-    │   └── TranscriptError              the words of a recording cannot be had, or do not belong to it
+    │   ├── ProtocolError                a split is impossible, or violates its guarantees
+    │   ├── RecipeError                  a recipe has an unknown key or an invalid value
+    │   ├── FeatureError                 an unknown feature set, or an invalid parameter of one
+    │   ├── ModelError                   a model file is invalid, or needs another version of emovox
+    │   ├── ProfileError                 a speaker profile is missing, damaged, or made with another model
+    │   └── TranscriptError              a transcript is missing, cannot be recognised, or does not match its recording
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
-Every message is one line that names the value, what was expected and what to do.
+Every message is one line with the value, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from collections.abc import Iterable
 
 
 class EmovoxError(Exception):
-    """Base of every exception emovox raises on purpose."""
+    """Base class of all exceptions of emovox."""
 
 
 class InputError(EmovoxError, ValueError):
-    """Something the user gave cannot be used."""
+    """Invalid input or option."""
 
 
 class AudioError(InputError):
@@ -37,7 +37,7 @@ class AudioError(InputError):
 
 
 class NoSpeechError(AudioError):
-    """Nobody speaks in a recording, as far as the speech gate can tell."""
+    """A recording contains no speech, according to the speech gate."""
 
 
 class CorpusError(InputError):
@@ -45,27 +45,27 @@ class CorpusError(InputError):
 
 
 class ProtocolError(InputError):
-    """A split cannot be made, or would not be what it claims to be."""
+    """A split is impossible, or violates its guarantees."""
 
 
 class RecipeError(InputError):
-    """A recipe has an unknown key or an impossible value."""
+    """A recipe has an unknown key or an invalid value."""
 
 
 class FeatureError(InputError):
-    """An unknown feature set, or a parameter it does not have."""
+    """An unknown feature set, or an invalid parameter of one."""
 
 
 class ModelError(InputError):
-    """A model file is not one of ours, or this version cannot reproduce it."""
+    """A model file is invalid, or needs another version of emovox."""
 
 
 class ProfileError(InputError):
-    """A speaker's profile is not there, is damaged, or was made with another model."""
+    """A speaker profile is missing, damaged, or made with another model."""
 
 
 class TranscriptError(InputError):
-    """The words of a recording cannot be had, or do not belong to it."""
+    """A transcript is missing, cannot be recognised, or does not match its recording."""
 
 
 class MissingExtraError(EmovoxError, ImportError):
@@ -74,7 +74,7 @@ class MissingExtraError(EmovoxError, ImportError):
     Parameters
     ----------
     what : str
-        What the user wanted to do, as the subject of a sentence: ``"reading m4a"``.
+        What needs the dependency, as the subject of a sentence: ``"reading m4a"``.
     extra : str
         The extra that brings the dependency: ``"formats"``.
 
@@ -90,7 +90,7 @@ class MissingExtraError(EmovoxError, ImportError):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Tell what is allowed, the nearest first: the remedy in messages about a name that is not known.
+    """Return the remedy for messages about an unknown name: the closest match and the allowed names.
 
     Examples
     --------

@@ -1,13 +1,13 @@
-"""The emotion vocabulary, and how each corpus's own words map onto it."""
+"""Common emotion labels, and their synonyms in corpora."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: The common set: RAVDESS's eight emotions, in RAVDESS's order.
+#: Common labels: the eight emotions of RAVDESS, in its order.
 COMMON: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
-#: Words that corpora and people use for a common label.  Labels not listed here are kept as they are.
+#: Synonyms and corpus codes of the common labels.
 SYNONYMS: dict[str, str] = {
     "anger": "angry",
     "ang": "angry",
@@ -29,17 +29,17 @@ SYNONYMS: dict[str, str] = {
 
 
 def canonical(label: str) -> str:
-    """Map a corpus's own word onto the common set; words without a counterpart are kept.
+    """Map a label of a corpus to the common label; labels without a counterpart are kept.
 
     Parameters
     ----------
     label : str
-        Any spelling: ``"Fear"``, ``"ps"``, ``"boredom"``.
+        Any spelling, such as ``"Fear"``, ``"ps"``, ``"boredom"``.
 
     Returns
     -------
     str
-        Lower case, a member of :data:`COMMON` where one fits.
+        A member of :data:`COMMON` if there is one, else the label in lower case with underscores for blanks.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def canonical(label: str) -> str:
 
 
 def ordered(labels: Iterable[str]) -> tuple[str, ...]:
-    """Sort labels: the common ones first, in their fixed order, then the others by name.
+    """Sort labels: common ones first, in the order of :data:`COMMON`, then the others by name.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the folder where what can be computed again is kept."""
+"""Atomic writing of files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -50,16 +50,21 @@ def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
-            part.unlink()  # there is none where all went well
+            part.unlink()  # exists only after an exception
 
 
 def require_writable(path: Path) -> None:
-    """Find out now, not when all is computed, that there is no writing there; the folder is made.
+    """Check before a long computation that a file can be written; its folder is created.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write later.
 
     Raises
     ------
     InputError
-        There is none.
+        The file cannot be written.
 
     Examples
     --------
@@ -79,7 +84,7 @@ def require_writable(path: Path) -> None:
 
 
 def partial(path: Path) -> Path:
-    """Return the name that a file has while it is being written.
+    """Return the name of a file while it is being written.
 
     Examples
     --------
@@ -90,7 +95,7 @@ def partial(path: Path) -> Path:
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
-    """Say that a file cannot be written, and why.
+    """Return the error for a file that cannot be written.
 
     Examples
     --------
@@ -101,7 +106,7 @@ def cannot_write(path: Path, error: OSError) -> InputError:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder, or what the environment variable EMOVOX_CACHE says."""
+    """Return the cache folder: the environment variable ``EMOVOX_CACHE``, or the default of the operating system."""
     if "EMOVOX_CACHE" in os.environ:
         return Path(os.environ["EMOVOX_CACHE"])
     if sys.platform == "darwin":
