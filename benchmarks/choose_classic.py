@@ -1,10 +1,10 @@
-"""How the recipe `ravdess-comprehensive` was chosen: cross-validation inside the training speakers of the folds.
+"""Model selection of the recipe `ravdess-comprehensive`: cross-validation on the training speakers of each fold.
 
     python benchmarks/choose_classic.py --corpora ../shared/corpora [--folds 1 3 5]
 
 For each EmoBox fold, its 20 training speakers are split into five groups; each candidate is trained on four groups
-and scored on the fifth.  The test speakers of the fold take no part.  Prints the inner UAR of each candidate in each
-fold: a candidate that wins in every fold would have been chosen in every fold.
+and scored on the fifth.  The test speakers of the fold are not used.  Prints the inner UAR of each candidate in each
+fold: a candidate that is best in every fold would have been chosen in every fold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emovox.lab.evaluation import metrics
 from emovox.lab.experiments import dataset, recipe
 from emovox.lab.experiments.crossfit import Clips, Task, fit_many
 
-#: Changes of the recipe, all with one network to save time.
+#: Candidates, as changes of the recipe; all with one network instead of five, to save time.
 CANDIDATES: dict[str, dict[str, Any]] = {
     "classic193, SVM": {"features": {"set": "classic193"}, "model": {"family": "svm"}},
     "prosodic, SVM": {"features": {"set": "prosodic"}, "model": {"family": "svm"}},
@@ -44,7 +44,7 @@ def main() -> None:
     folds = ", ".join(f"fold {fold}" for fold in arguments.folds)
     print(f"inner UAR on the training speakers of {folds}\n\n| candidate | each fold | mean |\n|---|---|---|")
     for name, changes in CANDIDATES.items():
-        # A model of another family replaces the whole table, so that no option of the network stays behind.
+        # Another family replaces the whole table, so that no option of the network remains.
         one = recipe.load("ravdess-comprehensive", {"model.members": 1} | changes)
         data = dataset.load(one, {"ravdess": arguments.corpora / "ravdess"})
         assert data.speakers is not None

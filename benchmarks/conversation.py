@@ -1,18 +1,18 @@
-"""How well timelines of a conversation fit the truth, for speakers that the model never heard.
+"""Accuracy of timelines of two-person conversations, for speakers outside the training set.
 
     emovox train RECIPE --corpus ravdess=DIR --keep-folds --out RUN
     python benchmarks/conversation.py RUN --corpus ravdess=DIR [--only FOLD] [--json conversation.json]
     python benchmarks/conversation.py --vad --corpus ravdess=DIR [--actors 1-12]
 
-A conversation is two actors, a man and a woman, who take turns: clips of theirs in random order, each cut out with 0.25
-to 1 s of its own room on either side, so that 0.5 to 2 s lie between turns.  The truth of a turn, fixed before anything
-was measured: it lasts from the first to the last 20 ms whose level is within 30 dB of the loudest 20 ms of the clip.
-That is the rule by which the models trim silence, and about what ITU-T P.56 calls active speech (15.9 dB below the
-active level, which lies some 13 dB below the loudest 20 ms).  A turn is speech from its beginning to its end, pauses
-included.  With --vad only voice activity is measured, without a model, against two truths: this one, and the same
-without knocks, which is the fairer one, made after the first had been looked at.  Where the first or last sounds of a
-clip are a knock, less than 0.1 s of sound (a lip that smacks, a rustle) that 0.2 s or more of silence set apart, the
-turn does not begin or end with them.
+A conversation consists of turns of two actors, a man and a woman: their clips in random order, each with 0.25 to 1 s of
+its own background on both sides, so that turns are 0.5 to 2 s apart.  The reference, fixed before any measurement: a
+turn lasts from the first to the last 20 ms whose level is within 30 dB of the loudest 20 ms of the clip.  This is the
+rule by which the models trim silence, and close to active speech in ITU-T P.56 (15.9 dB below the active level, which
+is about 13 dB below the loudest 20 ms).  A turn is speech from beginning to end, pauses included.
+
+With --vad only voice activity is measured, without a model, against two references: this one, and one without clicks,
+which is fairer and was defined after looking at results of the first.  In the second, a turn does not begin or end with
+a click: less than 0.1 s of sound (a smack of the lips, a rustle) that 0.2 s or more of silence separate from the rest.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from emovox.recognition.timeline import TimelineOptions
 from emovox.speech.vad import VadOptions, segments
 from emovox.types import RATE, Float32Array, Waveform
 
-#: What counts as silence in the truth: so many dB below the loudest 20 ms of a clip.
+#: Silence in the reference: level below the loudest 20 ms of a clip, in dB.
 SILENCE = 30.0
-#: Sound shorter than this, in seconds, is a knock where a silence of the other length sets it apart from the voice.
+#: Longest click, and shortest silence that separates it from the voice, in seconds.
 KNOCK, APART = 0.1, 0.2
-#: Room left on either side of a turn, in seconds.
+#: Background kept on both sides of a turn, in seconds.
 ROOM = (0.25, 1.0)
-#: Turns in a conversation at most.
+#: Largest number of turns in a conversation.
 TURNS = 60
-#: Seconds around true boundaries that the lenient numbers leave out.
+#: Collar around reference boundaries, in seconds.
 COLLAR = 0.25
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of a corpus, and who says it with which emotion."""
+    """A clip of a corpus, with speaker and emotion."""
 
     path: Path
     speaker: str
@@ -62,7 +62,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Sound, and the truth about it."""
+    """A waveform and its reference turns."""
 
     name: str
     samples: Float32Array
@@ -96,7 +96,7 @@ def converse(name: str, clips: Sequence[Clip], rng: np.random.Generator) -> Conv
 
 
 def without_knocks(turn: Float32Array) -> tuple[int, int]:
-    """Find where the voice begins and ends in a turn, in samples, by the same 20 ms and dB as the turn itself."""
+    """Return the first and last sample of the voice in a turn, without clicks at its ends."""
     hop = RATE // 100
     steps = np.square(turn[: len(turn) // hop * hop].reshape(-1, hop)).sum(axis=1)
     frames = steps[:-1] + steps[1:]
@@ -107,7 +107,7 @@ def without_knocks(turn: Float32Array) -> tuple[int, int]:
 
 
 def conversations(clips: Sequence[Clip], seed: int) -> Iterator[Conversation]:
-    """Pair the speakers, odd numbers with even ones: men with women in RAVDESS."""
+    """Pair speakers with odd and even numbers: men and women in RAVDESS."""
     speakers = sorted({clip.speaker for clip in clips})
     men, women = speakers[0::2], speakers[1::2]
     for index, man in enumerate(men):
@@ -118,13 +118,13 @@ def conversations(clips: Sequence[Clip], seed: int) -> Iterator[Conversation]:
 
 
 def of_fold(fold: Fold) -> list[Clip]:
-    """List the clips that a fold's model never heard."""
+    """Return the test clips of a fold."""
     rows = zip(fold.clips["path"], fold.clips["speaker"], fold.clips["label"], strict=True)
     return [Clip(path, speaker, label) for path, speaker, label in rows]
 
 
 def of_actors(root: Path, actors: Sequence[str]) -> list[Clip]:
-    """List the speech clips of some actors."""
+    """Return the speech clips of some actors."""
     corpus = registry.load("ravdess", root, kind="speech")
     rows = zip(corpus.paths(), corpus.table["speaker"], corpus.table["label"], strict=True)
     return [Clip(path, speaker, label) for path, speaker, label in rows if speaker.rpartition("/")[2] in actors]
@@ -132,7 +132,7 @@ def of_actors(root: Path, actors: Sequence[str]) -> list[Clip]:
 
 @dataclass
 class Tally:
-    """Scores of several conversations, strict and with a collar, and distances of boundaries."""
+    """Accumulated scores of conversations, without and with a collar, and boundary errors."""
 
     strict: list[TimelineScores]
     lenient: list[TimelineScores]
@@ -140,7 +140,7 @@ class Tally:
 
     @classmethod
     def empty(cls) -> Tally:
-        """Begin."""
+        """Return an empty accumulator."""
         return cls([], [], [])
 
     def add(self, one: Conversation, found: Sequence[Any]) -> None:
@@ -150,7 +150,7 @@ class Tally:
         self.boundaries.append(boundary_errors(one.turns, found))
 
     def summary(self) -> dict[str, Any]:
-        """Return what is reported."""
+        """Return the reported scores."""
         distances = np.concatenate(self.boundaries)
         result: dict[str, Any] = {}
         for name, scores in (("strict", total(self.strict)), (f"collar {COLLAR} s", total(self.lenient))):
@@ -175,7 +175,7 @@ def show(name: str, summary: dict[str, Any]) -> None:
 
 
 def measure_activity(clips: Sequence[Clip], options: VadOptions, seed: int) -> dict[str, Any]:
-    """Measure voice activity alone, against both truths."""
+    """Measure voice activity alone, against both references."""
     tallies = {"voice activity": Tally.empty(), "voice activity, turns without knocks": Tally.empty()}
     for one in conversations(clips, seed):
         found = [Turn(part.start, part.end, "speech") for part in segments(Waveform(one.samples), options)]
@@ -186,7 +186,7 @@ def measure_activity(clips: Sequence[Clip], options: VadOptions, seed: int) -> d
 
 
 def measure_emotion(folds: Sequence[Fold], ways: dict[str, TimelineOptions], seed: int) -> dict[str, Any]:
-    """Measure timelines of all kinds; labels count even where the model is not sure."""
+    """Measure timelines of all kinds; labels are scored even if the model abstains."""
     tallies = {name: Tally.empty() for name in ways}
     for fold in folds:
         recognizer = EmotionRecognizer(fold.model)
@@ -198,7 +198,7 @@ def measure_emotion(folds: Sequence[Fold], ways: dict[str, TimelineOptions], see
 
 
 def ways() -> dict[str, TimelineOptions]:
-    """List the timelines that are compared."""
+    """Return the timeline options to compare."""
     return {
         "utterances": TimelineOptions(),
         "intervals of 1 s, windows of 2 s": TimelineOptions("interval", window=2.0),

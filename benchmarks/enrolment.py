@@ -1,11 +1,11 @@
-"""What a personal baseline is worth, and what a bad one costs, on voices that the model never heard.
+"""Effect of enrolment on accuracy, with good and bad baselines, for speakers outside the training set.
 
     emovox train RECIPE --corpus ravdess=DIR --keep-folds --out RUN
     python benchmarks/enrolment.py RUN --corpus ravdess=DIR [--only FOLD] [--json enrolment.json]
 
-Each model of a fold recognises its test clips with and without a baseline of the speaker.  The baseline is the mean
-embedding of some clips of hers, which leave the test: neutral ones, clips of all emotions as in ordinary speech whose
-emotions nobody knows, or clips of one emotion only, the worst that can happen.
+The model of each fold recognises its test clips with and without a baseline of the speaker.  The baseline is the mean
+embedding of some clips of the speaker, which are excluded from the test: neutral ones, clips of all emotions
+(unlabelled everyday speech), or clips of one other emotion only (the worst case).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from emovox.errors import InputError
 from emovox.features import sets
 from emovox.types import Float32Array
 
-#: From the labels of a speaker's clips and a generator to the clips that enrol her.
+#: Function from the labels of the clips of a speaker and a generator to the clips to enrol with.
 Choose = Callable[[NDArray[np.str_], np.random.Generator], NDArray[np.intp]]
 
 
 def of(count: int, label: str = "") -> Choose:
-    """Choose clips of one emotion, or of any."""
+    """Draw clips of one emotion, or of any."""
 
     def choose(labels: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.intp]:
         pool = np.flatnonzero(labels == label) if label else np.arange(len(labels))
@@ -42,7 +42,7 @@ def of(count: int, label: str = "") -> Choose:
 
 
 def ways(labels: NDArray[np.str_]) -> dict[str, Choose]:
-    """List the baselines that are tried."""
+    """Return the kinds of baselines."""
     single = {f"3 {label} clips only": of(3, label) for label in np.unique(labels)}
     return {"2 neutral clips": of(2, "neutral"), "6 clips of any emotion": of(6), **single}
 
@@ -61,7 +61,7 @@ def embed(fold: Fold) -> Float32Array:
 
 
 def measure(fold: Fold, draws: int, seed: int) -> Mapping[str, tuple[float, float]]:
-    """Return the UAR without and with each kind of baseline, on the same clips; means over draws."""
+    """Return the UAR without and with each kind of baseline on the same clips, means over draws."""
     embedding, clips = embed(fold), fold.clips
     truth, speakers, before = (clips[column].to_numpy(str) for column in ("label", "speaker", "predicted"))
     names = fold.model.card.labels
@@ -83,7 +83,7 @@ def measure(fold: Fold, draws: int, seed: int) -> Mapping[str, tuple[float, floa
 
 
 def answer(fold: Fold, rows: NDArray[np.intp], baseline: Float32Array) -> list[int]:
-    """Recognise some clips of a fold against a baseline."""
+    """Recognise some clips of a fold with a baseline."""
     result = []
     for path, start, end in fold.clips.iloc[rows][["path", "start", "end"]].itertuples(index=False):
         waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)

@@ -1,8 +1,8 @@
-"""How much faster our feature sets are than librosa and openSMILE, and how well they agree with librosa.
+"""Speed of the feature sets compared with librosa and openSMILE, and agreement with librosa.
 
     python benchmarks/features.py --corpora ../shared/corpora --clips 200
 
-One process, one thread, recordings decoded beforehand, ours and theirs in turns on each clip.
+One process, one thread, recordings decoded beforehand, extractors alternating on each clip.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Extractor = Callable[[Float32Array], object]
 
 
 def ours(name: str) -> Extractor:
-    """Compute one of our sets with its defaults."""
+    """Compute a feature set of emovox with its defaults."""
     chosen = sets.get(name)
     return lambda samples: chosen.compute(Analysis(samples))
 
 
 def published(samples: Float32Array) -> NDArray[np.float32]:
-    """Compute the 193 numbers as the published recipes do."""
+    """Compute the 193 features as published recipes do."""
     return classic_librosa(
         samples, lambda chroma: librosa.feature.tonnetz(y=librosa.effects.harmonic(samples), sr=RATE)
     )
 
 
 def like_for_like(samples: Float32Array) -> NDArray[np.float32]:
-    """Compute the 193 numbers that ours are."""
+    """Compute exactly the 193 features of ``classic193`` with librosa."""
     return classic_librosa(samples, lambda chroma: librosa.feature.tonnetz(chroma=chroma))
 
 
@@ -75,7 +75,7 @@ def comparisons() -> Iterator[tuple[str, str, Extractor, Extractor]]:
 
 
 def measure(clips: list[Float32Array], *extractors: Extractor) -> NDArray[np.float64]:
-    """Return milliseconds a clip, shape (n_clips, n_extractors)."""
+    """Return milliseconds per clip, shape (n_clips, n_extractors)."""
     for extractor in extractors:
         extractor(clips[0])
     times = np.empty((len(clips), len(extractors)))
@@ -88,7 +88,7 @@ def measure(clips: list[Float32Array], *extractors: Extractor) -> NDArray[np.flo
 
 
 def descriptors(samples: Float32Array) -> Iterator[tuple[str, Float32Array, NDArray[np.floating]]]:
-    """Give (name, ours, librosa's) of one clip, shape (n_features, n_frames)."""
+    """Yield (name, emovox, librosa) for one clip, arrays of shape (n_features, n_frames)."""
     analysis, magnitude = Analysis(samples), np.abs(librosa.stft(samples))
     mel, chroma = spectral.mel_spectrogram(analysis), spectral.chroma(analysis)
     cepstrum = spectral.mfcc(spectral.decibels(mel), 40)
@@ -102,7 +102,7 @@ def descriptors(samples: Float32Array) -> Iterator[tuple[str, Float32Array, NDAr
 
 
 def agreement(clips: list[Float32Array]) -> dict[str, list[float]]:
-    """Return the largest difference in each clip, relative to the largest value in it."""
+    """Return the largest difference in each clip, relative to its largest value."""
     found: dict[str, list[float]] = {}
     for clip in clips:
         for name, mine, theirs in descriptors(clip):

@@ -1,15 +1,15 @@
-"""What words are worth beside the voice: acoustics alone, words alone, each fusion, with and without decision rules.
+"""Ablation of fusion: voice alone, words alone, and each fusion, with and without decision rules.
 
     python benchmarks/word_set/speak.py WORDS
     python benchmarks/fusion_ablation.py --corpus ravdess=DIR --words WORDS [--recognised] [--json ablation.json]
 
-RAVDESS on the EmoBox folds, whose two sentences carry no emotion: fusion must not lose.  And the word test
-set, cell by cell, for the built-in model and for networks fitted on all of RAVDESS: words that carry an emotion must
-help.  Nothing is fitted or chosen on the word test set, and no synthetic voice is among the training clips.
+RAVDESS on the EmoBox folds, whose two sentences are neutral: fusion should not reduce accuracy.  And the word test set,
+by cell, for the built-in model and for networks trained on all of RAVDESS: emotional words should help.  Nothing is
+fitted or selected on the word test set, and no synthetic voice is among the training clips.
 
-RAVDESS's words are its two sentences, written down, and a speech recogniser's for ``--sample`` clips.  The word test
-set is judged with the true words and, with ``--recognised``, with a recogniser's as well.  How sure the answers are is
-told beside how many are right.
+The words of RAVDESS are the reference transcripts of its two sentences, and recognised ones for ``--sample`` clips.
+The word test set is evaluated with reference and, with ``--recognised``, with recognised transcripts.  Confidence is
+reported beside accuracy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from emovox.text.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
 from emovox.text.rules import DEFAULT, apply
 from emovox.types import Float32Array, Transcript
 
-#: What RAVDESS says, by the number of the sentence.
+#: Sentences of RAVDESS by their number.
 SAID = {"kids": "Kids are talking by the door.", "dogs": "Dogs are sitting by the door."}
 ANN = {
     "hidden": [256],
@@ -57,9 +57,9 @@ ANN = {
     "batch_size": 64,
     "epochs": 40,
 }
-#: Probabilities of a model: those of the voice and words by name of the way to put them together.
+#: Probabilities by name of the model or fusion.
 Answers = dict[str, NDArray[np.float64]]
-#: What clips are said to be, by name of the way.
+#: Predicted labels by name of the model or fusion.
 Labels = dict[str, NDArray[np.str_]]
 
 
@@ -72,7 +72,7 @@ class Speech:
     X : ndarray, shape (n, n_features)
         Acoustic features.
     words : ndarray, shape (n, len(NAMES))
-        Words vectors.
+        Linguistic features.
     y, speakers : ndarray of str, shape (n,)
         Labels and speakers.
     """
@@ -84,16 +84,16 @@ class Speech:
 
     @property
     def both(self) -> Float32Array:
-        """Features and words side by side."""
+        """Acoustic and linguistic features, concatenated."""
         return np.hstack([self.X, self.words])
 
     def of(self, rows: NDArray[Any]) -> Speech:
-        """Take some clips."""
+        """Select clips."""
         return Speech(self.X[rows], self.words[rows], self.y[rows], self.speakers[rows])
 
 
 def fitted(table: Mapping[str, Any], speech: Speech, seed: int) -> Any:
-    """Fit a model, with the words where it takes them."""
+    """Fit a model, with words if it uses them."""
     pipeline = families.build(*families.parse(table, seed))
     takes = families.family(str(table["family"])).takes_words
     X, sentences = (speech.both, development_sentences()) if takes else (speech.X, None)
@@ -102,7 +102,7 @@ def fitted(table: Mapping[str, Any], speech: Speech, seed: int) -> Any:
 
 
 def models(speech: Speech, seed: int) -> dict[str, Any]:
-    """Fit all that the tables compare; the late pool learns from the gated one's answers to held-out speakers."""
+    """Fit all models of the tables; late fusion is fitted to predictions for held-out speakers."""
     gated = fitted({"family": "fusion-gated", "acoustic": {"family": "adaptive-net"}}, speech, seed)
     learner = gated.named_steps["model"]
     pairs = pair(speech.y, speech.words, development_sentences(), 1, seed, disputed=True)
@@ -119,7 +119,7 @@ def models(speech: Speech, seed: int) -> dict[str, Any]:
 
 
 def answers(found: Mapping[str, Any], test: Speech, voice: NDArray[np.float64] | None = None) -> Answers:
-    """Answer by every way; `voice` takes the place of the acoustic model that the pools were fitted with."""
+    """Predict with every model; `voice` replaces the acoustic model with which the fusions were fitted."""
     silent = np.hstack([test.X, np.zeros_like(test.words)])
     order = [found["gated"].classes_.tolist().index(label) for label in COMMON]
     heard = found["gated"].predict_proba(silent)[:, order] if voice is None else voice
@@ -142,7 +142,7 @@ def answers(found: Mapping[str, Any], test: Speech, voice: NDArray[np.float64] |
 
 
 def with_rules(probabilities: NDArray[np.float64], words: Float32Array) -> NDArray[np.str_]:
-    """Decide by the default rules."""
+    """Apply the default decision rules."""
     result = []
     for row, said in zip(probabilities, words, strict=True):
         by_label = dict(zip(COMMON, row.tolist(), strict=True))
@@ -151,7 +151,7 @@ def with_rules(probabilities: NDArray[np.float64], words: Float32Array) -> NDArr
 
 
 def decided(found: Answers, words: Float32Array) -> dict[str, NDArray[np.str_]]:
-    """Turn probabilities into labels, without and with rules."""
+    """Convert probabilities to labels, without and with rules."""
     plain = {name: np.array(COMMON)[one.argmax(axis=1)] for name, one in found.items()}
     return {
         **plain,
@@ -175,7 +175,7 @@ def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
 def on_ravdess(
     speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float32Array, seed: int, tell: Any
 ) -> tuple[Labels, Labels]:
-    """Answer each clip by models that never heard its speaker, and a sample with its recognised words, too."""
+    """Predict each clip with models of other speakers, and a sample also with recognised words."""
     protocol = splits.by_name("emobox", data.table, seed)
     heard = speech.words.copy()
     heard[sample] = recognised
@@ -194,7 +194,7 @@ def on_ravdess(
 
 
 def ravdess_table(said: dict[str, NDArray[np.str_]], speech: Speech) -> dict[str, dict[str, Any]]:
-    """Score each way: UAR, its spread over folds, and the difference from the voice alone with its significance."""
+    """Tabulate UAR, its standard deviation over folds, and the difference from voice alone with its p value."""
     truth = _codes(speech.y)
     result: dict[str, dict[str, Any]] = {}
     for name, labels in said.items():
@@ -225,7 +225,7 @@ def _codes(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 def word_set(
     folder: Path, asr: str | None, each: int | None, tell: Any
 ) -> tuple[pd.DataFrame, dict[str, Float32Array], NDArray[np.float64], Float32Array]:
-    """Read the word test set: its table, words vectors by whose words, the built-in model's answers, and embeddings."""
+    """Read the word test set: table, linguistic features by transcript, built-in predictions, embeddings."""
     table = pd.read_csv(folder / "manifest.csv")
     if each:
         table = table.groupby(["cell", "label_words"]).head(each).reset_index(drop=True)
@@ -252,7 +252,7 @@ def word_set(
 
 
 def word_table(said: Mapping[str, NDArray[np.str_]], table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Score each way in each cell: macro-F1; where voice and words disagree, against either."""
+    """Tabulate macro-F1 of each model in each cell; where voice and words disagree, against both references."""
     result: dict[str, dict[str, float]] = {}
     words, voices, cells = (table[column].to_numpy(str) for column in ("label_words", "label_voice", "cell"))
     for name, labels in said.items():
@@ -273,10 +273,10 @@ def word_table(said: Mapping[str, NDArray[np.str_]], table: pd.DataFrame) -> dic
 
 
 def calibration_table(found: Answers, table: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Tell how many answers of each cell are right, how sure they are, and their calibration error, in per cent.
+    """Tabulate accuracy, mean confidence and ECE of each cell, in percent.
 
-    Where voice and words disagree nobody can say who is right: there it is the mean probability of what the words are,
-    and of what the voice is.
+    Where voice and words disagree there is no single reference: the table has the mean probability of the label of the
+    words and of the label of the voice.
     """
     words, voices, cells = (table[column].to_numpy(str) for column in ("label_words", "label_voice", "cell"))
     result: dict[str, dict[str, str]] = {}
@@ -299,7 +299,7 @@ def calibration_table(found: Answers, table: pd.DataFrame) -> dict[str, dict[str
 
 
 def _f1(true: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
-    """Macro-F1 over the classes that there are; an answer outside them is wrong."""
+    """Return macro-F1 over the classes that occur; other predictions count as errors."""
     present = [label for label in COMMON if label in set(true)]
     each = []
     for label in present:
@@ -324,7 +324,7 @@ def _cell(value: Any, scale: float) -> str:
 
 
 def write_pool(pool: Pool, path: Path) -> None:
-    """Write the pool that comes with emovox."""
+    """Write the fusion weights that are part of emovox."""
     made = {"made_by": "benchmarks/fusion_ablation.py --pool", "sentences": len(development_sentences().labels)}
     path.write_text(json.dumps({"pool": pool.to_dict(), **made}, indent=1) + "\n", encoding="utf-8")
 

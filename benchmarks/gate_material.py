@@ -1,7 +1,7 @@
-"""What the benchmark of the speech gate hears: speech of many kinds, and sound that is not speech.
+"""Material of the speech gate benchmark: many kinds of speech, and other sound.
 
-Every item belongs to one of two parts, by speaker, file, family of files or kind of sound: "choose", from which the
-gate's constants were fitted, and "report", on which it is judged.
+Every item belongs to one of two parts, split by speaker, file, family of files or kind of sound: "choose", to which the
+constants of the gate were fitted, and "report", on which it is evaluated.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ VOICES = {
 
 
 class Item(NamedTuple):
-    """One sound to judge."""
+    """One sound to classify."""
 
     speech: bool
     kind: str
@@ -68,7 +68,7 @@ class Item(NamedTuple):
 
 
 def seeded(*words: str) -> np.random.Generator:
-    """Return a generator that depends on nothing but these words."""
+    """Return a generator seeded by these words alone."""
     return np.random.default_rng(zlib.crc32("/".join(words).encode()))
 
 
@@ -76,7 +76,7 @@ def seeded(*words: str) -> np.random.Generator:
 
 
 def corpus_clips(corpora: Path) -> Iterator[tuple[str, str, Path]]:
-    """Give the kind, the part and the file of about 620 clips."""
+    """Yield kind, part and file of about 620 clips."""
     ravdess = sorted(corpora.glob("ravdess/Actor_*/*.*"))
     shouted = [file for file in ravdess if file.name[6:11] in ("05-02", "06-02")]
     others = [file for file in ravdess if file.name[6:11] not in ("05-02", "06-02")]
@@ -97,7 +97,7 @@ def corpus_clips(corpora: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def speech(corpora: Path, packages: Path) -> Iterator[Item]:
-    """Give clean speech and what becomes of it, prompts, and whispering."""
+    """Yield clean and distorted speech, telephone prompts, and whispering."""
     changes: dict[str, Callable[[Float32Array, np.random.Generator], Float32Array]] = {
         "whispered (noise-excited LPC)": whispered,
         "whispered, 15 dB white noise": lambda x, rng: in_noise(whispered(x, rng), rng, 15, 0),
@@ -124,7 +124,7 @@ def speech(corpora: Path, packages: Path) -> Iterator[Item]:
 
 
 def prompts_of(folder: Path, part: str, count: int) -> Iterator[Item]:
-    """Give prompts of at least 0.4 s; silences, tones and screaming monkeys are left out by name."""
+    """Yield telephone prompts of at least 0.4 s; silences, tones and screaming monkeys are excluded by name."""
     others = {"silence", "beep", "tone", "monkeys"}
     files = [file for file in sorted(folder.rglob("*.wav")) if not others & set(_words(file))]
     for i in seeded(folder.name).permutation(len(files))[:count]:
@@ -138,7 +138,7 @@ def _words(file: Path) -> list[str]:
 
 
 def synthetic_whispers() -> Iterator[Item]:
-    """Give whispering voices of espeak-ng, where it is installed."""
+    """Yield whispering voices of espeak-ng, if it is installed."""
     program = shutil.which("espeak-ng")
     if not program:
         return
@@ -152,11 +152,11 @@ def synthetic_whispers() -> Iterator[Item]:
 
 
 def whispered(samples: Float32Array, rng: np.random.Generator, order: int = 20) -> Float32Array:
-    """Replace the voice by noise, frame by frame, and keep the resonances: linear prediction and Gaussian noise."""
+    """Convert speech to whispering: linear prediction with Gaussian noise as excitation."""
     length, hop = 512, 128
     taper = scipy.signal.get_window("hann", length)
     padded = np.pad(samples.astype(np.float64), length)
-    # Whispering lacks the strong low harmonics of a voice; without this the result is too dull.
+    # Whispering lacks the strong low harmonics of a voice; without this filter the result is too dull.
     padded = scipy.signal.lfilter([1, -0.9], [1], padded)
     result = np.zeros(len(padded))
     for begin in range(0, len(padded) - length, hop):
@@ -171,7 +171,7 @@ def whispered(samples: Float32Array, rng: np.random.Generator, order: int = 20) 
 
 
 def one_word(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Cut 0.5 to 1 s around the loudest place."""
+    """Cut 0.5 to 1 s around the loudest frame."""
     length = int(RATE * rng.uniform(0.5, 1.0))
     power = np.convolve(np.square(samples), np.ones(length // 2), "same")
     begin = int(np.clip(np.argmax(power) - length // 2, 0, max(0, len(samples) - length)))
@@ -179,7 +179,7 @@ def one_word(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 
 def lonely(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Put a word somewhere into 6 s of silence."""
+    """Place a word at random in 6 s of silence."""
     before = int(rng.integers(6 * RATE - len(samples)))
     return np.pad(samples, (before, 6 * RATE - len(samples) - before))
 
@@ -193,7 +193,7 @@ def small_room(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 
 def in_noise(samples: Float32Array, rng: np.random.Generator, ratio: float, exponent: float) -> Float32Array:
-    """Add noise at a ratio in dB."""
+    """Add noise at a signal-to-noise ratio in dB."""
     return mix(samples, coloured_noise(len(samples), rng, exponent), ratio, rng)
 
 
@@ -211,7 +211,7 @@ def telephone(samples: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 
 def other_sound(packages: Path) -> Iterator[Item]:
-    """Give synthetic sounds, instruments, drums, ambience and music."""
+    """Yield synthetic sounds, instruments, drums, ambience and music."""
     for part in PARTS:
         for kind, make in SOUNDS.items():
             for take in range(25):
@@ -226,7 +226,7 @@ def other_sound(packages: Path) -> Iterator[Item]:
 
 
 def instruments(folder: Path) -> Iterator[Item]:
-    """Give each sample of a library as it is, in telephone quality, and hits of a family in a rhythm."""
+    """Yield each sample of a library, its telephone version, and rhythms of each family."""
     files = sorted(folder.rglob("*.flac"))
     families = sorted({file.stem.split("_")[0] for file in files})
     for number, family in enumerate(families):
@@ -245,9 +245,9 @@ def instruments(folder: Path) -> Iterator[Item]:
 
 
 def pieces_of_music(folder: Path) -> Iterator[Item]:
-    """Give stretches of each file: up to 24 of a long one."""
+    """Yield excerpts of each file, up to 24 of a long one."""
     endings = (".wav", ".ogg", ".oga", ".flac", ".mp3")
-    # The freedesktop sound theme names the loudspeakers aloud.
+    # The freedesktop sound theme contains spoken names of loudspeakers.
     files = sorted(file for file in folder.rglob("*.*") if file.suffix in endings and "audio-channel" not in file.name)
     for number, file in enumerate(files):
         sound = audio.read(file).samples
@@ -259,14 +259,14 @@ def pieces_of_music(folder: Path) -> Iterator[Item]:
 
 
 def cut(sound: Float32Array, duration: float, rng: np.random.Generator) -> Float32Array:
-    """Take a stretch that begins at random."""
+    """Take a random excerpt."""
     length = int(duration * RATE)
     begin = int(rng.integers(max(1, len(sound) - length)))
     return sound[begin : begin + length]
 
 
 def rhythm(sounds: Sequence[Float32Array], rng: np.random.Generator) -> Float32Array:
-    """Put sounds on the beats of two to four seconds."""
+    """Place sounds on the beats of a rhythm of two to four seconds."""
     step = int(RATE * rng.uniform(0.12, 0.3))
     total = np.zeros(int(RATE * rng.uniform(2, 4)), dtype=np.float32)
     for begin in range(0, len(total), step):
@@ -305,7 +305,7 @@ def _siren(time: Array, rng: np.random.Generator) -> Array:
 
 
 def _note(time: Array, pitch: float, rng: np.random.Generator, vibrato: float) -> Array:
-    """One note of a harmonic instrument, with attack and decay."""
+    """Synthesise a note of a harmonic instrument, with attack and decay."""
     phase = 2 * np.pi * np.cumsum(pitch * (1 + vibrato * np.sin(2 * np.pi * 5.5 * time))) / RATE
     slope, decay, attack = rng.uniform(0.7, 2), rng.uniform(0.5, 6), rng.uniform(0.005, 0.05)
     harmonics = range(1, int(min(15, 7000 // pitch)) + 1)
@@ -331,7 +331,7 @@ def _chords(time: Array, rng: np.random.Generator) -> Array:
 
 
 def _keys(time: Array, rng: np.random.Generator) -> Array:
-    """Dial with two tones a key."""
+    """Synthesise dual-tone dialling (DTMF)."""
     rows, columns = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
     key = (time // rng.uniform(0.15, 0.3)).astype(int)
     low, high = rng.choice(rows, key[-1] + 1)[key], rng.choice(columns, key[-1] + 1)[key]
@@ -340,7 +340,7 @@ def _keys(time: Array, rng: np.random.Generator) -> Array:
 
 
 def _call_progress(time: Array, rng: np.random.Generator) -> Array:
-    """Dial tone, busy or ringing."""
+    """Synthesise call-progress tones: dial tone, busy or ringing."""
     period = rng.choice([0.5, 1.0, 3.0, 100.0])
     gate = (np.mod(time, period) < period / 2).astype(np.float64)
     low, high = rng.choice([350, 425, 440, 480, 620], 2)
@@ -355,7 +355,7 @@ def _clicks(time: Array, rng: np.random.Generator) -> Array:
 
 
 def _bursts(time: Array, rng: np.random.Generator) -> Array:
-    """Noise in a band, swelling at the rate of syllables: wipers, saws, footsteps."""
+    """Synthesise band noise modulated at the rate of syllables: wipers, saws, footsteps."""
     low = rng.uniform(100, 2000)
     band = scipy.signal.butter(2, [low, min(7500, low * rng.uniform(1.5, 4))], "band", fs=RATE, output="sos")
     swell = np.maximum(0, np.sin(2 * np.pi * rng.uniform(0.5, 6) * time)) ** rng.uniform(0.5, 4)

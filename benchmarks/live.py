@@ -1,11 +1,11 @@
-"""What streams and long recordings cost: time to an event, streams at once, real-time factor, memory.
+"""Costs of streams and long recordings: latency of events, concurrent streams, real-time factor, memory.
 
     python benchmarks/live.py CLIP... [--minutes 120] [--hours 0] [--json live.json]
 
-The clips are strung together, with 0.7 s of quiet noise between them, to sound that goes on.  All times are processor
-time of this process, so that other work on the machine does not count; on an idle core it is the time of day.  The
-number of streams that two cores keep up with is the time two cores have, over what a stream costs.  --hours pushes so
-many hours through one stream and compares the memory with that after one minute.
+The clips are concatenated, with 0.7 s of quiet noise between them.  All times are processor time of this process, which
+equals wall-clock time on an idle core and does not depend on other load.  The number of concurrent streams on two cores
+is computed from the processor time of one stream.  --hours sends that much audio through one stream and compares the
+memory with that after one minute.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ import soundfile
 from emovox import EmotionRecognizer, StreamingRecognizer, audio
 from emovox.types import RATE, Float32Array
 
-#: Samples that a microphone gives at a time.
+#: Block size of a microphone, in samples.
 PIECE = RATE // 10
 
 
 def strung(clips: list[Path]) -> Float32Array:
-    """Put clips one after the other, pauses of quiet noise between them."""
+    """Concatenate clips, with pauses of quiet noise."""
     rng = np.random.default_rng(0)
     parts: list[Float32Array] = []
     for clip in clips:
@@ -40,18 +40,18 @@ def strung(clips: list[Path]) -> Float32Array:
 
 
 def endless(sound: Float32Array, seconds: float) -> Iterator[Float32Array]:
-    """Repeat a sound for so many seconds, in pieces of a second."""
+    """Repeat a waveform for some seconds, in blocks of one second."""
     for begin in range(0, round(seconds * RATE), RATE):
         yield np.take(sound, np.arange(begin, begin + RATE), mode="wrap")
 
 
 def memory() -> float:
-    """Resident memory now, in MB (Linux)."""
+    """Return the resident memory in MB (Linux)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
 def one_stream(streams: StreamingRecognizer, sound: Float32Array) -> dict[str, Any]:
-    """Measure the time of each event, and what a stream costs in all."""
+    """Measure the time per event, and the total cost of a stream."""
     stream = streams.open()
     times: dict[str, list[float]] = {"estimate": [], "result": []}
     began = time.process_time()
@@ -91,7 +91,7 @@ def long_file(recognizer: EmotionRecognizer, sound: Float32Array, minutes: float
 
 
 def long_stream(streams: StreamingRecognizer, sound: Float32Array, hours: float) -> dict[str, float]:
-    """Push hours through one stream, faster than real time."""
+    """Send hours of audio through one stream, faster than real time."""
     stream = streams.open(estimates=False)
     began, after_minute = time.perf_counter(), 0.0
     for second, piece in enumerate(endless(sound, 3600 * hours)):

@@ -1,10 +1,10 @@
-"""How much cleaner our noise reduction makes real speech in noise, and how fast, beside noisereduce.
+"""Quality and speed of noise reduction, compared with noisereduce.
 
     python benchmarks/noise_reduction.py --corpora ../shared/corpora --clips 48
 
 RAVDESS clips at 16 kHz with white noise and with the babble of six other voices.  One process, one thread, the
-methods in turns on each mixture, all with their defaults.  The gain is in scale-invariant signal-to-distortion
-ratio (Le Roux et al. 2019), over that of the mixture.
+methods alternating on each mixture, all with their defaults.  The gain is the improvement in scale-invariant
+signal-to-distortion ratio (Le Roux et al. 2019) over the mixture.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def si_sdr(clean: Float32Array, estimate: NDArray[np.floating]) -> float:
 
 
 def mixtures(clips: list[Float32Array], kind: str, snr: float) -> Iterator[tuple[Float32Array, Float32Array]]:
-    """Give each clip clean and in noise."""
+    """Yield each clip, clean and in noise."""
     rng = np.random.default_rng(0)
     voices = [trim_silence(clip, 30, 0)[0] for clip in clips]
     for index, clean in enumerate(clips):

@@ -1,8 +1,8 @@
-"""How well F0, voicing, jitter, shimmer, HNR and formants agree with Praat's on RAVDESS.
+"""Agreement of F0, voicing, jitter, shimmer, HNR and formants with Praat on RAVDESS.
 
     python benchmarks/praat_agreement.py --corpora ../shared/corpora
 
-Praat runs through parselmouth, with the same range of F0 and otherwise its own defaults.
+Praat runs through parselmouth, with the same range of F0 and its own defaults otherwise.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORMANTS = ("F1, Hz", "F2, Hz", "F3, Hz", "B1, Hz", "B2, Hz", "B3, Hz")
 
 
 class Clip(NamedTuple):
-    """What the two say about one recording; in each pair, ours comes first."""
+    """Measures of one recording; in each pair, emovox comes first."""
 
     f0: Array  # (2, n_frames), Hz, 0 where unvoiced, at Praat's times
     formants: Array  # (2, n_jointly_voiced, 6)
@@ -40,7 +40,7 @@ class Clip(NamedTuple):
 
 
 def praat_measures(sound: parselmouth.Sound, options: PitchOptions) -> tuple[float, float, float]:
-    """Measure jitter, shimmer and mean HNR as Praat's manual describes."""
+    """Measure jitter, shimmer and mean HNR as the manual of Praat describes."""
     points = call(sound, "To PointProcess (periodic, cc)...", options.floor, options.ceiling)
     jitter = call(points, "Get jitter (local)...", *PERIODS)
     shimmer = call([sound, points], "Get shimmer (local)...", *PERIODS, 1.6)
@@ -49,7 +49,7 @@ def praat_measures(sound: parselmouth.Sound, options: PitchOptions) -> tuple[flo
 
 
 def praat_formants(sound: parselmouth.Sound, times: Array) -> Array:
-    """Take frequencies and bandwidths of three formants from Praat's Burg analysis, (n_times, 6)."""
+    """Return frequencies and bandwidths of three formants by Praat's Burg analysis, (n_times, 6)."""
     found = sound.to_formant_burg(0.01, 5, 5500.0, 0.025, 50.0)
     rows = [
         [found.get_value_at_time(number, time) for number in (1, 2, 3)]
@@ -60,7 +60,7 @@ def praat_formants(sound: parselmouth.Sound, times: Array) -> Array:
 
 
 def compare(samples: Float32Array, options: PitchOptions | None = None) -> Clip:
-    """Analyse one recording with both; our frame nearest to each of Praat's is compared, at most 5 ms away."""
+    """Analyse one recording with both; each frame of Praat is paired with the nearest one, at most 5 ms away."""
     options = options or PitchOptions()
     found = prosody.descriptors(Analysis(samples), options)
     sound = parselmouth.Sound(samples.astype(np.float64), RATE)
@@ -76,7 +76,7 @@ def compare(samples: Float32Array, options: PitchOptions | None = None) -> Clip:
 
 
 def agreement(clips: Sequence[Clip]) -> dict[str, float]:
-    """Compute shares of frames and correlations over clips; all are 1 for perfect agreement."""
+    """Compute fractions of frames and correlations over clips; all are 1 for perfect agreement."""
     f0 = np.concatenate([clip.f0 for clip in clips], axis=1)
     both = (f0 > 0).all(axis=0)
     measures = np.stack([clip.measures for clip in clips if np.isfinite(clip.measures).all()])
@@ -90,18 +90,18 @@ def agreement(clips: Sequence[Clip]) -> dict[str, float]:
 
 
 def clip_medians(clips: Sequence[Clip]) -> Array:
-    """Take the medians of formants over the jointly voiced frames of each clip, (n_clips, 2, 6)."""
+    """Return the median formants over the jointly voiced frames of each clip, (n_clips, 2, 6)."""
     return np.array([np.nanmedian(clip.formants, axis=1) for clip in clips if clip.formants.shape[1]])
 
 
 def correlation(pairs: Array) -> float:
-    """Pearson's correlation of pairs, shape (n, 2)."""
+    """Return Pearson's correlation of pairs, shape (n, 2)."""
     own, other = pairs.T
     return float(np.asarray(np.corrcoef(own, other))[0, 1])
 
 
 def spread(corpora: Path, count: int | None = None) -> list[Path]:
-    """Choose RAVDESS clips at equal distances in the sorted list; all of them by default."""
+    """Choose RAVDESS clips at equal distances in the sorted list; all by default."""
     files = sorted(path for path in corpora.glob("ravdess/**/*") if path.suffix in (".flac", ".wav"))
     if not files:
         raise SystemExit(f"no RAVDESS recordings below {corpora}: name the folder with --corpora")
@@ -109,7 +109,7 @@ def spread(corpora: Path, count: int | None = None) -> list[Path]:
 
 
 def table(clips: Sequence[Clip]) -> str:
-    """Write the agreement as a Markdown table."""
+    """Format the agreement as a Markdown table."""
     found = agreement(clips)
     f0 = np.concatenate([clip.f0 for clip in clips], axis=1)
     close = [np.abs(np.log2(np.divide(*clip.f0[:, (clip.f0 > 0).all(axis=0)]))) for clip in clips]

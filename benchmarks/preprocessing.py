@@ -1,11 +1,11 @@
-"""What each preprocessing step does to accuracy, on clean speech and on speech in babble.
+"""Effect of each preprocessing step on accuracy, for clean speech and speech in babble.
 
     python benchmarks/preprocessing.py --corpora ../shared/corpora
 
 The recipe `ravdess-comprehensive` with one network instead of five, on the six EmoBox folds: trained on clean clips,
-tested on clean ones and on the same clips with babble at 10 dB (six nEMO voices at once: real speech, not noise of
-a formula). Every step is switched on alone; the last line is the recipe's own choice.  The training clips are clean
-in every line, so the second column is what happens to a model that has never met noise.
+tested on clean ones and on the same clips with babble at 10 dB (six simultaneous voices of nEMO).  Every step is
+enabled alone; the last line is the choice of the recipe.  The training clips are always clean, so the second column
+shows models that were trained without noise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STEPS: dict[str, dict[str, object]] = {
 
 
 def voices(nemo: Corpus, count: int = 60) -> list[Float32Array]:
-    """Read voices for the babble, spread over the speakers of nEMO."""
+    """Read voices for the babble, evenly from the speakers of nEMO."""
     rows = nemo.table.reset_index().groupby("speaker").head(count // 9 + 1)
     return [audio.read(nemo.path(file)).samples for file in rows["file"]]
 
@@ -49,7 +49,7 @@ def voices(nemo: Corpus, count: int = 60) -> list[Float32Array]:
 def pairs(
     path: Path, number: int, talkers: list[Float32Array], specs: list[FeatureSpec]
 ) -> list[tuple[Float32Array, Float32Array]]:
-    """Compute a clip's features without and with babble, once for each specification."""
+    """Compute the features of a clip without and with babble, for each specification."""
     clean = audio.read(path)
     rng = np.random.default_rng([2026, number])
     noisy = Waveform(mix(clean.samples, babble(talkers, len(clean.samples), rng), SNR, rng))
@@ -80,7 +80,7 @@ def main() -> None:
     for place, name in enumerate(STEPS):
         X = np.concatenate([np.stack([clip[place][noisy] for clip in found]) for noisy in (0, 1)])
         clips = Clips(X, np.tile(y, 2), np.tile(speakers, 2), np.tile(corpora, 2))
-        # Both versions of the test clips follow each other: rows n.. are the noisy ones.
+        # The test clips are concatenated: first clean, then noisy from row n on.
         fits = [
             Fit(base.family, base.options(seed), fold.train, np.r_[fold.test, fold.test + n])
             for seed in range(arguments.seeds)

@@ -1,9 +1,9 @@
-"""Whole-process figures: installed size, time of `emovox predict`, time of `emovox train ravdess-ann`.
+"""Installed size, and times of `emovox predict` and `emovox train ravdess-ann` as whole processes.
 
     python benchmarks/process.py --corpora ../shared/corpora
 
-Makes a new virtual environment with the light install (nothing that trains), measures there, and trains in the
-environment this script runs in, with an empty feature cache.  Prints Markdown rows; medians, with the range.
+Creates a virtual environment with the light install (without the [train] extra), measures there, and trains in the
+environment of this script, with an empty feature cache.  Prints Markdown rows with medians and ranges.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def row(what: str, found: list[float]) -> None:
 
 
 def light_install(folder: Path) -> Path:
-    """Make an environment with the light install and return its `bin` folder."""
+    """Create an environment with the light install and return its `bin` folder."""
     venv.create(folder, with_pip=True)
     programs = folder / "bin"
     subprocess.run([programs / "pip", "install", "--quiet", ROOT], check=True)
@@ -44,7 +44,7 @@ def light_install(folder: Path) -> Path:
 
 
 def installed_size(programs: Path) -> tuple[float, float]:
-    """Size of site-packages in MB (10^6 bytes) without pip and setuptools themselves, and that of the byte code."""
+    """Return the size of site-packages in MB (10^6 bytes) without pip and setuptools, and that of the byte code."""
     (packages,) = programs.parent.glob("lib/python*/site-packages")
     files = [path for path in packages.rglob("*") if path.is_file() and not path.is_symlink()]
     own = ("pip", "setuptools", "_distutils_hack", "pkg_resources")
@@ -66,7 +66,7 @@ def main() -> None:
         whole, byte_code = installed_size(programs)
         print(f"| light install, site-packages | {whole:.0f} MB, {byte_code:.0f} MB of it byte code | |")
         command = [str(programs / "emovox"), "predict", str(clip)]
-        seconds(command, 2)  # compile the byte code, warm the disk
+        seconds(command, 2)  # compile the byte code, warm the disk cache
         row("`emovox predict one.wav`, whole process", seconds(command, arguments.times))
         row(
             "of which `python -c 'import numpy, onnxruntime'`",

@@ -1,12 +1,12 @@
-"""What noise, rooms, lines and codecs cost: UAR on voices that the model never heard, clip by clip as `emovox predict`.
+"""Robustness to noise, rooms, lines and codecs: UAR on speakers outside the training set, as `emovox predict` runs.
 
     emovox train RECIPE --corpus ravdess=DIR --keep-folds --out RUN
     python benchmarks/robustness.py RUN --corpus ravdess=DIR [--only "fold 1"] [--json robustness.json]
 
-Each model of a fold recognises the test clips of its fold, clean and distorted, and distorted before anything else is
-done to them.  The babble is six voices of the fold's other test speakers, so the model has heard none of them either;
-where a fold tests one speaker, `--babble NAME=DIR` brings voices from elsewhere.  The speech gate is off: what it
-refuses is measured by benchmarks/speech_gate.py.  `robustness` of the JSON file is what a model card takes.
+The model of each fold recognises the test clips of its fold, clean and distorted; distortions are applied before any
+preprocessing.  Babble consists of six voices of other test speakers of the fold, which are unknown to the model too; if
+a fold tests a single speaker, `--babble NAME=DIR` gives other voices.  The speech gate is off:
+benchmarks/speech_gate.py measures it.  The key `robustness` of the JSON file is what a model card contains.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from emovox.speech.gate import GateOptions
 from emovox.types import RATE, Float32Array
 
 Rng = np.random.Generator
-#: From a clip, other people's voices and a generator to the distorted clip.
+#: Function from a clip, voices of other speakers and a generator to the distorted clip.
 Distort = Callable[[Float32Array, Sequence[Float32Array], Rng], Float32Array]
 
 SNR, TALKERS = 10.0, 6
-#: A small room: reverberation time in s, and direct sound as strong as all reflections, some 0.6 m from the mouth.
+#: A small room: reverberation time in s, direct-to-reverberant ratio in dB (about 0.6 m from the mouth).
 RT60, DRR = 0.4, 0.0
 CLIPPED, SOFT = -12.0, -20.0
 
 
 def noise(exponent: float) -> Distort:
-    """Add noise whose power density falls with frequency to this power."""
+    """Add noise with a power density of ``1 / f ** exponent``."""
 
     def distort(samples: Float32Array, _: Sequence[Float32Array], rng: Rng) -> Float32Array:
         hiss = coloured_noise(distortions.fast_length(len(samples)), rng, exponent)
@@ -58,13 +58,13 @@ def noise(exponent: float) -> Distort:
 
 
 def talk(samples: Float32Array, voices: Sequence[Float32Array], rng: Rng) -> Float32Array:
-    """Let others talk at the same time."""
+    """Add babble."""
     chosen = rng.choice(len(voices), TALKERS, replace=len(voices) < TALKERS)
     return mix(samples, babble([voices[one] for one in chosen], len(samples), rng, TALKERS), SNR, rng)
 
 
 def sent(line: Callable[[Float32Array], Float32Array]) -> Distort:
-    """Send at half of full scale, as a telephone or an encoder would, and receive at the old level."""
+    """Apply a line at half of full scale, and restore the level."""
 
     def distort(samples: Float32Array, _: Sequence[Float32Array], rng: Rng) -> Float32Array:
         scale = 2 * np.abs(samples).max() or np.float32(1)
@@ -89,7 +89,7 @@ CONDITIONS: dict[str, Distort] = {
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A model, and clips of speakers whom it never heard.
+    """A model, and clips of speakers outside its training set.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ def uar(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[str]) -> float:
 
 
 def losses(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """Return of each condition the mean ``uar`` over folds, its ``loss`` against clean, and the loss's spread."""
+    """Return the mean ``uar`` over folds of each condition, its ``loss`` against clean, and the SD of the loss."""
     lost = -table.sub(table["clean"], axis=0)
     return {
         str(name): {
@@ -189,7 +189,7 @@ def losses(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
 
 
 def read_folds(run: Path, models: Path, roots: Mapping[str, Path], only: Sequence[str] = ()) -> list[Fold]:
-    """Put the models of a run's folds beside the clips that its first seed tested with them."""
+    """Return the models of the folds of a run, with the clips tested by its first seed."""
     source = run / "predictions.csv"
     if not source.is_file():
         raise InputError(f"no predictions.csv in {run}: give the folder of a finished run")
@@ -213,13 +213,13 @@ def read_folds(run: Path, models: Path, roots: Mapping[str, Path], only: Sequenc
 
 
 def read_voices(roots: Mapping[str, Path], count: int = 60) -> list[Float32Array]:
-    """Read speech for the babble, evenly out of each corpus."""
+    """Read voices for the babble, evenly from each corpus."""
     paths = [registry.load(name, root).paths() for name, root in roots.items()]
     return [audio.read(path).samples for some in paths for path in some[:: max(1, len(some) // count)]]
 
 
 def check_voices(folds: Sequence[Fold], voices: Sequence[Float32Array]) -> None:
-    """Refuse folds in which there is nobody else to talk."""
+    """Raise if a fold has no other speakers for babble."""
     for fold in folds:
         if not voices and fold.clips["speaker"].nunique() < 2:
             raise InputError(f"{fold.name} tests one speaker: bring voices for the babble with --babble NAME=DIR")

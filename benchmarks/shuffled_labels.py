@@ -1,9 +1,9 @@
-"""The control of every recipe: with shuffled labels nothing can be learnt, so the score must be that of chance.
+"""Negative control of a recipe: trained with shuffled labels, its score must be at chance level.
 
     python benchmarks/shuffled_labels.py RECIPE --corpus ravdess=DIR [--folds 2] [--set model.epochs=10]
 
-The labels of all clips are dealt anew before anything is fitted; whatever leaks from the test clips to training would
-lift the score.  The interval holds 95 % of the scores of a model that guesses.
+The labels of all clips are permuted before anything is fitted; leakage from test to training would raise the score.
+The interval contains 95 % of the scores of random guessing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from emovox.labels import ordered
 
 
 def chance(labels: np.ndarray, seed: int, times: int = 2000) -> tuple[float, float, float]:
-    """Return mean and 95 % interval of the UAR of answers drawn as often as the labels are."""
+    """Return mean and 95 % interval of the UAR of random permutations of the labels."""
     rng = np.random.default_rng(seed)
     names = np.unique(labels)
     scores = []

@@ -1,4 +1,4 @@
-"""How well the speech gate tells speech from other sound, kind by kind; and the fit of its constants.
+"""Accuracy of the speech gate by kind of sound, and the fit of its constants.
 
     python benchmarks/speech_gate.py --corpora ../shared/corpora --packages material --json gate.json
 
@@ -26,13 +26,13 @@ from sklearn.preprocessing import StandardScaler
 from emovox.speech import gate
 from emovox.types import RATE
 
-#: Share of the speech of the first part that the threshold lets through.
+#: Fraction of the speech of the first part that the threshold accepts.
 ACCEPTED = 0.995
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One item after the gate has heard it."""
+    """An item with the evidence that the gate computes."""
 
     speech: bool
     kind: str
@@ -49,7 +49,7 @@ class Heard:
 
 
 def hear(items: Iterator[gate_material.Item]) -> Iterator[Heard]:
-    """Let the gate hear each item, without keeping the sound."""
+    """Compute the evidence of each item, without keeping the audio."""
     for item in items:
         begin = time.perf_counter()
         probability = gate.speech_probability(item.samples)
@@ -61,7 +61,7 @@ def hear(items: Iterator[gate_material.Item]) -> Iterator[Heard]:
 
 
 def fit(heard: list[Heard]) -> tuple[gate.Measures, float, float]:
-    """Fit weights, bias and threshold; each kind counts with the square root of its size, both classes the same."""
+    """Fit weights, bias and threshold; kinds are weighted by the square root of their size, classes equally."""
     target = np.array([item.speech for item in heard])
     kinds = [item.kind for item in heard]
     share = np.array([1 / np.sqrt(kinds.count(kind)) for kind in kinds])
@@ -76,14 +76,14 @@ def fit(heard: list[Heard]) -> tuple[gate.Measures, float, float]:
 
 
 def rows(heard: list[Heard]) -> Iterator[tuple[str, int, int]]:
-    """Give each kind with the number of items judged right, and of all."""
+    """Return each kind with the number of correctly classified items, and of all."""
     for kind in dict.fromkeys(item.kind for item in heard):
         mine = [item.right for item in heard if item.kind == kind]
         yield kind, sum(mine), len(mine)
 
 
 def silero_alone(heard: list[Heard]) -> float:
-    """Share of other sound refused by Silero's mean log-odds, with the threshold chosen in the same way."""
+    """Return the rejection rate of other sound by Silero's mean log-odds, with a threshold chosen in the same way."""
 
     def voices(part: str, speech: bool) -> NDArray[np.float64]:
         return np.array([item.measures.voice for item in heard if (item.part, item.speech) == (part, speech)])
@@ -93,7 +93,7 @@ def silero_alone(heard: list[Heard]) -> float:
 
 
 def tabulate(judged: list[Heard]) -> dict[str, dict[str, tuple[int, int]]]:
-    """Print the table and return it: title, kind, number of items judged right and of all."""
+    """Print and return the table: title, kind, number of correctly classified items and of all."""
     table: dict[str, dict[str, tuple[int, int]]] = {}
     for speech, title in ((True, "speech, accepted"), (False, "other sound, refused")):
         mine = [item for item in judged if item.speech == speech]
@@ -105,7 +105,7 @@ def tabulate(judged: list[Heard]) -> dict[str, dict[str, tuple[int, int]]]:
 
 
 def real_time_factors(judged: list[Heard]) -> dict[str, float]:
-    """Give the median of seconds spent per second of sound."""
+    """Return the median real-time factor."""
     return {
         title: round(float(np.median([i.seconds / i.duration for i in judged if i.speech == speech])), 4)
         for speech, title in ((True, "speech"), (False, "other sound"))

@@ -1,14 +1,14 @@
-"""How well, how fast and with how much memory words are recognised.
+"""Accuracy, speed and memory of transcription.
 
     python benchmarks/transcription.py --ravdess DIR [--asr MODEL] [--threads 2] [--every]
 
-48 clips of RAVDESS are chosen by a rule, two an actor, one for each sentence, each emotion three times for each:
-sentence s of actor a has emotion (a + 4 s) mod 8, the first repetition, strong where a + s is odd.  A transcript is
-exact where it has the sentence's words and no others; case and punctuation do not count.  Nothing was chosen by them.
-Memory is the largest resident set of a process that recognises one clip, with and without words.
+48 clips of RAVDESS are selected by a rule: two per actor, one of each sentence, each emotion three times per sentence.
+Sentence s of actor a has emotion (a + 4 s) mod 8, the first repetition, strong if a + s is odd.  A transcript is exact
+if it has exactly the words of the sentence; case and punctuation are ignored.  No parameter was tuned on these clips.
+Memory is the peak resident set size of a process that recognises one clip, with and without words.
 
-``--every`` counts the exact transcripts of all 1440 clips instead, and of those that are not among the 48.  They are
-taken from the cache of transcripts where they are there, so nothing is timed.
+``--every`` counts the exact transcripts of all 1440 clips instead, and of those that are not among the 48.  Cached
+transcripts are used, so nothing is timed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 
 
 def clips(folder: Path) -> list[tuple[Path, str]]:
-    """Choose the clips and say which sentence is spoken in each."""
+    """Return the selected clips and their sentences."""
     found = []
     for actor in range(1, 25):
         for sentence, text in SENTENCES.items():
@@ -53,7 +53,7 @@ def clips(folder: Path) -> list[tuple[Path, str]]:
 
 
 def every(folder: Path) -> list[tuple[Path, str]]:
-    """List all clips of speech, with the sentence spoken in each."""
+    """Return all speech clips and their sentences."""
     paths = sorted(folder.glob("Actor_*/03-01-*"))
     return [(path, SENTENCES[int(path.name.split("-")[4])]) for path in paths]
 
@@ -63,7 +63,7 @@ def is_exact(found: str, sentence: str) -> bool:
 
 
 def count_exact(folder: Path, transcriber: Transcriber) -> None:
-    """Say how many transcripts of all clips are exact."""
+    """Count the exact transcripts of all clips."""
     chosen, cached = {path for path, _ in clips(folder)}, CachedTranscriber(transcriber)
     exact: dict[bool, list[bool]] = {True: [], False: []}
     for path, sentence in track(every(folder), "listening"):
@@ -73,7 +73,7 @@ def count_exact(folder: Path, transcriber: Transcriber) -> None:
 
 
 def megabytes(clip: Path, *model: str) -> float:
-    """Measure the largest resident set of a process that recognises a clip, in MB."""
+    """Return the peak resident set size of a process that recognises a clip, in MB."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(clip), *model], capture_output=True, encoding="utf-8", check=True
     )

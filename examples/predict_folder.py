@@ -15,7 +15,7 @@ from emovox import EmotionRecognizer, Failure
 
 
 def by_emotion(folder: Path) -> tuple[dict[str, list[str]], list[Failure]]:
-    """Return the file names of each emotion, the surest first, and the recordings that failed."""
+    """Return the file names of each emotion, the most confident first, and the recordings that failed."""
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in {".wav", ".flac", ".ogg", ".mp3"})
     found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
     failures = []
@@ -28,7 +28,7 @@ def by_emotion(folder: Path) -> tuple[dict[str, list[str]], list[Failure]]:
 
 
 def main() -> int:
-    """Print the groups; return 2 when a recording failed, as `emovox predict` does."""
+    """Print the groups; return 2 if a recording failed, as `emovox predict` does."""
     groups, failures = by_emotion(Path(sys.argv[1]))
     for label, names in groups.items():
         print(f"{label}: {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Train and score a model on your own recordings, listed in a manifest.
+"""Train and evaluate a model on your own recordings, listed in a manifest.
 
 The manifest is a CSV with the columns ``file``, ``label`` and ``speaker`` (docs/corpora.md)::
 
@@ -18,13 +18,13 @@ RECIPE = {
     "corpora": {"mine": {}},
     "features": {"set": "prosodic"},
     "model": {"family": "svm"},
-    # Three groups of speakers, each tested by a model that has not heard them.
+    # Three groups of speakers, each tested by a model that was trained on the others.
     "protocol": {"name": "speaker-3"},
 }
 
 
 def train(manifest: Path, out: Path) -> dict[str, Any]:
-    """Evaluate, fit on everything and write the run folder `out`; return what its metrics.json holds."""
+    """Evaluate, train on all clips and write the run folder `out`; return the content of its metrics.json."""
     return experiment.run(recipe.validate(RECIPE, "RECIPE"), {"mine": manifest}, out, jobs=1)
 
 

@@ -1,12 +1,12 @@
-"""Make the built-in model and measure all that its card says, from the corpora to the file in the package.
+"""Build the built-in model and measure everything that its card reports, from the corpora to the file in the package.
 
 ::
 
     EMOVOX_WEIGHTS=DIR python scripts/build_default.py --corpora ../shared/corpora --out runs/default
 
-The steps, each left out where its result is there already: `emovox train default --keep-folds`, `emovox train
-cross-corpus`, benchmarks/robustness.py on the folds' models, and the cost of the finished file on this machine.  The
-results go into the card, and with ``--ship`` the file into the package.
+The steps, each skipped if its result exists: `emovox train default --keep-folds`, `emovox train
+cross-corpus`, benchmarks/robustness.py on the models of the folds, and the cost of the final file on this machine.  The
+results are written into the card and, with ``--ship``, the file into the package.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def train(name: str, roots: dict[str, Path], out: Path) -> Path:
-    """Run a recipe, with its folds' models kept, unless its run is there."""
+    """Run a recipe and keep the models of its folds, unless its run folder exists."""
     from emovox.lab.experiments import experiment, recipe
 
     if not out.exists():
@@ -71,7 +71,7 @@ def train(name: str, roots: dict[str, Path], out: Path) -> Path:
 
 
 def robustness(run: Path, corpus: Path, out: Path) -> dict[str, Any]:
-    """Measure what noise, rooms and lines cost the folds' models."""
+    """Measure the robustness of the models of the folds."""
     if not out.exists():
         script = str(ROOT / "benchmarks" / "robustness.py")
         command = [sys.executable, script, str(run), "--corpus", f"ravdess={corpus}", "--json", str(out)]
@@ -81,7 +81,7 @@ def robustness(run: Path, corpus: Path, out: Path) -> dict[str, Any]:
 
 
 def cross_corpus(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Take the scores of each left-out corpus out of a run."""
+    """Return the cross-corpus scores of a run."""
     known = metrics["enrolled"]["corpora"]
     return {
         name: {"uar": scores["uar"], "enrolled_uar": known[name]["uar"], "ece": scores["ece_tempered"]}
@@ -90,7 +90,7 @@ def cross_corpus(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def cost(path: Path, recording: Path) -> dict[str, Any]:
-    """Measure size and speed of a model file on this machine."""
+    """Measure size and latency of a model file on this machine."""
     model = load(path)
     clip = np.random.default_rng(0).standard_normal((1, 3 * RATE), dtype=np.float32) / np.float32(10)
     each = [_seconds(lambda: model.run(clip)) for _ in range(21)]
@@ -107,7 +107,7 @@ def cost(path: Path, recording: Path) -> dict[str, Any]:
 
 
 def with_evaluation(path: Path, more: dict[str, Any], out: Path) -> Model:
-    """Write a model file again, with more in its card."""
+    """Rewrite a model file with more evaluation results in its card."""
     graph = onnx.load(str(path))
     card = load(path).card.to_dict()
     card["evaluation"] = {**card["evaluation"], **more}

@@ -1,6 +1,6 @@
-"""Check that every gate reaches every file it should; print one line a finding and exit with 1 if there is any.
+"""Check that every quality gate covers every file it should; print one line per finding and exit with 1 if any.
 
-A file that a gate passes over looks exactly like a file without faults.
+A file that a gate does not read looks exactly like a file without faults.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def output(*command: str, codes: tuple[int, ...] = (0,)) -> str:
-    """Run a command in the repository and return what it prints."""
+    """Run a command in the repository and return its output."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     if done.returncode not in codes:
         sys.exit(f"{' '.join(command[:4])} fails: {(done.stderr or done.stdout).strip()[-500:]}")
@@ -26,26 +26,26 @@ def output(*command: str, codes: tuple[int, ...] = (0,)) -> str:
 
 
 def files(pattern: str) -> set[str]:
-    """List the files of the repository, new ones included, that still exist."""
+    """Return the existing files of the repository, untracked ones included."""
     listed = output("git", "ls-files", "--cached", "--others", "--exclude-standard", "--", pattern).splitlines()
     return {name for name in listed if (ROOT / name).exists()}
 
 
 def seen_by_ruff() -> set[str]:
-    """List the files that ruff reads."""
+    """Return the files that ruff reads."""
     shown = output(sys.executable, "-m", "ruff", "check", "--show-files", ".").splitlines()
     return {os.path.relpath(name, ROOT).replace(os.sep, "/") for name in shown}
 
 
 def configuration() -> dict[str, Any]:
-    """Read pyproject.toml's tools."""
+    """Return the tool tables of pyproject.toml."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         tools: dict[str, Any] = tomllib.load(file)["tool"]
     return tools
 
 
 def below(name: str, roots: list[str]) -> bool:
-    """Say whether a file is one of the roots or lies under one."""
+    """Return whether a file is one of the roots or below one."""
     return any(name == root or name.startswith(f"{root.rstrip('/')}/") for root in roots)
 
 
@@ -81,7 +81,7 @@ def test_findings(collected: set[str]) -> Iterator[str]:
 
 
 def pages() -> set[str]:
-    """List the pages of the documentation."""
+    """Return the pages of the documentation."""
     return files("docs/*.md")
 
 
@@ -101,7 +101,7 @@ def page_findings() -> Iterator[str]:
 
 
 def collect() -> set[str]:
-    """List the files that pytest collects something from, marked or not."""
+    """Return the files from which pytest collects tests, whatever their markers."""
     shown = output(
         sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--quiet", "-m", "", "-p", "no:cacheprovider"
     )

@@ -1,4 +1,4 @@
-"""Write the page of a model card from what a model file says of itself, or check that the page is up to date.
+"""Generate the page of a model card from the card in a model file, or check that the page is up to date.
 
 ::
 
@@ -62,7 +62,7 @@ CAVEATS = (
 
 
 def page(card: ModelCard) -> str:
-    """Write the whole page."""
+    """Return the whole page."""
     return "\n".join(_page(card)).rstrip() + "\n"
 
 
@@ -90,7 +90,7 @@ def _page(card: ModelCard) -> Iterator[str]:
 
 
 def _section(part: Section, title: str = "", level: str = "##") -> Iterator[str]:
-    """Lay out a section, if there is anything in it."""
+    """Yield a section, if it has content."""
     if not part.text and not part.rows:
         return
     yield f"{level} {title or part.title}\n"
@@ -112,7 +112,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _factors(card: ModelCard) -> Iterator[str]:
-    """Say by what the scores are broken down, and by what not."""
+    """Describe the factors by which scores are broken down."""
     known = {
         "emotion": "per_class",
         "sex of the speaker": "sexes",
@@ -126,7 +126,7 @@ def _factors(card: ModelCard) -> Iterator[str]:
 
 
 def _attribution(card: ModelCard) -> Iterator[str]:
-    """Name the authors of the recordings."""
+    """Return the attribution of the corpora."""
     named = [(one.name, CORPORA[one.name].provenance) for one in card.corpora if one.name in CORPORA]
     for name, source in named:
         if source.citation:
@@ -136,7 +136,7 @@ def _attribution(card: ModelCard) -> Iterator[str]:
 
 
 def _evaluation(card: ModelCard) -> Iterator[str]:
-    """Say on what the scores were measured."""
+    """Describe how the scores were measured."""
     if note := card.evaluation.get("protocol", {}).get("note"):
         yield (
             "Recordings of the training data, each scored by a model of the same recipe that was fitted without its "
@@ -145,7 +145,7 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
 
 
 def _again(card: ModelCard) -> Iterator[str]:
-    """Say how to make the model again."""
+    """Return the instructions to reproduce the model."""
     yield "## How to reproduce\n"
     name = card.recipe.get("name", card.name)
     if name in recipe.builtin():

@@ -1,12 +1,12 @@
-"""Train every family on every corpus that is at hand, and write the evaluation reports of docs/results.
+"""Train every family on every available corpus, and write the evaluation reports of docs/results.
 
 ::
 
     python scripts/results.py --corpora DIR [--runs runs/results] [--out docs/results] [--jobs -1] [--pages-only]
 
-DIR holds the corpora by name (``DIR/ravdess``, ``DIR/tess``, ``DIR/nemo``); one that is missing is left out.  A run
-that is there already is not trained again, so an interrupted call goes on where it was.  The pages are made from the
-runs that are there; ``--pages-only`` trains nothing.
+DIR contains the corpora by name (``DIR/ravdess``, ``DIR/tess``, ``DIR/nemo``); missing ones are skipped.  Existing runs
+are not trained again, so an interrupted call can be resumed.  The pages are generated from the existing runs;
+``--pages-only`` trains nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from emovox.lab.reports import compare_plots
 from emovox.lab.reports.compare_report import markdown
 from emovox.lab.reports.page import score
 
-#: Pictures that a page shows; the others stay in the comparison that `emovox compare` makes.
+#: Plots on a page; `emovox compare` generates more.
 SHOWN = ("ranking", "pairs", "per_class", "speakers", "confusion-1")
 
 
@@ -38,11 +38,11 @@ class Report:
     Attributes
     ----------
     name, title : str
-        File and heading.
+        Name of the file, and title of the page.
     corpus, protocol : str
-        What is tested, and how.
+        Tested corpus, and protocol.
     recipes : tuple of str
-        Recipes in the package, for this corpus or, as they are, for another one.
+        Recipes in the package, for this corpus or, unchanged, for another one.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Report:
     recipes: tuple[str, ...]
 
     def run(self, name: str) -> str:
-        """Name the run folder of a recipe: like the recipe where it says just this, else with what differs."""
+        """Return the run folder of a recipe: its name, with what differs from it if anything does."""
         own = recipe.load(name)
         if self.corpus in own.corpora and own.protocol.name == self.protocol:
             return name
@@ -61,7 +61,7 @@ class Report:
         return f"{self.corpus}-{family}" + ("" if self.protocol == plain else f"-{self.protocol.split('-')[0]}")
 
     def load(self, name: str) -> recipe.Recipe:
-        """Load a recipe for this corpus and protocol."""
+        """Load a recipe with this corpus and protocol."""
         own = recipe.load(name)
         if self.corpus in own.corpora and own.protocol.name == self.protocol:
             return own
@@ -88,12 +88,12 @@ REPORTS = (
 
 
 def known(report: Report) -> tuple[str, ...]:
-    """Return the recipes of a report that the package has."""
+    """Return the recipes of a report that are in the package."""
     return tuple(name for name in report.recipes if name in recipe.builtin())
 
 
 def train(report: Report, corpora: Path, runs: Path, jobs: int) -> None:
-    """Train what is missing; a recipe that cannot be trained is named and left out."""
+    """Train missing runs; a recipe that fails is reported and skipped."""
     for name in known(report):
         folder = runs / report.run(name)
         one = report.load(name)
@@ -110,13 +110,13 @@ def train(report: Report, corpora: Path, runs: Path, jobs: int) -> None:
 
 
 def write(report: Report, runs: Path, out: Path) -> Group | None:
-    """Write one page with its pictures; a page needs two runs."""
+    """Write one page with its plots; a page needs two runs."""
     folders = [runs / report.run(name) for name in known(report)]
     folders = [folder for folder in folders if (folder / "metrics.json").exists()]
     if len(folders) < 2:
         print(f"{report.name}: {len(folders)} of {len(known(report))} runs are there, a page needs two", flush=True)
         return None
-    # Milliseconds of whatever else the machine does at the moment have no place in a page that is kept.
+    # Latency depends on the load of the machine, so it is not part of a versioned page.
     (group,) = compare(folders, measure=False)
     pictures = out / "images" / report.name
     shutil.rmtree(pictures, ignore_errors=True)
@@ -136,7 +136,7 @@ def write(report: Report, runs: Path, out: Path) -> Group | None:
 
 
 def command(report: Report, name: str, seeds: Sequence[int] = ()) -> str:
-    """Say how to repeat one run, with seeds where they are not the recipe's."""
+    """Return the command of a run, with seeds if they differ from those of the recipe."""
     own = recipe.load(name)
     corpora = own.corpora if report.corpus in own.corpora else [report.corpus]
     words = [f"emovox train {name}", *(f"--corpus {corpus}={corpus.upper()}" for corpus in corpora)]
@@ -150,7 +150,7 @@ def command(report: Report, name: str, seeds: Sequence[int] = ()) -> str:
 
 
 def index(groups: Sequence[tuple[Report, Group]]) -> Iterator[str]:
-    """List the pages with the best run of each."""
+    """Write the list of pages with the best run of each."""
     yield from ("# Results", "")
     yield "Evaluation reports of the recipes in the package, each a comparison of runs of one test (how to read one:"
     yield "[comparing](../comparing.md)). They are made by"

@@ -1,11 +1,11 @@
-"""Add what a speech recogniser makes of the development sentences to those that fusion learns from.
+"""Add recognised transcripts of the development sentences to the training sentences of fusion.
 
     python benchmarks/word_set/speak.py DEV --set development
     python benchmarks/word_set/recognise.py DEV --asr tiny.en
 
-Each sentence is recognised once, from its clip in a neutral voice.  With its mistakes, and the confidence that goes
-with them, it becomes a row of ``src/emovox/lab/experiments/sentences.csv`` after those that were written: that is how
-the gate learns what the confidence is worth.
+Each sentence is recognised once, from its clip in a neutral voice.  The transcript, with errors and confidence, becomes
+a row of ``src/emovox/lab/experiments/sentences.csv`` after the written sentences, so that the fusion gate can learn
+from the confidence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CELLS = ("voice neutral", "both neutral")
 
 
 def rows(folder: Path, asr: str) -> list[list[str]]:
-    """Recognise the clips in a neutral voice; return label, confidence and text of each that has words."""
+    """Recognise the clips in a neutral voice; return label, confidence and text of each with words."""
     with (folder / "manifest.csv").open(encoding="utf-8") as file:
         clips = [row for row in csv.DictReader(file) if row["cell"] in CELLS]
     transcriber = CachedTranscriber(WhisperTranscriber(asr))
@@ -41,7 +41,7 @@ def rows(folder: Path, asr: str) -> list[list[str]]:
 
 
 def main() -> int:
-    """Write the file anew: the sentences as written, then as recognised."""
+    """Rewrite the file: written sentences, then recognised ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder that speak.py --set development wrote")
     parser.add_argument("--asr", default="tiny.en", help="Whisper model")

@@ -1,20 +1,20 @@
-"""Make the word test set: sentences whose words carry an emotion, spoken by synthetic voices that carry another.
+"""Generate the word test set: emotional sentences spoken by synthetic voices of the same or another emotion.
 
     apt-get install espeak-ng flite
     python benchmarks/word_set/speak.py OUT [--set test|development] [--limit N]
 
-OUT gets one WAV file a clip and ``manifest.csv`` with the columns file, label_words, label_voice, cell, speaker, text.
-The same command with the same versions of the two programs writes the same bytes.
+OUT receives one WAV file per clip and ``manifest.csv`` with the columns file, label_words, label_voice, cell, speaker,
+text.  The same command with the same versions of the two programs writes the same bytes.
 
-The test set speaks the 320 sentences of ``sentences.csv``, forty a class.  Each emotional sentence is spoken three
+The test set has the 320 sentences of ``sentences.csv``, forty per class.  Each emotional sentence is spoken three
 times: in the voice of its own emotion (cell *agree*), in a neutral voice (*voice neutral*) and in the voice of another
-emotion, each in turn (*disagree*).  Each neutral sentence is spoken in a neutral voice (*both neutral*) and in those of
-the seven emotions (*words neutral*).  Four speakers take turns.  The development set does the same with the sentences
-that come with emovox, for learning what words are worth, and with four other speakers.
+emotion in rotation (*disagree*).  Each neutral sentence is spoken in a neutral voice (*both neutral*) and in those of
+the seven emotions (*words neutral*).  Four speakers alternate.  The development set is built in the same way from the
+training sentences of fusion in emovox, with four other speakers.
 
-The emotion of a voice is nothing but the setting of a machine (:data:`SETTINGS`): tempo, pitch, pitch range, level,
+The emotion of a voice is a setting of the synthesiser (:data:`SETTINGS`): tempo, pitch, pitch range, level,
 spectral tilt and tremor, in the directions that the literature on vocal expression reports (K. Scherer, "Vocal
-communication of emotion", Speech Communication 40, 2003, table 2).  No listener rated it; it is not acted speech.
+communication of emotion", Speech Communication 40, 2003, table 2).  It was not rated by listeners.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Voice:
     Attributes
     ----------
     program : {"espeak-ng", "flite"}
-        What speaks.
+        Synthesiser.
     name : str
-        The program's name for the voice.
+        Name of the voice in the program.
     mean, spread : float
-        Mean and standard deviation of its pitch in Hz, for flite, which wants them in numbers.
+        Mean and standard deviation of its pitch in Hz, for flite, which needs absolute values.
     """
 
     program: str
@@ -61,8 +61,8 @@ class Voice:
     spread: float = 0.0
 
 
-#: Two men and two women, and in the other set three men and a woman; no voice is in both.  They were chosen by how well
-#: a speech recogniser understands them on the development sentences, before anything was measured on the test set.
+#: Two men and two women, in the other set three men and a woman; the sets share no voice.  They were selected by the
+#: word error rate of a speech recogniser on the development sentences, before any measurement on the test set.
 SPEAKERS = {
     "test": {
         "m1": Voice("espeak-ng", "en-us+m3"),
@@ -78,31 +78,31 @@ SPEAKERS = {
     },
 }
 NEUTRAL = "neutral"
-#: A step of espeak-ng's pitch, in semitones; 50 is the speaker's own.
+#: Step of the pitch option of espeak-ng in semitones; 50 is the pitch of the voice.
 SEMITONES = 0.18
-#: Bytes before the samples in the WAV files that both programs write.
+#: Size of the WAV header that both programs write, in bytes.
 HEADER = 44
 COLUMNS = ("file", "label_words", "label_voice", "cell", "speaker", "text")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a voice is set.
+    """Prosodic setting of a voice for an emotion.
 
     Attributes
     ----------
     rate : int
-        Words a minute.
+        Words per minute.
     pitch : float
-        Mean pitch in semitones from the speaker's own.  (flite's ``rms`` keeps its own.)
+        Shift of the mean pitch in semitones.  (Not applied to ``rms`` of flite.)
     range : int
-        Pitch range in percent of the speaker's own.
+        Pitch range in percent of that of the voice.
     level : float
         Level in dB; 0 is a peak 3 dB below full scale.
     tilt : float
-        Added to the spectrum, in dB an octave above 500 Hz, up to 4 kHz.
+        Spectral tilt added above 500 Hz, up to 4 kHz, in dB per octave.
     tremor : float
-        Depth of a tremor of the level at 6 Hz, 0 to 1.
+        Depth of a 6 Hz modulation of the level, 0 to 1.
     """
 
     rate: int
@@ -127,7 +127,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip to be spoken: a row of the manifest."""
+    """One clip to synthesise: a row of the manifest."""
 
     words: str
     voice: str
@@ -143,18 +143,18 @@ class Utterance:
 
 
 def sentences(which: str) -> dict[str, list[str]]:
-    """Read the sentences of a set, by the emotion of their words."""
+    """Return the sentences of a set by the emotion of their words."""
     own = Path(__file__).with_name("sentences.csv")
     source = own if which == "test" else resources.files("emovox.lab.experiments") / "sentences.csv"
     result: dict[str, list[str]] = {label: [] for label in COMMON}
     for row in csv.DictReader(io.StringIO(source.read_text(encoding="utf-8"))):
-        if float(row.get("confidence", 1)) == 1:  # as written; the rest is what a recogniser made of it
+        if float(row.get("confidence", 1)) == 1:  # written sentences only, without recognised ones
             result[row["label"]].append(row["text"])
     return result
 
 
 def utterances(which: str) -> Iterator[Utterance]:
-    """List the clips of a set."""
+    """Return the clips of a set."""
     speakers = list(SPEAKERS[which])
     emotions = [label for label in COMMON if label != NEUTRAL]
     turn = itertools.count()
@@ -165,14 +165,14 @@ def utterances(which: str) -> Iterator[Utterance]:
                 voices = {NEUTRAL: "both neutral", **dict.fromkeys(emotions, "words neutral")}
             else:
                 voices = {words: "agree", NEUTRAL: "voice neutral", others[number % len(others)]: "disagree"}
-            # Each voice of a sentence has another speaker, and the first one moves on from sentence to sentence.
+            # The voices of a sentence have different speakers, and the first speaker rotates from sentence to sentence.
             first = next(turn)
             for index, (voice, cell) in enumerate(voices.items()):
                 yield Utterance(words, voice, cell, speakers[(first + index) % len(speakers)], number, text)
 
 
 def command(voice: Voice, setting: Setting, text: str) -> list[str]:
-    """Write the command that speaks a text; it writes a WAV file to standard output."""
+    """Return the command that synthesises a text as a WAV file on standard output."""
     if voice.program == "flite":
         values = {
             "duration_stretch": SETTINGS[NEUTRAL].rate / setting.rate,
@@ -187,21 +187,21 @@ def command(voice: Voice, setting: Setting, text: str) -> list[str]:
 
 
 def spoken(utterance: Utterance, voice: Voice) -> tuple[NDArray[np.float64], int]:
-    """Speak one clip; return samples and rate."""
+    """Synthesise one clip; return samples and rate."""
     setting = SETTINGS[utterance.voice]
     done = subprocess.run(command(voice, setting, utterance.text), capture_output=True, check=False)
     if done.returncode or len(done.stdout) <= HEADER:
         raise InputError(
             f"{voice.program} cannot speak {utterance.text!r}: {done.stderr.decode().strip() or 'no sound'}"
         )
-    # A stream's header does not know its length, so the samples are read as they come.
+    # The header of a stream has no length, so all following bytes are samples.
     samples = np.frombuffer(done.stdout[HEADER:], dtype="<i2") / 32768
     rate = int.from_bytes(done.stdout[24:28], "little")
     return shaped(samples, rate, setting), rate
 
 
 def shaped(samples: NDArray[np.float64], rate: int, setting: Setting) -> NDArray[np.float64]:
-    """Give a clip the tilt, the tremor and the level of a setting."""
+    """Apply tilt, tremor and level of a setting."""
     frequency = np.fft.rfftfreq(len(samples), 1 / rate)
     octaves = np.clip(np.log2(np.maximum(frequency, 1) / 500), 0, 3)
     tilted = np.fft.irfft(np.fft.rfft(samples) * 10 ** (setting.tilt * octaves / 20), len(samples))
@@ -212,23 +212,23 @@ def shaped(samples: NDArray[np.float64], rate: int, setting: Setting) -> NDArray
 
 
 def speak(which: str, folder: Path, limit: int | None = None, jobs: int = -1) -> Path:
-    """Write the clips of a set and their manifest.
+    """Synthesise a set and write its manifest.
 
     Parameters
     ----------
     which : {"test", "development"}
         The set.
     folder : Path
-        Where to write; made if need be.
+        Output folder; created if it does not exist.
     limit : int, optional
-        Write only so many clips, evenly out of all.
+        Write only this number of clips, evenly from all.
     jobs : int, default -1
-        Clips at a time; -1 is one a core.
+        Number of parallel processes; -1 is one per core.
 
     Returns
     -------
     Path
-        The manifest; it is written last, so that where it is the clips are too.
+        The manifest; it is written last, so its existence means that the clips are complete.
 
     Raises
     ------
@@ -262,7 +262,7 @@ def write_manifest(chosen: Sequence[Utterance], path: Path) -> Path:
 
 
 def main() -> int:
-    """Speak a set."""
+    """Generate a set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--set", choices=sorted(SPEAKERS), default="test", dest="which")
