@@ -9,12 +9,22 @@ from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 ROOT = Path(__file__).parent
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for each core: libraries that start threads of their own would only get in each other's way.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+# tests.examples() scales with these: a quarter of the random cases in the ordinary run, all with scripts/test --all.
+settings.register_profile("some", max_examples=25, deadline=None)
+settings.register_profile("all", max_examples=100, deadline=None)
+settings.load_profile("some")
 
 
 def scratch(namespace: dict[str, Any]) -> None:

@@ -2,6 +2,13 @@
 
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 DATA = ROOT / "tests" / "data"
+
+
+def examples(every: int) -> int:
+    """Return how many random cases to try: every one with ``scripts/test --all``, a quarter otherwise."""
+    return max(5, every * settings().max_examples // 100)

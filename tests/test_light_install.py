@@ -53,6 +53,7 @@ def test_the_built_in_model_predicts_there_as_here(programs: Path) -> None:
             assert there["probabilities"][label] == pytest.approx(probability, abs=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["ann", "mlp", "svm"])
 def test_every_family_predicts_there_as_here(family: str, programs: Path, toy_manifest: Path, tmp_path: Path) -> None:
     one = recipe.validate(

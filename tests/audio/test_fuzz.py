@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from emovox import audio
 from emovox.errors import AudioError
+from tests import examples
 from tests.audio import contained
 
 
@@ -116,7 +117,7 @@ quick = settings(deadline=None, suppress_health_check=[HealthCheck.function_scop
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("container", "subtype"), FORMATS)
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=examples(60))
 @given(harm=st.lists(damages, min_size=1, max_size=5))
 def test_damaged_files(container: str, subtype: str, channels: int, harm: list[Damage]) -> None:
     content = sound_file(container, subtype, channels)
@@ -128,7 +129,7 @@ def test_damaged_files(container: str, subtype: str, channels: int, harm: list[D
 @pytest.mark.parametrize(
     ("container", "codec"), [("ipod", "aac"), ("webm", "libopus"), ("adts", "aac"), ("avi", "pcm_u8")]
 )
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=examples(60))
 @given(harm=st.lists(damages, min_size=1, max_size=5))
 def test_damaged_containers(container: str, codec: str, harm: list[Damage]) -> None:
     content = media_file(container, codec)
@@ -137,7 +138,7 @@ def test_damaged_containers(container: str, codec: str, harm: list[Damage]) -> N
     check(content)
 
 
-@settings(quick, max_examples=300)
+@settings(quick, max_examples=examples(300))
 @given(mark=st.sampled_from([b"", *MARKS]), noise=st.binary(max_size=3000))
 def test_random_bytes(mark: bytes, noise: bytes) -> None:
     check(mark + noise)

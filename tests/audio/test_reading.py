@@ -317,7 +317,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     assert ten_minutes - minute < 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_two_hours_stay_within_100_mb(tmp_path: Path) -> None:
     assert peak_memory(tmp_path / "long.wav", 7200) < 100

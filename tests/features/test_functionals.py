@@ -18,6 +18,7 @@ from emovox.features.analysis import Analysis
 from emovox.features.functionals import prosodic, prosodic_names, summarise, summary_names
 from emovox.features.pitch import PitchOptions
 from emovox.types import RATE, Float32Array
+from tests import examples
 from tests.conftest import sine
 
 Array = NDArray[np.float64]
@@ -63,7 +64,7 @@ def reference(values: Array, positions: NDArray[np.floating]) -> dict[str, float
 
 
 @given(seed=st.integers(0, 10**6), n_frames=st.integers(1, 60), share=st.floats(0.1, 1))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_functionals_are_those_of_numpy_and_scipy(seed: int, n_frames: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     contours = rng.normal(rng.uniform(5, 10), rng.uniform(0.1, 3), (3, n_frames)).astype(np.float32)
@@ -207,7 +208,7 @@ def test_where_nothing_is_voiced_the_voice_is_at_rest(samples: Float32Array) -> 
     voice=st.floats(70, 620),
     share=st.floats(0, 1),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_always_finite(seed: int, length: int, voice: float, share: float) -> None:
     rng = np.random.default_rng(seed)
     gate = (rng.random(length // 500 + 1) < share).repeat(500)[:length]

@@ -24,7 +24,7 @@ from emovox.features.formants import FormantOptions, formants
 from emovox.features.pitch import PitchOptions, track
 from emovox.features.prosody import Descriptors, descriptors
 from emovox.types import RATE, Float32Array
-from tests import ROOT
+from tests import ROOT, examples
 from tests.conftest import sine
 
 Array = NDArray[np.float64]
@@ -138,7 +138,7 @@ def test_impossible_range(floor: float, ceiling: float) -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_best_path_is_the_best_of_all_paths(seed: int) -> None:
     rng = np.random.default_rng(seed)
     options = PitchOptions()
@@ -351,7 +351,7 @@ def gain_invariant(found: Descriptors) -> dict[str, float]:
 
 
 @given(gain=st.floats(-40, 6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_gain_shifts_loudness_and_nothing_else(gain: float) -> None:
     periods = np.random.default_rng(4).normal(1, 0.02, 100) / 140
     times = 0.02 + np.cumsum(periods)
@@ -401,7 +401,7 @@ def test_descriptors_are_finite(samples: Float32Array) -> None:
     length=st.integers(1, 6000),
     kind=st.sampled_from(["noise", "clicks", "gated tone", "steps"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_descriptors_of_anything_are_finite(seed: int, length: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     samples = {

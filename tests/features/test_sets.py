@@ -22,7 +22,7 @@ from emovox.errors import FeatureError, InputError
 from emovox.features import pitch, prosody, sets
 from emovox.features.analysis import Analysis
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
-from tests import ROOT
+from tests import ROOT, examples
 from tests.conftest import sine
 
 with warnings.catch_warnings():
@@ -298,7 +298,7 @@ def test_features_of_awkward_sounds_are_finite(name: str, sound: str, preprocess
     assert np.isfinite(sets.extract(Waveform(awkward()[sound]), spec)).all()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     st.sampled_from(COMPLETE),
     arrays(np.float32, st.integers(1600, 5000), elements=st.floats(-1, 1, width=32), fill=st.just(0)),

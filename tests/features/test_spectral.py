@@ -16,6 +16,7 @@ from emovox.errors import FeatureError
 from emovox.features import spectral
 from emovox.features.analysis import Analysis, Stft
 from emovox.types import RATE, Float32Array
+from tests import examples
 from tests.conftest import sine
 
 with warnings.catch_warnings():
@@ -269,7 +270,7 @@ def test_from_the_waveform_to_chroma_and_contrast(signals: list[Float32Array], a
         assert deviation(spectral.chroma(analysis), theirs) < 1e-5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 4000), st.sampled_from([1e-20, 1e-6, 1.0, 1e4]), st.sampled_from([STFT, Stft(400, 160)]))
 def test_every_descriptor_is_finite_and_has_its_shape(n_samples: int, scale: float, stft: Stft) -> None:
     noise = np.random.default_rng(n_samples).normal(scale=scale, size=n_samples)

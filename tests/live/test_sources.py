@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from emovox import audio
 from emovox.errors import AudioError, InputError
 from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, Piece, PipeSource
+from tests import examples
 from tests.conftest import speech
 
 
@@ -77,7 +78,7 @@ class Dribble(io.RawIOBase):
         return self._file.read(min(size, next(self._sizes, size)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(sizes=st.lists(st.integers(1, 700), max_size=60), header=st.booleans())
 def test_the_cut_of_the_bytes_changes_nothing(sizes: list[int], header: bool) -> None:
     data = wav(np.stack([speech(0.1), speech(0.1, 2)], axis=1), 8000)
@@ -177,7 +178,7 @@ def test_a_folder_is_no_sound() -> None:
         list(PipeSource(Folder()).read())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(tail=st.binary(max_size=200), cut=st.integers(0, 60), change=st.tuples(st.integers(0, 43), st.integers(0, 255)))
 def test_no_bytes_do_harm(tail: bytes, cut: int, change: tuple[int, int]) -> None:
     data = bytearray(wav(speech(0.01)))

@@ -18,6 +18,7 @@ from emovox.errors import InputError
 from emovox.outputs import formats, tracks
 from emovox.outputs.formats import Format
 from emovox.types import Prediction
+from tests import examples
 
 
 def prediction(
@@ -82,7 +83,7 @@ def test_praat_reads_any_label(label: str, tmp_path: Path) -> None:
     assert intervals(grid, 1) == [(0, 1, " ".join(label.split()))]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(lengths=LENGTHS, tail=st.floats(0, 10))
 def test_praat_reads_any_sequence(
     lengths: list[tuple[int, int]], tail: float, tmp_path_factory: pytest.TempPathFactory
@@ -106,7 +107,7 @@ def test_a_textgrid_cannot_hold_everything() -> None:
     assert "intervals: size = 1" in "".join(tracks.to_textgrid([], duration=2.0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(lengths=LENGTHS, label=TEXTS, speaker=TEXTS)
 def test_a_webvtt_reader_finds_each_cue(lengths: list[tuple[int, int]], label: str, speaker: str) -> None:
     found = [
@@ -135,7 +136,7 @@ def test_vtt_in_full() -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     files=st.lists(TEXTS.filter(lambda text: "\0" not in text), min_size=1, max_size=6, unique=True),
     label=TEXTS,

@@ -318,7 +318,7 @@ print(first, resident(), results, stream.heard)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_an_hour_takes_the_memory_of_a_minute() -> None:
     clips = sorted(str(path) for path in EXAMPLES.glob("*.wav"))

@@ -17,7 +17,7 @@ from emovox.lab.augmentation.augment import coloured_noise, mix
 from emovox.speech import gate
 from emovox.speech.gate import GateOptions, is_speech, measure, speech_probability
 from emovox.types import RATE, Float32Array
-from tests import EXAMPLES
+from tests import EXAMPLES, examples
 from tests.conftest import sine
 
 CLIPS = sorted(EXAMPLES.glob("*.wav"))
@@ -78,7 +78,7 @@ def test_speech_is_accepted_at_any_level(file: Path, level: int) -> None:
     assert is_speech(samples * np.float32(10 ** (level / 20)) + np.float32(0.1))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(gain=st.floats(1e-3, 1e3), offset=st.floats(-1, 1))
 def test_nothing_depends_on_level_and_offset(gain: float, offset: float) -> None:
     samples = audio.read(CLIPS[0]).samples
@@ -126,7 +126,7 @@ def test_movement_is_zero_for_a_sound_that_stands_still_and_not_for_speech() -> 
     assert tone.movement < 2 < 4 < speech.movement
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(length=st.integers(0, 9000), seed=st.integers(0, 99))
 def test_any_length_has_an_answer(length: int, seed: int) -> None:
     noise = np.random.default_rng(seed).standard_normal(length).astype(np.float32)

@@ -19,7 +19,7 @@ from emovox import audio
 from emovox.errors import AudioError, InputError
 from emovox.speech.vad import FRAME, Segment, Segmenter, SpeechProbability, VadOptions, VoiceActivity, segments
 from emovox.types import RATE, Float32Array, Waveform
-from tests import EXAMPLES
+from tests import EXAMPLES, examples
 
 EXAMPLE = EXAMPLES / "plain.wav"
 
@@ -68,7 +68,7 @@ def test_probabilities_are_those_of_the_network_frame_by_frame(speech: Float32Ar
     assert found.max() > 0.95
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=40))
 def test_the_cut_into_pieces_changes_nothing(speech: Float32Array, cuts: list[int]) -> None:
     np.testing.assert_array_equal(probabilities(list(pieces(speech, cuts))), probabilities([speech]))
@@ -184,7 +184,7 @@ def by_expression(values: list[float], options: VadOptions) -> list[Segment]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     values=st.lists(st.sampled_from([0.1, 0.34, 0.35, 0.4, 0.5, 0.9]), max_size=60),
     min_speech=st.sampled_from([0.0, 0.032, 0.1, 0.2]),

@@ -18,7 +18,7 @@ from emovox.lab.augmentation.distortions import (
     gain,
 )
 from emovox.types import RATE, Float32Array
-from tests import ROOT
+from tests import ROOT, examples
 from tests.conftest import sine, toy_clip
 from tests.lab.augmentation import power_at, ratio_db
 
@@ -59,7 +59,7 @@ def test_defaults_in_the_documentation_are_those_of_the_code() -> None:
     seed=st.integers(0, 999),
     certain=st.sets(st.sampled_from(CHANCES)),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_augmented_speech_is_sound_of_the_right_length(length: int, level: float, seed: int, certain: set[str]) -> None:
     voices = [toy_clip(label, 0, 0) for label in ("angry", "sad", "happy")]
     samples = gain(np.resize(toy_clip("neutral", 1, 0), length), level)

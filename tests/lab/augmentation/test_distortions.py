@@ -33,6 +33,7 @@ from emovox.lab.augmentation.distortions import (
     tempo,
 )
 from emovox.types import RATE, Float32Array
+from tests import examples
 from tests.conftest import sine, toy_clip
 from tests.lab.augmentation import power_at, ratio_db
 
@@ -301,7 +302,7 @@ def test_codec_has_the_bit_rate_that_is_documented(name: Codec, kbits: float, sp
 
 
 @given(length=st.integers(0, 5000), level=st.floats(-60, 0), name=st.sampled_from(CODECS))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_codec_keeps_every_length(length: int, level: float, name: Codec) -> None:
     voice = gain(toy_clip("happy", 2, 0)[:length], level)
     heard = codec(voice, name)
@@ -321,7 +322,7 @@ def frequency_of(tone: Float32Array) -> float:
 
 
 @given(factor=st.floats(0.7, 1.4), hertz=st.floats(100, 1000), length=st.integers(8000, 20000))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_speed_changes_length_and_pitch_and_tempo_only_length(factor: float, hertz: float, length: int) -> None:
     tone = sine(hertz, length / RATE)
     faster, sooner = speed(tone, factor), tempo(tone, factor)
@@ -332,7 +333,7 @@ def test_speed_changes_length_and_pitch_and_tempo_only_length(factor: float, her
 
 
 @given(semitones=st.floats(-4, 4), hertz=st.floats(100, 1000), length=st.integers(8000, 20000))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_pitch_moves_by_semitones_in_the_same_time(semitones: float, hertz: float, length: int) -> None:
     shifted = pitch_shift(sine(hertz, length / RATE), semitones)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from emovox.errors import CorpusError
 from emovox.lab.corpora.manifest import manifest
 from emovox.lab.corpora.table import validate
+from tests import examples
 from tests.lab.corpora import files_of, reasons, tree, write
 
 
@@ -165,7 +166,7 @@ def test_manifest_that_is_missing_or_a_folder(tmp_path: Path) -> None:
         manifest(tmp_path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=80),

@@ -22,6 +22,7 @@ from emovox.lab.corpora.splits import (
     emobox,
 )
 from emovox.lab.corpora.table import Clip, combine
+from tests import examples
 from tests.lab.corpora import assert_promises, crema_like, factorial, keys, table_of, tables
 
 
@@ -77,7 +78,7 @@ def test_emobox_is_for_all_of_ravdess_speech() -> None:
 ALL_ACTORS = list(range(1, 25))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(extra=tables(), seed=st.integers(0, 2**32 - 1))
 def test_emobox_trains_on_other_corpora_and_tests_none(extra: pd.DataFrame, seed: int) -> None:
     assume((extra["speaker"] != "").all())

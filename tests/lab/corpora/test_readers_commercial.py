@@ -272,6 +272,7 @@ def test_the_commercial_recipe_says_why_it_may_be_used() -> None:
     assert not any("NC" in licence or "ND" in licence for licence in licences)
 
 
+@pytest.mark.long
 def test_the_commercial_recipe_makes_a_model(
     commercial_roots: dict[str, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

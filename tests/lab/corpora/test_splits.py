@@ -27,6 +27,7 @@ from emovox.lab.corpora.splits import (
     text_independent,
 )
 from emovox.lab.corpora.table import Clip, combine
+from tests import examples
 from tests.lab.corpora import assert_promises, factorial, keys, table_of, tables
 
 PROTOCOLS: dict[str, Callable[[pd.DataFrame], Protocol]] = {
@@ -45,7 +46,7 @@ PROTOCOLS: dict[str, Callable[[pd.DataFrame], Protocol]] = {
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(table=tables(), seed=st.integers(0, 2**32 - 1))
 def test_promises_hold_and_the_order_of_rows_does_not_matter(name: str, table: pd.DataFrame, seed: int) -> None:
     shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
@@ -185,7 +186,7 @@ def test_random_split_says_that_it_leaks() -> None:
     assert unknown.note.startswith("LEAKS SPEAKERS, in all likelihood")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     sizes=st.lists(st.integers(2, 40), min_size=2, max_size=6),
     share=st.floats(0.05, 0.95),

@@ -25,6 +25,7 @@ from emovox.lab.corpora.splits import (
     text_independent,
 )
 from emovox.lab.corpora.table import Clip, combine
+from tests import examples
 from tests.lab.corpora import assert_promises, crema_like, factorial, table_of
 
 
@@ -174,7 +175,7 @@ def test_verify_refuses_unknown_speakers() -> None:
 SPOKEN = st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("xyz")), min_size=1, max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(spoken=SPOKEN, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 99))
 def test_held_out_speakers_property(spoken: list[tuple[str, str]], fraction: float, seed: int) -> None:
     speakers, labels = [speaker for speaker, _ in spoken], [label for _, label in spoken]
@@ -218,7 +219,7 @@ def test_held_out_speakers_refuses() -> None:
         held_out_speakers(["a", "b"], ["x", "y"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(speakers=st.lists(st.sampled_from("abcdefg"), min_size=2, max_size=60), k=st.integers(2, 5))
 def test_speaker_groups_are_as_even_as_scikit_learns(speakers: list[str], k: int) -> None:
     if len(set(speakers)) < k:

@@ -295,6 +295,7 @@ def test_the_file_starts_from_samples(run: Path, small_whisper: Path, toy_manife
     np.testing.assert_allclose(embedding[0], sets.extract(Waveform(toy_clip("sad", 2, 1)), spec), atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_file_of_several_encoders_starts_from_samples(
     pair: tuple[Path, Path], toy_manifest: Path, tmp_path: Path
 ) -> None:

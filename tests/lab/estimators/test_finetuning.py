@@ -234,6 +234,7 @@ def test_seeds_repeat(lesson: TrainingBatch) -> None:
     assert not np.allclose(one, other)
 
 
+@pytest.mark.long
 def test_the_number_of_processes_changes_nothing(lesson: TrainingBatch) -> None:
     one, two = (answers(fitted(lesson, QUICK, jobs=jobs), lesson) for jobs in (1, 2))
     np.testing.assert_array_equal(one, two)

@@ -85,6 +85,7 @@ def test_a_finished_run_leaves_no_checkpoints(run: Path) -> None:
     assert {path.name for path in (run / "folds").iterdir()} == {"fold 1.onnx", "fold 2.onnx"}
 
 
+@pytest.mark.long
 def test_an_interrupted_run_gives_the_same_scores(
     run: Path, small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path: Path
 ) -> None:

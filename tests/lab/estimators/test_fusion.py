@@ -31,7 +31,7 @@ from emovox.text.evidence import NAMES, VERSION, words_vector
 from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions, pool_of
 from emovox.text.rules import DEFAULT, Rule, apply
 from emovox.types import FeatureSpec, Transcript
-from tests import EXAMPLES, ROOT
+from tests import EXAMPLES, ROOT, examples
 
 LABELS = ("neutral", "happy", "sad")
 POOL = Pool(2.0, 0.3, {"confidence": 0.5, "length": -0.2, "sentiment": 0.7, "emotion": 1.5})
@@ -102,7 +102,7 @@ def test_where_voice_and_words_are_of_two_emotions_a_mixture_is_sure_of_neither(
     st.sampled_from(["sad", "happy", "plain", "none"]),
     st.sampled_from([Pool, Mixture]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_a_pool_gives_probabilities_and_nothing_changes_without_words(
     voice: list[float], bias: float, sharpness: float, which: str, kind: type[Pool]
 ) -> None:

@@ -260,6 +260,7 @@ def test_a_member_with_other_labels_is_refused() -> None:
         recipe.validate(stack_of(**ours), "test")
 
 
+@pytest.mark.long
 def test_speech_and_song_of_ravdess_are_learnt_together(tmp_path: Path) -> None:
     labels = ("neutral", "sad", "happy", "sad", "angry", "happy")
     for actor in range(1, 5):

@@ -24,6 +24,7 @@ from emovox.lab.evaluation.metrics import (
     per_class,
     summary,
 )
+from tests import examples
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 WORDS = st.sampled_from(LABELS)
@@ -43,7 +44,7 @@ def scikit_learn(true: list[str], predicted: list[str]) -> dict[str, float]:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(PAIRS)
 def test_every_score_equals_scikit_learns(pairs: list[tuple[str, str]]) -> None:
     true, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -120,6 +120,7 @@ def numbers(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, (int, float)) else []
 
 
+@pytest.mark.long
 def test_the_order_of_the_manifest_changes_nothing(finished: Path, toy_manifest: Path, tmp_path: Path) -> None:
     header, *rows = toy_manifest.read_text(encoding="utf-8").splitlines()
     shuffled = toy_manifest.with_name("shuffled.csv")
@@ -144,6 +145,7 @@ def test_a_leaking_split_says_so(toy_manifest: Path, tmp_path: Path) -> None:
     assert "LEAKS SPEAKERS" in (tmp_path / "random" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["mlp", "svm"])
 def test_other_families_run_too(family: str, toy_manifest: Path, tmp_path: Path) -> None:
     one = toy(model={"family": family}, protocol={"name": "speaker-2"}, features={"set": "prosodic"})

@@ -102,6 +102,7 @@ def test_no_test_speaker_reaches_an_objective(toy_manifest: Path, tmp_path: Path
     assert [part["fold"] for part in results["outer"]] == [fold.name for fold in folds]
 
 
+@pytest.mark.long
 def test_scores_are_those_of_the_chosen_settings(toy_manifest: Path, tmp_path: Path) -> None:
     space = {"model.C": SPACE["model.C"], "preprocess.level": ["none", "peak"]}
     best, results = search(toy_manifest, tmp_path, toy(space))
@@ -128,6 +129,7 @@ def test_scores_are_those_of_the_chosen_settings(toy_manifest: Path, tmp_path: P
     assert again["uar"] == pytest.approx(results["best"]["inner"])
 
 
+@pytest.mark.long
 def test_a_search_repeats(toy_manifest: Path, tmp_path: Path) -> None:
     found = []
     for name in ("a", "b"):
