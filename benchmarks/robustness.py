@@ -167,7 +167,7 @@ def recognise(
     recognizer: EmotionRecognizer, distort: Distort, clip: Float32Array, others: Sequence[Float32Array], rng: Rng
 ) -> str:
     """Distort a clip and recognise it."""
-    return recognizer.predict_array(distort(clip, others, rng), RATE).label
+    return recognizer.predict(distort(clip, others, rng), rate=RATE).label
 
 
 def uar(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[str]) -> float:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     )
     from emovox.model.card import ModelCard
     from emovox.model.profiles import Profile
-    from emovox.recognition.recognizer import EmotionRecognizer, WindowOptions
+    from emovox.recognition.recognizer import EmotionRecognizer
     from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer
     from emovox.recognition.timeline import Timeline, TimelineOptions
+    from emovox.recognition.windows import WindowOptions
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
     from emovox.types import Failure, Prediction
@@ -51,7 +52,7 @@ _HOMES = {
     "Timeline": "emovox.recognition.timeline",
     "TimelineOptions": "emovox.recognition.timeline",
     "VadOptions": "emovox.speech.vad",
-    "WindowOptions": "emovox.recognition.recognizer",
+    "WindowOptions": "emovox.recognition.windows",
 }
 
 __all__ = [

@@ -121,8 +121,10 @@ def test_sources_of_a_wrong_kind_are_refused(tmp_path: Path) -> None:
     path.write_bytes(encoded(two_tones(RATE), RATE))
     with path.open(encoding="latin-1") as text, pytest.raises(AudioError, match="opened in binary mode"):
         audio.read(cast(BinaryIO, text))
-    with pytest.raises(AudioError, match=r"is a ndarray: expected a path.* arrays go to from_array"):
+    with pytest.raises(AudioError, match=r"an array does not tell its sampling rate: give rate=16000"):
         audio.read(cast(BinaryIO, np.zeros(3)))
+    with pytest.raises(AudioError, match="is a list: expected a path"):
+        audio.read(cast(BinaryIO, [0.0, 1.0]))
     closed = path.open("rb")
     closed.close()
     with pytest.raises(AudioError, match=r"call\.wav cannot be read: .*closed file"):

@@ -126,10 +126,10 @@ def test_a_speaker_is_the_baseline_passed_by_hand(model: Model, clips: list[Path
     profile = EmotionRecognizer(model).enroll("anna", clips)
     samples = speech(4, 9)
     expected, _ = heard(model, samples, np.array(profile.embedding, dtype=np.float32))
-    found = EmotionRecognizer(model, speaker=profile).predict_array(samples, 16000)
+    found = EmotionRecognizer(model, speaker=profile).predict(samples, rate=16000)
     np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=1e-6)
     assert found.speaker == "anna"
-    plain = EmotionRecognizer(model).predict_array(samples, 16000)
+    plain = EmotionRecognizer(model).predict(samples, rate=16000)
     assert plain.speaker is None
     assert np.abs(np.subtract(list(plain.probabilities.values()), expected)).max() > 0.01
 
@@ -137,8 +137,8 @@ def test_a_speaker_is_the_baseline_passed_by_hand(model: Model, clips: list[Path
 def test_zeros_are_no_speaker(model: Model) -> None:
     nobody = Profile("nobody", "personal", model.fingerprint, clips=1, seconds=2.0, embedding=(0.0,) * 8)
     samples = speech(7.5)
-    with_zeros = EmotionRecognizer(model, speaker=nobody).predict_array(samples, 16000)
-    assert with_zeros.probabilities == EmotionRecognizer(model).predict_array(samples, 16000).probabilities
+    with_zeros = EmotionRecognizer(model, speaker=nobody).predict(samples, rate=16000)
+    assert with_zeros.probabilities == EmotionRecognizer(model).predict(samples, rate=16000).probabilities
 
 
 def test_many_are_one_by_one(model: Model, clips: list[Path], tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_windows_of_a_long_recording_all_have_the_baseline(model: Model, clips: 
     samples = speech(16)
     baseline = np.array(profile.embedding, dtype=np.float32)
     rows = [heard(model, samples[i : i + 96000], baseline)[0] for i in range(0, len(samples), 96000)]
-    found = EmotionRecognizer(model, speaker=profile).predict_array(samples, 16000)
+    found = EmotionRecognizer(model, speaker=profile).predict(samples, rate=16000)
     np.testing.assert_allclose(
         list(found.probabilities.values()), np.average(rows, axis=0, weights=[6, 6, 4]), atol=1e-6
     )

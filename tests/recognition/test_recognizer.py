@@ -22,7 +22,7 @@ from emovox import (
 )
 from emovox.features import sets
 from emovox.model.file import builtin, load
-from emovox.recognition.recognizer import join_rest
+from emovox.recognition.windows import join_rest
 from emovox.types import Waveform
 from tests.conftest import ANY_SOUND, sine, speech
 
@@ -35,7 +35,7 @@ def recognizer() -> EmotionRecognizer:
 def test_every_built_in_model_works() -> None:
     assert "classic" in builtin()
     for name in builtin():
-        prediction = EmotionRecognizer(name).predict_array(speech(1), 16000)
+        prediction = EmotionRecognizer(name).predict(speech(1), rate=16000)
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_every_way_in_gives_the_same(recognizer: EmotionRecognizer, tmp_path: Pa
     samples = speech(2)
     path = tmp_path / "clip.wav"
     soundfile.write(path, samples, 16000, subtype="FLOAT")
-    expected = recognizer.predict_array(samples, 16000)
+    expected = recognizer.predict(samples, rate=16000)
     for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
         assert recognizer.predict(source).probabilities == expected.probabilities
     assert recognizer.predict(path).file == str(path)
@@ -98,9 +98,9 @@ def test_a_bad_recording_among_many_is_reported(recognizer: EmotionRecognizer, t
 
 def test_a_long_recording_is_the_mean_of_its_windows(recognizer: EmotionRecognizer) -> None:
     samples = np.concatenate([speech(6), speech(6, 7), speech(6, 3), speech(4, 5)])
-    whole = recognizer.predict_array(samples, 16000)
+    whole = recognizer.predict(samples, rate=16000)
     starts = (0, 6, 12, 18)
-    parts = [recognizer.predict_array(samples[s * 16000 : (s + 6) * 16000], 16000) for s in starts]
+    parts = [recognizer.predict(samples[s * 16000 : (s + 6) * 16000], rate=16000) for s in starts]
     rows = np.array([list(part.probabilities.values()) for part in parts])
     expected = np.average(rows, axis=0, weights=[6, 6, 6, 4])
     np.testing.assert_allclose(list(whole.probabilities.values()), expected, atol=1e-6)
@@ -113,7 +113,7 @@ def test_a_file_is_windowed_like_an_array(recognizer: EmotionRecognizer, tmp_pat
     soundfile.write(path, samples, 16000, subtype="FLOAT")
     seen: list[float] = []
     prediction = recognizer.predict(path, progress=seen.append)
-    assert prediction.probabilities == recognizer.predict_array(samples, 16000).probabilities
+    assert prediction.probabilities == recognizer.predict(samples, rate=16000).probabilities
     assert seen == [6.0, 14.5]
 
 
@@ -131,15 +131,15 @@ def test_a_short_rest_joins_the_window_before(length: float, expected: list[floa
 def test_silent_stretches_do_not_count(recognizer: EmotionRecognizer) -> None:
     samples = speech(6)
     padded = np.concatenate([np.zeros(2 * 96000, np.float32), samples, np.zeros(96000, np.float32)])
-    expected = recognizer.predict_array(samples, 16000)
-    assert recognizer.predict_array(padded, 16000).probabilities == expected.probabilities
+    expected = recognizer.predict(samples, rate=16000)
+    assert recognizer.predict(padded, rate=16000).probabilities == expected.probabilities
 
 
 def test_stretches_without_speech_do_not_count(recognizer: EmotionRecognizer) -> None:
     samples = speech(6)
     mixed = np.concatenate([sine(440, 12), samples, sine(300, 6)])
-    found = recognizer.predict_array(mixed, 16000)
-    assert found.probabilities == recognizer.predict_array(samples, 16000).probabilities
+    found = recognizer.predict(mixed, rate=16000)
+    assert found.probabilities == recognizer.predict(samples, rate=16000).probabilities
     assert (found.start, found.end) == (0, 24)
 
 
@@ -160,22 +160,22 @@ def test_what_is_no_speech_is_refused_unless_the_gate_is_off(
     samples: np.ndarray, recognizer: EmotionRecognizer
 ) -> None:
     with pytest.raises(NoSpeechError, match=r"^take 1 holds no speech that can be judged: give a recording of"):
-        recognizer.predict_array(samples, 16000, name="take 1")
-    prediction = EmotionRecognizer(gate=ANY_SOUND).predict_array(samples, 16000)
+        recognizer.predict(samples, rate=16000, name="take 1")
+    prediction = EmotionRecognizer(gate=ANY_SOUND).predict(samples, rate=16000)
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_the_gate_changes_no_answer(recognizer: EmotionRecognizer) -> None:
     samples = speech(20)
-    without = EmotionRecognizer(gate=ANY_SOUND).predict_array(samples, 16000)
-    assert without == recognizer.predict_array(samples, 16000)
+    without = EmotionRecognizer(gate=ANY_SOUND).predict(samples, rate=16000)
+    assert without == recognizer.predict(samples, rate=16000)
 
 
 def test_the_threshold_of_the_model_can_be_overruled(recognizer: EmotionRecognizer) -> None:
     assert recognizer.threshold == recognizer.card.threshold
-    confidence = recognizer.predict_array(speech(3), 16000).confidence
+    confidence = recognizer.predict(speech(3), rate=16000).confidence
     for threshold, abstained in ((0.0, False), (confidence, False), (confidence + 1e-6, True), (1.0, True)):
-        assert EmotionRecognizer(threshold=threshold).predict_array(speech(3), 16000).abstained is abstained
+        assert EmotionRecognizer(threshold=threshold).predict(speech(3), rate=16000).abstained is abstained
     for threshold in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match=r"threshold is .*: expected a confidence from 0 to 1"):
             EmotionRecognizer(threshold=threshold)
@@ -192,7 +192,7 @@ def test_the_threshold_of_the_model_can_be_overruled(recognizer: EmotionRecogniz
 )
 def test_unusable_samples_are_refused(recognizer: EmotionRecognizer, samples: np.ndarray, message: str) -> None:
     with pytest.raises(AudioError, match=message):
-        recognizer.predict_array(samples, 16000)
+        recognizer.predict(samples, rate=16000)
 
 
 def test_the_window_is_an_option() -> None:

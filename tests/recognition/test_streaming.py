@@ -219,7 +219,7 @@ def test_the_real_recogniser_gives_a_file_and_its_stream_the_same(conversation: 
     assert found.predictions == tuple(wanted.predictions)
     first = wanted.predictions[0]
     stretch = audio.read(file, start=first.start, end=first.end)
-    alone = recognizer.predict_array(stretch.samples, RATE)
+    alone = recognizer.predict(stretch.samples, rate=RATE)
     assert first.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
     assert (first.label, first.abstained, first.model) == (alone.label, alone.abstained, alone.model)
 

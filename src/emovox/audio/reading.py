@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import soxr
@@ -23,7 +24,19 @@ from emovox.audio.decode import (
 from emovox.errors import AudioError
 from emovox.types import RATE, Float32Array, Waveform
 
-__all__ = ["MIN_DURATION", "Converter", "Source", "blocks", "duration", "from_array", "read", "require_signal"]
+__all__ = [
+    "MIN_DURATION",
+    "Converter",
+    "Samples",
+    "Sound",
+    "Source",
+    "as_sound",
+    "blocks",
+    "duration",
+    "from_array",
+    "read",
+    "require_signal",
+]
 
 #: Shortest sound that can be analysed, in seconds: a short syllable.
 MIN_DURATION = 0.1
@@ -36,12 +49,89 @@ LOUDEST = 1e12
 LEAD_IN = 0.5
 
 
-def read(source: Source, *, start: float = 0.0, end: float | None = None) -> Waveform:
+class Samples(NamedTuple):
+    """A recording in memory: a pair of samples and rate that may have a name.
+
+    Attributes
+    ----------
+    samples : ndarray, shape (n_samples,) or (n_samples, n_channels)
+        Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers.
+    rate : float
+        Sampling rate in Hz, a whole number from 1000 to 768000.
+    name : str, default "<array>"
+        What to call it in results and messages.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> read(Samples(np.zeros((44100, 2)), 44100)).duration
+    1.0
+    """
+
+    samples: NDArray[Any]
+    rate: float
+    name: str = "<array>"
+
+
+#: What can be analysed: a recording in a file (:data:`Source`), or samples with their rate.
+Sound: TypeAlias = Source | Samples | tuple[NDArray[Any], float]
+
+
+def as_sound(source: Sound | NDArray[Any], rate: float | None = None, name: str | None = None) -> Source | Samples:
+    """Make sure that a source is one, with a rate where it is an array.
+
+    Parameters
+    ----------
+    source : str, path, bytes, binary file, array, Samples or pair of array and rate
+        A recording in a file, or its samples.
+    rate : float, optional
+        Sampling rate in Hz of an array; everything else tells its own.
+    name : str, optional
+        What to call an array.
+
+    Returns
+    -------
+    str, path, bytes, binary file or Samples
+        What :func:`read` and :func:`blocks` take.
+
+    Raises
+    ------
+    AudioError
+        An array comes without its rate, a file with one, or a tuple is not such a pair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_sound(np.zeros(160))
+    Traceback (most recent call last):
+        ...
+    emovox.errors.AudioError: an array does not tell its sampling rate: give rate=16000, or whatever it is in Hz, ...
+    >>> as_sound((np.zeros(2), 8000), name="take 1").name
+    'take 1'
+    """
+    if hasattr(source, "__array__"):
+        if rate is None:
+            raise AudioError(
+                "an array does not tell its sampling rate: give rate=16000, or whatever it is in Hz, "
+                "or a pair (samples, rate)"
+            )
+        return Samples(np.asarray(source), rate, name or "<array>")
+    if rate is not None:
+        raise AudioError(f"rate={rate:g} is given for {source_name(source)}, which tells its own: leave rate out")
+    if not isinstance(source, tuple):
+        return source
+    pair = Samples(*source) if 2 <= len(source) <= 3 else None
+    if pair is None or not hasattr(pair.samples, "__array__") or not np.isscalar(pair.rate):
+        raise AudioError("a tuple is not a pair of an array and its rate: give (samples, rate), rate in Hz")
+    return pair._replace(name=name) if name else pair
+
+
+def read(source: Sound, *, start: float = 0.0, end: float | None = None) -> Waveform:
     """Read a recording, or a stretch of one, as 16 kHz mono.
 
     Parameters
     ----------
-    source : str, path, bytes or binary file
+    source : str, path, bytes, binary file, Samples or pair of array and rate
         What to read.  Its content decides the format, not its name.  A file object is read from its
         beginning and left open.
     start : float, default 0
@@ -72,8 +162,9 @@ def read(source: Source, *, start: float = 0.0, end: float | None = None) -> Wav
     0.75
     """
     first, last = _stretch(start, end)
+    source = as_sound(source)
     pieces: list[Float32Array] = []
-    with open_recording(source, skip=max(0.0, start - LEAD_IN)) as recording:
+    with _opened(source, skip=max(0.0, start - LEAD_IN)) as recording:
         position = recording.origin // recording.rate * RATE
         for piece in _resampled(recording):
             stop = len(piece) if last is None else max(0, last - position)
@@ -88,12 +179,12 @@ def read(source: Source, *, start: float = 0.0, end: float | None = None) -> Wav
     return Waveform(_not_empty(samples, source_name(source)), first / RATE)
 
 
-def blocks(source: Source, duration: float = 30.0) -> Iterator[Waveform]:
+def blocks(source: Sound, duration: float = 30.0) -> Iterator[Waveform]:
     """Read a recording block by block, in memory that does not grow with its length.
 
     Parameters
     ----------
-    source : str, path, bytes or binary file
+    source : str, path, bytes, binary file, Samples or pair of array and rate
         What to read, as in :func:`read`.
     duration : float, default 30
         Length of a block in seconds; the last one may be shorter.
@@ -118,7 +209,7 @@ def blocks(source: Source, duration: float = 30.0) -> Iterator[Waveform]:
     """
     if not (math.isfinite(duration) and round(duration * RATE) >= 1):
         raise AudioError(f"a block cannot last {duration:g} s: give a positive number of seconds")
-    return _blocks(source, round(duration * RATE))
+    return _blocks(as_sound(source), round(duration * RATE))
 
 
 def from_array(samples: NDArray[Any], rate: float) -> Waveform:
@@ -148,30 +239,15 @@ def from_array(samples: NDArray[Any], rate: float) -> Waveform:
     >>> from_array(np.array([0, 16384, -32768], dtype=np.int16), 16000).samples.tolist()
     [0.0, 0.5, -1.0]
     """
-    name = "the array"
-    array = np.asarray(samples)
-    if array.ndim not in (1, 2):
-        raise AudioError(f"{name} has shape {array.shape}: expected (n_samples,) or (n_samples, n_channels)")
-    if array.size == 0:
-        raise AudioError(f"{name} has shape {array.shape}, no samples: expected a recording")
-    if array.ndim == 2 and array.shape[1] > array.shape[0]:
-        raise AudioError(
-            f"{name} has shape {array.shape}, more channels than samples: expected (n_samples, n_channels), "
-            "transpose it"
-        )
-    frames = array.reshape(len(array), -1)
-    step = max(1, CHUNK // frames.shape[1])
-    chunks = (to_float(frames[i : i + step], name) for i in range(0, len(frames), step))
-    recording = Recording(name, checked_rate(rate, name), len(frames), 0, chunks)
-    return Waveform(_not_empty(_joined(list(_resampled(recording))), name))
+    return read(Samples(samples, rate, "the array"))
 
 
-def duration(source: Source) -> float | None:
+def duration(source: Sound) -> float | None:
     """Tell how long a recording is by its header alone.
 
     Parameters
     ----------
-    source : str, path, bytes or binary file
+    source : str, path, bytes, binary file, Samples or pair of array and rate
         What to look at, as in :func:`read`.
 
     Returns
@@ -195,7 +271,7 @@ def duration(source: Source) -> float | None:
     """
     if hasattr(source, "read") and not seekable(cast(BinaryIO, source)):
         return None
-    with open_recording(source) as recording:
+    with _opened(as_sound(source)) as recording:
         return None if recording.frames is None else recording.frames / recording.rate
 
 
@@ -322,6 +398,33 @@ class Converter:
         return np.asarray(self._resampler.resample_chunk(np.empty(0, np.float32), last=True), np.float32)
 
 
+@contextmanager
+def _opened(source: Source | Samples, skip: float = 0.0) -> Iterator[Recording]:
+    """Open a recording in a file or in memory."""
+    if isinstance(source, Samples):
+        yield _in_memory(source)
+    else:
+        with open_recording(source, skip) as recording:
+            yield recording
+
+
+def _in_memory(source: Samples) -> Recording:
+    name, array = source.name, np.asarray(source.samples)
+    if array.ndim not in (1, 2):
+        raise AudioError(f"{name} has shape {array.shape}: expected (n_samples,) or (n_samples, n_channels)")
+    if array.size == 0:
+        raise AudioError(f"{name} has shape {array.shape}, no samples: expected a recording")
+    if array.ndim == 2 and array.shape[1] > array.shape[0]:
+        raise AudioError(
+            f"{name} has shape {array.shape}, more channels than samples: expected (n_samples, n_channels), "
+            "transpose it"
+        )
+    frames = array.reshape(len(array), -1)
+    step = max(1, CHUNK // frames.shape[1])
+    chunks = (to_float(frames[i : i + step], name) for i in range(0, len(frames), step))
+    return Recording(name, checked_rate(source.rate, name), len(frames), 0, chunks)
+
+
 def _resampled(recording: Recording) -> Iterator[Float32Array]:
     """Bring a recording to 16 kHz mono, in pieces of any length."""
     converter: Converter | None = None
@@ -332,11 +435,11 @@ def _resampled(recording: Recording) -> Iterator[Float32Array]:
         yield converter.finish()
 
 
-def _blocks(source: Source, size: int) -> Iterator[Waveform]:
+def _blocks(source: Source | Samples, size: int) -> Iterator[Waveform]:
     """Cut a recording into blocks of `size` samples."""
     pieces: list[Float32Array] = []
     held = given = 0
-    with open_recording(source) as recording:
+    with _opened(source) as recording:
         for piece in _resampled(recording):
             pieces.append(piece)
             held += len(piece)

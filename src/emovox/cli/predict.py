@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,9 +30,11 @@ from emovox.cli.words import (
 from emovox.errors import EmovoxError, NoSpeechError
 from emovox.model import profiles
 from emovox.outputs.formats import Format
+from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
 from emovox.speech.gate import GateOptions
+from emovox.types import Failure, Prediction
 
 if TYPE_CHECKING:
     from emovox.text.rules import Rule
@@ -98,6 +103,9 @@ def predict(
     summary: Annotated[
         bool, typer.Option("--summary", help="Shares of time, changes and strongest moments of the timeline instead.")
     ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", metavar="N", help="Recordings at a time; one a processor core.")
+    ] = None,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
@@ -144,7 +152,7 @@ def predict(
         fuse=fuse,
         rules=_default_rules() if rules else None,
     )
-    work = Work(recognizer, files, words, pictures, cut)
+    work = Work(recognizer, files, words, pictures, cut, jobs)
     if summary:
         timelines.print_summaries(work.summaries(), form)
     else:
@@ -164,7 +172,7 @@ def _default_rules() -> Sequence[Rule]:
 
 
 class Work:
-    """The recordings of one call, done one after the other."""
+    """The recordings of one call, analysed side by side, their results in order."""
 
     def __init__(
         self,
@@ -173,54 +181,87 @@ class Work:
         words: WordOptions,
         pictures: Place | None = None,
         cut: TimelineOptions | None = None,
+        jobs: int | None = None,
     ) -> None:
         self.recognizer = recognizer
         self.words = words
         self.cut = cut
         self.sources = sources
         self.pictures = pictures
+        self.jobs = min(checked_jobs(jobs), len(sources))
         self.failed = 0
 
     def results(self) -> Iterator[Found]:
         """Yield what is found in each recording as it comes; report what fails and go on."""
-        with progress_bars() as tell:
-            for number, source in enumerate(self.sources):
-                if len(self.sources) > 1:
-                    tell("recordings", number, len(self.sources))
+        with progress_bars() as tell, ExitStack() as stack:
+            bars = Bars(tell, self.sources)
+            opened: deque[Source] = deque()
+            again = self.pictures is not None or self.jobs > 1
+            for number, found in enumerate(self._analysed(self._opened(stack, opened, again), bars.heard)):
+                source = opened.popleft()
                 try:
-                    yield self._one(source, tell)
+                    yield self._checked(found, source)
                 except EmovoxError as error:
                     self.failed += 1
                     say(f"emovox: {error}")
-            if len(self.sources) > 1:
-                tell("recordings", len(self.sources), len(self.sources))
+                bars.finished(number)
 
     def summaries(self) -> Iterator[Summary]:
         """Yield the summary of each recording's timeline as it comes."""
         for one in self.results():
             yield Timeline(one.file, one.duration, one.predictions).summary()
 
-    def _one(self, name: str, tell: Callable[[str, float, float | None], None]) -> Found:
-        with results.readable_twice(name, self.pictures is not None) as source:
-            found = self._recognise(source, tell)
-            if self.pictures:
-                results.draw(found, source, self.pictures.path(found.file))
-            return found
+    def _opened(self, stack: ExitStack, opened: deque[Source], again: bool) -> Iterator[Source]:
+        """Give the recordings out, and remember those whose results are to come."""
+        for name in self.sources:
+            opened.append(stack.enter_context(results.readable_twice(name, again)))
+            yield opened[-1]
 
-    def _recognise(self, source: Source, tell: Callable[[str, float, float | None], None]) -> Found:
-        length = audio.duration(source) if isinstance(source, str) else None
-        show = None
-        if length is not None and length >= LONG:
-            total = round(length)
-            show = lambda done: tell("seconds", round(done), total)  # noqa: E731 - a name for the one case that has it
+    def _analysed(
+        self, sources: Iterator[Source], heard: Callable[[int, float], None]
+    ) -> Iterator[Prediction | Timeline | Failure]:
+        said = [self.words.given] if self.words.given else None
         if self.cut:
-            return self._timeline(source, self.cut, show)
-        one = self.words.check(self.recognizer.predict(source, transcript=self.words.given, progress=show))
-        return Found(one.file, (one,), one.end)
+            return self.recognizer.timeline_many(sources, self.cut, jobs=self.jobs, transcripts=said, progress=heard)
+        return self.recognizer.predict_many(sources, jobs=self.jobs, transcripts=said, progress=heard)
 
-    def _timeline(self, source: Source, cut: TimelineOptions, show: Callable[[float], None] | None) -> Found:
-        whole = self.recognizer.timeline(source, cut, transcript=self.words.given, progress=show)
-        if not whole.predictions:
-            raise NoSpeechError(f"{whole.file} holds no speech that can be judged in {whole.duration:.1f} s")
-        self.words.check(min(whole.predictions, key=lambda one: one.transcript is not None))
-        return Found(whole.file, whole.predictions, whole.duration)
+    def _checked(self, one: Prediction | Timeline | Failure, source: Source) -> Found:
+        """Refuse what has failed; say what is missing of the words, and draw the picture."""
+        if isinstance(one, Failure):
+            raise EmovoxError(one.error)
+        if isinstance(one, Prediction):
+            found = Found(one.file, (one,), one.end)
+        else:
+            found = Found(one.file, one.predictions, one.duration)
+        if not found.predictions:
+            raise NoSpeechError(f"{found.file} holds no speech that can be judged in {found.duration:.1f} s")
+        self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
+        if self.pictures:
+            results.draw(found, source, self.pictures.path(found.file))
+        return found
+
+
+class Bars:
+    """How far the work is: recordings, where there are several, and seconds of the long ones."""
+
+    def __init__(self, tell: Callable[[str, float, float | None], None], sources: list[str]) -> None:
+        self._tell, self._sources = tell, sources
+        self._lock = threading.Lock()
+        self._totals: dict[int, float] = {}
+        self._done: dict[int, float] = {}
+        self.finished(-1)
+
+    def heard(self, index: int, seconds: float) -> None:
+        """Take note that so many seconds of a recording are done; several threads call this."""
+        with self._lock:
+            if index not in self._totals:
+                length = audio.duration(self._sources[index]) if self._sources[index] != "-" else None
+                self._totals[index] = length if length is not None and length >= LONG else 0.0
+            if self._totals[index]:
+                self._done[index] = seconds
+                self._tell("seconds", round(sum(self._done.values())), round(sum(self._totals.values())))
+
+    def finished(self, index: int) -> None:
+        """Take note that all recordings up to one are done."""
+        if len(self._sources) > 1:
+            self._tell("recordings", index + 1, len(self._sources))

@@ -1,11 +1,11 @@
-"""From a recording to a label: the whole chain on one screen."""
+"""The recogniser: one recording, a timeline, many at once, a speaker's profile."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox import audio, decision
-from emovox.audio import Source
+from emovox.audio import Sound
 from emovox.audio.decode import source_name
-from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, ModelError, NoSpeechError
+from emovox.errors import AudioError, FeatureError, InputError, ModelError, NoSpeechError
 from emovox.features import sets
 from emovox.model import profiles
-from emovox.model.card import ModelCard
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
+from emovox.recognition.many import analysed, one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.recognition.windows import WindowOptions, join_rest
+from emovox.recognition.words import REMEMBERED, fused, rules_of
 from emovox.speech.gate import GateOptions, is_speech
 from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
 
@@ -32,25 +34,8 @@ if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most rec
     from emovox.text.transcribe import Transcriber
     from emovox.text.words import Heard
 
-#: Seconds of a recording that are kept for models that must see words and sound at once.
-_REMEMBERED = 600.0
-
 #: Seconds of a long recording that are read at a time for a timeline.
 _BLOCK = 10.0
-
-
-@dataclass(frozen=True)
-class WindowOptions:
-    """How a recording is cut.
-
-    Attributes
-    ----------
-    duration : float
-        Length of a window in seconds, about that of the utterances the models were trained on.  A rest shorter
-        than half a window joins the window before it, so a recording of up to 1.5 windows is one window.
-    """
-
-    duration: float = 6.0
 
 
 class EmotionRecognizer:
@@ -128,7 +113,7 @@ class EmotionRecognizer:
         self.transcriber = transcriber
         self.text_model = text_model
         self.fuse = bool(self.card.text) if fuse is None else fuse
-        self.rules = _rules_of(self.card) if rules is None else tuple(rules)
+        self.rules = rules_of(self.card) if rules is None else tuple(rules)
         self.speaker = speaker
         self._baseline = speaker.baseline(self._model) if speaker else None
         for name, spec in self._model.inputs.items():
@@ -144,8 +129,10 @@ class EmotionRecognizer:
 
     def predict(
         self,
-        source: Source,
+        source: Sound | NDArray[Any],
         *,
+        rate: float | None = None,
+        name: str | None = None,
         transcript: Transcript | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
@@ -153,8 +140,12 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        source : str, path, bytes or binary file
-            The recording.
+        source : str, path, bytes, binary file, array, or pair of array and rate
+            The recording: a file, or samples of shape (n_samples,) or (n_samples, n_channels).
+        rate : float, optional
+            Sampling rate of an array in Hz.
+        name : str, optional
+            What the prediction calls the recording; the default is its path.
         transcript : Transcript, optional
             What is said in it, if that is known: used instead of the transcriber.
         progress : callable, optional
@@ -167,21 +158,22 @@ class EmotionRecognizer:
         Raises
         ------
         AudioError
-            The recording cannot be read, is shorter than 0.1 s or holds digital silence only.
+            The recording cannot be read, is shorter than 0.1 s or holds digital silence only; an array comes without
+            its rate.
         NoSpeechError
             Nobody speaks in it.
-        """
-        return self._predict(audio.blocks(source, self.windows.duration), source_name(source), progress, transcript)
 
-    def predict_array(self, samples: NDArray[Any], rate: float, name: str = "<array>") -> Prediction:
-        """Recognise samples in memory, shape (n_samples,) or (n_samples, n_channels), at `rate` Hz."""
-        waveform = audio.from_array(samples, rate)
-        size = round(self.windows.duration * 16000)
-        parts = (
-            Waveform(waveform.samples[begin : begin + size], begin / 16000)
-            for begin in range(0, len(waveform.samples), size)
+        Examples
+        --------
+        >>> recognizer = EmotionRecognizer()
+        >>> samples = audio.read("examples/plain.wav").samples
+        >>> recognizer.predict(samples, rate=16000, name="take 1").file
+        'take 1'
+        """
+        sound = audio.as_sound(source, rate, name)
+        return self._predict(
+            audio.blocks(sound, self.windows.duration), name or source_name(sound), progress, transcript
         )
-        return self._predict(parts, name, None)
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window of a recording or stream.
@@ -218,9 +210,11 @@ class EmotionRecognizer:
 
     def timeline(
         self,
-        source: Source,
+        source: Sound | NDArray[Any],
         options: TimelineOptions | None = None,
         *,
+        rate: float | None = None,
+        name: str | None = None,
         transcript: Transcript | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Timeline:
@@ -228,10 +222,14 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        source : str, path, bytes or binary file
-            The recording.
+        source : str, path, bytes, binary file, array, or pair of array and rate
+            The recording, as for :meth:`predict`.
         options : TimelineOptions, optional
             How it is cut and judged.
+        rate : float, optional
+            Sampling rate of an array in Hz.
+        name : str, optional
+            What the predictions call the recording; the default is its path.
         transcript : Transcript, optional
             What is said in it, with the times of the words, if that is known: used instead of the transcriber.
         progress : callable, optional
@@ -258,7 +256,8 @@ class EmotionRecognizer:
         >>> [one.label in timeline.summary().share for one in timeline.predictions]
         [True]
         """
-        blocks, name, options = audio.blocks(source, _BLOCK), source_name(source), options or TimelineOptions()
+        sound = audio.as_sound(source, rate, name)
+        blocks, name, options = audio.blocks(sound, _BLOCK), name or source_name(sound), options or TimelineOptions()
         if not (self.transcriber or transcript):
             return StreamingRecognizer(self, options).timeline(blocks, name, progress)
         from emovox.text.given import require_times
@@ -266,7 +265,7 @@ class EmotionRecognizer:
 
         if transcript:
             require_times(transcript)
-        hearing = Hearing(self.transcriber, transcript)
+        hearing = Hearing(one_at_a_time(self.transcriber), transcript)
         voice = copy(self)
         voice.transcriber = None  # or every segment would be transcribed, too
         untidy = replace(options, merge=None, min_segment=0.0)
@@ -275,33 +274,85 @@ class EmotionRecognizer:
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
         return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
 
-    def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | Failure]:
-        """Recognise many recordings; one that fails becomes a Failure and the rest go on.
+    def predict_many(
+        self,
+        sources: Iterable[Sound],
+        *,
+        jobs: int | None = None,
+        names: Iterable[str | None] | None = None,
+        transcripts: Iterable[Transcript | None] | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Iterator[Prediction | Failure]:
+        """Recognise many recordings side by side; one that fails becomes a Failure and the rest go on.
 
         Parameters
         ----------
-        sources : iterable of str, path, bytes or binary file
-            The recordings.
+        sources : iterable of str, path, bytes, binary file, or pair of array and rate
+            The recordings, taken as they are needed: at most two a thread before their results are.
+        jobs : int, optional
+            How many are analysed at a time, each in a thread of its own; the default is one a processor core.  Words
+            are recognised one recording at a time all the same.
+        names : iterable of str or None, optional
+            What the predictions call them, one for each.
+        transcripts : iterable of Transcript or None, optional
+            What is said in them, one for each.
+        progress : callable, optional
+            Called, in the threads, with the number of a recording, from 0, and the seconds of it analysed so far.
 
-        Yields
+        Returns
+        -------
+        iterator of Prediction or Failure
+            In the order of the sources; the same as of :meth:`predict`.
+
+        Raises
         ------
-        Prediction or Failure
-            In the order of the sources.
-        """
-        for source in sources:
-            try:
-                yield self.predict(source)
-            except EmovoxError as error:
-                yield Failure(source_name(source), str(error), type(error).__name__)
+        InputError
+            `jobs` is less than 1.
 
-    def enroll(self, name: str, sources: Iterable[Source]) -> Profile:
+        Examples
+        --------
+        >>> recognizer = EmotionRecognizer()
+        >>> [type(one).__name__ for one in recognizer.predict_many(["examples/plain.wav", "missing.wav"])]
+        ['Prediction', 'Failure']
+        """
+        return analysed(self.predict, sources, jobs, names, transcripts, progress)
+
+    def timeline_many(
+        self,
+        sources: Iterable[Sound],
+        options: TimelineOptions | None = None,
+        *,
+        jobs: int | None = None,
+        names: Iterable[str | None] | None = None,
+        transcripts: Iterable[Transcript | None] | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Iterator[Timeline | Failure]:
+        """Make the timelines of many recordings side by side, as :meth:`predict_many`.
+
+        Parameters
+        ----------
+        sources : iterable of str, path, bytes, binary file, or pair of array and rate
+            The recordings.
+        options : TimelineOptions, optional
+            How they are cut and judged.
+        jobs, names, transcripts, progress
+            As for :meth:`predict_many`.
+
+        Returns
+        -------
+        iterator of Timeline or Failure
+            In the order of the sources; the same as of :meth:`timeline`.
+        """
+        return analysed(partial(self.timeline, options=options), sources, jobs, names, transcripts, progress)
+
+    def enroll(self, name: str, sources: Iterable[Sound]) -> Profile:
         """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.
 
         Parameters
         ----------
         name : str
             The speaker: letters, digits, ``-`` and ``_``.
-        sources : iterable of str, path, bytes or binary file
+        sources : iterable of str, path, bytes, binary file, or pair of array and rate
             Recordings of the speaker's ordinary speech: two short sentences, or up to a minute of running speech.
 
         Returns
@@ -327,6 +378,7 @@ class EmotionRecognizer:
         clips = 0
         for source in sources:
             clips += 1
+            source = audio.as_sound(source)
             blocks = audio.blocks(source, self.windows.duration)
             found, lengths, _ = self._analyse(blocks, source_name(source), self._embedding)
             rows += found
@@ -345,7 +397,7 @@ class EmotionRecognizer:
             return self._decided(decision.combine(rows, weights), name, 0.0, end)
         from emovox.text.words import Hearing
 
-        hearing = Hearing(self.transcriber, transcript, self.text_model)
+        hearing = Hearing(one_at_a_time(self.transcriber), transcript, self.text_model)
         seen: list[Waveform] = []
         rows, weights, end = self._analyse(hearing.tap(blocks), name, self._remembering(seen), progress)
         found = self._decided(decision.combine(rows, weights), name, 0.0, end)
@@ -362,46 +414,23 @@ class EmotionRecognizer:
         from emovox.text import fusion
 
         found = heard.beside(voice)
-        found = self._fused(found, heard, seen, weights) if self.fuse else found
+        if self.fuse:
+            found = fused(found, heard, self.card, self.threshold, self._probabilities, seen, weights)
         return fusion.ruled(found, self.rules, heard, self.threshold)
 
     def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float32Array]:
-        """Keep the windows of a model that must see words and sound at once, up to :data:`_REMEMBERED` seconds."""
+        """Keep the windows of a model that must see words and sound at once, up to :data:`REMEMBERED` seconds."""
         from emovox.text import fusion
 
         if not self.fuse or fusion.pool_of(self.card) is not None:
             return self._probabilities
 
         def compute(window: Waveform) -> Float32Array:
-            if window.end <= _REMEMBERED:
+            if window.end <= REMEMBERED:
                 seen.append(window)
             return self._probabilities(window)
 
         return compute
-
-    def _fused(
-        self, voice: Prediction, heard: Heard, seen: Sequence[Waveform] | None, weights: Sequence[float]
-    ) -> Prediction:
-        """Put voice and words together."""
-        from emovox.text import fusion
-
-        words = fusion.words_of(heard, voice.end - voice.start)
-        method, pool = self.card.text.get("method", "gated"), fusion.pool_of(self.card)
-        if pool is not None:
-            together: Mapping[str, float]
-            together, weight = fusion.pooled(voice, words, pool)
-            return fusion.explained(voice, together, words, method, weight, self.threshold)
-        if seen is None or len(seen) < len(weights):
-            line = "this model takes words and sound at once, which a timeline cannot: the voice alone"
-            if seen is not None:
-                line = f"longer than {_REMEMBERED:g} s, too long for this model to take words: the voice alone"
-            voice = dataclasses.replace(voice, why=(*(voice.why or ()), line))
-            words = np.zeros_like(words)
-            seen = []
-        rows = [self._probabilities(window, words) for window in seen]
-        mean = decision.combine(rows, weights).tolist() if rows else list(voice.probabilities.values())
-        together = dict(zip(self.card.labels, mean, strict=True))
-        return fusion.explained(voice, together, words, method, None, self.threshold)
 
     def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
         label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
@@ -414,7 +443,6 @@ class EmotionRecognizer:
             confidence=confidence,
             abstained=abstained,
             model=self.card.name,
-            speaker=self.speaker.name if self.speaker else None,
             baseline=self.speaker.name if self.speaker else None,
         )
 
@@ -462,25 +490,3 @@ class EmotionRecognizer:
     def _embedding(self, window: Waveform) -> Float32Array:
         found = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
         return np.ravel(np.asarray(found.embedding, dtype=np.float32))
-
-
-def _rules_of(card: ModelCard) -> tuple[Rule, ...]:
-    """Return the decision rules of a model's recipe; most have none."""
-    if not card.recipe.get("decision", {}).get("rules"):
-        return ()
-    from emovox.text.fusion import rules_of
-
-    return rules_of(card)
-
-
-def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]:
-    """Append a last block shorter than `shortest` seconds to the one before it."""
-    before: Waveform | None = None
-    for block in blocks:
-        if before is not None and block.duration < shortest:
-            block = Waveform(np.concatenate([before.samples, block.samples]), before.start)
-        elif before is not None:
-            yield before
-        before = block
-    if before is not None:
-        yield before

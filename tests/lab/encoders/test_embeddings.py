@@ -345,7 +345,7 @@ def test_the_recogniser_uses_it_without_torch(run: Path, toy_manifest: Path) -> 
 @pytest.mark.parametrize("seconds", [0.1, 0.31, 8.9, 20.0])
 def test_clips_of_any_length_have_an_answer(seconds: float, run: Path, rng: np.random.Generator) -> None:
     samples = rng.normal(scale=0.1, size=round(seconds * 16000)).astype(np.float32)
-    prediction = EmotionRecognizer(run, gate=ANY_SOUND).predict_array(samples, 16000)
+    prediction = EmotionRecognizer(run, gate=ANY_SOUND).predict(samples, rate=16000)
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert prediction.end == pytest.approx(seconds, abs=1e-3)
 

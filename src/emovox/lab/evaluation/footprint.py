@@ -69,7 +69,7 @@ def latency(path: Path, *, seconds: float = SECONDS, repeats: int = REPEATS) -> 
         taken = []
         for _ in range(2 + repeats):
             begin = time.perf_counter()
-            recognizer.predict_array(clip, RATE)
+            recognizer.predict(clip, rate=RATE)
             taken.append(time.perf_counter() - begin)
     except EmovoxError:
         return None

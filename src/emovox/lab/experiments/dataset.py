@@ -252,7 +252,7 @@ def recognised(
     def recognise(path: Path, start: float, end: float) -> Float32Array | str:
         try:
             waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-            prediction = recognizer.predict_array(waveform.samples, RATE, str(path))
+            prediction = recognizer.predict(waveform.samples, rate=RATE, name=str(path))
         except EmovoxError as error:
             return str(error)
         return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)

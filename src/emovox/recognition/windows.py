@@ -1,0 +1,37 @@
+"""Windows of one length: the pieces in which a recording of any length is read and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from emovox.types import Waveform
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How a recording is cut.
+
+    Attributes
+    ----------
+    duration : float
+        Length of a window in seconds, about that of the utterances the models were trained on.  A rest shorter
+        than half a window joins the window before it, so a recording of up to 1.5 windows is one window.
+    """
+
+    duration: float = 6.0
+
+
+def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]:
+    """Append a last block shorter than `shortest` seconds to the one before it."""
+    before: Waveform | None = None
+    for block in blocks:
+        if before is not None and block.duration < shortest:
+            block = Waveform(np.concatenate([before.samples, block.samples]), before.start)
+        elif before is not None:
+            yield before
+        before = block
+    if before is not None:
+        yield before
