@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from robustness import Fold, read_folds, uar
 
 from emovox import audio
-from emovox.cli.console import named_folders
 from emovox.errors import InputError
 from emovox.features import sets
+from emovox.outputs.console import named_folders
 from emovox.types import Float32Array
 
 #: Function from the labels of the clips of a speaker and a generator to the clips to enrol with.

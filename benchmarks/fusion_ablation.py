@@ -27,7 +27,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, GateOptions
-from emovox.cli.console import named_folders, progress_bars
 from emovox.errors import InputError
 from emovox.lab.corpora import splits
 from emovox.lab.estimators import families
@@ -38,6 +37,7 @@ from emovox.lab.experiments import recipe
 from emovox.lab.experiments.dataset import features_of, load
 from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.labels import COMMON
+from emovox.outputs.console import named_folders, progress_bars
 from emovox.text.evidence import NAMES, words_vector
 from emovox.text.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
 from emovox.text.rules import DEFAULT, apply

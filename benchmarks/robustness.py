@@ -25,7 +25,6 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 
 from emovox import audio
-from emovox.cli.console import named_folders
 from emovox.errors import InputError
 from emovox.lab.augmentation import distortions
 from emovox.lab.augmentation.augment import babble, coloured_noise, mix
@@ -33,6 +32,7 @@ from emovox.lab.corpora import registry
 from emovox.lab.evaluation import metrics
 from emovox.labels import ordered
 from emovox.model.file import Model, load
+from emovox.outputs.console import named_folders
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, Float32Array

@@ -26,8 +26,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from emovox.cli.console import progress_bars
 from emovox.model.file import CARD_KEY, Model, load
+from emovox.outputs.console import progress_bars
 from emovox.types import RATE
 
 ROOT = Path(__file__).parents[1]

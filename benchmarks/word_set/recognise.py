@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from emovox import audio
-from emovox.cli.console import progress_bars
 from emovox.errors import EmovoxError
+from emovox.outputs.console import progress_bars
 from emovox.text.transcribe import CachedTranscriber, transcribe
 from emovox.text.whisper import WhisperTranscriber
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emovox.cli.train import overrides
+from emovox.lab.commands.train import overrides
 from tests import ROOT
 
 PAGES = sorted((ROOT / "docs" / "results").glob("*.md"))

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from emovox.cli.console import recordings, say, standard_output
 from emovox.errors import InputError, ProfileError
 from emovox.model import profiles
+from emovox.outputs.console import recordings, say, standard_output
 from emovox.recognition.recognizer import EmotionRecognizer
 
 

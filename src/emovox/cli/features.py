@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from emovox import audio
-from emovox.cli.console import progress_bars, recordings, say
 from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, MissingExtraError, did_you_mean
 from emovox.features import sets
+from emovox.outputs.console import progress_bars, recordings, say
 from emovox.recognition.windows import join_rest
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing, require_writable

@@ -13,7 +13,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from emovox.cli.console import say, standard_output
 from emovox.cli.words import AsrOption, LanguageOption
 from emovox.errors import InputError
 from emovox.live import check, devices
@@ -23,6 +22,7 @@ from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Sou
 from emovox.live.state import CHECKED, State
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model import profiles
+from emovox.outputs.console import say, standard_output
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions

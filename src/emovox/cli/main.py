@@ -13,9 +13,20 @@ from typer.core import TyperGroup
 from emovox.errors import EmovoxError
 from emovox.version import __version__
 
-#: The sub-commands, in the order of the help; each is a module beside this one that holds a function of its name, or
-#: an ``app`` with sub-commands of its own.
-COMMANDS = ("predict", "listen", "enroll", "features", "train", "tune", "evaluate", "compare", "models", "data")
+#: The sub-commands in the order of the help, and the package of each: its module of that name holds a function of that
+#: name, or an ``app`` with sub-commands of its own.
+COMMANDS = {
+    "predict": "emovox.cli",
+    "listen": "emovox.cli",
+    "enroll": "emovox.cli",
+    "features": "emovox.cli",
+    "train": "emovox.lab.commands",
+    "tune": "emovox.lab.commands",
+    "evaluate": "emovox.lab.commands",
+    "compare": "emovox.lab.commands",
+    "models": "emovox.cli",
+    "data": "emovox.lab.commands",
+}
 
 
 class Commands(TyperGroup):
@@ -34,7 +45,7 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         if self.commands[cmd_name] is None:
-            module = import_module(f"emovox.cli.{cmd_name}")
+            module = import_module(f"{COMMANDS[cmd_name]}.{cmd_name}")
             found = getattr(module, "app", None)
             if found is None:
                 found = typer.Typer(rich_markup_mode="markdown", add_completion=False)

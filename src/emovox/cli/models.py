@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from emovox.cli.console import standard_output
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load_card
 from emovox.outputs.cards import percent, sections
+from emovox.outputs.console import standard_output
 
 
 def models(

@@ -15,7 +15,6 @@ from emovox import audio
 from emovox.audio.decode import Source
 from emovox.cli import results
 from emovox.cli import timeline as timelines
-from emovox.cli.console import progress_bars, recordings, say
 from emovox.cli.results import Found, Place
 from emovox.cli.words import (
     AsrOption,
@@ -29,6 +28,7 @@ from emovox.cli.words import (
 )
 from emovox.errors import EmovoxError, NoSpeechError
 from emovox.model import profiles
+from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.formats import Format
 from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from emovox.audio.decode import SPOOL, Source
-from emovox.cli.console import WIDE, say, standard_output
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks
+from emovox.outputs.console import WIDE, say, standard_output
 from emovox.outputs.formats import Format
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable

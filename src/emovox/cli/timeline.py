@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from emovox.cli.console import standard_output
 from emovox.errors import InputError
+from emovox.outputs.console import standard_output
 from emovox.outputs.formats import COLOURS, JSON_END, Format
 from emovox.recognition.timeline import Summary, TimelineOptions
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emovox.cli.console import say
 from emovox.errors import InputError
+from emovox.outputs.console import say
 from emovox.types import Prediction, Transcript
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from emovox.cli.train import train
 from emovox.errors import RecipeError
+from emovox.lab.commands.train import train
 from emovox.lab.encoders import embeddings
 from emovox.lab.estimators import families
 from emovox.lab.estimators.encoder_tuning import (

@@ -15,7 +15,6 @@ from sklearn.model_selection import cross_val_score
 from torch import nn
 
 from emovox import EmotionRecognizer, audio
-from emovox.cli.console import Tell
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features import sets
 from emovox.lab.estimators import sequence
@@ -30,6 +29,7 @@ from emovox.lab.experiments import experiment, recipe
 from emovox.lab.export.export import check_parity
 from emovox.lab.extraction.sequences import pack, padded
 from emovox.model.file import load
+from emovox.outputs.console import Tell
 from emovox.types import Float32Array
 from tests.conftest import ANY_SOUND
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from emovox.cli.console import named_folders, progress_bars, say
-from emovox.cli.train import import_training, print_scores
 from emovox.errors import InputError
+from emovox.lab.commands.train import import_training, print_scores
 from emovox.model.file import load
+from emovox.outputs.console import named_folders, progress_bars, say
 
 
 def evaluate(

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from emovox.cli.console import standard_output
 from emovox.errors import MissingExtraError
+from emovox.outputs.console import standard_output
 
 app = typer.Typer(
     name="data",

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from emovox.cli.console import say, standard_output
-from emovox.cli.train import import_training
+from emovox.lab.commands.train import import_training
+from emovox.outputs.console import say, standard_output
 
 
 def compare(

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from emovox.cli.console import named_folders, progress_bars, say, standard_output
 from emovox.errors import MissingExtraError, RecipeError
+from emovox.outputs.console import named_folders, progress_bars, say, standard_output
 
 
 def train(

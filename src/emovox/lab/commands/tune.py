@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from emovox.cli.console import named_folders, progress_bars, say, standard_output
-from emovox.cli.train import import_training, overrides
 from emovox.errors import InputError, MissingExtraError
+from emovox.lab.commands.train import import_training, overrides
+from emovox.outputs.console import named_folders, progress_bars, say, standard_output
 
 
 def tune(
