@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emovox.version import __version__
 
 if TYPE_CHECKING:
+    from emovox.audio import Converter
     from emovox.errors import (
         AudioError,
         EmovoxError,
@@ -20,62 +21,95 @@ if TYPE_CHECKING:
         ModelError,
         NoSpeechError,
         ProfileError,
+        TranscriptError,
     )
-    from emovox.model.card import ModelCard
+    from emovox.model.card import CorpusSummary, ModelCard
+    from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
     from emovox.recognition.recognizer import EmotionRecognizer
-    from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer
-    from emovox.recognition.timeline import Timeline, TimelineOptions
+    from emovox.recognition.streaming import Judge, Stream, StreamEvent, StreamingRecognizer
+    from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
     from emovox.recognition.windows import WindowOptions
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
-    from emovox.types import Failure, Prediction
+    from emovox.text.classifier import TextClassifier
+    from emovox.text.rules import Rule
+    from emovox.text.transcribe import Transcriber
+    from emovox.types import Failure, FeatureSpec, Prediction, Transcript, Waveform, Word
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
     "AudioError": "emovox.errors",
+    "Converter": "emovox.audio",
+    "CorpusSummary": "emovox.model.card",
     "EmotionRecognizer": "emovox.recognition.recognizer",
     "EmovoxError": "emovox.errors",
     "Failure": "emovox.types",
+    "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",
     "InputError": "emovox.errors",
+    "Judge": "emovox.recognition.streaming",
     "MissingExtraError": "emovox.errors",
+    "Model": "emovox.model.file",
     "ModelCard": "emovox.model.card",
     "ModelError": "emovox.errors",
+    "ModelOutput": "emovox.model.file",
     "NoSpeechError": "emovox.errors",
     "Prediction": "emovox.types",
     "Profile": "emovox.model.profiles",
     "ProfileError": "emovox.errors",
+    "Rule": "emovox.text.rules",
     "Stream": "emovox.recognition.streaming",
     "StreamEvent": "emovox.recognition.streaming",
     "StreamingRecognizer": "emovox.recognition.streaming",
+    "Summary": "emovox.recognition.timeline",
+    "TextClassifier": "emovox.text.classifier",
     "Timeline": "emovox.recognition.timeline",
     "TimelineOptions": "emovox.recognition.timeline",
+    "Transcriber": "emovox.text.transcribe",
+    "Transcript": "emovox.types",
+    "TranscriptError": "emovox.errors",
     "VadOptions": "emovox.speech.vad",
+    "Waveform": "emovox.types",
     "WindowOptions": "emovox.recognition.windows",
+    "Word": "emovox.types",
 }
 
 __all__ = [
     "AudioError",
+    "Converter",
+    "CorpusSummary",
     "EmotionRecognizer",
     "EmovoxError",
     "Failure",
+    "FeatureSpec",
     "GateOptions",
     "InputError",
+    "Judge",
     "MissingExtraError",
+    "Model",
     "ModelCard",
     "ModelError",
+    "ModelOutput",
     "NoSpeechError",
     "Prediction",
     "Profile",
     "ProfileError",
+    "Rule",
     "Stream",
     "StreamEvent",
     "StreamingRecognizer",
+    "Summary",
+    "TextClassifier",
     "Timeline",
     "TimelineOptions",
+    "Transcriber",
+    "Transcript",
+    "TranscriptError",
     "VadOptions",
+    "Waveform",
     "WindowOptions",
+    "Word",
     "__version__",
 ]
 

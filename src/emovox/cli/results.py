@@ -124,10 +124,10 @@ def format_for(form: Format | None, out: str | None) -> Format:
 
 def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
     """Read the option ``--plot``; what must fail fails before the first recording is read."""
-    from emovox.outputs import plots
-
     place = Place.of(plot, "--plot", ".png", files, one_file=plot is None)
     if place:
+        from emovox.outputs import plots  # it brings the arithmetic of pitch
+
         plots.require(place.target / "picture.png" if place.folder else place.target)
     return place
 

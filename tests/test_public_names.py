@@ -1,0 +1,51 @@
+"""`emovox.__all__` holds all that its public signatures and attributes mention, so that users can name it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import emovox
+from tests import ROOT
+
+
+def classes() -> set[str]:
+    """Return the names of all public classes of the package outside the lab and the command line."""
+    found = set()
+    for path in (ROOT / "src" / "emovox").rglob("*.py"):
+        if not {"lab", "cli"} & set(path.parts):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            found |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    return {name for name in found if not name.startswith("_")}
+
+
+def annotations(thing: Any) -> Iterator[str]:
+    """Give the annotations of a class's public attributes, properties and methods, or of a function."""
+    if not inspect.isclass(thing):
+        yield from map(str, getattr(thing, "__annotations__", {}).values())
+        return
+    for base in thing.__mro__:
+        if base.__module__.startswith("emovox"):
+            yield from (str(kind) for name, kind in vars(base).get("__annotations__", {}).items() if name[0] != "_")
+            for name, member in vars(base).items():
+                if not name.startswith("_") or name == "__init__":
+                    inner = getattr(member, "fget", None) or getattr(member, "func", None) or member
+                    yield from annotations(getattr(inner, "__func__", inner)) if not inspect.isclass(inner) else ()
+
+
+def test_every_name_that_a_signature_mentions_is_public() -> None:
+    known, missing = classes(), {}
+    for public in emovox.__all__:
+        mentioned = {word for text in annotations(getattr(emovox, public)) for word in re.findall(r"\w+", text)}
+        if lacking := (mentioned & known) - set(emovox.__all__):
+            missing[public] = sorted(lacking)
+    assert missing == {}
+
+
+def test_every_public_name_can_be_had_and_is_sorted() -> None:
+    assert sorted(emovox.__all__) == emovox.__all__
+    assert all(getattr(emovox, name) is not None for name in emovox.__all__)
+    assert dir(emovox) == emovox.__all__
