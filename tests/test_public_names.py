@@ -22,7 +22,7 @@ def classes() -> set[str]:
     return {name for name in found if not name.startswith("_")}
 
 
-def annotations(thing: Any) -> Iterator[str]:
+def hints_of(thing: Any) -> Iterator[str]:
     """Give the annotations of a class's public attributes, properties and methods, or of a function."""
     if not inspect.isclass(thing):
         yield from map(str, getattr(thing, "__annotations__", {}).values())
@@ -33,13 +33,13 @@ def annotations(thing: Any) -> Iterator[str]:
             for name, member in vars(base).items():
                 if not name.startswith("_") or name == "__init__":
                     inner = getattr(member, "fget", None) or getattr(member, "func", None) or member
-                    yield from annotations(getattr(inner, "__func__", inner)) if not inspect.isclass(inner) else ()
+                    yield from hints_of(getattr(inner, "__func__", inner)) if not inspect.isclass(inner) else ()
 
 
 def test_every_name_that_a_signature_mentions_is_public() -> None:
     known, missing = classes(), {}
     for public in emovox.__all__:
-        mentioned = {word for text in annotations(getattr(emovox, public)) for word in re.findall(r"\w+", text)}
+        mentioned = {word for text in hints_of(getattr(emovox, public)) for word in re.findall(r"\w+", text)}
         if lacking := (mentioned & known) - set(emovox.__all__):
             missing[public] = sorted(lacking)
     assert missing == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ def test_a_voice_is_its_seed_and_has_the_peak() -> None:
     one = synthetic_voice(1.5, seed=3)
     np.testing.assert_array_equal(one, synthetic_voice(1.5, seed=3))
     assert not np.array_equal(one, synthetic_voice(1.5, seed=4))
-    assert (one.shape, one.dtype) == ((24000,), np.float32)
+    assert one.shape == (24000,)
+    assert one.dtype == np.float32
     assert np.abs(one).max() == pytest.approx(0.5)
 
 
@@ -38,7 +40,8 @@ def test_the_strongest_period_is_the_pitch(hertz: float) -> None:
 
 
 def test_impossible_voices_are_refused() -> None:
-    for wrong in ({"duration": 0.0}, {"pitch": 20.0}, {"pause": -1.0}):
+    impossible: tuple[dict[str, Any], ...] = ({"duration": 0.0}, {"pitch": 20.0}, {"pause": -1.0})
+    for wrong in impossible:
         with pytest.raises(InputError, match="expected more than 0 s"):
             synthetic_voice(**wrong)
 

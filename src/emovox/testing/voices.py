@@ -56,7 +56,7 @@ def synthetic_voice(duration: float = 3.0, *, pitch: float = 120.0, pause: float
         sound += (gain + 0.05) / harmonic**0.5 * np.sin(harmonic * phase)
     sound *= _syllables(count, pause, rng)
     sound += 1e-3 * np.abs(sound).max() * rng.standard_normal(count)
-    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+    return np.asarray(0.5 * sound / np.abs(sound).max(), dtype=np.float32)
 
 
 def _syllables(count: int, pause: float, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
