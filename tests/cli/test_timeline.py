@@ -14,7 +14,7 @@ import soundfile
 from rich.console import Console
 
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
-from emovox.cli.timeline import clock, to_lines
+from emovox.cli.results import clock, to_lines
 from emovox.recognition.timeline import Timeline
 from tests.cli import emovox_command
 from tests.conftest import speech

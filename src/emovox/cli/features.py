@@ -20,7 +20,12 @@ from emovox.writing import replacing, require_writable
 def features(
     sources: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Files, folders or quoted patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .csv or .parquet file.")],
-    name: Annotated[str, typer.Option("--set", "-s", help=f"One of {', '.join(sets.available())}.")] = "prosodic",
+    name: Annotated[
+        str,
+        typer.Option(
+            "--set", "-s", help=f"One of {', '.join(sets.available())}, or of an encoder, such as whisper-tiny.en."
+        ),
+    ] = "prosodic",
     window: Annotated[
         float, typer.Option("--window", "-w", min=0.5, help="Seconds of a row; longer recordings get several.")
     ] = 60.0,
@@ -37,6 +42,8 @@ def features(
     """
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"--out {out} must end in .csv or .parquet")
+    import emovox.lab  # noqa: F401 - makes the sets of encoders known
+
     if name not in sets.available():
         raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, sets.available())}")
     spec = sets.spec(name)

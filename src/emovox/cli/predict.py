@@ -14,7 +14,6 @@ import typer
 from emovox import audio
 from emovox.audio.decode import Source
 from emovox.cli import results
-from emovox.cli import timeline as timelines
 from emovox.cli.results import Found, Place
 from emovox.cli.words import (
     AsrOption,
@@ -128,15 +127,15 @@ def predict(
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
     done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
     """
-    cut = timelines.options(
+    cut = results.timeline_options(
         timeline or summary, mode=mode and mode.value, window=window, hop=hop, smoothing=smooth, merge=merge
     )
     if summary:
-        timelines.require_summary_format(form, out)
+        results.require_summary_format(form, out)
     files = recordings(sources)
     words = WordOptions.wanted(text, asr, language, transcript, text_model, files)
     if cut and words.given:
-        from emovox.text.given import require_times
+        from emovox.text.words import require_times
 
         require_times(words.given)
     form = results.format_for(form, out)
@@ -154,7 +153,7 @@ def predict(
     )
     work = Work(recognizer, files, words, pictures, cut, jobs)
     if summary:
-        timelines.print_summaries(work.summaries(), form)
+        results.print_summaries(work.summaries(), form)
     else:
         results.deliver(work.results(), form, place, recognizer.card.labels)
     if words.missing:

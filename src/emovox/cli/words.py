@@ -100,9 +100,9 @@ class WordOptions:
                 raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
             return cls()
         from emovox.text.classifier import TextClassifier
-        from emovox.text.given import read_transcript
         from emovox.text.transcribe import CachedTranscriber
         from emovox.text.whisper import WhisperTranscriber
+        from emovox.text.words import read_transcript
 
         classifier = TextClassifier(text_model) if text_model else None
         if transcript:

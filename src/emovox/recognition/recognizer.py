@@ -260,8 +260,7 @@ class EmotionRecognizer:
         blocks, name, options = audio.blocks(sound, _BLOCK), name or source_name(sound), options or TimelineOptions()
         if not (self.transcriber or transcript):
             return StreamingRecognizer(self, options).timeline(blocks, name, progress)
-        from emovox.text.given import require_times
-        from emovox.text.words import Hearing
+        from emovox.text.words import Hearing, require_times
 
         if transcript:
             require_times(transcript)
