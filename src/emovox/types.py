@@ -49,6 +49,32 @@ class Waveform:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A stretch of a recording that cannot be read.
+
+    Attributes
+    ----------
+    start, end : float
+        The stretch, in seconds from the beginning of the recording; both the same where its length is not known.
+    reason : str
+        What is wrong, in a few words.
+
+    Examples
+    --------
+    >>> str(Unread(7.0, 10.0, "the file ends early"))
+    '7.00 to 10.00 s: the file ends early'
+    """
+
+    start: float
+    end: float
+    reason: str
+
+    def __str__(self) -> str:
+        span = f"from {self.start:.2f} s" if self.end <= self.start else f"{self.start:.2f} to {self.end:.2f} s"
+        return f"{span}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class FeatureSpec:
     """What must be done to a waveform before a model sees it; a model file carries it.
 

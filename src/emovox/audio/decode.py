@@ -1,109 +1,85 @@
-"""Decode a sound file into chunks at its own rate, with libsndfile or else with ffmpeg's libraries."""
+"""Decode a sound file, whole and on its own clock: every stream in it, by the decoder that can."""
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, cast
+from typing import Literal
 
 import numpy as np
-import soundfile
-from numpy.typing import NDArray
 
+from emovox.audio import decoders
+from emovox.audio.containers.find import CONTAINERS, SOUND_FILES, find_parts
+from emovox.audio.containers.flac import resume
+from emovox.audio.containers.part import Part
+from emovox.audio.decoders import (
+    MAX_RATE,
+    MIN_RATE,
+    NativeDecoder,
+    Piece,
+    RefusedError,
+    av_pieces,
+    checked_rate,
+    to_float,
+)
+from emovox.audio.sources import SPOOL, Guard, Source, binary_file, seekable, source_name
 from emovox.errors import AudioError, MissingExtraError
+from emovox.types import Unread
 
-#: What can be read: a path, the bytes of a file, or a file opened in binary mode.
-Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+__all__ = [
+    "CONTAINERS",
+    "MAX_RATE",
+    "MIN_RATE",
+    "SOUND_FILES",
+    "SPOOL",
+    "Piece",
+    "Recording",
+    "Source",
+    "checked_rate",
+    "open_recording",
+    "seekable",
+    "source_name",
+    "to_float",
+]
 
-#: Sampling rates that a recording may have, in Hz.
-MIN_RATE, MAX_RATE = 1_000, 768_000
+#: Seconds by which decoded sound may be shorter than its bytes promise without a word.
+TOLERANCE = 0.05
 
-#: Samples (frames times channels) that are decoded at a time, which bounds the memory in use.
-CHUNK = 2**18
+#: Seconds between a container's clock and its samples that are rounding, not a gap.
+JITTER = 0.04
 
-#: A stream that cannot seek is kept in memory up to this many bytes, and on disk beyond.
-SPOOL = 2**25
-
-#: Endings that are looked for in folders (some need the [formats] extra); a file named outright may be called anything.
-AUDIO_SUFFIXES = frozenset(
-    (
-        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
-        *(
-            ".rf64",
-            ".m4a",
-            ".m4v",
-            ".mp4",
-            ".mov",
-            ".webm",
-            ".mkv",
-            ".mka",
-            ".aac",
-            ".wma",
-            ".wmv",
-            ".amr",
-            ".avi",
-            ".3gp",
-        ),
-    )
-)
-
-#: Encodings in which seeking is exact and cheap: a stretch is reached without decoding what precedes it.
-UNCOMPRESSED = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
-
-#: How the files begin that libsndfile is asked to read: the formats in use, and not all it knows, because its
-#: readers for some old ones print what they meet.  MPEG frames begin with eleven set bits and come on top.
-SOUND_FILES = (
-    *(b"RIFF", b"RIFX", b"RF64", b"riff"),  # WAV and its 64-bit kin
-    *(b"FORM", b"caff", b".snd", b"dns."),  # AIFF, CAF, AU
-    *(b"fLaC", b"OggS", b"ID3", b"NIST_1A"),
-)
-
-#: What libsndfile does not read: where the mark stands, the mark, what people call it, ffmpeg's demuxer.
-#: The demuxer is named, not probed for, because ffmpeg also knows playlists, which open other files and URLs.
-CONTAINERS = (
-    (4, b"ftyp", "m4a or mp4", "mp4"),
-    (4, b"moov", "mov", "mov"),
-    (4, b"mdat", "mov", "mov"),
-    (0, b"\x1a\x45\xdf\xa3", "webm or mkv", "matroska"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "wma", "asf"),
-    (0, b"\xff\xf1", "aac", "aac"),
-    (0, b"\xff\xf9", "aac", "aac"),
-    (0, b"#!AMR", "amr", "amr"),
-    (0, b"FLV\x01", "flv", "flv"),
-    (8, b"AVI ", "avi", "avi"),
-    (0, b"wvpk", "wavpack", "wv"),
-)
+#: Longest stretch without sound that is filled with silence, in seconds: beyond it a timestamp is taken for damaged.
+LONGEST_GAP = 3600.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recording:
-    """An open recording at its own rate.
+    """An open recording.
 
     Attributes
     ----------
     name : str
         What to call it in a message.
-    rate : int
-        Sampling rate in Hz.
-    frames : int or None
-        Length that the header states; None where it does not.
-    origin : int
-        Frame with which `chunks` begins.
-    chunks : iterator of ndarray of float32, shape (n, n_channels)
-        Samples with full scale 1, not yet checked.
+    duration : float or None
+        Seconds that the header states, or that can be counted without decoding; None where it takes decoding.
+    origin : float
+        Seconds of the beginning that are left out.
+    pieces : iterator of Piece
+        Samples in the order in which they are heard, silence where the container's clock has a gap.  The sampling rate
+        and the number of channels may change from one to the next.
+    unread : list of Unread
+        What cannot be read: grows while the pieces are taken.
     """
 
     name: str
-    rate: int
-    frames: int | None
-    origin: int
-    chunks: Iterator[NDArray[np.float32]]
+    duration: float | None
+    origin: float = 0.0
+    pieces: Iterator[Piece] = field(default_factory=lambda: iter(()))
+    unread: list[Unread] = field(default_factory=list)
 
 
 @contextmanager
@@ -120,275 +96,318 @@ def open_recording(source: Source, skip: float = 0.0) -> Iterator[Recording]:
     Raises
     ------
     AudioError
-        The source cannot be opened; while iterating over the chunks, it cannot be decoded.
+        The source cannot be opened; while iterating over the pieces, nothing of it can be decoded.
     MissingExtraError
         Its format needs the [formats] extra.
 
     Examples
     --------
+    >>> import io, soundfile
     >>> file = io.BytesIO()
     >>> soundfile.write(file, np.zeros((10, 2)), 8000, format="WAV")
     >>> with open_recording(file) as recording:
-    ...     recording.rate, recording.frames, [chunk.shape for chunk in recording.chunks]
-    (8000, 10, [(10, 2)])
+    ...     recording.duration, [piece.samples.shape for piece in recording.pieces]
+    (0.00125, [(10, 2)])
     """
     name = source_name(source)
     with ExitStack() as stack:
-        file = _Guard(_binary_file(source, name, stack), name)
-        file.seek(0)
-        head = file.read(4096)
-        file.seek(0)
+        file = Guard(binary_file(source, name, stack), name)
+        parts = _parts(source, file, name)
         file.check()
-        if not head:
-            raise AudioError(f"{name} is empty (0 bytes): expected a recording")
-        for offset, mark, label, demuxer in CONTAINERS:
-            if head[offset : offset + len(mark)] == mark:
-                yield _open_av(file, name, label, demuxer, stack)
-                return
-        if not (head.startswith(SOUND_FILES) or (head[0] == 0xFF and head[1:] >= b"\xe0")):
-            raise AudioError(
-                f"{name} is not a recording in a known format (WAV, FLAC, Ogg, MP3, AIFF; m4a, webm and "
-                "video with the [formats] extra): convert it"
-            )
-        yield _open_soundfile(file, name, head, skip, stack)
+        yield _Reading(file, parts, name, stack).open(skip)
 
 
-def source_name(source: object) -> str:
-    """Tell what to call a source in a message.
-
-    Examples
-    --------
-    >>> source_name("call.wav"), source_name(b"RIFF")
-    ('call.wav', '<bytes>')
-    """
+def _parts(source: Source, file: Guard, name: str) -> tuple[Part, ...]:
+    """Find the streams of a file; those of a path are remembered, so that its stretches cost no new search."""
+    if not file.at(0, 1):
+        file.check()
+        raise AudioError(f"{name} is empty (0 bytes): expected a recording")
     if isinstance(source, str | os.PathLike):
-        return os.fsdecode(source)
-    if isinstance(source, bytes):
-        return "<bytes>"
-    name = getattr(source, "name", None)
-    return name if isinstance(name, str) else "<stream>"
-
-
-def seekable(file: BinaryIO) -> bool:
-    """Tell whether a file object can go back to its beginning.
-
-    Examples
-    --------
-    >>> seekable(io.BytesIO())
-    True
-    """
-    try:
-        return file.seekable()
-    except AttributeError:  # an object with no more than read, seek and tell
-        return hasattr(file, "seek") and hasattr(file, "tell")
-
-
-def checked_rate(rate: float, name: str) -> int:
-    """Return a sampling rate in Hz that is a whole number from 1000 to 768000.
-
-    Examples
-    --------
-    >>> checked_rate(44100.0, "call.wav")
-    44100
-    """
-    if not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
+        state = Path(source).stat()
+        parts = _remembered(_Key(os.fspath(source), state.st_ino, state.st_size, state.st_mtime_ns, file))
+    else:
+        parts = tuple(find_parts(file))
+    file.check()
+    if not parts:
         raise AudioError(
-            f"{name} has a sampling rate of {rate:g} Hz: expected a whole number from {MIN_RATE} to "
-            f"{MAX_RATE}, correct it or convert the recording"
+            f"{name} is not a recording in a known format (WAV, FLAC, Ogg, MP3, AIFF; m4a, webm and "
+            "video with the [formats] extra): convert it"
         )
-    return int(rate)
+    return parts
 
 
-def to_float(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """Bring samples of any common type to float32 with full scale 1.
+@dataclass(frozen=True)
+class _Key:
+    """A state of a file; the open file itself is no part of it."""
 
-    Examples
-    --------
-    >>> to_float(np.array([0, 192], dtype=np.uint8), "call.wav").tolist()
-    [-1.0, 0.5]
-    """
-    kind, size = samples.dtype.kind, samples.dtype.itemsize
-    if kind == "f":
-        # What float32 cannot hold becomes infinite, which is found, with its place, when samples are checked.
-        with np.errstate(over="ignore"):
-            return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return samples.astype(np.float32) / np.float32(128) - np.float32(1)
-    if kind == "i" and size in (2, 4):
-        return samples.astype(np.float32) / np.float32(2.0 ** (8 * size - 1))
-    raise AudioError(f"{name} has samples of type {samples.dtype}: expected float, int16, int32 or uint8")
+    path: str
+    inode: int
+    size: int
+    changed: int
+    file: Guard = field(compare=False)
 
 
-class _Guard:
-    """A binary file whose failures, and Ctrl-C, are kept for later: the C code that calls it would swallow them."""
+@lru_cache(maxsize=8)
+def _remembered(key: _Key) -> tuple[Part, ...]:
+    parts = tuple(find_parts(key.file))
+    object.__setattr__(key, "file", None)  # the cache keeps the key, and must not keep the file
+    return parts
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._name = name
-        self._failure: BaseException | None = None
 
-    def read(self, size: int) -> bytes:
+class _Reading:
+    """One pass over the parts of a file."""
+
+    def __init__(self, file: Guard, parts: tuple[Part, ...], name: str, stack: ExitStack) -> None:
+        self._file, self._parts, self._name, self._stack = file, parts, name, stack
+        self._recording = Recording(name, None)
+        self._first: NativeDecoder | None = None
+        self._heard = False
+
+    def open(self, skip: float) -> Recording:
+        """Open the first part, so that what cannot be read is refused at once."""
+        recording, first = self._recording, self._parts[0]
+        recording.duration = self._stated()
+        if first.native:
+            self._first = self._native(first)
+            if self._first is not None and skip and len(self._parts) == 1 and not first.losses:
+                recording.origin = self._first.skip(skip) / self._first.rate
+        recording.pieces = self._pieces()
+        return recording
+
+    def _stated(self) -> float | None:
+        lengths = [part.stated for part in self._parts]
+        if any(length is None for length in lengths):
+            if len(self._parts) > 1:
+                return None
+            return self._asked(self._parts[0])
+        return sum(length or 0.0 for length in lengths)
+
+    def _asked(self, part: Part) -> float | None:
+        """Ask the decoder of a part how long it is."""
+        if not part.native:
+            try:
+                return decoders.av_duration(self._file, part, self._name)
+            except RefusedError as refusal:
+                raise AudioError(f"{self._name} is damaged or incomplete ({part.label}): {refusal}") from refusal
+        with ExitStack() as stack:
+            try:
+                native = NativeDecoder(self._file, part, self._name, stack)
+            except RefusedError:
+                return None
+            return None if native.frames is None else native.frames / native.rate
+
+    def _native(self, part: Part) -> NativeDecoder | None:
+        """Open a part with libsndfile; None where only the other decoder reads it."""
         try:
-            # Sliced, because a file that gives more than it was asked for would overrun the caller's buffer.
-            return bytes(self._file.read(size) or b"")[:size]
-        except BaseException as failure:
-            self._failure = failure
-            return b""
+            return NativeDecoder(self._file, part, self._name, self._stack)
+        except RefusedError as refusal:
+            checked_rate(_wav_rate(self._file, part), self._name)
+            self._require_other(part, refusal)
+            return None
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    def _require_other(self, part: Part, refusal: RefusedError) -> None:
+        """Refuse a part only where the other decoder refuses it as well, or is not there."""
         try:
-            self._file.seek(offset, whence)
-            return self._file.tell()
-        except BaseException as failure:
-            self._failure = failure
-            return -1
-
-    def tell(self) -> int:
-        return self.seek(0, os.SEEK_CUR)
-
-    def check(self) -> None:
-        """Report a failure that has been kept."""
-        if self._failure is not None:
-            if not isinstance(self._failure, Exception):
-                raise self._failure
-            raise AudioError(f"{self._name} cannot be read: {_reason(self._failure)}") from self._failure
-
-
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file read from front to back.
-
-    soundfile seeks to where it already is after each read from a seekable file.  That fails in a FLAC stream
-    of unknown length, decodes Opus twice and makes MP3 inexact.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _binary_file(source: Source, name: str, stack: ExitStack) -> BinaryIO:
-    """Open the source as a binary file that can seek."""
-    try:
-        if isinstance(source, bytes):
-            return io.BytesIO(source)
-        if isinstance(source, str | os.PathLike):
-            file: BinaryIO = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
-        elif _gives_bytes(source):
-            file = source
-        else:
+            decoders.av_duration(self._file, part, self._name)
+        except MissingExtraError as missing:
             raise AudioError(
-                f"{name} is a {type(source).__name__}: expected a path, bytes or a file opened in binary "
-                "mode; arrays go to from_array"
-            )
-        if seekable(file):
-            return file
-        # A pipe can be read only once, and libsndfile goes back to the header.
-        spool = stack.enter_context(tempfile.SpooledTemporaryFile(SPOOL))  # noqa: SIM115
-        shutil.copyfileobj(file, spool)
-        return cast(BinaryIO, spool)
-    except FileNotFoundError as failure:
-        raise AudioError(f"there is no file {name}: check the path") from failure
-    except IsADirectoryError as failure:
-        raise AudioError(f"{name} is a folder, not a recording: name the files in it") from failure
-    except PermissionError as failure:
-        raise AudioError(f"{name} may not be read by this user: check its permissions") from failure
-    except AudioError:
-        raise
-    except (OSError, ValueError) as failure:
-        raise AudioError(f"{name} cannot be read: {_reason(failure)}") from failure
+                f"{self._name} is damaged or incomplete, or in an encoding that needs the [formats] extra "
+                f"(pip install 'emovox[formats]'): {refusal}"
+            ) from missing
+        except AudioError as second:
+            raise AudioError(f"{self._name} is damaged or incomplete: {refusal}") from second
 
+    def _pieces(self) -> Iterator[Piece]:
+        """Decode the parts one after the other."""
+        base = self._recording.origin
+        for number, part in enumerate(self._parts):
+            clock = _Clock(base, self._recording.unread)
+            for loss in part.losses:
+                clock.report(loss.start, loss.end, loss.reason)
+            native = self._first if number == 0 else None
+            for piece in self._decoded(part, native, clock, number):
+                self._heard = self._heard or len(piece.samples) > 0
+                yield from clock.placed(piece)
+            base = clock.now
+        self._recording.unread[:] = _merged(self._recording.unread)
 
-def _gives_bytes(source: object) -> bool:
-    return hasattr(source, "read") and not isinstance(source, io.TextIOBase)
-
-
-def _open_soundfile(file: _Guard, name: str, head: bytes, skip: float, stack: ExitStack) -> Recording:
-    """Open with libsndfile."""
-    try:
-        # As a file object: given a path, libsndfile also goes by its ending and by a "._" file beside it.
-        sound = stack.enter_context(_Sequential(file))
-    except soundfile.LibsndfileError as failure:
-        file.check()
-        checked_rate(_wav_rate(head), name)
-        raise AudioError(f"{name} is damaged or incomplete: {_reason(failure)}") from failure
-    rate = checked_rate(sound.samplerate, name)
-    origin = 0
-    # At a rate without a simple ratio to 16 kHz the phase of resampling would depend on where it begins.
-    if skip and sound.subtype in UNCOMPRESSED and sound.format != "FLAC" and rate % 25 == 0:
-        # Whole seconds are a whole number of samples at every rate.
-        origin = min(int(skip), sound.frames // rate) * rate
-        sound.seek(origin)
-    # libsndfile gives a very large number where the header does not tell.
-    frames = sound.frames if sound.frames < 2**48 else None
-    return Recording(name, rate, frames, origin, _soundfile_chunks(sound, file, name))
-
-
-def _soundfile_chunks(sound: _Sequential, file: _Guard, name: str) -> Iterator[NDArray[np.float32]]:
-    """Decode with libsndfile from the frame where the file stands."""
-    size = max(1, CHUNK // sound.channels)
-    while True:
-        try:
-            chunk = sound.read(size, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as failure:
-            file.check()
-            raise AudioError(f"{name} is damaged or incomplete: {_reason(failure)}") from failure
-        file.check()
-        if not len(chunk):
+    def _decoded(self, part: Part, native: NativeDecoder | None, clock: _Clock, number: int) -> Iterator[Piece]:
+        """Decode one part with the decoder that can, and the rest with the other one where the first stops early."""
+        if not part.native or (number == 0 and native is None) or (part.clocked and _av_is_there()):
+            yield from self._by_av(part, clock)
             return
-        yield chunk
+        try:
+            native = native or NativeDecoder(self._file, part, self._name, self._stack)
+        except RefusedError:
+            yield from self._by_av(part, clock)
+            return
+        count = 0
+        for samples in native.pieces():
+            count += len(samples)
+            yield Piece(native.rate, samples)
+        seconds = clock.base_origin(self._recording.origin) + count / native.rate
+        short = part.duration is not None and seconds < part.duration - TOLERANCE
+        if native.failure or short:
+            yield from self._rest(part, native, seconds, clock)
+
+    def _rest(self, part: Part, native: NativeDecoder, seconds: float, clock: _Clock) -> Iterator[Piece]:
+        """Read what libsndfile has left of a part."""
+        why = native.failure or "the decoder stops early"
+        end = part.duration
+        if end is not None and seconds >= end - TOLERANCE:  # what follows the sound is no sound
+            return
+        if part.demuxer == "flac":
+            yield from self._rest_of_flac(part, native, seconds, clock, why)
+            return
+        if _av_is_there():
+            try:
+                skipped = seconds
+                for piece in av_pieces(self._file, part.but(clocked=False), self._name, clock.report):
+                    length = len(piece.samples) / piece.rate
+                    if skipped >= length:
+                        skipped -= length
+                        continue
+                    rest = piece.samples[round(skipped * piece.rate) :]
+                    skipped, seconds = 0.0, seconds + len(rest) / piece.rate
+                    yield Piece(piece.rate, rest)
+            except AudioError:
+                pass
+        if not seconds and not self._heard:
+            raise AudioError(f"{self._name} is damaged or incomplete: {why}")
+        if end is None or seconds < end - TOLERANCE:
+            clock.report(seconds, end or seconds, why)
+
+    def _rest_of_flac(
+        self, part: Part, native: NativeDecoder, seconds: float, clock: _Clock, why: str
+    ) -> Iterator[Piece]:
+        """Go on behind the damage of a FLAC stream, whose frames know their place."""
+        rate, channels = native.rate, native.channels
+        after = round(seconds * rate)
+        while True:
+            found = resume(self._file, part, after)
+            if found is None:
+                break
+            rest, first = found
+            if first > after:
+                clock.report(after / rate, first / rate, why)
+                yield Piece(rate, np.zeros((0, channels), np.float32), clock.base + first / rate)
+            try:
+                native = NativeDecoder(self._file, rest, self._name, self._stack)
+            except RefusedError:
+                break
+            count = 0
+            for samples in native.pieces():
+                count += len(samples)
+                yield Piece(native.rate, samples)
+            part, after = rest, first + max(1, count)
+            if native.failure is None:
+                break
+        if not after and not self._heard:
+            raise AudioError(f"{self._name} is damaged or incomplete: {why}")
+        end = part.duration
+        if end is not None and after / rate < end - TOLERANCE:
+            clock.report(after / rate, end, why)
+
+    def _by_av(self, part: Part, clock: _Clock) -> Iterator[Piece]:
+        """Decode a part with ffmpeg's libraries."""
+        heard = False
+        failures: list[str] = []
+
+        def report(start: float, end: float, why: str) -> None:
+            failures.append(why)
+            clock.report(start, end, why)
+
+        try:
+            promised = decoders.av_duration(self._file, part, self._name)
+            for piece in av_pieces(self._file, part, self._name, report):
+                heard = heard or len(piece.samples) > 0
+                start = None if piece.start is None else clock.base + piece.start
+                yield Piece(piece.rate, piece.samples, start)
+        except RefusedError as refusal:
+            if not self._heard:
+                raise AudioError(f"{self._name} is damaged or incomplete ({part.label}): {refusal}") from refusal
+            clock.report(0.0, part.duration or 0.0, str(refusal))
+            return
+        if not heard and failures and not self._heard:
+            raise AudioError(f"{self._name} is damaged or incomplete ({part.label}): {failures[0]}")
+        end = part.duration or promised
+        now = clock.now - clock.base
+        slack = TOLERANCE if part.demuxer in ("mp4", "mov", "wav", "flac", "ogg", "wv") else 0.5
+        if end is not None and now < end - slack:
+            clock.report(now, end, "the file ends early")
 
 
-def _open_av(file: _Guard, name: str, label: str, demuxer: str, stack: ExitStack) -> Recording:
-    """Open with ffmpeg's libraries."""
+class _Clock:
+    """Puts the pieces of a part where the container says: silence where there is a gap."""
+
+    def __init__(self, base: float, unread: list[Unread]) -> None:
+        self.base = self.now = base
+        self._shift = 0.0
+        self._filled = 0.0
+        self._unread = unread
+        self._shape = (0, 1)
+
+    def base_origin(self, origin: float) -> float:
+        """Seconds of the part that were left out."""
+        return origin if self.base == origin else 0.0
+
+    def report(self, start: float, end: float, why: str) -> None:
+        """Note what cannot be read, in seconds of the part."""
+        self._unread.append(Unread(self.base + max(0.0, start), self.base + max(0.0, start, end), why))
+
+    def placed(self, piece: Piece) -> Iterator[Piece]:
+        """Yield a piece, and silence before it where it is not due yet."""
+        samples = piece.samples
+        if piece.start is not None:
+            late = piece.start + self._shift - self.now
+            if late > LONGEST_GAP or self._filled + late > LONGEST_GAP or late < -0.5:
+                # A timestamp that starts anew, or nonsense: sound is not lost over it.
+                self._shift -= late
+            elif late > JITTER:
+                self._filled += late
+                yield from self._silence(late, piece)
+            elif late < -JITTER and self.now <= self.base:
+                samples = samples[round(-late * piece.rate) :]  # before the beginning
+            elif late < -JITTER:
+                samples = samples[round(-late * piece.rate) :]
+        if len(samples):
+            self.now += len(samples) / piece.rate
+            yield Piece(piece.rate, samples)
+
+    def _silence(self, seconds: float, piece: Piece) -> Iterator[Piece]:
+        left, channels = round(seconds * piece.rate), piece.samples.shape[1]
+        self.now += left / piece.rate
+        while left > 0:
+            count = min(left, max(1, decoders.CHUNK // channels))
+            yield Piece(piece.rate, np.zeros((count, channels), np.float32))
+            left -= count
+
+
+def _merged(unread: list[Unread]) -> list[Unread]:
+    """Put what overlaps or touches into one."""
+    merged: list[Unread] = []
+    for one in sorted(unread, key=lambda one: (one.start, one.end)):
+        last = merged[-1] if merged else None
+        if last is not None and one.start <= last.end + TOLERANCE:
+            merged[-1] = Unread(last.start, max(last.end, one.end), last.reason)
+        else:
+            merged.append(one)
+    return merged
+
+
+def _av_is_there() -> bool:
     try:
-        import av
+        import av  # noqa: F401
     except ImportError:
-        raise MissingExtraError(f"reading {name} ({label})", "formats") from None
-    try:
-        container = stack.enter_context(av.open(file, mode="r", format=demuxer))
-    except (av.FFmpegError, ValueError) as failure:
-        file.check()
-        raise AudioError(f"{name} is damaged or incomplete ({label}): {_reason(failure)}") from failure
-    if not container.streams.audio:
-        raise AudioError(f"{name} ({label}) has no sound track: expected a recording")
-    stream = container.streams.audio[0]
-    if stream.codec_context is None:
-        raise AudioError(f"{name} ({label}) has a sound track in an unknown encoding: convert it")
-    rate = checked_rate(stream.rate or 0, name)
-    frames = None if container.duration is None else round(container.duration * rate / av.time_base)
-    return Recording(name, rate, frames, 0, _av_chunks(container.decode(stream), rate, file, name))
+        return False
+    return True
 
 
-def _av_chunks(decoded: Iterator[Any], rate: int, file: _Guard, name: str) -> Iterator[NDArray[np.float32]]:
-    """Decode with ffmpeg's libraries; `decoded` gives their frames."""
-    import av
-
-    shape = None
-    while True:
-        try:
-            frame = next(decoded, None)
-            samples = None if frame is None else frame.to_ndarray()
-        except (av.FFmpegError, ValueError) as failure:
-            file.check()
-            raise AudioError(f"{name} is damaged or incomplete: {_reason(failure)}") from failure
-        file.check()
-        if frame is None or samples is None:
-            return
-        channels = frame.layout.nb_channels
-        shape = shape or (rate, channels)
-        if (frame.sample_rate, channels) != shape:
-            raise AudioError(f"{name} changes its rate or channels midway: convert it to WAV")
-        chunk = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-        yield to_float(chunk, name)
-
-
-def _wav_rate(head: bytes) -> int:
+def _wav_rate(file: Guard, part: Part) -> int:
     """Find the sampling rate in a WAV header; where there is none, answer one that nobody objects to."""
+    from emovox.audio.sources import View
+
+    head = View(file, part.slices).read(4096)
     order: Literal["little", "big"] = "big" if head.startswith(b"RIFX") else "little"
     at = head.find(b"fmt ") + 12
     return int.from_bytes(head[at : at + 4], order) if head.startswith(b"RIF") and at > 12 else MIN_RATE
-
-
-def _reason(failure: Exception) -> str:
-    """Put in one line what a library said."""
-    text = getattr(failure, "error_string", None) or getattr(failure, "strerror", None) or failure
-    return " ".join(str(text).split()).removeprefix("Error : ").rstrip(".") or type(failure).__name__

@@ -11,8 +11,9 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
+from emovox.audio import decoders
 from emovox.audio.decode import (
-    CHUNK,
+    Piece,
     Recording,
     Source,
     checked_rate,
@@ -165,7 +166,7 @@ def read(source: Sound, *, start: float = 0.0, end: float | None = None) -> Wave
     source = as_sound(source)
     pieces: list[Float32Array] = []
     with _opened(source, skip=max(0.0, start - LEAD_IN)) as recording:
-        position = recording.origin // recording.rate * RATE
+        position = round(recording.origin * RATE)
         for piece in _resampled(recording):
             stop = len(piece) if last is None else max(0, last - position)
             pieces.append(piece[max(0, first - position) : stop])
@@ -272,7 +273,7 @@ def duration(source: Sound) -> float | None:
     if hasattr(source, "read") and not seekable(cast(BinaryIO, source)):
         return None
     with _opened(as_sound(source)) as recording:
-        return None if recording.frames is None else recording.frames / recording.rate
+        return recording.duration
 
 
 def require_signal(waveform: Waveform, name: str) -> Waveform:
@@ -325,8 +326,8 @@ class Converter:
         Number of channels of what comes; they are averaged.
     name : str
         What to call the sound in an error.
-    origin : int, default 0
-        Frame of the recording with which the first piece begins, for errors.
+    origin : float, default 0
+        Seconds of the recording before the first piece, for errors.
 
     Raises
     ------
@@ -341,11 +342,11 @@ class Converter:
     16000
     """
 
-    def __init__(self, rate: float = RATE, channels: int = 1, name: str = "the stream", origin: int = 0) -> None:
+    def __init__(self, rate: float = RATE, channels: int = 1, name: str = "the stream", origin: float = 0.0) -> None:
         if channels < 1:
             raise AudioError(f"{name} cannot have {channels} channels: expected 1 or more")
         self.rate, self.channels, self.name = checked_rate(rate, name), channels, name
-        self._frames = origin
+        self._origin, self._frames = origin, 0
         self._resampler: Any = None
         if self.rate != RATE:
             self._resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
@@ -384,7 +385,7 @@ class Converter:
             frame, channel = np.argwhere(~(np.abs(chunk) <= LOUDEST))[0]
             raise AudioError(
                 f"{self.name} has a sample of {chunk[frame, channel]:g} at "
-                f"{(self._frames + frame) / self.rate:.3f} s: samples must be finite numbers with full "
+                f"{self._origin + (self._frames + frame) / self.rate:.3f} s: samples must be finite numbers with full "
                 "scale 1, export it again"
             )
         self._frames += len(chunk)
@@ -420,17 +421,24 @@ def _in_memory(source: Samples) -> Recording:
             "transpose it"
         )
     frames = array.reshape(len(array), -1)
-    step = max(1, CHUNK // frames.shape[1])
-    chunks = (to_float(frames[i : i + step], name) for i in range(0, len(frames), step))
-    return Recording(name, checked_rate(source.rate, name), len(frames), 0, chunks)
+    step = max(1, decoders.CHUNK // frames.shape[1])
+    rate = checked_rate(source.rate, name)
+    pieces = (Piece(rate, to_float(frames[i : i + step], name)) for i in range(0, len(frames), step))
+    return Recording(name, len(frames) / rate, pieces=pieces)
 
 
 def _resampled(recording: Recording) -> Iterator[Float32Array]:
     """Bring a recording to 16 kHz mono, in pieces of any length."""
     converter: Converter | None = None
-    for chunk in recording.chunks:
-        converter = converter or Converter(recording.rate, chunk.shape[1], recording.name, recording.origin)
-        yield converter.push(chunk)
+    due = 0.0
+    for piece in recording.pieces:
+        shape = piece.rate, piece.samples.shape[1]
+        if converter is None or shape != (converter.rate, converter.channels):
+            if converter is not None:
+                yield converter.finish()
+            converter = Converter(*shape, recording.name, recording.origin + due)
+        due += len(piece.samples) / piece.rate
+        yield converter.push(piece.samples)
     if converter:
         yield converter.finish()
 

@@ -253,7 +253,8 @@ class PipeSource:
         assert self._converter is not None
         if frames.shape[1] == 1 and "twice" not in self._told and len(frames) >= 200:
             pairs = frames[: len(frames) // 2 * 2, 0].reshape(-1, 2)
-            if (pairs[:, 0] == pairs[:, 1]).mean() > 0.99 and pairs.any():
+            moved = np.flatnonzero(pairs[1:, 0] != pairs[:-1, 0]) + 1  # silence and steady values tell nothing
+            if len(moved) >= 50 and (pairs[moved, 0] == pairs[moved, 1]).mean() > 0.99:
                 self._told.add("twice")
                 yield Notice("every sample comes twice, as in stereo taken for mono: is it --channels 2?")
         wrong = ~(np.abs(frames) <= LOUDEST)

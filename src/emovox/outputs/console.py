@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emovox.audio.decode import AUDIO_SUFFIXES
+from emovox.audio.folders import AUDIO_SUFFIXES
 from emovox.errors import AudioError, InputError
 
 if TYPE_CHECKING:

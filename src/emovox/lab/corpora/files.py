@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
-from emovox.audio.decode import AUDIO_SUFFIXES
+from emovox.audio.folders import AUDIO_SUFFIXES
 from emovox.errors import CorpusError
 
 #: Files that a reader skips: reason -> files.

@@ -1,0 +1,247 @@
+"""FLAC: where streams begin, how many samples the last frame tells of, and where a damaged one goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emovox.audio.containers.part import Loss, Part
+from emovox.audio.sources import Guard, Slice
+
+_MARK = b"fLaC\0\0\0\x22"  # a stream and its first block, STREAMINFO of 34 bytes; \x80 where that is the only block
+_STEP = 2**20
+_BLOCKS = {
+    1: 192,
+    **{code: 576 << (code - 2) for code in range(2, 6)},
+    **{code: 256 << (code - 8) for code in range(8, 16)},
+}
+
+
+@dataclass(frozen=True)
+class _Info:
+    """What STREAMINFO states."""
+
+    block: int
+    rate: int
+    frames: int
+    bits: int
+
+
+def flac_parts(file: Guard, begin: int, end: int) -> list[Part]:
+    """Find the streams in a FLAC file: one, or several that were joined.
+
+    Parameters
+    ----------
+    file : Guard
+        The file.
+    begin, end : int
+        Where the first stream begins, and where the file ends.
+    """
+    begins = [begin, *_streams(file, begin + 42, end)]
+    return [_part(file, at, stop) for at, stop in zip(begins, [*begins[1:], end], strict=True)]
+
+
+def _streams(file: Guard, at: int, end: int) -> list[int]:
+    """Find where further streams begin."""
+    found = []
+    while at < end:
+        chunk = file.at(at, _STEP + 7)
+        place = -1
+        while (place := chunk.find(b"fLaC", place + 1, _STEP + 3)) >= 0:
+            head = chunk[place : place + 8]
+            if head in (_MARK, b"fLaC\x80\0\0\x22") and _info(file.at(at + place, 42)) is not None:
+                found.append(at + place)
+        if len(chunk) < _STEP + 7:
+            break
+        at += _STEP
+    return found
+
+
+def _info(head: bytes) -> _Info | None:
+    """Read STREAMINFO; None where it is none."""
+    if len(head) < 42:
+        return None
+    packed = int.from_bytes(head[18:26], "big")
+    info = _Info(
+        block=int.from_bytes(head[10:12], "big"),
+        rate=packed >> 44,
+        frames=packed & (2**36 - 1),
+        bits=(packed >> 36 & 31) + 1,
+    )
+    return info if info.block >= 16 and info.rate else None
+
+
+def _part(file: Guard, begin: int, end: int) -> Part:
+    head = file.at(begin, 42)
+    whole: tuple[Slice, ...] = ((begin, end - begin),)
+    info = _info(head)
+    if info is None:
+        return Part(whole, "flac", "flac", native=True)
+    stop = end - 128 if file.at(end - 128, 3) == b"TAG" else end
+    counted = _last(file, begin + 42, stop, info)
+    stated = info.frames / info.rate if info.frames else None
+    losses: tuple[Loss, ...] = ()
+    if counted is not None and info.frames and counted < info.frames:
+        losses = (
+            Loss(
+                counted / info.rate, info.frames / info.rate, f"the file ends early, its header promises {stated:.2f} s"
+            ),
+        )
+    exact = counted == info.frames and counted is not None
+    if not exact:
+        # 0 says that the number of samples is not known: the decoder goes on to the end.
+        unknown = (int.from_bytes(head[18:26], "big") >> 36 << 36).to_bytes(8, "big")
+        whole = (head[:18] + unknown + head[26:], (begin + 42, stop - begin - 42))
+    return Part(
+        whole,
+        "flac",
+        "flac",
+        native=True,
+        duration=None if counted is None else counted / info.rate,
+        stated=stated if counted is None else counted / info.rate if info.frames else None,
+        exact=exact,
+        losses=losses,
+    )
+
+
+def _last(file: Guard, begin: int, end: int, info: _Info) -> int | None:
+    """Count the samples up to the end of the last frame; None where none is found."""
+    reach = max(begin, end - 2**18)
+    tail = file.at(reach, end - reach)
+    place, later = len(tail), list[tuple[int, int]]()
+    while (place := tail.rfind(b"\xff", 0, place)) >= 0:
+        frame = frame_header(tail[place : place + 16], info.block)
+        if frame is None:
+            continue
+        # A checksum of 8 bits is right by chance now and then: the frame must end where one is known to begin or end.
+        ends = frame[0] + frame[1]
+        if ends == info.frames:
+            return ends
+        following = next((one for one in later if one[0] == ends), None)
+        if following is not None:
+            return following[0] + following[1]
+        later.append(frame)
+    return later[0][0] + later[0][1] if len(later) == 1 else None
+
+
+def resume(file: Guard, part: Part, after: int) -> tuple[Part, int] | None:
+    """Find where a damaged stream goes on.
+
+    Parameters
+    ----------
+    file : Guard
+        The file.
+    part : Part
+        The stream.
+    after : int
+        Samples that have been decoded before the damage.
+
+    Returns
+    -------
+    tuple of Part and int, or None
+        The rest as a stream of its own and the sample with which it begins; None where there is no rest.
+    """
+    from emovox.audio.sources import View
+
+    view = View(file, part.slices)
+    head = view.read(42)
+    info = _info(head)
+    if info is None:
+        return None
+    at = 42
+    while at < len(view):
+        view.seek(at)
+        chunk = view.read(_STEP + 16)
+        place = -1
+        while (place := chunk.find(b"\xff", place + 1, _STEP)) >= 0:
+            frame = frame_header(chunk[place : place + 16], info.block)
+            if (
+                frame is not None
+                and after <= frame[0] <= after + 3600 * info.rate
+                and _goes_on(view, at + place, frame)
+            ):
+                unknown = (int.from_bytes(head[18:26], "big") >> 36 << 36).to_bytes(8, "big")
+                streaminfo = b"fLaC\x80\0\0\x22" + head[8:18] + unknown + head[26:42]
+                return part.but(slices=(streaminfo, *_from(part.slices, at + place)), exact=False, losses=()), frame[0]
+        at += _STEP
+    return None
+
+
+def _goes_on(view: object, at: int, frame: tuple[int, int]) -> bool:
+    """Tell whether a frame is followed by the next one, or by nothing."""
+    from emovox.audio.sources import View
+
+    assert isinstance(view, View)
+    view.seek(at + 2)
+    chunk = view.read(2**18)
+    place = -1
+    while (place := chunk.find(b"\xff", place + 1)) >= 0:
+        following = frame_header(chunk[place : place + 16], frame[1])
+        if following is not None and following[0] == frame[0] + frame[1]:
+            return True
+    return len(chunk) < 2**18
+
+
+def _from(slices: tuple[Slice, ...], at: int) -> list[Slice]:
+    """Leave out what comes before a place."""
+    rest: list[Slice] = []
+    for one in slices:
+        length = len(one) if isinstance(one, bytes) else one[1]
+        if at < length:
+            rest.append(one[at:] if isinstance(one, bytes) else (one[0] + at, length - at))
+        at = max(0, at - length)
+    return rest
+
+
+def frame_header(head: bytes, block: int) -> tuple[int, int] | None:
+    """Read the header of a frame.
+
+    Parameters
+    ----------
+    head : bytes
+        16 bytes from where it may begin.
+    block : int
+        Samples of a frame, where all have the same number.
+
+    Returns
+    -------
+    tuple of int or None
+        Number of its first sample and how many it has; None where this is no header (its checksum tells).
+    """
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[2] >> 4 == 0:
+        return None
+    lead = head[4]
+    more = 0 if lead < 0x80 else next((n for n in range(1, 7) if not lead >> (6 - n) & 1), 7)
+    if more == 7 or (lead >= 0x80 and more == 0) or 0x80 <= lead < 0xC0:
+        return None
+    number = lead & (0x7F if more == 0 else 0x3F >> more)
+    for byte in head[5 : 5 + more]:
+        number = number << 6 | byte & 0x3F
+    at = 5 + more
+    code, rate = head[2] >> 4, head[2] & 15
+    count = _BLOCKS.get(code, 0)
+    if code in (6, 7):
+        count = int.from_bytes(head[at : at + code - 5], "big") + 1
+        at += code - 5
+    at += 1 if rate == 12 else 2 if rate in (13, 14) else 0
+    if rate == 15 or at >= len(head) or _crc8(head[:at]) != head[at]:
+        return None
+    return (number if head[1] & 1 else number * block), count
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc = _CRC8[crc ^ byte]
+    return crc
+
+
+def _table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value << 1 ^ (0x107 if value & 0x80 else 0)
+        table.append(value & 0xFF)
+    return tuple(table)
+
+
+_CRC8 = _table()

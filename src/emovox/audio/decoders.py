@@ -1,0 +1,316 @@
+"""The two decoders, each reading one part of a file: libsndfile, and ffmpeg's libraries from the [formats] extra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from emovox.audio.containers.part import Part
+from emovox.audio.sources import Guard, View, reason
+from emovox.errors import AudioError, MissingExtraError
+from emovox.types import Float32Array
+
+#: Sampling rates that a recording may have, in Hz.
+MIN_RATE, MAX_RATE = 1_000, 768_000
+
+#: Samples (frames times channels) that are decoded at a time, which bounds the memory in use.
+CHUNK = 2**18
+
+#: Encodings in which seeking is exact and cheap: a stretch is reached without decoding what precedes it.
+SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Decoded samples.
+
+    Attributes
+    ----------
+    rate : int
+        Sampling rate in Hz.
+    samples : ndarray of float32, shape (n, n_channels)
+        Full scale is 1; not yet checked.
+    start : float or None
+        Seconds on the container's clock; None where the samples follow those before.
+    """
+
+    rate: int
+    samples: Float32Array
+    start: float | None = None
+
+
+#: Told of a stretch that cannot be read: seconds of the part, and why.
+Report = Callable[[float, float, str], None]
+
+
+class RefusedError(AudioError):
+    """A decoder cannot open a part."""
+
+
+def checked_rate(rate: float, name: str) -> int:
+    """Return a sampling rate in Hz that is a whole number from 1000 to 768000.
+
+    Examples
+    --------
+    >>> checked_rate(44100.0, "call.wav")
+    44100
+    """
+    if not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
+        raise AudioError(
+            f"{name} has a sampling rate of {rate:g} Hz: expected a whole number from {MIN_RATE} to "
+            f"{MAX_RATE}, correct it or convert the recording"
+        )
+    return int(rate)
+
+
+def to_float(samples: NDArray[Any], name: str) -> Float32Array:
+    """Bring samples of any common type to float32 with full scale 1.
+
+    Examples
+    --------
+    >>> to_float(np.array([0, 192], dtype=np.uint8), "call.wav").tolist()
+    [-1.0, 0.5]
+    """
+    kind, size = samples.dtype.kind, samples.dtype.itemsize
+    if kind == "f":
+        # What float32 cannot hold becomes infinite, which is found, with its place, when samples are checked.
+        with np.errstate(over="ignore"):
+            return samples.astype(np.float32)
+    if samples.dtype == np.uint8:
+        return samples.astype(np.float32) / np.float32(128) - np.float32(1)
+    if kind == "i" and size in (2, 4):
+        return samples.astype(np.float32) / np.float32(2.0 ** (8 * size - 1))
+    raise AudioError(f"{name} has samples of type {samples.dtype}: expected float, int16, int32 or uint8")
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file read from front to back.
+
+    soundfile seeks to where it already is after each read from a seekable file.  That fails in a FLAC stream
+    of unknown length, decodes Opus twice and makes MP3 inexact.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class NativeDecoder:
+    """libsndfile on one part.
+
+    Parameters
+    ----------
+    file : Guard
+        The file.
+    part : Part
+        The part of it.
+    name : str
+        What to call the recording in a message.
+    stack : ExitStack
+        Closes what is opened.
+
+    Attributes
+    ----------
+    rate, channels : int
+        What it gives.
+    failure : str or None
+        Why decoding ended before the end, once it has.
+
+    Raises
+    ------
+    RefusedError
+        libsndfile cannot open the part.
+    """
+
+    def __init__(self, file: Guard, part: Part, name: str, stack: ExitStack) -> None:
+        self._file, self._name = file, name
+        try:
+            # As a file object: given a path, libsndfile also goes by its ending and by a "._" file beside it.
+            self._sound = stack.enter_context(_Sequential(View(file, part.slices)))
+        except soundfile.LibsndfileError as failure:
+            file.check()
+            raise RefusedError(reason(failure)) from failure
+        self.rate = checked_rate(self._sound.samplerate, name)
+        self.channels: int = self._sound.channels
+        # libsndfile gives a very large number where the header does not tell.
+        self.frames: int | None = self._sound.frames if self._sound.frames < 2**48 else None
+        self._exact = part.exact
+        self.failure: str | None = None
+
+    def skip(self, seconds: float) -> int:
+        """Leave out whole seconds of the beginning, where that is exact and cheap; return the frame that comes next."""
+        flac = self._sound.format == "FLAC"
+        # At a rate without a simple ratio to 16 kHz the phase of resampling would depend on where it begins.
+        if not (self._exact and self.frames and self._sound.subtype in SEEKABLE and self.rate % 25 == 0):
+            return 0
+        # Whole seconds are a whole number of samples at every rate.
+        origin = min(int(seconds), self.frames // self.rate) * self.rate
+        if origin and not (flac and origin >= self.frames):
+            self._sound.seek(origin)
+        return origin
+
+    def pieces(self) -> Iterator[Float32Array]:
+        """Yield samples, shape (n, n_channels), to the end or to where decoding fails."""
+        size = max(1, CHUNK // self.channels)
+        while True:
+            # NaN marks what has not been written when decoding fails in the middle of a read.
+            chunk = np.full((size, self.channels), np.nan, np.float32)
+            try:
+                got = self._sound.read(size, always_2d=True, out=chunk)
+            except soundfile.SoundFileError as failure:
+                self._file.check()
+                self.failure = reason(failure)
+                empty = np.isnan(chunk[:, 0])
+                got = chunk[: int(empty.argmax()) if empty.any() else size]
+            self._file.check()
+            if len(got):
+                yield got
+            if self.failure or not len(got):
+                return
+
+
+def av_pieces(file: Guard, part: Part, name: str, report: Report) -> Iterator[Piece]:
+    """Decode a part with ffmpeg's libraries.
+
+    Parameters
+    ----------
+    file : Guard
+        The file.
+    part : Part
+        The part of it.
+    name : str
+        What to call the recording in a message.
+    report : callable
+        Told of packets that cannot be decoded.
+
+    Yields
+    ------
+    Piece
+        With times where the part has a clock.
+
+    Raises
+    ------
+    MissingExtraError
+        The [formats] extra is not installed.
+    RefusedError
+        ffmpeg cannot open the part.
+    """
+    with ExitStack() as stack:
+        container, stream = _open_av(file, part, name, stack)
+        yield from _Decoding(container, stream, file, part, name).pieces(report)
+
+
+class _Decoding:
+    """One pass of ffmpeg's libraries over a stream."""
+
+    def __init__(self, container: Any, stream: Any, file: Guard, part: Part, name: str) -> None:
+        self._container, self._stream, self._file, self._part, self._name = container, stream, file, part, name
+        start = None if part.zero else container.start_time
+        self._zero = 0.0 if start is None else start / 1_000_000
+        self._begun = False
+        self._now = 0.0  # seconds by the samples, for packets without a time
+
+    def pieces(self, report: Report) -> Iterator[Piece]:
+        """Decode packet by packet; one that cannot be decoded costs no other."""
+        for packet in self._packets(report):
+            try:
+                frames = packet.decode()
+            except Exception as failure:
+                self._file.check()
+                if not _is_av_failure(failure):
+                    raise
+                begin = self._seconds(packet.pts, packet.time_base)
+                at = self._now if begin is None else begin
+                length = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
+                report(at, at + length, reason(failure).lower())
+                continue
+            if not self._begun and packet.duration and self._stream.codec_context.name.startswith("wmav"):
+                self._zero += float(packet.duration * packet.time_base)  # ffmpeg stamps this codec one packet late
+            self._begun = True
+            for frame in frames:
+                yield self._piece(frame)
+            self._file.check()
+
+    def _packets(self, report: Report) -> Iterator[Any]:
+        """Yield the packets of the stream; report where the container breaks off."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except Exception as failure:
+                self._file.check()
+                if not _is_av_failure(failure):
+                    raise
+                report(self._now, self._now, reason(failure).lower())
+                return
+            self._file.check()
+            if packet is None:
+                return
+            yield packet
+
+    def _seconds(self, ticks: int | None, base: Any) -> float | None:
+        """Turn a timestamp into seconds on the container's clock; None where there is none that counts."""
+        if ticks is None or base is None or not self._part.clocked:
+            return None
+        return float(ticks * base) - self._zero
+
+    def _piece(self, frame: Any) -> Piece:
+        channels = frame.layout.nb_channels
+        samples = frame.to_ndarray()
+        chunk = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+        rate = checked_rate(frame.sample_rate, self._name)
+        start = self._seconds(frame.pts, frame.time_base)
+        self._now = (self._now if start is None else start) + len(chunk) / rate
+        return Piece(rate, to_float(chunk, self._name), start)
+
+
+def av_duration(file: Guard, part: Part, name: str) -> float | None:
+    """Tell how long a part is by its container, where that is not a guess from the bit rate."""
+    with ExitStack() as stack:
+        container, stream = _open_av(file, part, name, stack)
+        return _promised(container, stream, part)
+
+
+def _promised(container: Any, stream: Any, part: Part) -> float | None:
+    """Seconds from the clock's zero to the end of the sound, as the container promises."""
+    if not part.clocked:
+        guesses = ("aac", "mp3", "amr", "ac3")
+        return None if part.demuxer in guesses or container.duration is None else container.duration / 1_000_000
+    start = 0.0
+    if part.zero and stream.start_time is not None:
+        start = max(0.0, float(stream.start_time * stream.time_base))
+    if stream.duration is not None:
+        return start + float(stream.duration * stream.time_base)
+    if container.duration is None:
+        return None
+    # Matroska counts from 0, whenever its first stream begins.
+    return float(container.duration / 1_000_000) + (start if part.demuxer != "matroska" else 0.0)
+
+
+def _open_av(file: Guard, part: Part, name: str, stack: ExitStack) -> tuple[Any, Any]:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtraError(f"reading {name} ({part.label})", "formats") from None
+    try:
+        container = stack.enter_context(av.open(View(file, part.slices), mode="r", format=part.demuxer))
+    except (av.FFmpegError, ValueError) as failure:
+        file.check()
+        raise RefusedError(reason(failure)) from failure
+    if not container.streams.audio:
+        raise AudioError(f"{name} ({part.label}) has no sound track: expected a recording")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError(f"{name} ({part.label}) has a sound track in an unknown encoding: convert it")
+    return container, stream
+
+
+def _is_av_failure(failure: Exception) -> bool:
+    import av
+
+    return isinstance(failure, av.FFmpegError | ValueError)
