@@ -30,7 +30,7 @@ CONTAINED = [
     ("matroska", "pcm_s24le", {}, 0),
     ("adts", "aac", {}, 1024),
     ("avi", "pcm_u8", {}, 0),
-    ("asf", "wmav2", {}, -2048),  # wma: ffmpeg's decoder makes nothing of the first frame
+    ("asf", "wmav2", {}, 64),  # wma: timestamps in milliseconds
     ("wv", "wavpack", {}, 0),
 ]
 
@@ -78,7 +78,7 @@ def test_damaged_containers_are_refused() -> None:
         b"\x1a\x45\xdf\xa3" + bytes(1000),
         b"\xff\xf1" + bytes(99),
     ):
-        with pytest.raises(AudioError, match=r"<bytes> (is damaged or incomplete|has a sampling rate of 0 Hz)"):
+        with pytest.raises(AudioError, match=r"<bytes> (is damaged|contains no samples|has a sampling rate of 0)"):
             audio.read(content)
 
 

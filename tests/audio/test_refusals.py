@@ -23,11 +23,6 @@ def header_with_rate(rate: int) -> bytes:
     return bytes(content)
 
 
-def damaged_flac() -> bytes:
-    content = encoded(noise(RATE * 10), RATE, "FLAC")
-    return content[: int(len(content) * 0.7)]
-
-
 BAD = [
     (b"", r"is empty \(0 bytes\)"),
     (b"This is not a recording at all.\n" * 50, r"not a recording in a known format .* convert it"),
@@ -35,7 +30,6 @@ BAD = [
     (encoded(np.zeros(0), RATE), "contains no samples"),
     (encoded(two_tones(RATE), RATE)[:44], "contains no samples"),
     (encoded(two_tones(RATE), RATE)[:30], "is damaged or incomplete"),
-    (damaged_flac(), "is damaged or incomplete: flac decoder lost sync"),
     (encoded(noise(RATE), RATE, "MP3", "MPEG_LAYER_III")[:60], "is damaged or incomplete"),
     (header_with_rate(0), "sampling rate of 0 Hz: expected a whole number from 1000 to 768000"),
     (header_with_rate(999), "sampling rate of 999 Hz"),
@@ -112,8 +106,8 @@ def test_file_object_that_gives_too_much_does_no_harm() -> None:
         def read(self, size: int | None = -1) -> bytes:
             return super().read() if size else b""
 
-    with pytest.raises(AudioError, match="<stream>"):
-        audio.read(Generous(encoded(noise(RATE), RATE)[:1000]))
+    content = encoded(noise(RATE), RATE)[:1000]
+    np.testing.assert_array_equal(audio.read(Generous(content)).samples, audio.read(content).samples)
 
 
 def test_sources_of_a_wrong_kind_are_refused(tmp_path: Path) -> None:
