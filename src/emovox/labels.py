@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 #: Common labels: the eight emotions of RAVDESS, in its order.
@@ -28,6 +29,34 @@ SYNONYMS: dict[str, str] = {
 }
 
 
+def as_seen(text: str) -> str:
+    """Return a text as its reader sees it, so that texts that look the same are the same.
+
+    Parameters
+    ----------
+    text : str
+        Any text: a label, a speaker, the name of a column.
+
+    Returns
+    -------
+    str
+        In Unicode's composed form (NFC), without characters that cannot be seen (zero-width space, byte order mark,
+        soft hyphen, marks of direction; the joiners U+200C and U+200D stay, because scripts need them), each run of
+        blanks one space, none at the ends.  Upper and lower case are kept.
+
+    Source: Unicode Standard Annex 15, https://unicode.org/reports/tr15.
+
+    Examples
+    --------
+    >>> as_seen(" Zoe\u0308\u200b\u00a0 B. ") == "Zo\u00eb B."
+    True
+    """
+    if not text.isascii():
+        seen = (letter for letter in text if letter in "\u200c\u200d" or unicodedata.category(letter) != "Cf")
+        text = unicodedata.normalize("NFC", "".join(seen))
+    return " ".join(text.split())
+
+
 def canonical(label: str) -> str:
     """Map a label of a corpus to the common label; labels without a counterpart are kept.
 
@@ -39,14 +68,15 @@ def canonical(label: str) -> str:
     Returns
     -------
     str
-        A member of :data:`COMMON` if there is one, else the label in lower case with underscores for blanks.
+        A member of :data:`COMMON` if there is one, else the label as :func:`as_seen`, in lower case with underscores
+        for blanks.
 
     Examples
     --------
     >>> canonical("Fear"), canonical("ps"), canonical("boredom")
     ('fearful', 'surprised', 'boredom')
     """
-    word = label.strip().lower().replace(" ", "_").replace("-", "_")
+    word = as_seen(label).lower().replace(" ", "_").replace("-", "_")
     return SYNONYMS.get(word, word)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +17,7 @@ _EMPTY = "empty (0 bytes)"
 _MACOS = "macOS resource forks, not recordings"
 _COPY = "second copies of a clip"
 _POINTER = "Git LFS pointers, not sound (git lfs pull fetches it)"
+_CLOSED = "in folders that cannot be read (change their permissions)"
 
 
 def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
@@ -27,7 +28,8 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
     root : Path
         The folder; linked folders are followed, hidden ones are skipped.
     notes : Notes
-        Receives macOS ``._`` files, empty files, broken links, Git LFS pointers and names that are not UTF-8.
+        Receives macOS ``._`` files, empty files, broken links, Git LFS pointers, names that are not UTF-8, and folders
+        that cannot be read.
 
     Returns
     -------
@@ -44,12 +46,12 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
     if not root.is_dir():
         raise CorpusError(f"{str(root)!r} is a file, not a corpus folder: give the folder that holds the recordings")
     found = []
-    for file in _walk(root):
+    for file in _walk(root, notes):
         if file.suffix.lower() not in AUDIO_SUFFIXES:
             continue
         name = file.relative_to(root).as_posix()
-        if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are not UTF-8
-            notes["names that are not text"].append(ascii(name))
+        if (shown := _shown(name)) != name:
+            notes["names that are not text"].append(shown)
         elif reason := _unusable(file):
             notes[reason].append(name)
         elif not file.name.startswith("."):
@@ -60,6 +62,11 @@ def audio_files(root: Path, notes: Notes) -> list[PurePosixPath]:
             "install git-lfs and run 'git lfs pull' there"
         )
     return sorted(found, key=lambda file: (len(file.parts), file))
+
+
+def _shown(name: str) -> str:
+    """Return a name that can be printed: escaped where it has bytes that are not UTF-8."""
+    return ascii(name) if any("\ud800" <= letter <= "\udfff" for letter in name) else name
 
 
 def _unusable(file: Path) -> str | None:
@@ -84,11 +91,31 @@ def _is_pointer(file: Path) -> bool:
         return False
 
 
-def _walk(root: Path) -> Iterable[Path]:
+def other_files(root: Path) -> list[tuple[str, int]]:
+    """Count the files below a folder that :func:`audio_files` does not look at, by ending.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Returns
+    -------
+    list of (str, int)
+        Ending in lower case, ``""`` for none, and number of files; the most frequent first.
+    """
+    endings = (file.suffix.lower() for file in _walk(root, defaultdict(list)) if not file.name.startswith("."))
+    return Counter(ending for ending in endings if ending not in AUDIO_SUFFIXES).most_common()
+
+
+def _walk(root: Path, notes: Notes) -> Iterable[Path]:
     """Yield every file below a folder once, also if links form a loop."""
 
     def refuse(error: OSError) -> None:
-        raise CorpusError(f"cannot read folder {error.filename!r}: {error.strerror}; change its permissions")
+        closed = Path(os.fsdecode(error.filename or root))
+        if closed == root:
+            raise CorpusError(f"cannot read folder {str(root)!r}: {error.strerror}; change its permissions")
+        notes[_CLOSED].append(_shown(closed.relative_to(root).as_posix()))
 
     seen: set[Path] = set()
     for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):

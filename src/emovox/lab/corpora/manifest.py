@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import difflib
 import math
 import os
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from emovox.errors import CorpusError, did_you_mean
-from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
-from emovox.labels import canonical
+from emovox.lab.corpora import lines
+from emovox.lab.corpora.table import RESERVED, Clip, Corpus, Provenance, from_clips, skipped, spelt_alike
+from emovox.labels import as_seen, canonical
 
 #: Required columns of a manifest.
 REQUIRED = ("file", "label")
-#: Optional columns of a manifest.
-OPTIONAL = ("speaker", "start", "end", "split", "sex", "text", "intensity")
+#: Columns of a manifest and other names by which people call them, in lower case without blanks, the likeliest first.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "file": ("filename", "path", "filepath", "audio", "audiofile", "audiopath", "wav", "wavfile", "recording", "clip"),
+    "label": ("emotion", "labels", "emotions", "emotionlabel", "class", "category"),
+    "speaker": ("speakerid", "speakername", "spk", "spkid", "actor", "actorid", "participant", "subject"),
+    "start": ("begin", "onset", "starttime", "begintime"),
+    "end": ("stop", "offset", "endtime", "stoptime"),
+    "split": ("partition", "subset"),
+    "sex": ("gender",),
+    "text": ("transcript", "transcription", "sentence", "utterance", "rawtext"),
+    "intensity": ("strength",),
+}
 #: Suffixes of manifests.
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -42,7 +54,8 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     path : Path
         CSV (comma or semicolon), TSV or Parquet.  Columns: ``file`` and ``label``; optionally ``speaker``,
         ``start`` and ``end`` in seconds, ``split`` (train, valid, test), ``sex`` (female, male), ``text``,
-        ``intensity``.  An empty cell is an unknown value; an empty ``end`` is the end of the file.
+        ``intensity``, each also under the other names of :data:`COLUMNS`.  Further columns are kept along.  An empty
+        cell is an unknown value; an empty ``end`` is the end of the file.
     name : str, default the manifest's file name
         Name of the corpus.
     licence : str, optional
@@ -52,20 +65,26 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     -------
     Corpus
         Files are relative to the folder of the manifest.  Labels are normalised by :func:`emovox.labels.canonical`
-        (``Happiness`` becomes ``happy``), speakers are prefixed with the name of the corpus.
+        (``Happiness`` becomes ``happy``), speakers are prefixed with the name of the corpus.  `Corpus.notes` tells
+        which columns were taken for which, and which were only kept along.
 
     Raises
     ------
     CorpusError
-        The manifest cannot be read, has an unknown column or an invalid value, or lists missing files.
+        The manifest cannot be read, lacks a column or has one twice, has an invalid value, or lists missing files.
     """
     if not path.exists():
         raise CorpusError(f"manifest {str(path)!r} does not exist: give a {', '.join(SUFFIXES)} file")
     if path.is_dir() or path.suffix.lower() not in SUFFIXES:
         raise CorpusError(f"{str(path)!r} is not a manifest: give a {', '.join(SUFFIXES)} file")
-    rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    header = _header(table.header, path)
     name = name or path.stem
-    clips = [_clip(row, f"{line} of manifest {path.name!r}", path.parent, name) for line, row in rows]
+    clips = []
+    for line, cells in table.rows:
+        row = {column: cells[at] for at, column in header.known.items()}
+        more = {column: as_seen(cells[at]) for at, column in header.further.items()}
+        clips.append(_clip(row, more, f"{line} of manifest {path.name!r}", path.parent, name))
     sizes = {clip.file: _size(path.parent / clip.file) for clip in clips}
     missing = sorted(file for file, size in sizes.items() if size is None)
     if missing:
@@ -78,47 +97,46 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     if not kept:
         raise CorpusError(f"manifest {path.name!r} names no recording that is not empty: give at least one row")
     provenance = Provenance(licence=licence)
-    return Corpus(
-        name, path.parent, provenance, from_clips(kept, name, provenance), skipped({"empty (0 bytes)": empty})
-    )
+    alike = [", ".join(map(repr, one)) for one in spelt_alike([clip.speaker.removeprefix(f"{name}/") for clip in kept])]
+    notes = (*header.notes, *(f"speakers {one} are taken for one speaker" for one in alike))
+    skips = skipped({"empty (0 bytes)": empty})
+    return Corpus(name, path.parent, provenance, from_clips(kept, name, provenance), skips, notes)
 
 
-def _read_text(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Read CSV or TSV: ("line 2", row) pairs."""
+@dataclass(frozen=True)
+class _Table:
+    """A manifest as it is read: the header, and for each row where it stands and its cells."""
+
+    header: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Columns by position: those of :data:`COLUMNS` under their own names, further ones, and what is to be told."""
+
+    known: dict[int, str]
+    further: dict[int, str]
+    notes: tuple[str, ...]
+
+
+def _read_text(path: Path) -> _Table:
+    """Read CSV or TSV."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CorpusError(f"manifest {path.name!r} is not UTF-8 text: save it as UTF-8") from None
     except OSError as error:
         raise CorpusError(f"cannot read manifest {str(path)!r}: {error.strerror}") from None
-    head = text.partition("\n")[0]
+    head = text.lstrip().partition("\n")[0]
     comma = ";" if ";" in head and "," not in head else ","
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else comma)
-    try:
-        header = [cell.strip() for cell in next(lines, [])]
-        _check_columns(header, path)
-        rows = []
-        for line in lines:
-            if not any(cell.strip() for cell in line):
-                continue
-            if len(line) != len(header):
-                raise CorpusError(
-                    f"line {lines.line_num} of manifest {path.name!r} has {len(line)} cells, its header "
-                    f"{len(header)}: put quotes around cells that hold the separator"
-                )
-            rows.append(
-                (
-                    f"line {lines.line_num}",
-                    {key: cell.strip() for key, cell in zip(header, line, strict=True)},
-                )
-            )
-    except csv.Error as error:
-        raise CorpusError(f"line {lines.line_num} of manifest {path.name!r} is not CSV: {error}") from None
-    return rows
+    tab = path.suffix.lower() == ".tsv"
+    header, *rows = lines.rows(text, "\t" if tab else comma, f"manifest {path.name!r}") or [(1, [])]
+    return _Table(header[1], [(f"line {number}", cells) for number, cells in rows])
 
 
-def _read_parquet(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Read Parquet: ("row 1", row) pairs, every cell as text."""
+def _read_parquet(path: Path) -> _Table:
+    """Read Parquet, every cell as text."""
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors derive from these
@@ -126,40 +144,58 @@ def _read_parquet(path: Path) -> list[tuple[str, dict[str, str]]]:
         raise CorpusError(f"manifest {path.name!r} is not Parquet that can be read: {reason}") from None
     if frame.index.names != [None]:
         frame = frame.reset_index()
-    frame.columns = pd.Index([str(column) for column in frame.columns])
-    _check_columns(list(frame.columns), path)
-    cells = {
-        column: ["" if absent else str(cell).strip() for cell, absent in zip(cells, cells.isna(), strict=True)]
-        for column, cells in frame.items()
-    }
-    return [(f"row {row + 1}", {str(column): cells[column][row] for column in cells}) for row in range(len(frame))]
+    columns = [
+        ["" if absent else str(cell).strip() for cell, absent in zip(cells, cells.isna(), strict=True)]
+        for _, cells in frame.items()
+    ]
+    rows = [(f"row {number}", list(cells)) for number, cells in enumerate(zip(*columns, strict=True), 1)]
+    return _Table([str(column) for column in frame.columns], rows)
 
 
-def _check_columns(header: Sequence[str], path: Path) -> None:
-    """Raise if a column of the header is missing, unknown or duplicated."""
-    known = (*REQUIRED, *OPTIONAL)
-    if not any(header):
-        raise CorpusError(f"manifest {path.name!r} is empty: its first line must name the columns {', '.join(known)}")
-    for column in header:
-        if column not in known:
-            remedy = did_you_mean(column.lower(), known)
-            raise CorpusError(f"manifest {path.name!r} has an unknown column {column!r}: {remedy}")
-        if header.count(column) > 1:
-            raise CorpusError(f"manifest {path.name!r} has the column {column!r} twice: keep one of them")
+def _header(names: Sequence[str], path: Path) -> _Header:
+    """Find the columns; raise if one that is needed is missing, or one is there twice."""
+    names = [as_seen(name) for name in names]
+    if not any(names):
+        raise CorpusError(f"manifest {path.name!r} is empty: its first line must name the columns {', '.join(COLUMNS)}")
+    for name in names:
+        if name and names.count(name) > 1:
+            raise CorpusError(f"manifest {path.name!r} has the column {name!r} twice: keep one of them")
+    known = lines.columns(names, COLUMNS)
     for column in REQUIRED:
-        if column not in header:
-            raise CorpusError(f"manifest {path.name!r} has no column {column!r}: it needs {' and '.join(REQUIRED)}")
+        if column not in known.values():
+            others = [name for at, name in enumerate(names) if at not in known and name]
+            near = next((repr(name) for name in others if difflib.get_close_matches(name.lower(), [column])), "")
+            remedy = f"is it {near}?" if near else f"call the column that holds it {column!r}"
+            raise CorpusError(f"manifest {path.name!r} has no column {column!r}: {remedy}")
+    taken = [f"{names[at]!r} as {column!r}" for at, column in known.items() if names[at] != column]
+    further = {
+        at: f"manifest {name}" if name in RESERVED else name
+        for at, name in enumerate(names)
+        if name and at not in known
+    }
+    notes = []
+    if taken:
+        notes.append(f"columns read under other names: {', '.join(taken)}")
+    if further:
+        notes.append(f"further columns, kept along: {', '.join(map(_with_doubt, further.values()))}")
+    return _Header(known, further, tuple(notes))
 
 
-def _clip(row: dict[str, str], where: str, folder: Path, name: str) -> Clip:
+def _with_doubt(column: str) -> str:
+    """Return the name of a further column, with the known one that it may be a misspelling of."""
+    near = difflib.get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.8)
+    return f"{column!r} (did you mean {near[0]!r}?)" if near else repr(column)
+
+
+def _clip(row: dict[str, str], more: dict[str, str], where: str, folder: Path, name: str) -> Clip:
     """Check and convert one row."""
     for column in REQUIRED:
-        if not row[column]:
+        if not as_seen(row[column]):
             raise CorpusError(f"{where} has no {column}: fill it in or remove the line")
     start, end = _seconds(row, "start", 0.0, where), _seconds(row, "end", math.inf, where)
     if not 0 <= start < end:
         raise CorpusError(f"{where} goes from {start} s to {end} s: start must be 0 or later and before end")
-    speaker = row.get("speaker", "")
+    speaker = as_seen(row.get("speaker", ""))
     return Clip(
         file=_relative(row["file"], folder),
         label=canonical(row["label"]),
@@ -170,12 +206,19 @@ def _clip(row: dict[str, str], where: str, folder: Path, name: str) -> Clip:
         start=start,
         end=end,
         split=_word(row, "split", _SPLITS, where),
+        more=more,
     )
 
 
 def _relative(file: str, folder: Path) -> str:
-    """Return a path relative to the manifest if possible, with forward slashes also for manifests from Windows."""
-    clean, folder = PurePosixPath(os.path.normpath(file.replace("\\", "/"))), folder.resolve()
+    """Return a path relative to the manifest if possible, with forward slashes also for manifests from Windows.
+
+    Its Unicode form is the one that the file has, which a copy between systems may have changed.
+    """
+    forms = [file] if file.isascii() else [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))]
+    forms = [os.path.normpath(form if _size(folder / form) is not None else form.replace("\\", "/")) for form in forms]
+    there = next((form for form in forms if _size(folder / form) is not None), forms[0])
+    clean, folder = PurePosixPath(there), folder.resolve()
     return str(clean.relative_to(folder) if clean.is_relative_to(folder) else clean)
 
 
@@ -203,7 +246,7 @@ def _word(row: dict[str, str], column: str, words: dict[str, str], where: str) -
     """Parse a categorical value; None if the manifest has no such column."""
     if column not in row:
         return None
-    cell = row[column].lower()
+    cell = as_seen(row[column]).lower()
     if cell not in words:
         known = [word for word in words if word]
         raise CorpusError(f"{column} {row[column]!r} in {where}: {did_you_mean(cell, known)}")

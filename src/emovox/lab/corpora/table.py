@@ -7,14 +7,16 @@ Index
 Columns, all str, empty where unknown
     ``speaker`` (prefixed with the corpus, ``"ravdess/01"``), ``sex`` (``"female"``, ``"male"`` or ``""``),
     ``text`` (transcript), ``intensity``, ``label``, ``licence``, ``corpus``, and ``split`` (``"train"``,
-    ``"valid"``, ``"test"`` or ``""``) where a manifest gives one.
+    ``"valid"``, ``"test"`` or ``""``) where a manifest gives one, followed by the further columns of a manifest.
+Texts are compared as a reader sees them (:func:`emovox.labels.as_seen`); speakers that differ in upper and lower case
+only are one speaker, under the spelling that comes first.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emovox.errors import CorpusError
+from emovox.labels import as_seen
 
 #: Row numbers of a table.
 Positions = NDArray[np.intp]
@@ -37,6 +40,8 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "sex": ("female", "male", ""),
     "split": ("train", "valid", "test", ""),
 }
+#: Names that a further column of a manifest cannot have.
+RESERVED = (*INDEX, *COLUMNS, "split", "sound")
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of the table, as returned by a reader; the module describes the fields."""
+    """One row of the table, as returned by a reader; the module describes the fields.
+
+    `more` holds further columns, the same in every clip of a corpus.
+    """
 
     file: str
     label: str
@@ -61,6 +69,7 @@ class Clip:
     start: float = 0.0
     end: float = math.inf
     split: str | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class Corpus:
         One row per clip, see `emovox.lab.corpora.table`.
     skipped : tuple of Skipped
         Files that the reader skipped, by reason.
+    notes : tuple of str
+        What else the reader has to say, a sentence each: columns that it took for others, for one.
 
     Raises
     ------
@@ -109,6 +120,7 @@ class Corpus:
     provenance: Provenance
     table: pd.DataFrame
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self.table, self.name)
@@ -170,9 +182,9 @@ def from_clips(clips: Sequence[Clip], corpus: str, provenance: Provenance) -> pd
         names=list(INDEX),
     )
     columns = {
-        "speaker": [clip.speaker for clip in clips],
+        "speaker": _one_spelling([as_seen(clip.speaker) for clip in clips]),
         "sex": [clip.sex for clip in clips],
-        "text": [clip.text for clip in clips],
+        "text": [as_seen(clip.text) for clip in clips],
         "intensity": [clip.intensity for clip in clips],
         "label": [clip.label for clip in clips],
         "licence": [provenance.licence] * len(clips),
@@ -180,7 +192,31 @@ def from_clips(clips: Sequence[Clip], corpus: str, provenance: Provenance) -> pd
     }
     if any(clip.split is not None for clip in clips):
         columns["split"] = [clip.split or "" for clip in clips]
+    for name in clips[0].more if clips else ():
+        columns[name] = [clip.more.get(name, "") for clip in clips]
     return pd.DataFrame(columns, index=index, dtype="str")
+
+
+def _one_spelling(names: Sequence[str]) -> list[str]:
+    """Give names that differ in upper and lower case only the spelling that comes first in the alphabet."""
+    spelling: dict[str, str] = {}
+    for name in sorted(set(names)):
+        spelling.setdefault(name.casefold(), name)
+    return [spelling[name.casefold()] for name in names]
+
+
+def spelt_alike(speakers: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the speakers that are one speaker in the table because they differ in upper and lower case only.
+
+    Examples
+    --------
+    >>> spelt_alike(["Ann", "bob", "ann"])
+    [('Ann', 'ann')]
+    """
+    spellings: dict[str, set[str]] = {}
+    for name in map(as_seen, speakers):
+        spellings.setdefault(name.casefold(), set()).add(name)
+    return [tuple(sorted(one)) for one in spellings.values() if len(one) > 1]
 
 
 def validate(table: pd.DataFrame, name: str) -> None:
@@ -272,8 +308,8 @@ def combine(corpora: Sequence[Corpus]) -> pd.DataFrame:
         table["file"] = corpus.name + "/" + table["file"]
         frames.append(table.set_index(list(INDEX)))
     result = pd.concat(frames)
-    if "split" in result:
-        result["split"] = result["split"].fillna("")
+    for column in result.columns.difference(list(COLUMNS)):  # those that only some of the corpora have
+        result[column] = result[column].fillna("")
     validate(result, "+".join(names))
     return result
 
@@ -284,8 +320,8 @@ def strings(table: pd.DataFrame, column: str) -> StringArray:
 
 
 def sentences(table: pd.DataFrame) -> StringArray:
-    """Return the text of each clip, normalised in case and outer blanks so that equal sentences compare equal."""
-    return table["text"].str.strip().str.casefold().to_numpy(dtype=str)
+    """Return the text of each clip, in one case and form so that equal sentences compare equal."""
+    return np.array([as_seen(text).casefold() for text in table["text"]], dtype=str)
 
 
 def skipped(reasons: Mapping[str, Sequence[str]]) -> tuple[Skipped, ...]:
