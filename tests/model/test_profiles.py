@@ -126,10 +126,12 @@ def test_a_speaker_is_the_baseline_passed_by_hand(model: Model, clips: list[Path
     profile = EmotionRecognizer(model).enroll("anna", clips)
     samples = speech(4, 9)
     expected, _ = heard(model, samples, np.array(profile.embedding, dtype=np.float32))
-    found = EmotionRecognizer(model, speaker=profile).predict(samples, rate=16000)
+    found = EmotionRecognizer(model, speaker=profile).assess(Waveform(samples), "a")
+    assert found is not None
     np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=1e-6)
     assert found.speaker == "anna"
-    plain = EmotionRecognizer(model).predict(samples, rate=16000)
+    plain = EmotionRecognizer(model).assess(Waveform(samples), "a")
+    assert plain is not None
     assert plain.speaker is None
     assert np.abs(np.subtract(list(plain.probabilities.values()), expected)).max() > 0.01
 
@@ -150,15 +152,20 @@ def test_many_are_one_by_one(model: Model, clips: list[Path], tmp_path: Path) ->
     assert failure.kind == "NoSpeechError"
 
 
-def test_windows_of_a_long_recording_all_have_the_baseline(model: Model, clips: list[Path]) -> None:
+def test_utterances_of_a_long_recording_all_have_the_baseline(model: Model, clips: list[Path]) -> None:
     profile = EmotionRecognizer(model).enroll("anna", clips)
-    samples = speech(16)
-    baseline = np.array(profile.embedding, dtype=np.float32)
-    rows = [heard(model, samples[i : i + 96000], baseline)[0] for i in range(0, len(samples), 96000)]
-    found = EmotionRecognizer(model, speaker=profile).predict(samples, rate=16000)
-    np.testing.assert_allclose(
-        list(found.probabilities.values()), np.average(rows, axis=0, weights=[6, 6, 4]), atol=1e-6
-    )
+    samples, baseline = speech(16), np.array(profile.embedding, dtype=np.float32)
+    recognizer = EmotionRecognizer(model, speaker=profile)
+    parts = recognizer.timeline(samples, rate=16000).predictions
+    middle = parts[1]  # both of its ends are cuts within speech: nothing around it is heard with it
+    cut = samples[round(middle.start * 16000) : round(middle.end * 16000)]
+    expected, _ = heard(model, cut, baseline)
+    assert len(parts) > 2
+    np.testing.assert_allclose(list(middle.probabilities.values()), expected, atol=1e-6)
+    rows = [list(one.probabilities.values()) for one in parts]
+    mean = np.average(rows, axis=0, weights=[one.end - one.start for one in parts])
+    found = recognizer.predict(samples, rate=16000)
+    np.testing.assert_allclose(list(found.probabilities.values()), mean, atol=1e-6)
 
 
 def test_a_profile_of_another_model_is_refused(model: Model, clips: list[Path], tmp_path: Path) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio, decision
+from emovox import audio
 from emovox.audio import Sound
 from emovox.audio.decode import source_name
 from emovox.errors import AudioError, FeatureError, InputError, ModelError, NoSpeechError
@@ -23,9 +21,11 @@ from emovox.model.profiles import Profile
 from emovox.recognition.many import analysed, one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.recognition.voice import Voice
+from emovox.recognition.whole import judge_whole
 from emovox.recognition.windows import WindowOptions, join_rest
-from emovox.recognition.words import REMEMBERED, fused, rules_of
-from emovox.speech.gate import GateOptions, is_speech
+from emovox.recognition.words import Remembering, fused, rules_of
+from emovox.speech.gate import GateOptions
 from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
@@ -115,7 +115,8 @@ class EmotionRecognizer:
         self.fuse = bool(self.card.text) if fuse is None else fuse
         self.rules = rules_of(self.card) if rules is None else tuple(rules)
         self.speaker = speaker
-        self._baseline = speaker.baseline(self._model) if speaker else None
+        baseline = speaker.baseline(self._model) if speaker else None
+        self._voice = Voice(self._model, self.gate, self.threshold, baseline, speaker.name if speaker else None)
         for name, spec in self._model.inputs.items():
             try:
                 names = sets.feature_names(spec)
@@ -137,6 +138,9 @@ class EmotionRecognizer:
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
         """Recognise one recording of any length, in memory that does not grow with it.
+
+        The answer is that of its utterances, see :meth:`timeline`: the mean of their probabilities, weighted by
+        duration.  Where voice activity finds none, as in a short scream, windows of one length are judged.
 
         Parameters
         ----------
@@ -192,14 +196,8 @@ class EmotionRecognizer:
         Prediction or None
             None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
         """
-        try:
-            audio.require_signal(window, name)
-        except AudioError:
-            return None
-        if not running and not is_speech(window.samples, self.gate):
-            return None
-        found = self._decided(self._probabilities(window).astype(np.float64), name, window.start, window.end)
-        if running or self.transcriber is None:
+        found = self._voice.assess(window, name, running=running)
+        if found is None or running or self.transcriber is None:
             return found
         from emovox.text.words import Hearing
 
@@ -259,16 +257,14 @@ class EmotionRecognizer:
         sound = audio.as_sound(source, rate, name)
         blocks, name, options = audio.blocks(sound, _BLOCK), name or source_name(sound), options or TimelineOptions()
         if not (self.transcriber or transcript):
-            return StreamingRecognizer(self, options).timeline(blocks, name, progress)
+            return StreamingRecognizer(self._voice, options).timeline(blocks, name, progress)
         from emovox.text.words import Hearing, require_times
 
         if transcript:
             require_times(transcript)
         hearing = Hearing(one_at_a_time(self.transcriber), transcript)
-        voice = copy(self)
-        voice.transcriber = None  # or every segment would be transcribed, too
         untidy = replace(options, merge=None, min_segment=0.0)
-        found = StreamingRecognizer(voice, untidy).timeline(hearing.tap(blocks), name, progress)
+        found = StreamingRecognizer(self._voice, untidy).timeline(hearing.tap(blocks), name, progress)
         heard = hearing.result(found.duration)
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
         return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
@@ -379,7 +375,7 @@ class EmotionRecognizer:
             clips += 1
             source = audio.as_sound(source)
             blocks = audio.blocks(source, self.windows.duration)
-            found, lengths, _ = self._analyse(blocks, source_name(source), self._embedding)
+            found, lengths = self._embeddings(blocks, source_name(source))
             rows += found
             weights += lengths
         return profiles.build(name, self._model, rows, weights, clips)
@@ -391,16 +387,15 @@ class EmotionRecognizer:
         progress: Callable[[float], None] | None,
         transcript: Transcript | None = None,
     ) -> Prediction:
+        window = self.windows.duration
         if not (self.transcriber or transcript):
-            rows, weights, end = self._analyse(blocks, name, self._probabilities, progress)
-            return self._decided(decision.combine(rows, weights), name, 0.0, end)
+            return judge_whole(self._voice, self._voice, blocks, name, window, progress)
         from emovox.text.words import Hearing
 
         hearing = Hearing(one_at_a_time(self.transcriber), transcript, self.text_model)
-        seen: list[Waveform] = []
-        rows, weights, end = self._analyse(hearing.tap(blocks), name, self._remembering(seen), progress)
-        found = self._decided(decision.combine(rows, weights), name, 0.0, end)
-        return self._with_words(found, hearing.result(end), seen, weights)
+        judge = Remembering(self._voice, wanted=self._takes_both())
+        found = judge_whole(self._voice, judge, hearing.tap(blocks), name, window, progress)
+        return self._with_words(found, hearing.result(found.end), judge.seen, judge.lengths)
 
     def _with_words(
         self,
@@ -414,78 +409,25 @@ class EmotionRecognizer:
 
         found = heard.beside(voice)
         if self.fuse:
-            found = fused(found, heard, self.card, self.threshold, self._probabilities, seen, weights)
+            found = fused(found, heard, self.card, self.threshold, self._voice.probabilities, seen, weights)
         return fusion.ruled(found, self.rules, heard, self.threshold)
 
-    def _remembering(self, seen: list[Waveform]) -> Callable[[Waveform], Float32Array]:
-        """Keep the windows of a model that must see words and sound at once, up to :data:`REMEMBERED` seconds."""
+    def _takes_both(self) -> bool:
+        """Say whether the model must see words and sound at once."""
         from emovox.text import fusion
 
-        if not self.fuse or fusion.pool_of(self.card) is not None:
-            return self._probabilities
+        return self.fuse and fusion.pool_of(self.card) is None
 
-        def compute(window: Waveform) -> Float32Array:
-            if window.end <= REMEMBERED:
-                seen.append(window)
-            return self._probabilities(window)
-
-        return compute
-
-    def _decided(self, probabilities: NDArray[np.float64], name: str, start: float, end: float) -> Prediction:
-        label, confidence, abstained = decision.decide(probabilities, self.card.labels, self.threshold)
-        return Prediction(
-            file=name,
-            start=start,
-            end=end,
-            label=label,
-            probabilities=dict(zip(self.card.labels, probabilities.tolist(), strict=True)),
-            confidence=confidence,
-            abstained=abstained,
-            model=self.card.name,
-            baseline=self.speaker.name if self.speaker else None,
-        )
-
-    def _analyse(
-        self,
-        blocks: Iterable[Waveform],
-        name: str,
-        compute: Callable[[Waveform], Float32Array],
-        progress: Callable[[float], None] | None = None,
-    ) -> tuple[list[Float32Array], list[float], float]:
-        """Compute one row for each window with speech; return the rows, the windows' lengths and the end of it all."""
-        rows, weights, end = [], [], 0.0
+    def _embeddings(self, blocks: Iterable[Waveform], name: str) -> tuple[list[Float32Array], list[float]]:
+        """Describe the voice in each window with speech; return embeddings and the windows' lengths."""
+        rows, weights = [], []
         refused: AudioError | None = None
         for window in join_rest(blocks, self.windows.duration / 2):
-            end = window.end
-            if why := self._refusal(window, name):  # nothing to judge in this window; the others may have something
+            if why := self._voice.refusal(window, name):  # nothing in this window; the others may have something
                 refused = refused if isinstance(refused, NoSpeechError) else why
             else:
-                rows.append(compute(window))
+                rows.append(self._voice.embedding(window))
                 weights.append(window.duration)
-            if progress:
-                progress(end)
         if not rows:
             raise refused or AudioError(f"{name} has no samples: give a recording that is not empty")
-        return rows, weights, end
-
-    def _refusal(self, window: Waveform, name: str) -> AudioError | None:
-        """Say why there is nothing to judge in a window."""
-        try:
-            audio.require_signal(window, name)
-        except AudioError as error:
-            return error
-        if is_speech(window.samples, self.gate):
-            return None
-        return NoSpeechError(
-            f"{name} holds no speech that can be judged: give a recording of somebody speaking "
-            "(predict --no-gate analyses any sound)"
-        )
-
-    def _probabilities(self, window: Waveform, words: Float32Array | None = None) -> Float32Array:
-        inputs = {name: sets.extract(window, spec)[np.newaxis] for name, spec in self._model.inputs.items()}
-        (row,) = self._model.run(inputs, baseline=self._baseline, words=words).probabilities
-        return np.asarray(row)
-
-    def _embedding(self, window: Waveform) -> Float32Array:
-        found = self._model.run(sets.extract(window, self.card.features)[np.newaxis])
-        return np.ravel(np.asarray(found.embedding, dtype=np.float32))
+        return rows, weights

@@ -17,8 +17,9 @@ class WindowOptions:
     Attributes
     ----------
     duration : float
-        Length of a window in seconds, about that of the utterances the models were trained on.  A rest shorter
-        than half a window joins the window before it, so a recording of up to 1.5 windows is one window.
+        Longest stretch that is judged at once, in seconds, 0.3 to 30: about the length of the utterances the models
+        were trained on.  Longer utterances are cut, see :class:`emovox.TimelineOptions`.  Where no utterance is found,
+        windows of this length are judged, a rest shorter than half of it with the window before.
     """
 
     duration: float = 6.0

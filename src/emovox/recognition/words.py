@@ -10,6 +10,7 @@ import numpy as np
 
 from emovox import decision
 from emovox.model.card import ModelCard
+from emovox.recognition.voice import Voice
 from emovox.types import Float32Array, Prediction, Waveform
 
 if TYPE_CHECKING:
@@ -27,6 +28,40 @@ def rules_of(card: ModelCard) -> tuple[Rule, ...]:
     from emovox.text import fusion
 
     return fusion.rules_of(card)
+
+
+class Remembering:
+    """A judge that keeps what it has judged, for models that must see words and sound at once.
+
+    Parameters
+    ----------
+    voice : Voice
+        Who judges.
+    wanted : bool
+        Whether anything is to be kept.
+
+    Attributes
+    ----------
+    seen : list of Waveform
+        What was judged within the first :data:`REMEMBERED` seconds.
+    lengths : list of float
+        Lengths in seconds of all that was judged.
+    """
+
+    def __init__(self, voice: Voice, *, wanted: bool) -> None:
+        self.threshold = voice.threshold
+        self.seen: list[Waveform] = []
+        self.lengths: list[float] = []
+        self._voice, self._wanted = voice, wanted
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window, see :meth:`emovox.recognition.voice.Voice.assess`."""
+        found = self._voice.assess(window, name, running=running)
+        if found and self._wanted:
+            self.lengths.append(window.duration)
+            if window.end <= REMEMBERED:
+                self.seen.append(window)
+        return found
 
 
 def fused(
