@@ -19,7 +19,7 @@ from emovox.lab.corpora import splits
 from emovox.lab.corpora.groups import speaker_groups_kfold
 from emovox.lab.evaluation import metrics
 from emovox.lab.experiments import dataset, recipe
-from emovox.lab.experiments.crossfit import Clips, Task, fit_many
+from emovox.lab.experiments.crossfit import Task, fit_many
 
 #: Candidates, as changes of the recipe; all with one network instead of five, to save time.
 CANDIDATES: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ def main() -> None:
         one = recipe.load("ravdess-comprehensive", {"model.members": 1} | changes)
         data = dataset.load(one, {"ravdess": arguments.corpora / "ravdess"})
         assert data.speakers is not None
-        clips = Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str))
+        clips = data.training_set(1, lambda stage, done, total: None)
         outer = splits.emobox(data.table).folds
         scores = []
         for number in arguments.folds:

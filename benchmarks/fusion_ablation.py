@@ -31,11 +31,13 @@ from emovox.errors import InputError
 from emovox.lab.corpora import splits
 from emovox.lab.estimators import families
 from emovox.lab.estimators.fusion import LateFusionOptions, fit_pool, pair
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.evaluation.metrics import confusion, ece, uar
 from emovox.lab.evaluation.paired import bootstrap_difference, by_group
 from emovox.lab.experiments import recipe
 from emovox.lab.experiments.dataset import features_of, load
 from emovox.lab.experiments.spoken import development_sentences, words_of
+from emovox.lab.extraction.sequences import Inputs
 from emovox.labels import COMMON
 from emovox.outputs.console import named_folders, progress_bars
 from emovox.text.evidence import NAMES, words_vector
@@ -83,9 +85,9 @@ class Speech:
     speakers: NDArray[np.str_]
 
     @property
-    def both(self) -> Float32Array:
-        """Acoustic and linguistic features, concatenated."""
-        return np.hstack([self.X, self.words])
+    def both(self) -> Inputs:
+        """Acoustic and linguistic features, as two inputs."""
+        return Inputs({"features": self.X, "words": self.words})
 
     def of(self, rows: NDArray[Any]) -> Speech:
         """Select clips."""
@@ -96,9 +98,9 @@ def fitted(table: Mapping[str, Any], speech: Speech, seed: int) -> Any:
     """Fit a model, with words if it uses them."""
     pipeline = families.build(*families.parse(table, seed))
     takes = families.family(str(table["family"])).takes_words
-    X, sentences = (speech.both, development_sentences()) if takes else (speech.X, None)
-    corpora = np.repeat("ravdess", len(speech.y))
-    return families.fit(pipeline, X, speech.y, speech.speakers, corpora, sentences=sentences)
+    X: Any = speech.both if takes else speech.X
+    sentences = development_sentences() if takes else None
+    return families.fit(pipeline, TrainingSet(X, speech.y, speech.speakers, sentences=sentences))
 
 
 def models(speech: Speech, seed: int) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def models(speech: Speech, seed: int) -> dict[str, Any]:
 
 def answers(found: Mapping[str, Any], test: Speech, voice: NDArray[np.float64] | None = None) -> Answers:
     """Predict with every model; `voice` replaces the acoustic model with which the fusions were fitted."""
-    silent = np.hstack([test.X, np.zeros_like(test.words)])
+    silent = Inputs({"features": test.X, "words": np.zeros_like(test.words)})
     order = [found["gated"].classes_.tolist().index(label) for label in COMMON]
     heard = found["gated"].predict_proba(silent)[:, order] if voice is None else voice
 

@@ -21,10 +21,11 @@ from emovox.features import sets
 from emovox.lab.augmentation.augment import babble, mix
 from emovox.lab.corpora import registry, splits
 from emovox.lab.corpora.table import Corpus
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.evaluation import metrics
 from emovox.lab.experiments import recipe
-from emovox.lab.experiments.crossfit import Clips, fit_many
 from emovox.lab.experiments.crossfit import Task as Fit
+from emovox.lab.experiments.crossfit import fit_many
 from emovox.types import FeatureSpec, Float32Array, Waveform
 
 SNR = 10.0
@@ -79,7 +80,7 @@ def main() -> None:
     print(f"\n| step | UAR clean | UAR babble {SNR:g} dB |\n|---|---|---|")
     for place, name in enumerate(STEPS):
         X = np.concatenate([np.stack([clip[place][noisy] for clip in found]) for noisy in (0, 1)])
-        clips = Clips(X, np.tile(y, 2), np.tile(speakers, 2), np.tile(corpora, 2))
+        clips = TrainingSet(X, np.tile(y, 2), np.tile(speakers, 2), np.tile(corpora, 2))
         # The test clips are concatenated: first clean, then noisy from row n on.
         fits = [
             Fit(base.family, base.options(seed), fold.train, np.r_[fold.test, fold.test + n])

@@ -118,7 +118,9 @@ class Model:
         self.inputs = {input_name(name, spec): spec for name, spec in self.card.features.parts().items()}
         words = inputs.pop(WORDS, [0])[-1]
         self.words_width: int = words if isinstance(words, int) else 0
-        if self.words_width != len(self.card.text.get("columns", ())):
+        # A pool in the card is put beside the answer of the voice, and the graph need not take words.
+        pooled = "pool" in self.card.text and not self.words_width
+        if self.words_width != len(self.card.text.get("columns", ())) and not pooled:
             raise ModelError(
                 f"{source} takes {self.words_width} numbers of the words, but its card names "
                 f"{len(self.card.text.get('columns', ()))}: get the model file again"

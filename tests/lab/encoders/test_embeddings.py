@@ -23,8 +23,8 @@ from emovox.hub import VARIABLE
 from emovox.lab.encoders import embeddings
 from emovox.lab.encoders.embedders import Embedder, JoinedEmbedder
 from emovox.lab.encoders.encoders import LogMel, WhisperEncoder
-from emovox.lab.estimators.encoder_tuning import Speech
 from emovox.lab.estimators.finetuning import FinetunedClassifier
+from emovox.lab.estimators.training import Speech
 from emovox.lab.experiments import experiment, recipe
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.extraction.extraction import extract_many

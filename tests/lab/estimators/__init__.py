@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from emovox.features import sets
 from emovox.lab.estimators.encoder_tuning import (
     FinetuneOptions,
-    TrainingBatch,
 )
 from emovox.lab.estimators.finetuning import FinetunedClassifier
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import recipe
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from tests.conftest import LABELS, toy_clip
@@ -46,8 +46,8 @@ class Prepared:
         return sets.extract(Waveform(self.toy(view)), sets.samples_spec(self.spec.preprocess))
 
 
-def fitted(lesson: TrainingBatch, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
-    told = dataclasses.replace(lesson.speech, **speech)
+def fitted(lesson: TrainingSet, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
+    told = dataclasses.replace(lesson.recordings, **speech)
     return FinetunedClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies, told)
 
 

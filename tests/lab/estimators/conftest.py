@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from emovox.features import sets
-from emovox.lab.estimators.encoder_tuning import (
-    Speech,
-    TrainingBatch,
-)
+from emovox.lab.estimators.training import Speech, TrainingSet
 from emovox.types import FeatureSpec, Waveform
 from tests.conftest import LABELS
 from tests.lab.estimators import SPEAKERS, TAKES, VIEWS, Prepared, Toy
@@ -23,10 +20,10 @@ def spec(small_whisper: Path) -> FeatureSpec:
 
 
 @pytest.fixture(scope="module")
-def lesson(spec: FeatureSpec) -> TrainingBatch:
+def lesson(spec: FeatureSpec) -> TrainingSet:
     toys = [Toy(label, voice, take) for voice in range(SPEAKERS) for label in LABELS for take in range(TAKES)]
     views = np.stack([[sets.extract(Waveform(toy(view)), spec) for toy in toys] for view in range(VIEWS)], axis=1)
     y, speakers = np.array([toy.label for toy in toys]), np.array([f"s{toy.speaker}" for toy in toys])
     corpora = np.full(len(y), "toy")
     prepared = [Prepared(toy, spec) for toy in toys]
-    return TrainingBatch(views[:, 0], y, speakers, corpora, views[:, 1:], Speech(prepared, spec))
+    return TrainingSet(views[:, 0], y, speakers, corpora, views[:, 1:], Speech(prepared, spec))

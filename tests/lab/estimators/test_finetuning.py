@@ -24,13 +24,12 @@ from emovox.lab.estimators.encoder_tuning import (
     Course,
     FinetuneOptions,
     Masked,
-    Speech,
-    TrainingBatch,
     chosen_device,
     cropped,
     transformer_blocks,
 )
 from emovox.lab.estimators.finetuning import FinetunedClassifier
+from emovox.lab.estimators.training import Speech, TrainingSet
 from emovox.types import Float32Array
 from tests.lab.estimators import QUICK, VIEWS, fitted
 
@@ -45,35 +44,35 @@ class Heard:
         return self.samples
 
 
-def answers(model: FinetunedClassifier, lesson: TrainingBatch) -> NDArray[np.float32]:
-    X = model.embed(lesson.speech)
+def answers(model: FinetunedClassifier, lesson: TrainingSet) -> NDArray[np.float32]:
+    X = model.embed(lesson.recordings)
     return np.hstack([model.predict_proba(X), model.predict_proba(X, X[lesson.y == "neutral"].mean(axis=0))])
 
 
-def course(lesson: TrainingBatch, options: FinetuneOptions) -> Course:
+def course(lesson: TrainingSet, options: FinetuneOptions) -> Course:
     heads = AdaptiveClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies)
-    spec = lesson.speech.encoder
+    spec = lesson.recordings.encoder
     embedder = embeddings.embedder(spec.set, **spec.parameters)
     assert isinstance(embedder, Embedder)
     return Course(embedder, heads, lesson, options)
 
 
-def changed(lesson: TrainingBatch, wrong: Callable[[TrainingBatch], NDArray[Any]]) -> TrainingBatch:
+def changed(lesson: TrainingSet, wrong: Callable[[TrainingSet], NDArray[Any]]) -> TrainingSet:
     return dataclasses.replace(lesson, y=wrong(lesson))
 
 
 # --- learning ----------------------------------------------------------------------------------------------
 
 
-def test_the_loss_falls(lesson: TrainingBatch) -> None:
+def test_the_loss_falls(lesson: TrainingSet) -> None:
     options = dataclasses.replace(QUICK, epochs=8, dropout=0.0, label_smoothing=0.0, averaging=0.0)
     one = course(lesson, options)
     losses = [one.epoch() for _ in range(8)]
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_blocks_and_heads_change_and_nothing_else_does(lesson: TrainingBatch) -> None:
-    spec = lesson.speech.encoder
+def test_blocks_and_heads_change_and_nothing_else_does(lesson: TrainingSet) -> None:
+    spec = lesson.recordings.encoder
     before = embeddings.embedder(spec.set, **spec.parameters)
     intact = {name: value.clone() for name, value in before.state_dict().items()}
     after = fitted(lesson, QUICK).embedder_
@@ -86,14 +85,14 @@ def test_blocks_and_heads_change_and_nothing_else_does(lesson: TrainingBatch) ->
     assert not after.training
 
 
-def test_lower_blocks_take_smaller_steps(lesson: TrainingBatch) -> None:
+def test_lower_blocks_take_smaller_steps(lesson: TrainingSet) -> None:
     one = course(lesson, dataclasses.replace(QUICK, layer_decay=0.5))
     assert one.rates == [1e-3, 5e-4, 1e-3]
     highest = {id(value) for value in one.optimiser.param_groups[0]["params"]}
     assert highest == {id(value) for name, value in one.trained.items() if "layers.1." in name}
 
 
-def test_steps_rise_and_fall(lesson: TrainingBatch) -> None:
+def test_steps_rise_and_fall(lesson: TrainingSet) -> None:
     one = course(lesson, dataclasses.replace(QUICK, epochs=10))
     found = []
     for step in range(10 * one.steps_an_epoch):
@@ -104,7 +103,7 @@ def test_steps_rise_and_fall(lesson: TrainingBatch) -> None:
     assert found[-1] < 1e-5 < found[0] < 3e-4
 
 
-def test_a_first_step_is_that_of_the_closed_form(lesson: TrainingBatch) -> None:
+def test_a_first_step_is_that_of_the_closed_form(lesson: TrainingSet) -> None:
     # Without dropout, masks and smoothing, the loss of the first batch is that of the fitted heads on frozen features.
     options = dataclasses.replace(
         QUICK, dropout=0.0, label_smoothing=0.0, frequency_mask=0, time_mask=0, batch_size=1, learning_rate=1e-12
@@ -124,7 +123,7 @@ def test_a_first_step_is_that_of_the_closed_form(lesson: TrainingBatch) -> None:
     assert one.epoch() == pytest.approx(expected, rel=1e-4)
 
 
-def test_baselines_come_from_the_same_speaker_and_view(lesson: TrainingBatch) -> None:
+def test_baselines_come_from_the_same_speaker_and_view(lesson: TrainingSet) -> None:
     one = course(lesson, dataclasses.replace(QUICK, mixed=0.0))
     views = one.order[:, 0]
     _, baselines = one._origin(views, np.random.default_rng(0))
@@ -136,7 +135,7 @@ def test_baselines_come_from_the_same_speaker_and_view(lesson: TrainingBatch) ->
         assert min(float(np.abs(baselines[row].numpy() - some).max()) for some in possible) < 1e-4
 
 
-def test_each_epoch_hears_another_view(lesson: TrainingBatch) -> None:
+def test_each_epoch_hears_another_view(lesson: TrainingSet) -> None:
     heard: list[tuple[int, int]] = []
 
     @dataclasses.dataclass(frozen=True)
@@ -148,14 +147,14 @@ def test_each_epoch_hears_another_view(lesson: TrainingBatch) -> None:
             heard.append((self.row, view))
             return self.sound(view)
 
-    spied = [Spy(row, sound) for row, sound in enumerate(lesson.speech.sounds)]
-    one = course(dataclasses.replace(lesson, speech=dataclasses.replace(lesson.speech, sounds=spied)), QUICK)
+    spied = [Spy(row, sound) for row, sound in enumerate(lesson.recordings.sounds)]
+    one = course(dataclasses.replace(lesson, speech=dataclasses.replace(lesson.recordings, sounds=spied)), QUICK)
     for _ in range(VIEWS):
         one.epoch()
     assert sorted(heard) == [(row, view) for row in range(len(lesson.X)) for view in range(VIEWS)]
 
 
-def test_a_loss_that_is_not_finite_is_an_error(lesson: TrainingBatch) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(lesson: TrainingSet) -> None:
     with pytest.raises(
         RecipeError, match=r"not finite any more in epoch 1: lower model.learning_rate, which is 1e\+30"
     ):
@@ -165,7 +164,7 @@ def test_a_loss_that_is_not_finite_is_an_error(lesson: TrainingBatch) -> None:
 # --- doing no harm -----------------------------------------------------------------------------------------
 
 
-def test_harm_gives_the_frozen_result(lesson: TrainingBatch) -> None:
+def test_harm_gives_the_frozen_result(lesson: TrainingSet) -> None:
     options = dataclasses.replace(QUICK, epochs=3, patience=2, learning_rate=0.3, head_rate=0.3, averaging=0.0)
     model = fitted(lesson, options)
     assert model.epochs_ == 0
@@ -174,16 +173,16 @@ def test_harm_gives_the_frozen_result(lesson: TrainingBatch) -> None:
     frozen = AdaptiveClassifier(AdaptiveOptions(penalty=0.01)).fit(
         lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies
     )
-    X = model.embed(lesson.speech)
+    X = model.embed(lesson.recordings)
     np.testing.assert_array_equal(X, lesson.X)
     np.testing.assert_array_equal(model.predict_proba(X), frozen.predict_proba(lesson.X))
 
 
-def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([3.0, 2.0, 1.0, 1.5])
-    heard: list[TrainingBatch] = []
+    heard: list[TrainingSet] = []
 
-    def loss(_model: FinetunedClassifier, held: TrainingBatch) -> float:
+    def loss(_model: FinetunedClassifier, held: TrainingSet) -> float:
         heard.append(held)
         return next(told)
 
@@ -203,22 +202,22 @@ def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingBatch, monk
     assert all(torch.equal(value, embedder.state_dict()[name]) for name, value in model.embedder_.state_dict().items())
 
 
-def test_patience_0_looks_at_nobody(lesson: TrainingBatch) -> None:
+def test_patience_0_looks_at_nobody(lesson: TrainingSet) -> None:
     model = fitted(lesson, QUICK)
     assert (model.losses_, model.epochs_) == ([], 2)
 
 
-def test_speakers_are_needed(lesson: TrainingBatch) -> None:
+def test_speakers_are_needed(lesson: TrainingSet) -> None:
     for patience in (0, 1):
         model = FinetunedClassifier(dataclasses.replace(QUICK, patience=patience))
         with pytest.raises(ProtocolError, match="these clips have no speakers"):
-            model.fit(lesson.X, lesson.y, speech=lesson.speech)
-    only = lesson.of(np.flatnonzero(lesson.speakers == "s0"))
+            model.fit(lesson.X, lesson.y, speech=lesson.recordings)
+    only = lesson[np.flatnonzero(lesson.speakers == "s0")]
     with pytest.raises(ProtocolError, match="only 1 speakers, 's0', and 2 are needed to hold one out"):
         fitted(only, dataclasses.replace(QUICK, patience=1))
 
 
-def test_recordings_are_needed(lesson: TrainingBatch) -> None:
+def test_recordings_are_needed(lesson: TrainingSet) -> None:
     with pytest.raises(ProtocolError, match="needs the recordings: train it from a recipe"):
         FinetunedClassifier().fit(lesson.X, lesson.y, lesson.speakers)
 
@@ -226,7 +225,7 @@ def test_recordings_are_needed(lesson: TrainingBatch) -> None:
 # --- repeating and going on --------------------------------------------------------------------------------
 
 
-def test_seeds_repeat(lesson: TrainingBatch) -> None:
+def test_seeds_repeat(lesson: TrainingSet) -> None:
     one = answers(fitted(lesson, QUICK), lesson)
     torch.manual_seed(123)  # whatever was drawn before does not matter
     np.testing.assert_array_equal(one, answers(fitted(lesson, QUICK), lesson))
@@ -235,7 +234,7 @@ def test_seeds_repeat(lesson: TrainingBatch) -> None:
 
 
 @pytest.mark.long
-def test_the_number_of_processes_changes_nothing(lesson: TrainingBatch) -> None:
+def test_the_number_of_processes_changes_nothing(lesson: TrainingSet) -> None:
     one, two = (answers(fitted(lesson, QUICK, jobs=jobs), lesson) for jobs in (1, 2))
     np.testing.assert_array_equal(one, two)
 
@@ -259,7 +258,7 @@ def stop_after(epochs: int) -> Callable[[str, int, int], None]:
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
-    epochs: int, lesson: TrainingBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    epochs: int, lesson: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The farther from the frozen encoder, the better: two epochs of search, and two for good.
     monkeypatch.setattr(
@@ -279,7 +278,7 @@ def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_finished_training_is_not_repeated(lesson: TrainingBatch, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(lesson: TrainingSet, tmp_path: Path) -> None:
     one = fitted(lesson, QUICK, checkpoints=tmp_path)
     told: list[str] = []
     again = fitted(lesson, QUICK, checkpoints=tmp_path, tell=lambda stage, *_: told.append(stage))
@@ -288,11 +287,11 @@ def test_a_finished_training_is_not_repeated(lesson: TrainingBatch, tmp_path: Pa
     np.testing.assert_array_equal(answers(again, lesson), answers(one, lesson))
 
 
-def test_another_training_begins_anew(lesson: TrainingBatch, tmp_path: Path) -> None:
+def test_another_training_begins_anew(lesson: TrainingSet, tmp_path: Path) -> None:
     others = [
         (lesson, dataclasses.replace(QUICK, penalty=0.02)),
         (changed(lesson, lambda one: np.roll(one.y, 1)), QUICK),
-        (changed(lesson.of(np.arange(len(lesson.X) - 1)), lambda one: one.y), QUICK),
+        (changed(lesson[: len(lesson.X) - 1], lambda one: one.y), QUICK),
     ]
     fitted(lesson, QUICK, checkpoints=tmp_path)
     for number, (other, options) in enumerate(others):
@@ -300,7 +299,7 @@ def test_another_training_begins_anew(lesson: TrainingBatch, tmp_path: Path) -> 
         assert len(list(tmp_path.iterdir())) == 2 + number
 
 
-def test_damaged_checkpoints_are_named(lesson: TrainingBatch, tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_named(lesson: TrainingSet, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         fitted(lesson, QUICK, checkpoints=tmp_path, tell=stop_after(1))
     (file,) = tmp_path.iterdir()
@@ -318,7 +317,7 @@ def test_damaged_checkpoints_are_named(lesson: TrainingBatch, tmp_path: Path) ->
             fitted(lesson, QUICK, checkpoints=tmp_path)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_named(lesson: TrainingBatch, tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_named(lesson: TrainingSet, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write the checkpoint .*make room, or give another --out"):
         fitted(lesson, QUICK, checkpoints=tmp_path / "file")
@@ -360,10 +359,10 @@ def test_clips_are_cropped_to_the_shortest() -> None:
     assert cropped([np.zeros(LONGEST + 5, dtype=np.float32)], rng).shape == (1, LONGEST)
 
 
-def test_batches_are_of_nearly_the_same_length(lesson: TrainingBatch) -> None:
+def test_batches_are_of_nearly_the_same_length(lesson: TrainingSet) -> None:
     one = course(lesson, QUICK)
     views = one.order[:, 0]
-    lengths = np.array([len(one) for one in lesson.speech.heard(np.arange(len(views)), views)])
+    lengths = np.array([len(one) for one in lesson.recordings.heard(np.arange(len(views)), views)])
     batches = list(one._batches(views, np.random.default_rng(0)))
     assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(len(views)))
     assert [len(rows) for rows, _ in batches] == [8] * 5
@@ -390,7 +389,7 @@ def test_other_encoders_are_tuned_too(tmp_path: Path) -> None:
     speech = Speech([Heard(clip) for clip in clips], sets.spec("classic193"))
     options = dataclasses.replace(QUICK, batch_size=4, head_rate=1e-9)
     heads = AdaptiveClassifier(options).fit(X, y, speakers)
-    one = Course(embedder, heads, TrainingBatch(X, y, speakers, None, None, speech), options)
+    one = Course(embedder, heads, TrainingSet(X, y, speakers, None, None, speech), options)
     one.epoch()
     after = one.result()[0].state_dict()
     moved = {name.split(".")[3] for name, value in embedder.state_dict().items() if not torch.equal(value, after[name])}
@@ -411,7 +410,7 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda")
 
 
-def test_half_precision_is_near(lesson: TrainingBatch) -> None:
+def test_half_precision_is_near(lesson: TrainingSet) -> None:
     options = dataclasses.replace(QUICK, learning_rate=1e-6, head_rate=1e-6, frequency_mask=0, time_mask=0)
     full, half = (
         course(lesson, dataclasses.replace(options, precision=one)).epoch() for one in ("float32", "bfloat16")

@@ -13,11 +13,9 @@ from emovox.errors import RecipeError
 from emovox.lab.commands.train import train
 from emovox.lab.encoders import embeddings
 from emovox.lab.estimators import families
-from emovox.lab.estimators.encoder_tuning import (
-    TrainingBatch,
-)
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import dataset, experiment, recipe
-from emovox.lab.experiments.crossfit import Clips, Task, fit_one
+from emovox.lab.experiments.crossfit import Task, fit_one
 from emovox.lab.export.export import export
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.model import file as model_file
@@ -94,17 +92,17 @@ def test_an_interrupted_run_gives_the_same_scores(
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_the_file_is_the_estimator(lesson: TrainingBatch, run: Path, tmp_path: Path) -> None:
+def test_the_file_is_the_estimator(lesson: TrainingSet, run: Path, tmp_path: Path) -> None:
     model = fitted(lesson, QUICK)
     pipeline = families.build("finetuned", QUICK)
     pipeline.steps[-1] = ("model", model)
-    card = dataclasses.replace(model_file.load(run).card, features=lesson.speech.encoder, labels=LABELS[::-1])
+    card = dataclasses.replace(model_file.load(run).card, features=lesson.recordings.encoder, labels=LABELS[::-1])
     file = export(pipeline, card, tmp_path / "model.onnx", lesson.X[:4])
     order = [list(model.classes_).index(label) for label in LABELS[::-1]]
     for row in (0, 13):
-        samples = lesson.speech.sounds[row](0)
-        X = model.embed(lesson.speech.of(np.array([row])))
-        baseline = model.embed(lesson.speech.of(np.array([4, 5]))).mean(axis=0)
+        samples = lesson.recordings.sounds[row](0)
+        X = model.embed(lesson.recordings.of(np.array([row])))
+        baseline = model.embed(lesson.recordings.of(np.array([4, 5]))).mean(axis=0)
         for known in (None, baseline):
             found = file.run(samples[np.newaxis], baseline=None if known is None else known[np.newaxis])
             np.testing.assert_allclose(found.probabilities[0], model.predict_proba(X, known)[0, order], atol=1e-4)
@@ -113,18 +111,17 @@ def test_the_file_is_the_estimator(lesson: TrainingBatch, run: Path, tmp_path: P
         assert np.abs(X - lesson.X[row]).max() > 1e-2  # it is the tuned encoder
 
 
-def test_test_clips_are_described_by_the_tuned_encoder(lesson: TrainingBatch) -> None:
-    clips = Clips(lesson.X, lesson.y, lesson.speakers, np.full(len(lesson.y), "toy"), lesson.copies, lesson.speech)
+def test_test_clips_are_described_by_the_tuned_encoder(lesson: TrainingSet) -> None:
     test = np.flatnonzero(lesson.speakers == "s0")
     train = np.flatnonzero(lesson.speakers != "s0")
     enrolled = test[lesson.y[test] == "neutral"]
-    found = fit_one(clips, Task("finetuned", QUICK, train, test, enrolled, keep=True))
+    found = fit_one(lesson, Task("finetuned", QUICK, train, test, enrolled, keep=True))
     assert found.pipeline is not None
     assert found.enrolled is not None
     model = found.pipeline.named_steps["model"]
-    X = model.embed(lesson.speech.of(test))
+    X = model.embed(lesson.recordings.of(test))
     np.testing.assert_array_equal(found.probabilities, model.predict_proba(X))
-    baseline = model.embed(lesson.speech.of(enrolled)).mean(axis=0)
+    baseline = model.embed(lesson.recordings.of(enrolled)).mean(axis=0)
     np.testing.assert_allclose(found.enrolled, model.predict_proba(X, baseline), atol=1e-6)
 
 

@@ -18,12 +18,14 @@ from emovox.decision import temper
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features.sets import extract, spec
 from emovox.lab.estimators import families
-from emovox.lab.estimators.fusion import WIDTH, Sentences, pair
+from emovox.lab.estimators.fusion import pair
+from emovox.lab.estimators.training import Sentences, TrainingSet
 from emovox.lab.experiments import spoken
 from emovox.lab.experiments.recipe import load as load_recipe
 from emovox.lab.experiments.recipe import to_toml, validate
 from emovox.lab.experiments.spoken import development_sentences
-from emovox.lab.export.export_fusion import export_fusion
+from emovox.lab.export.export import export
+from emovox.lab.extraction.sequences import Inputs
 from emovox.labels import COMMON
 from emovox.model.card import ModelCard
 from emovox.model.file import load
@@ -107,7 +109,7 @@ def test_a_pool_gives_probabilities_and_nothing_changes_without_words(
     voice: list[float], bias: float, sharpness: float, which: str, kind: type[Pool]
 ) -> None:
     heard = np.array([voice]) / sum(voice)
-    table: dict[str, NDArray[Any]] = {"sad": SAD, "happy": HAPPY, "plain": PLAIN, "none": np.zeros(WIDTH)}
+    table: dict[str, NDArray[Any]] = {"sad": SAD, "happy": HAPPY, "plain": PLAIN, "none": np.zeros(len(NAMES))}
     words = table[which]
     found, weight = kind(sharpness, bias, {"emotion": 1.0}).combine(heard, words[np.newaxis], LABELS)
     assert found.sum() == pytest.approx(1)
@@ -184,14 +186,19 @@ def test_the_development_sentences_are_not_those_of_the_test_set() -> None:
 
 
 @pytest.fixture(scope="module")
-def clips() -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]:
-    """Six speakers who say one plain sentence in three emotions: rows of 4 features and the words."""
+def clips() -> TrainingSet:
+    """Six speakers who say one plain sentence in three emotions: 4 features and the words."""
     rng = np.random.default_rng(0)
     y = np.tile(LABELS, 36)
     speakers = np.repeat(list("abcdef"), 18)
     voice = rng.normal(size=(len(y), 4)) + 1.3 * np.eye(3, 4)[[LABELS.index(label) for label in y]]
-    X = np.hstack([voice, np.tile(PLAIN, (len(y), 1))]).astype(np.float32)
-    return X, y, speakers, np.repeat("demo", len(y))
+    return TrainingSet(voiced(voice, PLAIN), y, speakers, sentences=development_sentences())
+
+
+def voiced(voice: NDArray[Any], words: NDArray[Any]) -> Inputs:
+    """Put the words beside features: the same to all clips, or a row for each."""
+    rows = np.broadcast_to(words, (len(voice), len(NAMES)))
+    return Inputs({"features": voice.astype(np.float32), "words": rows.astype(np.float32)})
 
 
 ANN = {"family": "ann", "hidden": [8], "epochs": 15, "learning_rate": 0.01}
@@ -203,33 +210,25 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def fitted(clips: Any) -> dict[str, Any]:
-    sentences = development_sentences()
-    X, y, speakers, corpora = clips
-    return {
-        name: families.fit(families.build(*families.parse(table, 0)), X, y, speakers, corpora, sentences=sentences)
-        for name, table in MODELS.items()
-    }
+def fitted(clips: TrainingSet) -> dict[str, Any]:
+    return {name: families.fit(families.build(*families.parse(table, 0)), clips) for name, table in MODELS.items()}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_fusion_learns_from_sentences_that_words_move_a_neutral_voice(name: str, fitted: Any, clips: Any) -> None:
-    X, y, *_ = clips
+    X, y = clips.X, clips.y
     plain = fitted[name].predict(X)
     assert (plain == y).mean() > 0.6
-    said = X[y == "neutral"].copy()
-    said[:, -WIDTH:] = SAD
+    said = voiced(X[y == "neutral"].parts["features"], SAD)
     moved = (fitted[name].predict(said) == "sad").mean()
     assert moved > (plain[y == "neutral"] == "sad").mean() + 0.4
 
 
 @pytest.mark.parametrize("name", ["late", "gated"])
 def test_without_words_a_pool_answers_as_its_acoustic_model(name: str, fitted: Any, clips: Any) -> None:
-    X = clips[0].copy()
-    X[:, -WIDTH:] = 0
-    learner = fitted[name].named_steps["model"]
-    heard = learner.acoustic_.predict(X[:, :-WIDTH])
-    assert (fitted[name].predict(X) == heard).all()
+    voice = clips.X.parts["features"]
+    heard = fitted[name].named_steps["model"].acoustic_.predict(voice)
+    assert (fitted[name].predict(voiced(voice, np.zeros(len(NAMES)))) == heard).all()
 
 
 def test_the_gate_and_the_constant_weight_have_their_parameters(fitted: Any) -> None:
@@ -238,16 +237,15 @@ def test_the_gate_and_the_constant_weight_have_their_parameters(fitted: Any) -> 
 
 
 def test_neutral_words_alone_teach_that_words_say_nothing(clips: Any) -> None:
-    X, y, speakers, corpora = clips
-    table = {**MODELS["late"], "sentences": 0}
-    found = families.fit(families.build(*families.parse(table, 0)), X, y, speakers, corpora)
-    np.testing.assert_array_equal(found.predict(X), found.named_steps["model"].acoustic_.predict(X[:, :-WIDTH]))
+    found = families.fit(families.build(*families.parse({**MODELS["late"], "sentences": 0}, 0)), clips)
+    heard = found.named_steps["model"].acoustic_.predict(clips.X.parts["features"])
+    np.testing.assert_array_equal(found.predict(clips.X), heard)
 
 
 def test_pairs_are_what_the_page_says(clips: Any) -> None:
-    X, y, *_ = clips
+    words, y = clips.X.parts["words"], clips.y
     sentences = Sentences(np.stack([PLAIN, SAD, HAPPY]), np.array(["neutral", "sad", "happy"]))
-    pairs = pair(y, X[:, -WIDTH:], sentences, 1, seed=0)
+    pairs = pair(y, words, sentences, 1, seed=0)
     compound = pairs.words[:, NAMES.index("compound")]
     labels, voice = pairs.labels, y[pairs.clips]
     assert (labels[compound > 0.2] == "happy").all()
@@ -255,7 +253,7 @@ def test_pairs_are_what_the_page_says(clips: Any) -> None:
     assert set(voice[labels != voice]) == {"neutral"}
     assert (voice[(compound > 0.2) & (voice != "neutral")] == "happy").all()
     assert pairs.weights.sum() == pytest.approx(4)  # own words and three kinds of pairs
-    disputed = pair(y, X[:, -WIDTH:], sentences, 1, seed=0, disputed=True)
+    disputed = pair(y, words, sentences, 1, seed=0, disputed=True)
     assert disputed.weights.sum() == pytest.approx(5)
     told = disputed.labels[len(labels) :]
     by_voice = told == y[disputed.clips[len(labels) :]]
@@ -264,66 +262,71 @@ def test_pairs_are_what_the_page_says(clips: Any) -> None:
 
 
 def test_pools_want_speakers(clips: Any) -> None:
-    X, y, _, corpora = clips
-    for speakers in (None, np.repeat("one", len(y))):
+    for speakers in (None, np.repeat("one", len(clips))):
+        some = dataclasses.replace(clips, speakers=speakers)
         with pytest.raises(ProtocolError, match="fusion-feature"):
-            families.fit(families.build(*families.parse(MODELS["late"], 0)), X, y, speakers, corpora)
+            families.fit(families.build(*families.parse(MODELS["late"], 0)), some)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_one_file_computes_the_same_with_words_and_without(name: str, fitted: Any, clips: Any, tmp_path: Path) -> None:
-    X = clips[0][:20].copy()
-    X[::3, -WIDTH:] = SAD
-    X[1::3, -WIDTH:] = 0
+    voice, words = clips.X.parts["features"][:20], np.tile(PLAIN, (20, 1))
+    words[::3], words[1::3] = SAD, 0
+    X = voiced(voice, words)
     card = ModelCard(name, f"fusion-{name}", LABELS, FeatureSpec("toy", 1, 4), text=TEXT)
     path = tmp_path / "model.onnx"
-    export_fusion(fitted[name], card, path, X, temperature=1.3)
+    export(fitted[name], card, path, X, temperature=1.3)
     model = load(path)
     order = [list(fitted[name].classes_).index(label) for label in LABELS]
     logs = np.log(fitted[name].predict_proba(X)[:, order]) / 1.3
     expected = np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.run(X[:, :-WIDTH], words=X[:, -WIDTH:]).probabilities, expected, atol=1e-5)
-    silent = X[1::3]
-    np.testing.assert_allclose(model.run(silent[:, :-WIDTH]).probabilities, expected[1::3], atol=1e-5)
-    assert model.words_width == WIDTH
-    if name != "feature":
-        silently = model.run(X[:, :-WIDTH]).probabilities
-        outside = Pool.from_dict(model.card.text["pool"]).combine(silently, X[:, -WIDTH:], LABELS)[0]
+    silently = model.run(voice).probabilities
+    np.testing.assert_allclose(silently[1::3], expected[1::3], atol=1e-5)
+    if name == "feature":  # the network sees words and features together
+        assert model.words_width == len(NAMES)
+        np.testing.assert_allclose(model.run(voice, words=words).probabilities, expected, atol=1e-5)
+    else:  # the pool in the card puts the words beside the answer of the voice
+        assert model.words_width == 0
+        outside = Pool.from_dict(model.card.text["pool"]).combine(silently, words, LABELS)[0]
         np.testing.assert_allclose(outside, expected, atol=1e-5)
 
 
 def test_words_of_another_width_and_words_for_a_model_without_are_refused(
     fitted: Any, clips: Any, tmp_path: Path
 ) -> None:
-    card = ModelCard("late", "fusion-late", LABELS, FeatureSpec("toy", 1, 4), text=TEXT)
-    model = export_fusion(fitted["late"], card, tmp_path / "model.onnx", clips[0][:4])
+    card = ModelCard("feature", "fusion-feature", LABELS, FeatureSpec("toy", 1, 4), text=TEXT)
+    model = export(fitted["feature"], card, tmp_path / "model.onnx", clips.X[:4])
     with pytest.raises(ModelError, match="do not fit"):
-        model.run(clips[0][:2, :4], words=np.zeros((2, 3), dtype=np.float32))
+        model.run(clips.X.parts["features"][:2], words=np.zeros((2, 3), dtype=np.float32))
+    classic = load("classic")
+    silent = np.zeros((1, classic.card.features.dimension), dtype=np.float32)
     with pytest.raises(ModelError, match="takes none"):
-        load("classic").run(np.zeros((1, 193), dtype=np.float32), words=np.zeros((1, 3), dtype=np.float32))
+        classic.run(silent, words=np.zeros((1, 3), dtype=np.float32))
     wrong = dataclasses.replace(card, text={})
     with pytest.raises(ModelError, match="numbers of the words"):
-        export_fusion(fitted["late"], wrong, tmp_path / "other.onnx", clips[0][:4])
+        export(fitted["feature"], wrong, tmp_path / "other.onnx", clips.X[:4])
 
 
 @pytest.mark.parametrize("name", ["fusion-feature", "fusion-gated"])
 def test_behind_an_encoder_a_fusion_starts_from_samples(
     name: str, small_whisper: Path, clips: Any, tmp_path: Path
 ) -> None:
-    _, y, speakers, corpora = clips
     features = spec("encoder", {"weights": str(small_whisper), "blocks": "2"}, {})
     rng = np.random.default_rng(1)
-    X = np.hstack([rng.normal(size=(len(y), features.dimension)), np.tile(PLAIN, (len(y), 1))]).astype(np.float32)
+    X = voiced(rng.normal(size=(len(clips), features.dimension)), PLAIN)
     acoustic = {"family": "adaptive-net", "hidden": 8, "members": 1, "epochs": 2}
     table = {"family": name, "folds": 2, "acoustic": acoustic} if name == "fusion-gated" else MODELS["feature"]
-    found = families.fit(
-        families.build(*families.parse(table, 0)), X, y, speakers, corpora, sentences=development_sentences()
-    )
+    found = families.fit(families.build(*families.parse(table, 0)), dataclasses.replace(clips, X=X))
     card = ModelCard("sound", name, LABELS, features, text=TEXT)
-    model = export_fusion(found, card, tmp_path / "model.onnx", X[:8])
+    model = export(found, card, tmp_path / "model.onnx", X[:8])
     assert model.takes_samples
     sound = rng.normal(scale=0.1, size=(1, 16000)).astype(np.float32)
-    silent, told = model.run(sound).probabilities, model.run(sound, words=SAD).probabilities
+    told: NDArray[Any]
+    silent = model.run(sound).probabilities
+    if name == "fusion-feature":
+        told = model.run(sound, words=SAD).probabilities
+    else:
+        told = Pool.from_dict(model.card.text["pool"]).combine(silent, SAD[np.newaxis], LABELS)[0]
     assert told[0, 2] > silent[0, 2]
     assert told.sum() == pytest.approx(1, abs=1e-5)
 
@@ -420,15 +423,12 @@ def test_rules_of_the_caller_change_the_label_and_are_told(sad_clip: Path) -> No
 def test_a_model_of_voice_and_words_is_recognised_with(name: str, clips: Any, tmp_path: Path, sad_clip: Path) -> None:
     features = spec("prosodic", {}, {})
     rng = np.random.default_rng(2)
-    _, y, speakers, corpora = clips
     # Clips around the one that is recognised, so that the model has some doubt.
-    voice = extract(audio.read(sad_clip), features) * rng.normal(1, 0.3, size=(len(y), features.dimension))
-    X = np.hstack([voice, np.tile(PLAIN, (len(y), 1))]).astype(np.float32)
-    found = families.fit(
-        families.build(*families.parse(MODELS[name], 0)), X, y, speakers, corpora, sentences=development_sentences()
-    )
+    voice = extract(audio.read(sad_clip), features) * rng.normal(1, 0.3, size=(len(clips), features.dimension))
+    X = voiced(voice, PLAIN)
+    found = families.fit(families.build(*families.parse(MODELS[name], 0)), dataclasses.replace(clips, X=X))
     card = ModelCard(name, f"fusion-{name}", LABELS, features, text={**TEXT, "method": name})
-    export_fusion(found, card, tmp_path / "model.onnx", X[:8])
+    export(found, card, tmp_path / "model.onnx", X[:8])
     recognizer = EmotionRecognizer(tmp_path / "model.onnx")
     alone = recognizer.predict(sad_clip)
     told = recognizer.predict(sad_clip, transcript=Transcript("I miss her so much, I cried all night."))

@@ -13,8 +13,11 @@ from sklearn.neural_network import MLPClassifier
 from emovox.errors import ProtocolError, RecipeError
 from emovox.lab.estimators import families
 from emovox.lab.estimators.classical import MlpOptions, SvmClassifier, SvmOptions
+from emovox.lab.estimators.estimator import Options
+from emovox.lab.estimators.logistic import LogisticOptions
 from emovox.lab.estimators.networks import FeedForward
 from emovox.lab.estimators.neural import AnnClassifier, AnnOptions, TensorBatches, WeightedCrossEntropy, class_weights
+from emovox.lab.estimators.training import TrainingSet
 
 Problem = tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]
 
@@ -30,24 +33,25 @@ def problem(rng: np.random.Generator) -> Problem:
     return X, y, speakers, corpora
 
 
-QUICK: dict[str, families.Options] = {
+QUICK: dict[str, Options] = {
     "ann": AnnOptions(hidden=(16,), epochs=60, learning_rate=3e-3),
     "mlp": MlpOptions(hidden=(16,), epochs=60, learning_rate=0.02),
     "svm": SvmOptions(),
+    "logistic": LogisticOptions(),
 }
 
 
-@pytest.mark.parametrize("name", ["ann", "mlp", "svm"])
+@pytest.mark.parametrize("name", ["ann", "logistic", "mlp", "svm"])
 def test_every_family_learns_and_repeats(name: str, problem: Problem) -> None:
     X, y, speakers, corpora = problem
-    fitted = [families.fit(families.build(name, QUICK[name]), X, y, speakers, corpora) for _ in range(2)]
+    fitted = [families.fit(families.build(name, QUICK[name]), TrainingSet(X, y, speakers, corpora)) for _ in range(2)]
     probabilities = fitted[0].predict_proba(X)
     assert fitted[0].score(X, y) > 0.9
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(probabilities, fitted[1].predict_proba(X))
 
 
-@pytest.mark.parametrize("name", ["ann", "svm"])
+@pytest.mark.parametrize("name", ["ann", "logistic", "svm"])
 def test_estimators_clone_and_cross_validate(name: str, problem: Problem) -> None:
     X, y, _, _ = problem
     pipeline = clone(families.build(name, QUICK[name]))
@@ -170,15 +174,15 @@ def test_early_stopping_without_speakers_is_refused(problem: Problem) -> None:
 
 def test_mlp_is_scikit_learns(problem: Problem) -> None:
     X, y, speakers, corpora = problem
-    pipeline = families.fit(families.build("mlp", QUICK["mlp"]), X, y, speakers, corpora)
-    assert type(pipeline.named_steps["model"]) is MLPClassifier
+    pipeline = families.fit(families.build("mlp", QUICK["mlp"]), TrainingSet(X, y, speakers, corpora))
+    assert type(pipeline.named_steps["model"].fitted_) is MLPClassifier
 
 
 def test_svm_calibration_never_sees_a_speaker_on_both_sides(problem: Problem) -> None:
     X, y, speakers, _ = problem
     model = SvmClassifier(SvmOptions(calibration_folds=4)).fit(X, y, speakers=speakers)
-    assert len(model.calibrated_.cv) == 4
-    for train, valid in model.calibrated_.cv:
+    assert len(model.fitted_.cv) == 4
+    for train, valid in model.fitted_.cv:
         assert not set(speakers[train]) & set(speakers[valid])
 
 

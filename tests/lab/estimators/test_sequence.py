@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -18,15 +20,17 @@ from emovox import EmotionRecognizer, audio
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features import sets
 from emovox.lab.estimators import sequence
+from emovox.lab.estimators.estimator import graph_of
 from emovox.lab.estimators.families import build, fit
 from emovox.lab.estimators.progress import EpochLog, followed
 from emovox.lab.estimators.sequence import SequenceClassifier, SharesCrossEntropy, held_out
 from emovox.lab.estimators.sequence_batches import Batches, Material
 from emovox.lab.estimators.sequence_networks import AttentivePooling, MeanPooling
 from emovox.lab.estimators.sequence_options import CnnOptions, FramesOptions, RnnOptions
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.evaluation.costs import parameters
 from emovox.lab.experiments import experiment, recipe
-from emovox.lab.export.export import check_parity
+from emovox.lab.export.export import Calibration, check_parity
 from emovox.lab.extraction.sequences import pack, padded
 from emovox.model.file import load
 from emovox.outputs.console import Tell
@@ -215,18 +219,16 @@ def test_a_file_computes_what_the_estimator_does(family: str, normalise: str, tm
     clips, y, speakers = slopes()
     options = type(SMALL[family])(**{**vars(SMALL[family]), "epochs": 2, "members": 2, "normalise": normalise})
     name = "cnn" if family == "residual" else "rnn"
-    pipeline = fit(build(name, options), pack(clips), y, speakers, np.full(len(y), "x"))
+    pipeline = fit(build(name, options), TrainingSet(pack(clips), y, speakers))
     card = ModelCard("demo", name, ("rise", "fall"), FeatureSpec("demo", 1, 6))
     model = export(pipeline, card, tmp_path / "model.onnx", pack(clips), temperature=1.3)
     assert not model.takes_vectors
     assert model.level("features") == "frame"
     # The check inside `export` must be able to fail: a file of other weights does not pass it.
-    other = fit(
-        build(name, type(options)(**{**vars(options), "seed": 5})), pack(clips), y, speakers, np.full(len(y), "x")
-    )
+    other = fit(build(name, dataclasses.replace(options, seed=5)), TrainingSet(pack(clips), y, speakers))
+    written, case = onnx.load_model(tmp_path / "model.onnx"), ({"features": clips[0][np.newaxis]}, "a clip")
     with pytest.raises(ModelError, match="differs from the estimator"):
-        check_parity(model, other, [1, 0], 1.3, pack(clips))
-    import onnx
+        check_parity(written, graph_of(other, card.features), Calibration((1, 0), 1.3), iter([case]))
 
     counted = sum(value.numel() for net in pipeline.named_steps["model"].members_ for value in net.parameters())
     stored = parameters(onnx.load_model(tmp_path / "model.onnx"))

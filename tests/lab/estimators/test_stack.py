@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from emovox.features import sets
 from emovox.lab.estimators.families import build, fit
 from emovox.lab.estimators.neural import AnnOptions
 from emovox.lab.estimators.stacking import Member, StackClassifier, StackOptions
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import experiment, recipe
-from emovox.lab.extraction.sequences import Joint
+from emovox.lab.extraction.sequences import Inputs
 from emovox.model.file import load
 from emovox.types import Float32Array
 from tests.conftest import ANY_SOUND, toy_clip
@@ -27,6 +28,8 @@ from tests.conftest import ANY_SOUND, toy_clip
 
 class Memory:
     """A member that knows the clips it was trained on by heart, and nothing of others: the worst that can leak."""
+
+    curves: ClassVar[list[Any]] = []
 
     def __init__(self) -> None:
         self.named_steps = {"model": self}
@@ -40,11 +43,11 @@ class Memory:
         return np.array([row if row.any() else np.full(len(row), 1 / len(row)) for row in rows], dtype=np.float32)
 
 
-def memorised(pipeline: Memory, X: Float32Array, y: Any, speakers: Any, corpora: Any, copies: Any, **_: Any) -> Memory:
-    return pipeline.fit(X, y)
+def memorised(pipeline: Memory, clips: TrainingSet) -> Memory:
+    return pipeline.fit(clips.view(0), clips.y)
 
 
-def clips(count: int = 60) -> tuple[Joint, NDArray[np.str_], NDArray[np.str_]]:
+def clips(count: int = 60) -> tuple[Inputs, NDArray[np.str_], NDArray[np.str_]]:
     """Return clips for two members, labels and speakers; the first feature is the clip's number."""
     rng = np.random.default_rng(0)
     y = np.resize(["angry", "happy", "sad"], count)
@@ -52,7 +55,7 @@ def clips(count: int = 60) -> tuple[Joint, NDArray[np.str_], NDArray[np.str_]]:
     X[:, 0] = np.arange(count)
     informed = X.copy()
     informed[:, 1] += 2 * (y == "sad")
-    return Joint({"one": X, "two": informed}), y, np.repeat([f"s{i}" for i in range(6)], count // 6)
+    return Inputs({"one": X, "two": informed}), y, np.repeat([f"s{i}" for i in range(6)], count // 6)
 
 
 def memories(options: StackOptions) -> StackClassifier:
@@ -88,7 +91,7 @@ def test_a_class_of_few_clips_is_not_passed_over(combine: Any) -> None:
     X = np.random.default_rng(0).normal(np.where(y == "sad", 1, -1)).astype(np.float32)[:, np.newaxis]
     options = StackOptions(combine=combine, folds=2, members=(Member("one", "prior", None),))
     stack = StackClassifier(options, lambda family, options: Prior(), memorised)
-    found = stack.fit(Joint({"one": X}), y, np.resize(list("abcd"), 400)).predict(Joint({"one": X}))
+    found = stack.fit(Inputs({"one": X}), y, np.resize(list("abcd"), 400)).predict(Inputs({"one": X}))
     alone = (Prior().predict_proba(X)[:, 1] > 0.5)[y == "sad"].mean()
     assert (found == "sad")[y == "sad"].mean() > alone + 0.1
     assert (found == "angry")[y == "angry"].mean() > 0.75
@@ -98,9 +101,9 @@ def test_speakers_are_apart_inside_the_training_part() -> None:
     X, y, speakers = clips()
     seen: list[tuple[set[str], int]] = []
 
-    def spied(pipeline: Memory, X: Float32Array, y: Any, speakers: Any, *rest: Any, **_: Any) -> Memory:
-        seen.append((set(speakers), len(y)))
-        return pipeline.fit(X, y)
+    def spied(pipeline: Memory, clips: TrainingSet) -> Memory:
+        seen.append((set(np.asarray(clips.speakers)), len(clips)))
+        return memorised(pipeline, clips)
 
     stack = memories(StackOptions(folds=3))
     stack.fit_member = spied

@@ -18,8 +18,9 @@ from emovox.errors import CorpusError, InputError, ProtocolError
 from emovox.lab.corpora import registry
 from emovox.lab.corpora.splits import by_name
 from emovox.lab.estimators.neural import AnnOptions
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import dataset, experiment, recipe
-from emovox.lab.experiments.crossfit import Clips, Task, fit_one
+from emovox.lab.experiments.crossfit import Task, fit_one
 from emovox.model.file import load
 from tests.conftest import ANY_SOUND
 
@@ -224,6 +225,6 @@ def test_labels_can_be_chosen(toy_manifest: Path, tmp_path: Path) -> None:
 
 
 def test_a_test_row_in_training_is_refused() -> None:
-    clips = Clips(np.zeros((4, 2), np.float32), np.array(list("abab")), None, np.array(["x"] * 4))
+    clips = TrainingSet(np.zeros((4, 2), np.float32), np.array(list("abab")))
     with pytest.raises(ProtocolError, match="among the training clips"):
         fit_one(clips, Task("ann", AnnOptions(), np.array([0, 1, 2]), np.array([2, 3])))

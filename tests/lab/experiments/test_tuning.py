@@ -15,10 +15,14 @@ import pytest
 from emovox.cli.main import run
 from emovox.errors import CorpusError, InputError, ProtocolError, RecipeError
 from emovox.lab.corpora.splits import by_name
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import dataset, experiment, recipe, tuning
-from emovox.lab.experiments.crossfit import Clips, Fitted, Task, fit_many
+from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
 from emovox.lab.experiments.search_space import Choices, Range, dimension, suggest
 from emovox.lab.reports import tuning_report
+from emovox.model.file import load as load_model
+from emovox.text.evidence import words_vector
+from emovox.types import Transcript
 from tests.lab.reports import Page
 
 #: Runs the command line: exit code, output, errors.
@@ -48,7 +52,7 @@ class Spy:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
 
-    def __call__(self, clips: Clips, tasks: Sequence[Task], *rest: Any) -> list[Fitted]:
+    def __call__(self, clips: TrainingSet, tasks: Sequence[Task], *rest: Any) -> list[Fitted]:
         self.tasks += tasks
         return fit_many(clips, tasks, 1)
 
@@ -136,6 +140,41 @@ def test_a_search_repeats(toy_manifest: Path, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         found.append(search(toy_manifest, tmp_path / name, outer=1)[1])
     assert found[0] == found[1]
+
+
+FUSED: dict[str, Any] = {
+    "features": {"set": "prosodic"},
+    "model": {"family": "fusion-late", "folds": 2, "acoustic": {"family": "logistic"}},
+}
+
+
+def test_tune_learns_from_the_same_clips_as_train(
+    toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fusion learns from words and development sentences, in a search as in a training."""
+    said = words_vector(Transcript("I miss her so much, I cried all night."), 2.0)
+    monkeypatch.setattr(dataset, "words_of", lambda clips, *_: (np.tile(said, (len(clips), 1)), []))
+    seen: list[TrainingSet] = []
+
+    def spied(clips: TrainingSet, tasks: Sequence[Task], *rest: Any) -> list[Fitted]:
+        seen.append(clips)
+        return fit_many(clips, tasks, 1)
+
+    for module in (tuning, experiment):
+        monkeypatch.setattr(module, "fit_many", spied)
+    one = toy({"model.penalty": [1e-3, 1e-2]}, base=FUSED, trials=1, pruning=False)
+    search(toy_manifest, tmp_path, one, outer=0)
+    experiment.run(one.model_copy(update={"tune": None}), {"toy": toy_manifest}, tmp_path / "run", jobs=1)
+    tuned, trained = seen
+    assert tuned.sentences is not None
+    assert trained.sentences is not None
+    np.testing.assert_array_equal(tuned.sentences.words, trained.sentences.words)
+    for name in ("features", "words"):
+        np.testing.assert_array_equal(tuned.X.parts[name], trained.X.parts[name])
+    for name in ("y", "speakers", "corpora"):
+        np.testing.assert_array_equal(getattr(tuned, name), getattr(trained, name))
+    card = load_model(tmp_path / "run").card
+    assert set(card.text) >= {"pool", "columns"}
 
 
 def test_outer_limits_the_test_parts(toy_manifest: Path, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from emovox.errors import ModelError
 from emovox.features import sets
 from emovox.lab.estimators import families
 from emovox.lab.estimators.classical import MlpOptions, SvmOptions
+from emovox.lab.estimators.logistic import LogisticOptions
 from emovox.lab.estimators.neural import AnnOptions
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.export import export as export_module
 from emovox.lab.export.export import TOLERANCE, export, export_samples
 from emovox.model import file as model_file
@@ -36,6 +38,7 @@ OPTIONS: dict[str, Any] = {
     "ann": AnnOptions(hidden=(20, 10), epochs=10, batch_norm=True, dropout=0.2, members=2),
     "mlp": MlpOptions(hidden=(20,), epochs=30),
     "svm": SvmOptions(),
+    "logistic": LogisticOptions(),
 }
 
 
@@ -52,7 +55,10 @@ def clips() -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 def fitted(clips: tuple[NDArray[np.float32], NDArray[np.str_]]) -> dict[str, Pipeline]:
     X, y = clips
     corpora = np.repeat("demo", len(y))
-    return {name: families.fit(families.build(name, options), X, y, None, corpora) for name, options in OPTIONS.items()}
+    return {
+        name: families.fit(families.build(name, options), TrainingSet(X, y, None, corpora))
+        for name, options in OPTIONS.items()
+    }
 
 
 def card(**changes: Any) -> ModelCard:
@@ -112,10 +118,9 @@ def test_another_arithmetic_is_caught(
     fitted: dict[str, Pipeline], clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = export_module.finish
-    monkeypatch.setattr(
-        export_module, "finish", lambda graph, order, temperature, card: original(graph, order, 1.3, card)
-    )
-    with pytest.raises(ModelError, match=r"the exported graph differs from the estimator by \d"):
+    wrong = dataclasses.replace
+    monkeypatch.setattr(export_module, "finish", lambda graph, given: original(graph, wrong(given, temperature=1.3)))
+    with pytest.raises(ModelError, match=r"the exported graph differs from the estimator, on 1 clips at once, by \d"):
         export(fitted["ann"], card(), tmp_path / "model.onnx", clips[0][:4])
 
 
@@ -388,8 +393,7 @@ def encoded(small_whisper: Path) -> tuple[dict[str, Pipeline], ModelCard, NDArra
     X = np.stack([sets.extract(Waveform(sound), spec) for sound in sounds])
     y = np.tile(LABELS, 15)
     pipelines = {
-        name: families.fit(families.build(name, options), X, y, None, np.repeat("demo", 45))
-        for name, options in OPTIONS.items()
+        name: families.fit(families.build(name, options), TrainingSet(X, y)) for name, options in OPTIONS.items()
     }
     return pipelines, card(features=spec), X
 
@@ -445,7 +449,7 @@ def test_encoders_of_transformers_are_exported_or_refused(tmp_path: Path) -> Non
     transformers.HubertModel(transformers.HubertConfig(**sizes, **stem, **places)).save_pretrained(tmp_path / "hubert")
     spec = sets.spec("encoder", {"weights": str(tmp_path / "hubert"), "blocks": "1"})
     X = np.stack([sets.extract(Waveform(noise(6000 + 50 * i)), spec) for i in range(30)])
-    fitted = families.fit(families.build("ann", OPTIONS["ann"]), X, np.tile(LABELS, 10), None, np.repeat("demo", 30))
+    fitted = families.fit(families.build("ann", OPTIONS["ann"]), TrainingSet(X, np.tile(LABELS, 10)))
     model = export(fitted, card(features=spec), tmp_path / "model.onnx", X[:4])
     sound = Waveform(noise(12345))
     found = model.run(sets.extract(sound, model.card.features)[np.newaxis]).probabilities

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emovox.errors import FeatureError, MissingExtraError, ModelError
 from emovox.features import sets
@@ -22,8 +22,79 @@ if TYPE_CHECKING:
 POOLINGS = ("mean-sd", "mean")
 #: Width and blocks of the encoders with a set of their own, so that recipes can be checked where the weights are not.
 KNOWN = {"whisper-tiny.en": (384, 4), "whisper-base": (512, 6)}
-#: What stands between several encoders in the parameters `weights` and `blocks`.
-JOINT = " + "
+#: What stands between several encoders in the parameters `weights` and `blocks`, as recipes and cards write them.
+SEPARATOR = " + "
+
+
+class Encoder(NamedTuple):
+    """One encoder of a feature set.
+
+    Attributes
+    ----------
+    weights : str
+        A folder, or a name on the Hugging Face hub.
+    blocks : str
+        Block numbers with spaces between.
+    """
+
+    weights: str
+    blocks: str
+
+
+class Preset(NamedTuple):
+    """A feature set of encoders: ``encoder``, or the same with other defaults under a name of its own."""
+
+    description: str
+    weights: str
+    blocks: str
+
+
+PRESETS: dict[str, Preset] = {
+    "whisper-tiny.en": Preset(
+        "statistics over time of what blocks of Whisper's tiny.en encoder put out", "whisper-tiny.en", "1 2 3"
+    ),
+    "whisper-base": Preset(
+        "statistics over time of what blocks of Whisper's base encoder put out", "whisper-base", "2 3 4"
+    ),
+    "whisper-pair": Preset(
+        "statistics over time of what blocks of Whisper's tiny.en and base encoders put out",
+        "whisper-tiny.en + whisper-base",
+        "1 2 3 + 2 3",
+    ),
+    "encoder": Preset(
+        "statistics over time of what blocks of any pretrained speech encoder put out", "whisper-tiny.en", "1 2 3"
+    ),
+}
+
+
+def encoders(parameters: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    """Take the encoders of a feature set apart, which its parameters write with ``" + "`` between.
+
+    Parameters
+    ----------
+    parameters : mapping
+        With ``weights`` and ``blocks``.
+
+    Raises
+    ------
+    FeatureError
+        `weights` and `blocks` are of different numbers of encoders, or one is named twice.
+
+    Examples
+    --------
+    >>> encoders({"weights": "whisper-tiny.en + whisper-base", "blocks": "1 2 3 + 2 3"})[1]
+    Encoder(weights='whisper-base', blocks='2 3')
+    """
+    weights, blocks = str(parameters["weights"]), str(parameters["blocks"])
+    sources, chosen = weights.split(SEPARATOR), blocks.split(SEPARATOR)
+    if len(sources) != len(chosen):
+        raise FeatureError(
+            f"encoder.blocks={blocks!r} is not possible: weights={weights!r} names {len(sources)} encoder(s), "
+            f'give blocks for each, with "{SEPARATOR}" between'
+        )
+    if len({Path(source).name for source in sources}) < len(sources):
+        raise FeatureError(f"encoder.weights={weights!r} is not possible: name each encoder once")
+    return tuple(Encoder(*one) for one in zip(sources, chosen, strict=True))
 
 
 def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[str, ...]:
@@ -48,16 +119,17 @@ def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[
     >>> names("whisper-tiny.en", weights="whisper-tiny.en", blocks="1 3", pooling="mean")[383:385]
     ('whisper-tiny.en_b1_mean_383', 'whisper-tiny.en_b3_mean_000')
     """
-    parts = _parts(name, str(weights), str(blocks))
+    parts = encoders({"weights": weights, "blocks": blocks})
     return tuple(
         label
-        for source, chosen in parts
-        for label in _names(name, name if len(parts) == 1 else Path(source).name, source, chosen, str(pooling))
+        for one in parts
+        for label in _names(name, name if len(parts) == 1 else Path(one.weights).name, one, str(pooling))
     )
 
 
-def _names(name: str, stem: str, source: str, blocks: str, pooling: str) -> Iterator[str]:
+def _names(name: str, stem: str, encoder: Encoder, pooling: str) -> Iterator[str]:
     """Name the features of one encoder."""
+    source, blocks = encoder
     chosen = _numbers(name, blocks)
     width, available = _sizes(name, source)
     if chosen[-1] > available:
@@ -118,7 +190,7 @@ def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder | J
 @lru_cache(maxsize=2)
 def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> Embedder | JoinedEmbedder:
     """Load encoders; `identity` makes weights that were replaced meanwhile another question."""
-    parts = [_load_one(name, source, chosen, pooling) for source, chosen in _parts(name, weights, blocks)]
+    parts = [_load_one(name, one, pooling) for one in encoders({"weights": weights, "blocks": blocks})]
     if len(parts) == 1:
         return parts[0]
     from emovox.lab.encoders.embedders import JoinedEmbedder
@@ -126,8 +198,8 @@ def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> 
     return JoinedEmbedder(parts).eval()
 
 
-def _load_one(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
-    found = find(weights)
+def _load_one(name: str, encoder: Encoder, pooling: str) -> Embedder:
+    found = find(encoder.weights)
     if name in KNOWN and (width := found.number("d_model")) != KNOWN[name][0]:
         raise ModelError(
             f"{found.folder} holds an encoder of width {width}, feature set {name!r} has {KNOWN[name][0]}: "
@@ -137,7 +209,7 @@ def _load_one(name: str, weights: str, blocks: str, pooling: str) -> Embedder:
         from emovox.lab.encoders.embedders import Embedder
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"computing {name} features", "train") from error
-    return Embedder.load(found, _numbers(name, blocks), pooling)
+    return Embedder.load(found, _numbers(name, encoder.blocks), pooling)
 
 
 def digest(weights: str) -> str:
@@ -148,20 +220,7 @@ def digest(weights: str) -> str:
     ModelError
         They cannot be found.
     """
-    return "+".join(find(source).digest for source in weights.split(JOINT))
-
-
-def _parts(name: str, weights: str, blocks: str) -> list[tuple[str, str]]:
-    """Pair each encoder with its blocks."""
-    sources, chosen = weights.split(JOINT), blocks.split(JOINT)
-    if len(sources) != len(chosen):
-        raise FeatureError(
-            f"{name}.blocks={blocks!r} is not possible: weights={weights!r} names {len(sources)} encoder(s), "
-            f'give blocks for each, with "{JOINT}" between'
-        )
-    if len({Path(source).name for source in sources}) < len(sources):
-        raise FeatureError(f"{name}.weights={weights!r} is not possible: name each encoder once")
-    return list(zip(sources, chosen, strict=True))
+    return "+".join(find(source).digest for source in weights.split(SEPARATOR))
 
 
 def _numbers(name: str, blocks: str) -> tuple[int, ...]:
@@ -183,23 +242,23 @@ def _sizes(name: str, weights: str) -> tuple[int, int]:
     return found.number("hidden_size"), found.number("num_hidden_layers")
 
 
-def _encoder(name: str, blocks: str, description: str, weights: str | None = None) -> FeatureSet:
-    """Make the entry of a pretrained encoder."""
+def _feature_set(name: str, preset: Preset) -> FeatureSet:
+    """Make the entry of a preset in the table of feature sets."""
     return FeatureSet(
         name,
         1,
         "clip",
-        description,
+        preset.description,
         partial(names, name),
         partial(compute, name),
         {
             "weights": Parameter(
-                weights or name,
+                preset.weights,
                 pattern=".+",
                 form='a folder, or a name on the Hugging Face hub; several with " + " between',
             ),
             "blocks": Parameter(
-                blocks,
+                preset.blocks,
                 pattern=r"[1-9]\d?( (\+ )?[1-9]\d?)*",
                 form='block numbers with spaces between; " + " between those of several encoders',
             ),
@@ -209,20 +268,5 @@ def _encoder(name: str, blocks: str, description: str, weights: str | None = Non
     )
 
 
-for _entry in (
-    _encoder("whisper-tiny.en", "1 2 3", "statistics over time of what blocks of Whisper's tiny.en encoder put out"),
-    _encoder("whisper-base", "2 3 4", "statistics over time of what blocks of Whisper's base encoder put out"),
-    _encoder(
-        "whisper-pair",
-        "1 2 3 + 2 3",
-        "statistics over time of what blocks of Whisper's tiny.en and base encoders put out",
-        weights="whisper-tiny.en + whisper-base",
-    ),
-    _encoder(
-        "encoder",
-        "1 2 3",
-        "statistics over time of what blocks of any pretrained speech encoder put out",
-        weights="whisper-tiny.en",
-    ),
-):
-    sets.register(_entry)
+for _name, _preset in PRESETS.items():
+    sets.register(_feature_set(_name, _preset))

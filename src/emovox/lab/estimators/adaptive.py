@@ -1,30 +1,33 @@
-"""Linear classification of embeddings, with and without a speaker's baseline: the head of the default model."""
+"""Linear classification of embeddings, with and without a speaker's baseline; the base of all adaptive heads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b
-from sklearn.base import BaseEstimator, ClassifierMixin
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from emovox.errors import ProtocolError
+from emovox.lab.encoders import embeddings
+from emovox.lab.estimators.estimator import Estimator, Options
+from emovox.lab.estimators.graphs import Graph, noise, traced
 from emovox.lab.estimators.neural import class_weights
-from emovox.lab.ranges import FORBID, Count, Natural, Positive
-from emovox.types import Float32Array
+from emovox.lab.ranges import Count, Natural, Positive
+from emovox.model.file import BASELINE, EMBEDDING, OUTPUT, SAMPLES
+from emovox.types import FeatureSpec, Float32Array
 
 #: Label of a speaker's ordinary voice.
 ORDINARY = "neutral"
 
 
 @dataclass(frozen=True)
-class AdaptiveOptions:
+class AdaptiveOptions(Options):
     """The linear heads and how they are fitted.
 
     Attributes
@@ -38,7 +41,7 @@ class AdaptiveOptions:
     mixed : float
         Share of those baselines that are of clips of any emotion, as in ordinary running speech; the others are of
         neutral clips.
-    most : int
+    max_per_speaker : int
         Clips and copies of one speaker that a head is fitted on at most, drawn at random: as every speaker counts the
         same, more of one tell little.
     iterations : int
@@ -47,18 +50,16 @@ class AdaptiveOptions:
         Seed of the drawn baselines.
     """
 
-    __pydantic_config__ = FORBID
-
     penalty: Positive = 0.3
     absent: Annotated[float, Gt(0), Le(1)] = 0.1
     draws: Count = 1
     mixed: Annotated[float, Ge(0), Le(1)] = 0.3
-    most: Count = 600
+    max_per_speaker: Count = 600
     iterations: Count = 100
     seed: Natural = 0
 
 
-class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
+class AdaptiveClassifier(Estimator):
     """Multinomial logistic regression on standardised embeddings, and a second one that knows the speaker.
 
     The second head sees the embedding and its distance from the speaker's *baseline*, the mean embedding of some
@@ -92,6 +93,10 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
     >>> model.predict_proba(X[:2], baseline).argmax(axis=1).tolist()
     [0, 1]
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("speakers", "corpora", "copies")
+    standardises = True
+    takes_baseline = True
 
     def __init__(self, options: AdaptiveOptions | None = None) -> None:
         self.options: Any = options
@@ -133,8 +138,10 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
         rng = np.random.default_rng(options.seed)
         target, views = self._standardise(X, y, copies)
         weight = class_weights(target, len(self.classes_), corpora, options.absent)
-        self.plain_ = self._head(*draw_rows(speakers, len(views), options.most, rng), views, target, weight, speakers)
-        drawn = [draw_rows(speakers, len(views), options.most, rng) for _ in range(options.draws)]
+        self.plain_ = self._head(
+            *draw_rows(speakers, len(views), options.max_per_speaker, rng), views, target, weight, speakers
+        )
+        drawn = [draw_rows(speakers, len(views), options.max_per_speaker, rng) for _ in range(options.draws)]
         view, clip = (np.concatenate(each) for each in zip(*drawn, strict=True))
         ordinary = y == ORDINARY
         baselines = draw_baselines(views, view, clip, speakers, ordinary, options.mixed, rng)
@@ -193,23 +200,27 @@ class AdaptiveClassifier(ClassifierMixin, BaseEstimator):
         """Class probabilities, shape (n_clips, n_classes); arguments as for :meth:`logits`."""
         return np.asarray(torch.softmax(torch.from_numpy(self.logits(X, baseline)), dim=1), dtype=np.float32)
 
-    def predict(self, X: Float32Array) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+    def encoder(self, spec: FeatureSpec) -> nn.Module:
+        """Return the encoder whose embeddings the head takes."""
+        return embeddings.embedder(spec.set, **spec.parameters)
 
-    def graph(self, embedder: nn.Module, order: list[int], temperatures: tuple[float, float]) -> nn.Module:
-        """Return the graph that ships: samples and baseline to probabilities and embedding.
+    def head(self, embedder: nn.Module) -> nn.Module:
+        """Return the module that becomes the graph: samples and baseline to probabilities and embedding.
 
         Parameters
         ----------
         embedder : Module
             Samples, shape (n, t), to embeddings, shape (n, n_features).
-        order : list of int
-            Which of the classes is each output.
-        temperatures : tuple of float
-            Calibration without and with a baseline, see `emovox.decision.temper`.
         """
-        return AdaptiveHead(embedder, self, order, temperatures)
+        return AdaptiveHead(embedder, self)
+
+    def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
+        """Return the graph from samples, and the speaker's baseline, to probabilities; see `Estimator.graph`."""
+        head, samples, origin = self.head(self.encoder(spec)), noise(2, 1.0), "its origin"
+        if not baseline:
+            return traced(WithoutBaseline(head, self.n_features_in_), (samples,), [SAMPLES], [OUTPUT], origin)
+        nobody = np.zeros((2, self.n_features_in_), dtype=np.float32)
+        return traced(head, (samples, nobody), [SAMPLES, BASELINE], [OUTPUT, EMBEDDING], origin)
 
 
 class AdaptiveHead(nn.Module):
@@ -221,24 +232,17 @@ class AdaptiveHead(nn.Module):
         Samples, shape (n, t), to embeddings, shape (n, n_features).
     fitted : AdaptiveClassifier
         Its heads are copied.
-    order : sequence of int
-        Which of its classes is each output.
-    temperatures : tuple of float
-        Calibration of the plain and of the enrolled head, see `emovox.decision.temper`.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(
-        self, embedder: nn.Module, fitted: AdaptiveClassifier, order: list[int], temperatures: tuple[float, float]
-    ) -> None:
+    def __init__(self, embedder: nn.Module, fitted: AdaptiveClassifier) -> None:
         super().__init__()
         self.embedder = embedder
         self.register_buffer("mean", torch.as_tensor(fitted.mean_, dtype=torch.float32))
         self.register_buffer("scale", torch.as_tensor(fitted.scale_, dtype=torch.float32))
-        self.plain = _linear(fitted.plain_, order, temperatures[0])
-        self.enrolled = _linear(fitted.enrolled_, order, temperatures[1])
+        self.plain, self.enrolled = _linear(fitted.plain_), _linear(fitted.enrolled_)
 
     def forward(self, samples: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros is none."""
@@ -248,6 +252,27 @@ class AdaptiveHead(nn.Module):
         enrolled = self.enrolled(torch.cat([scaled, distance], dim=1))
         known = baseline.abs().amax(dim=1, keepdim=True) > 0
         return torch.softmax(torch.where(known, enrolled, self.plain(scaled)), dim=1), embedding
+
+
+class WithoutBaseline(nn.Module):
+    """A head that is never told who speaks.
+
+    Parameters
+    ----------
+    head : Module
+        From samples and baseline to probabilities and embedding.
+    width : int
+        Width of the baseline.
+    """
+
+    def __init__(self, head: nn.Module, width: int) -> None:
+        super().__init__()
+        self.head, self.width = head, width
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Map samples, shape (n, t), to probabilities, shape (n, n_classes)."""
+        probabilities: Tensor = self.head(samples, torch.zeros_like(samples[:, :1]).repeat(1, self.width))[0]
+        return probabilities
 
 
 def clip_weights(target: NDArray[np.int64], speakers: NDArray[Any]) -> Float32Array:
@@ -321,14 +346,16 @@ def logistic(
 
 
 def draw_rows(
-    speakers: NDArray[Any], n_views: int, most: int, rng: np.random.Generator
+    speakers: NDArray[Any], n_views: int, max_per_speaker: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Choose views of clips, at most `most` a speaker: pairs of view and clip."""
+    """Choose views of clips, at most `max_per_speaker` each: pairs of view and clip."""
     chosen = []
     for speaker in np.unique(speakers):
         own = np.flatnonzero(speakers == speaker)
         view, clip = np.divmod(np.arange(n_views * len(own)), len(own))
-        kept = np.sort(rng.choice(len(view), most, replace=False)) if len(view) > most else slice(None)
+        kept: Any = slice(None)
+        if len(view) > max_per_speaker:
+            kept = np.sort(rng.choice(len(view), max_per_speaker, replace=False))
         chosen.append((view[kept], own[clip[kept]]))
     view, clip = (np.concatenate(each) for each in zip(*chosen, strict=True))
     return view, clip
@@ -354,19 +381,19 @@ def draw_baselines(
     result = np.empty((len(clip), views.shape[2]), dtype=np.float32)
     for row, (number, this) in enumerate(zip(view, clip, strict=True)):
         own, neutral = pools[speakers[this]]
-        pool, most = (own, 6) if rng.random() < mixed or not len(neutral) else (neutral, 3)
+        pool, largest = (own, 6) if rng.random() < mixed or not len(neutral) else (neutral, 3)
         others = pool[pool != this]
         others = others if len(others) else np.array([this])
-        size = min(len(others), int(rng.integers(1, most + 1)))
+        size = min(len(others), int(rng.integers(1, largest + 1)))
         result[row] = views[number, rng.choice(others, size, replace=False)].mean(axis=0)
     return result
 
 
-def _linear(head: tuple[Float32Array, Float32Array], order: list[int], temperature: float) -> nn.Linear:
-    """Make a layer of a head, with its outputs in order and its calibration inside."""
+def _linear(head: tuple[Float32Array, Float32Array]) -> nn.Linear:
+    """Make a layer of coefficients and intercepts."""
     coefficients, intercepts = head
     layer = nn.Linear(*coefficients.shape)
     with torch.no_grad():
-        layer.weight.copy_(torch.as_tensor(coefficients.T[order] / temperature))
-        layer.bias.copy_(torch.as_tensor(intercepts[order] / temperature))
+        layer.weight.copy_(torch.as_tensor(coefficients.T))
+        layer.bias.copy_(torch.as_tensor(intercepts))
     return layer

@@ -134,7 +134,8 @@ class KernelMachine(nn.Module):
 class InDomainScore(nn.Module):
     """How much a recording sounds like the training corpora: near 1 for their rooms and microphones, near 0 for others.
 
-    An embedding is familiar where its nearest guide is no further than is usual among the training speakers.
+    An embedding is in domain where its nearest guide lies within the 90th percentile of distances among the training
+    speakers.
 
     Parameters
     ----------
@@ -230,22 +231,16 @@ class AdaptiveKernelClassifier(AdaptiveNetClassifier):
             machine = torch.softmax(self.machine_(distance), dim=1).numpy()
         return np.asarray(np.log(share * np.exp(networks) + (1 - share) * machine), dtype=np.float64)
 
-    def graph(self, embedder: nn.Module, order: list[int], temperatures: tuple[float, float]) -> nn.Module:
-        """Return the graph that ships, see `AdaptiveClassifier.graph`."""
-        return AdaptiveKernelHead(embedder, self, order, temperatures)
+    def head(self, embedder: nn.Module) -> nn.Module:
+        """Return the module that becomes the graph, see `AdaptiveClassifier.head`."""
+        return AdaptiveKernelHead(embedder, self)
 
 
 class AdaptiveKernelHead(AdaptiveNetHead):
     """A fitted :class:`AdaptiveKernelClassifier` behind its encoder; parameters as for `AdaptiveHead`."""
 
-    def __init__(
-        self,
-        embedder: nn.Module,
-        fitted: AdaptiveKernelClassifier,
-        order: list[int],
-        temperatures: tuple[float, float],
-    ) -> None:
-        super().__init__(embedder, fitted, order, temperatures)
+    def __init__(self, embedder: nn.Module, fitted: AdaptiveKernelClassifier) -> None:
+        super().__init__(embedder, fitted)
         options: AdaptiveKernelOptions = fitted.options or AdaptiveKernelOptions()
         self.share = options.share
         self.machine = fitted.machine_

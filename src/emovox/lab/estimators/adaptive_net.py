@@ -1,4 +1,4 @@
-"""A small network over embeddings that is told the speaker's baseline, or is not: the head of the default model."""
+"""A small network over embeddings, with or without the speaker's baseline; the base of the built-in model's head."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from emovox.errors import ProtocolError
 from emovox.lab.estimators.adaptive import ORDINARY, AdaptiveClassifier, clip_weights, draw_baselines, draw_rows
+from emovox.lab.estimators.estimator import Options
 from emovox.lab.estimators.neural import WeightedCrossEntropy, class_weights
-from emovox.lab.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
+from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 from emovox.lab.threads import single_thread
 from emovox.types import Float32Array
 
 
 @dataclass(frozen=True)
-class AdaptiveNetOptions:
+class AdaptiveNetOptions(Options):
     """The network and its training.
 
     Attributes
@@ -38,7 +39,7 @@ class AdaptiveNetOptions:
     mixed : float
         Share of the baselines that are of clips of any emotion, as in ordinary running speech; the others are of
         neutral clips.
-    most : int
+    max_per_speaker : int
         Clips and copies of one speaker in an epoch at most, drawn anew for each: every speaker counts the same.
     absent : float
         How much a class still counts for clips of a corpus that lacks it, from 0 to 1; see `AnnOptions.absent`.
@@ -52,15 +53,13 @@ class AdaptiveNetOptions:
         Seed of initial weights, batches, dropout and baselines.
     """
 
-    __pydantic_config__ = FORBID
-
     hidden: Count = 256
     members: Count = 2
     dropout: Share = 0.5
     input_dropout: Share = 0.3
     known: Annotated[float, Ge(0), Le(1)] = 0.5
     mixed: Annotated[float, Ge(0), Le(1)] = 0.25
-    most: Count = 480
+    max_per_speaker: Count = 480
     absent: Annotated[float, Ge(0), Le(1)] = 0.1
     label_smoothing: Share = 0.05
     learning_rate: Positive = 1.5e-3
@@ -164,14 +163,14 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
         torch.manual_seed(int(rng.integers(2**31)))
         network = AdaptiveNetwork(views.shape[2], len(self.classes_), options)
         optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-        n_rows = len(draw_rows(speakers, len(views), options.most, rng)[0])
+        n_rows = len(draw_rows(speakers, len(views), options.max_per_speaker, rng)[0])
         size = min(options.batch_size, n_rows)
         # Fewer than ten steps cannot rise over a fifth of them.
         steps = max(10, options.epochs * (n_rows // size) + 1)
         schedule = OneCycleLR(optimiser, options.learning_rate, total_steps=steps, pct_start=0.2)
         criterion = WeightedCrossEntropy(options.label_smoothing)
         for _ in range(options.epochs):
-            view, clip = draw_rows(speakers, len(views), options.most, rng)
+            view, clip = draw_rows(speakers, len(views), options.max_per_speaker, rng)
             baselines = draw_baselines(views, view, clip, speakers, ordinary, options.mixed, rng)
             counts = torch.from_numpy(clip_weights(target[clip], speakers[clip]))
             order = rng.permutation(n_rows)[: n_rows // size * size]
@@ -199,9 +198,9 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
             each = [torch.softmax(network(scaled, distance, known), dim=1) for network in self.members_]
             return np.asarray(torch.log(torch.stack(each).mean(0)), dtype=np.float64)
 
-    def graph(self, embedder: nn.Module, order: list[int], temperatures: tuple[float, float]) -> nn.Module:
-        """Return the graph that ships, see `AdaptiveClassifier.graph`."""
-        return AdaptiveNetHead(embedder, self, order, temperatures)
+    def head(self, embedder: nn.Module) -> nn.Module:
+        """Return the module that becomes the graph, see `AdaptiveClassifier.head`."""
+        return AdaptiveNetHead(embedder, self)
 
 
 class AdaptiveNetHead(nn.Module):
@@ -209,23 +208,13 @@ class AdaptiveNetHead(nn.Module):
 
     mean: Tensor
     scale: Tensor
-    order: Tensor
-    temperatures: Tensor
 
-    def __init__(
-        self,
-        embedder: nn.Module,
-        fitted: AdaptiveNetClassifier,
-        order: list[int],
-        temperatures: tuple[float, float],
-    ) -> None:
+    def __init__(self, embedder: nn.Module, fitted: AdaptiveNetClassifier) -> None:
         super().__init__()
         self.embedder = embedder
         self.members = nn.ModuleList(fitted.members_)
         self.register_buffer("mean", torch.as_tensor(fitted.mean_, dtype=torch.float32))
         self.register_buffer("scale", torch.as_tensor(fitted.scale_, dtype=torch.float32))
-        self.register_buffer("order", torch.as_tensor(order))
-        self.register_buffer("temperatures", torch.as_tensor(temperatures, dtype=torch.float32))
 
     def forward(self, samples: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros is none."""
@@ -233,9 +222,7 @@ class AdaptiveNetHead(nn.Module):
         scaled = (embedding - self.mean) / self.scale
         distance = scaled - (baseline - self.mean) / self.scale
         known = (baseline.abs().amax(dim=1, keepdim=True) > 0).to(scaled.dtype)
-        logs = torch.log(self.answer(scaled, distance, known)).index_select(1, self.order)
-        temperature = known * self.temperatures[1] + (1 - known) * self.temperatures[0]
-        return torch.softmax(logs / temperature, dim=1), embedding
+        return self.answer(scaled, distance, known), embedding
 
     def answer(self, scaled: Tensor, distance: Tensor, known: Tensor) -> Tensor:
         """Average the networks' probabilities; arguments as for `AdaptiveNetwork.forward`."""

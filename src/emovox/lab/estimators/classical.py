@@ -1,25 +1,27 @@
-"""Scikit-learn's own learners in the clothes that the experiment expects; they see arrays only."""
+"""Scikit-learn's own classifiers with our options, calibration and fit signature; they see arrays only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from emovox.lab.corpora.groups import speaker_groups_kfold
-from emovox.lab.ranges import FORBID, Count, Natural, NotNegative, Positive
+from emovox.lab.estimators.estimator import Estimator, Options
+from emovox.lab.estimators.graphs import Arrays, Graph, converted
+from emovox.lab.ranges import Count, Natural, NotNegative, Positive
+from emovox.model.file import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
-class MlpOptions:
+class MlpOptions(Options):
     """Scikit-learn's multi-layer perceptron.
 
     Attributes
@@ -38,8 +40,6 @@ class MlpOptions:
         Seed of initial weights and batches.
     """
 
-    __pydantic_config__ = FORBID
-
     hidden: tuple[Count, ...] = (300,)
     alpha: NotNegative = 0.01
     learning_rate: Positive = 1e-3
@@ -49,7 +49,7 @@ class MlpOptions:
 
 
 @dataclass(frozen=True)
-class SvmOptions:
+class SvmOptions(Options):
     """Support vector machine with calibrated probabilities.
 
     Attributes
@@ -68,8 +68,6 @@ class SvmOptions:
         Seed of the calibration folds where the speakers are not known.
     """
 
-    __pydantic_config__ = FORBID
-
     kernel: Literal["rbf", "linear"] = "rbf"
     C: Positive = 5.0
     gamma: Positive | Literal["scale"] = "scale"
@@ -78,22 +76,70 @@ class SvmOptions:
     seed: Natural = 0
 
 
-def mlp(options: MlpOptions) -> MLPClassifier:
-    """Build the perceptron that `options` describes."""
-    return MLPClassifier(
-        hidden_layer_sizes=options.hidden,
-        alpha=options.alpha,
-        learning_rate_init=options.learning_rate,
-        batch_size=options.batch_size,
-        max_iter=options.epochs,
-        # The number of epochs is the recipe's; a tolerance of 0 keeps scikit-learn from stopping on training loss.
-        tol=0.0,
-        n_iter_no_change=options.epochs,
-        random_state=options.seed,
-    )
+class SklearnEstimator(Estimator):
+    """A classifier of scikit-learn that needs nothing but features and labels.
+
+    Parameters
+    ----------
+    options : Options
+        Options of the family.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Labels in output order.
+    fitted_ : classifier
+        Scikit-learn's own.
+    """
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options
+
+    def made(self) -> Any:
+        """Return the unfitted classifier that the options describe."""
+        raise NotImplementedError
+
+    def fit(self, X: NDArray[np.float32], y: NDArray[Any]) -> Self:
+        """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,)."""
+        self.fitted_ = self.made().fit(X, y)
+        self.classes_, self.n_features_in_ = self.fitted_.classes_, X.shape[1]
+        return self
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Class probabilities, shape (n_clips, n_classes)."""
+        return np.asarray(self.fitted_.predict_proba(X))
+
+    def bare_graph(self, scaler: Any) -> Graph:
+        """Return the graph from raw features to probabilities."""
+        steps = [*([("scale", scaler)] if scaler else []), ("model", self.fitted_)]
+
+        def reference(given: Arrays) -> Arrays:
+            X = given[INPUT]
+            return {OUTPUT: self.predict_proba(scaler.transform(X) if scaler else X)}
+
+        return converted(steps, self.n_features_in_, reference)
 
 
-class SvmClassifier(ClassifierMixin, BaseEstimator):
+class MlpClassifier(SklearnEstimator):
+    """Scikit-learn's multi-layer perceptron; parameters as for `SklearnEstimator`, with `MlpOptions`."""
+
+    def made(self) -> MLPClassifier:
+        """Return the perceptron that the options describe."""
+        options: MlpOptions = self.options or MlpOptions()
+        return MLPClassifier(
+            hidden_layer_sizes=options.hidden,
+            alpha=options.alpha,
+            learning_rate_init=options.learning_rate,
+            batch_size=options.batch_size,
+            max_iter=options.epochs,
+            # The number of epochs is the recipe's; a tolerance of 0 keeps scikit-learn from stopping on training loss.
+            tol=0.0,
+            n_iter_no_change=options.epochs,
+            random_state=options.seed,
+        )
+
+
+class SvmClassifier(SklearnEstimator):
     """SVM whose probabilities are calibrated on speakers it was not fitted on.
 
     Parameters
@@ -105,7 +151,7 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray
         Labels in output order.
-    calibrated_ : CalibratedClassifierCV
+    fitted_ : CalibratedClassifierCV
         One SVM fitted on all clips, with sigmoids fitted on out-of-speaker margins.
 
     Examples
@@ -117,8 +163,7 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):
     ['happy']
     """
 
-    def __init__(self, options: SvmOptions | None = None) -> None:
-        self.options = options
+    needs = ("speakers",)
 
     def fit(
         self,
@@ -126,31 +171,23 @@ class SvmClassifier(ClassifierMixin, BaseEstimator):
         y: NDArray[Any],
         speakers: NDArray[Any] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
-    ) -> SvmClassifier:
+    ) -> Self:
         """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,).
 
         Weights of the clips, shape (n_clips,), count for the margins and for the sigmoids.
         """
-        options = self.options or SvmOptions()
+        options: SvmOptions = self.options or SvmOptions()
         machine = SVC(
             C=options.C,
             gamma=options.gamma,
             kernel=options.kernel,
             class_weight="balanced" if options.balanced else None,
         )
-        self.calibrated_ = CalibratedClassifierCV(
+        self.fitted_ = CalibratedClassifierCV(
             machine, ensemble=False, cv=_calibration_folds(X, y, speakers, options)
         ).fit(X, y, sample_weight)
-        self.classes_ = self.calibrated_.classes_
+        self.classes_, self.n_features_in_ = self.fitted_.classes_, X.shape[1]
         return self
-
-    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Calibrated class probabilities, shape (n_clips, n_classes)."""
-        return np.asarray(self.calibrated_.predict_proba(X))
-
-    def predict(self, X: NDArray[np.float32]) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
 
 def _calibration_folds(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from annotated_types import Gt, Le, Lt
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,15 +22,12 @@ from emovox.lab.estimators import adaptive
 from emovox.lab.estimators.adaptive import ORDINARY, AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights
 from emovox.lab.estimators.checkpoints import Stored
 from emovox.lab.estimators.neural import class_weights
+from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.ranges import Count, Natural, Positive, Share
-from emovox.types import RATE, FeatureSpec, Float32Array
+from emovox.types import RATE, Float32Array
 
-Rows = NDArray[np.intp]
 #: Coefficients and intercepts of a head.
 Head = tuple[Float32Array, Float32Array]
-#: From the number of a view (0: the clip itself, 1: its first augmented copy, ...) to preprocessed samples at 16 kHz.
-Sound = Callable[[int], Float32Array]
-
 #: Batches whose clips are read together and then sorted by length.
 POOL = 8
 #: What a longer clip is cropped to, somewhere, so that one long clip does not fill the memory.
@@ -65,7 +59,7 @@ class FinetuneOptions(AdaptiveOptions):
     label_smoothing : float
         Share of each target spread over the classes that the clip's corpus has.
     frequency_mask, time_mask : int
-        Widest stretch of mel bands, and of frames of 10 ms, that is blotted out (SpecAugment).
+        Widest stretch of mel bands, and of frames of 10 ms, that is masked (SpecAugment).
     clipping : float
         Longest gradient.
     averaging : float
@@ -101,74 +95,8 @@ class FinetuneOptions(AdaptiveOptions):
     threads: Count = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Speech:
-    """Clips that can be heard, for learners that tune the encoder of their features.
-
-    Attributes
-    ----------
-    sounds : sequence of callable
-        One a clip, see :data:`Sound`: views 0, 1, ... are what the features of the clip and of its copies are of.
-    encoder : FeatureSpec
-        The features.
-    checkpoints : Path or None
-        Folder for the state of unfinished trainings and for finished ones; None keeps nothing.
-    jobs : int
-        Processes that make sounds; -1 is one a core.
-    tell : callable
-        Called with (stage, done, total).
-    """
-
-    sounds: Sequence[Sound]
-    encoder: FeatureSpec
-    checkpoints: Path | None = None
-    jobs: int = 1
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None
-
-    def of(self, rows: Rows) -> Speech:
-        """Keep some clips."""
-        return dataclasses.replace(self, sounds=[self.sounds[row] for row in rows])
-
-    def heard(self, rows: Rows, views: Rows) -> list[Float32Array]:
-        """Return the samples of some clips, each in its view."""
-        tasks = (delayed(self.sounds[row])(int(view)) for row, view in zip(rows, views, strict=True))
-        return list(Parallel(n_jobs=self.jobs)(tasks))
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingBatch:
-    """What is trained on, row by row; the arrays are those that `AdaptiveClassifier.fit` takes."""
-
-    X: Float32Array
-    y: NDArray[Any]
-    speakers: NDArray[Any]
-    corpora: NDArray[Any] | None
-    copies: Float32Array | None
-    speech: Speech
-
-    def of(self, rows: Rows) -> TrainingBatch:
-        """Keep some clips."""
-        return TrainingBatch(
-            self.X[rows],
-            self.y[rows],
-            self.speakers[rows],
-            None if self.corpora is None else self.corpora[rows],
-            None if self.copies is None else self.copies[rows],
-            self.speech.of(rows),
-        )
-
-    @property
-    def n_views(self) -> int:
-        """Number of views of a clip."""
-        return 1 if self.copies is None else 1 + self.copies.shape[1]
-
-    def view(self, number: int) -> Float32Array:
-        """Embeddings of all clips in one view, by the encoder as it was pretrained, shape (n_clips, n_features)."""
-        return self.X if number == 0 or self.copies is None else np.asarray(self.copies[:, number - 1])
-
-
 class Masked(nn.Module):
-    """A front end that blots out a stretch of bands and one of frames in training (SpecAugment).
+    """A front end that masks a stretch of bands and one of frames in training (SpecAugment).
 
     Parameters
     ----------
@@ -179,7 +107,7 @@ class Masked(nn.Module):
 
     Notes
     -----
-    Source: D. Park et al., *SpecAugment*, Interspeech 2019; what is blotted out gets the clip's mean.
+    Source: D. Park et al., *SpecAugment*, Interspeech 2019; what is masked gets the clip's mean.
 
     Examples
     --------
@@ -223,7 +151,7 @@ class Course:
         The encoder to begin with; it is not changed.
     heads : AdaptiveClassifier
         Fitted on its embeddings.
-    lesson : TrainingBatch
+    lesson : TrainingSet
         Training clips.
     options : FinetuneOptions
         Steps.
@@ -237,7 +165,7 @@ class Course:
     """
 
     def __init__(
-        self, embedder: Embedder, heads: AdaptiveClassifier, lesson: TrainingBatch, options: FinetuneOptions
+        self, embedder: Embedder, heads: AdaptiveClassifier, lesson: TrainingSet, options: FinetuneOptions
     ) -> None:
         self.heads, self.lesson, self.options, self.epochs = heads, lesson, options, 0
         self.device = chosen_device(options.device)
@@ -245,7 +173,7 @@ class Course:
         self.front = embedder.front
         self.masked = tuned.front = Masked(tuned.front, options.frequency_mask, options.time_mask)
         blocks = transformer_blocks(tuned.encoder)[: max(tuned.blocks)]
-        self.head = AdaptiveHead(tuned, heads, list(range(len(heads.classes_))), (1.0, 1.0)).to(self.device).eval()
+        self.head = AdaptiveHead(tuned, heads).to(self.device).eval()
         groups = [
             {
                 "params": list(block.requires_grad_(True).parameters()),
@@ -258,10 +186,10 @@ class Course:
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.trained = {name: value for name, value in self.head.named_parameters() if value.requires_grad}
         self.average = {name: value.detach().clone() for name, value in self.trained.items()}
-        self.drift = np.zeros_like(lesson.X)
+        self.drift = np.zeros_like(lesson.view(0))
         self._targets(lesson)
 
-    def _targets(self, lesson: TrainingBatch) -> None:
+    def _targets(self, lesson: TrainingSet) -> None:
         """Say of each clip what the heads are to answer and how much it counts; and in which order it is heard."""
         target = np.searchsorted(self.heads.classes_, lesson.y)
         n, k = len(target), len(self.heads.classes_)
@@ -270,7 +198,7 @@ class Course:
         exact = functional.one_hot(torch.from_numpy(target), k)
         self.wanted = (1 - self.options.label_smoothing) * exact + self.options.label_smoothing * even
         self.prior = weight.log()
-        self.counts = torch.from_numpy(clip_weights(target, lesson.speakers))
+        self.counts = torch.from_numpy(clip_weights(target, np.asarray(lesson.speakers)))
         numbers = np.tile(np.arange(lesson.n_views), (n, 1))
         self.order = np.random.default_rng(self.options.seed).permuted(numbers, axis=1)
         self.steps_an_epoch = -(-n // self.options.batch_size)
@@ -296,31 +224,31 @@ class Course:
                 self._set_rates(self.epochs * self.steps_an_epoch + step)
                 total += len(rows) * self._step(rows, samples, origin[rows], baselines[rows] - moved_before)
                 done += len(rows)
-                self.lesson.speech.tell("clips of this epoch", done, len(views))
+                self.lesson.recordings.tell("clips of this epoch", done, len(views))
             self.masked.eval()
         self.epochs += 1
         return total / len(views)
 
-    def _origin(self, views: Rows, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _origin(self, views: NDArray[np.intp], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return each clip's standardised embedding in its view before tuning, and a baseline of the same view."""
         lesson, ordinary = self.lesson, self.lesson.y == ORDINARY
-        origin, baselines = np.empty_like(lesson.X), np.empty_like(lesson.X)
+        origin, baselines = np.empty_like(self.drift), np.empty_like(self.drift)
         for number in np.unique(views):
             rows = np.flatnonzero(views == number)
             scaled = (lesson.view(number) - self.heads.mean_) / self.heads.scale_
             origin[rows] = scaled[rows]
             moved = (scaled + self.drift)[np.newaxis]
             baselines[rows] = adaptive.draw_baselines(
-                moved, np.zeros_like(rows), rows, lesson.speakers, ordinary, self.options.mixed, rng
+                moved, np.zeros_like(rows), rows, np.asarray(lesson.speakers), ordinary, self.options.mixed, rng
             )
         return torch.from_numpy(origin), torch.from_numpy(baselines)
 
-    def _batches(self, views: Rows, rng: np.random.Generator) -> Iterator[tuple[Rows, Tensor]]:
+    def _batches(self, views: NDArray[np.intp], rng: np.random.Generator) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
         """Yield rows and samples of clips of nearly the same length."""
         n, size = len(views), self.options.batch_size
         shuffled = rng.permutation(n)
         for pool in np.split(shuffled, range(POOL * size, n, POOL * size)):
-            heard = self.lesson.speech.heard(pool, views[pool])
+            heard = self.lesson.recordings.heard(pool, views[pool])
             by_length = np.argsort([len(one) for one in heard], kind="stable")
             parts = np.split(by_length, range(size, len(pool), size))
             for number in rng.permutation(len(parts)):
@@ -332,7 +260,7 @@ class Course:
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
-    def _step(self, rows: Rows, samples: Tensor, origin: Tensor, baselines: Tensor) -> float:
+    def _step(self, rows: NDArray[np.intp], samples: Tensor, origin: Tensor, baselines: Tensor) -> float:
         """Take one step; `baselines` lack what all embeddings have moved since they were computed."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             embedding = self.head.embedder(samples.to(self.device))
@@ -355,7 +283,7 @@ class Course:
             self.average[name].lerp_(value.detach(), 1 - self.options.averaging)
         return float(loss.detach())
 
-    def _loss(self, rows: Rows, scaled: Tensor, distance: Tensor) -> Tensor:
+    def _loss(self, rows: NDArray[np.intp], scaled: Tensor, distance: Tensor) -> Tensor:
         """Both heads' cross-entropy, each clip with its weight, and their penalty."""
         plain, enrolled = self.head.plain, self.head.enrolled
         wanted, prior, counts = (one[rows].to(self.device) for one in (self.wanted, self.prior, self.counts))

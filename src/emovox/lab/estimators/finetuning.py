@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from emovox.decision import TINY, fit_temperature, temper
-from emovox.errors import ModelError, ProtocolError
+from emovox.errors import ModelError
 from emovox.lab.corpora.groups import held_out_speakers
 from emovox.lab.encoders import embeddings
 from emovox.lab.encoders.embedders import Embedder
 from emovox.lab.estimators import adaptive
 from emovox.lab.estimators.adaptive import ORDINARY, AdaptiveClassifier, clip_weights
 from emovox.lab.estimators.checkpoints import Checkpoint, Stored
-from emovox.lab.estimators.encoder_tuning import Course, FinetuneOptions, Speech, TrainingBatch
+from emovox.lab.estimators.encoder_tuning import Course, FinetuneOptions
+from emovox.lab.estimators.training import Speech, TrainingSet
+from emovox.lab.extraction.sequences import Features
 from emovox.lab.threads import single_thread
 from emovox.types import FeatureSpec, Float32Array
 
@@ -54,6 +56,8 @@ class FinetunedClassifier(AdaptiveClassifier):
     epochs_ : int
         Epochs that the result took; with 0 it is that of `AdaptiveClassifier`.
     """
+
+    needs = ("speakers", "corpora", "copies", "speech")
 
     def __init__(self, options: FinetuneOptions | None = None) -> None:
         self.options: FinetuneOptions | None = options
@@ -85,8 +89,8 @@ class FinetunedClassifier(AdaptiveClassifier):
         ModelError
             A checkpoint is damaged.
         """
-        if speech is None:
-            raise ProtocolError("this model tunes an encoder and needs the recordings: train it from a recipe")
+        lesson = TrainingSet(X, y, speakers, corpora, copies, speech)
+        speech = lesson.recordings
         options = self.options or FinetuneOptions()
         checkpoint = Checkpoint(speech.checkpoints, _key(options, speech.encoder, X, y, speakers, corpora, copies))
         stored = checkpoint.read()
@@ -97,7 +101,6 @@ class FinetunedClassifier(AdaptiveClassifier):
         if stored.state.get("stage") == "done":
             return self._restore(stored, X, y)
         super().fit(X, y, speakers, corpora, copies)
-        lesson = TrainingBatch(X, y, np.asarray(speakers), corpora, copies, speech)
         self.losses_ = self._search(lesson, options, checkpoint, stored)
         self.epochs_ = int(np.argmin(self.losses_)) if self.losses_ else options.epochs
         if self.epochs_:
@@ -108,7 +111,7 @@ class FinetunedClassifier(AdaptiveClassifier):
     def _state(self, stage: str, epochs: int) -> dict[str, Any]:
         return {"stage": stage, "epochs": epochs, "losses": self.losses_}
 
-    def _tune(self, lesson: TrainingBatch, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored) -> None:
+    def _tune(self, lesson: TrainingSet, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored) -> None:
         """Tune with all clips for the epochs that were found best."""
         course = Course(self.embedder_, self, lesson, options)
         if stored.state.get("stage") == "final":
@@ -117,20 +120,20 @@ class FinetunedClassifier(AdaptiveClassifier):
         while course.epochs < self.epochs_:
             course.epoch()
             checkpoint.write(self._state("final", course.epochs), course.tensors())
-            lesson.speech.tell("epochs", searched + course.epochs, searched + self.epochs_)
+            lesson.recordings.tell("epochs", searched + course.epochs, searched + self.epochs_)
         self.embedder_, self.plain_, self.enrolled_ = course.result()
 
     def _search(
-        self, lesson: TrainingBatch, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored
+        self, lesson: TrainingSet, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored
     ) -> list[float]:
         """Tune without some speakers, and return their loss before and after each epoch; nothing without patience."""
         if not options.patience or stored.state.get("stage") == "final":
             return list(stored.state.get("losses", []))
-        train, held = held_out_speakers(lesson.speakers, lesson.y, options.validation, options.seed)
-        ours, theirs = lesson.of(train), lesson.of(held)
+        train, held = held_out_speakers(np.asarray(lesson.speakers), lesson.y, options.validation, options.seed)
+        ours, theirs = lesson[train], lesson[held]
         trial = FinetunedClassifier(options)
         trial.embedder_ = self.embedder_
-        AdaptiveClassifier.fit(trial, ours.X, ours.y, ours.speakers, ours.corpora, ours.copies)
+        AdaptiveClassifier.fit(trial, ours.view(0), ours.y, ours.speakers, ours.corpora, ours.copies)
         course = Course(trial.embedder_, trial, ours, options)
         losses = list(stored.state.get("losses", []))
         if losses:
@@ -142,22 +145,23 @@ class FinetunedClassifier(AdaptiveClassifier):
             trial.embedder_, trial.plain_, trial.enrolled_ = course.result()
             losses.append(trial.loss(theirs))
             checkpoint.write({"stage": "search", "epochs": course.epochs, "losses": losses}, course.tensors())
-            lesson.speech.tell("epochs", course.epochs, 2 * options.epochs)
+            lesson.recordings.tell("epochs", course.epochs, 2 * options.epochs)
         return losses
 
-    def loss(self, lesson: TrainingBatch) -> float:
+    def loss(self, lesson: TrainingSet) -> float:
         """Score clips of other speakers: the mean negative log-likelihood of both heads' answers.
 
         Each head's answers have the temperature that suits them best, since calibration comes later.  The baselines
         are the same whenever the clips are.
         """
         options = self.options or FinetuneOptions()
-        X, target = self.embed(lesson.speech), np.searchsorted(self.classes_, lesson.y)
-        counts, rows = clip_weights(target, lesson.speakers), np.arange(len(X))
+        X, target = self.embed(lesson.recordings), np.searchsorted(self.classes_, lesson.y)
+        speakers = np.asarray(lesson.speakers)
+        counts, rows = clip_weights(target, speakers), np.arange(len(X))
         rng = np.random.default_rng(options.seed)
         ordinary = lesson.y == ORDINARY
         baselines = adaptive.draw_baselines(
-            X[np.newaxis], np.zeros_like(rows), rows, lesson.speakers, ordinary, options.mixed, rng
+            X[np.newaxis], np.zeros_like(rows), rows, speakers, ordinary, options.mixed, rng
         )
         losses = []
         for found in (self.predict_proba(X), self.predict_proba(X, baselines)):
@@ -174,6 +178,14 @@ class FinetunedClassifier(AdaptiveClassifier):
             with single_thread(), torch.inference_mode():
                 found += [self.embedder_(torch.from_numpy(samples).unsqueeze(0)).numpy() for samples in heard]
         return np.concatenate(found)
+
+    def features(self, clips: TrainingSet) -> Features:
+        """Return the tuned encoder's embeddings of clips that can be heard."""
+        return clips.X if clips.speech is None or not len(clips) else self.embed(clips.speech)
+
+    def encoder(self, spec: FeatureSpec) -> nn.Module:
+        """Return the tuned encoder."""
+        return self.embedder_
 
     def _tensors(self) -> dict[str, Tensor]:
         """Everything that is fitted."""

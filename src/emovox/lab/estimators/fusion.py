@@ -1,8 +1,9 @@
 """Acoustic model and words in one estimator: at the level of features, as a late pool, and as a gated mixture.
 
-The estimators see one matrix: the acoustic features, then the words vector (`emovox.text.evidence.NAMES`).  Corpora of
-acted speech say the same few neutral sentences over and over, so all they can teach is that words say nothing.  What
-words are worth is learned from *development sentences* that are put into the mouths of the training clips:
+The estimators see two named inputs: ``features``, the acoustic ones, and ``words``, the words vectors
+(`emovox.text.evidence.NAMES`).  Corpora of acted speech say the same few neutral sentences over and over, so all they
+can teach is that words say nothing.  What words are worth is learned from *development sentences* that are put into the
+mouths of the training clips:
 
 - a neutral clip gets a sentence of any emotion, and the emotion of the words is the answer;
 - an emotional clip gets a neutral sentence, or one of its own emotion, and the emotion of the voice is the answer;
@@ -12,49 +13,37 @@ words are worth is learned from *development sentences* that are put into the mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 from scipy.optimize import minimize
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emovox.decision import TINY, fit_temperature, temper
-from emovox.errors import InputError, ProtocolError
+from emovox.errors import ProtocolError
 from emovox.lab.corpora.groups import speaker_groups_kfold
 from emovox.lab.estimators.adaptive import ORDINARY
+from emovox.lab.estimators.estimator import Estimator, Options, graph_of
+from emovox.lab.estimators.graphs import Arrays, Graph, rename
 from emovox.lab.estimators.neural import AnnClassifier, AnnOptions
-from emovox.lab.ranges import FORBID, Natural, NotNegative, Share
+from emovox.lab.estimators.training import Sentences, TrainingSet
+from emovox.lab.extraction.sequences import Inputs
+from emovox.lab.ranges import Natural, NotNegative, Share
+from emovox.model.file import INPUT, OUTPUT, WORDS
 from emovox.text.evidence import DELIVERY, NAMES
 from emovox.text.fusion import GATE_INPUTS, Mixture, Pool
-from emovox.types import Float32Array
-
-#: Width of the words vector.
-WIDTH = len(NAMES)
+from emovox.types import FeatureSpec, Float32Array
 
 #: How a clip was said stays the clip's, whatever sentence it is given; how sure the words are goes with the sentence.
 _MANNER = [NAMES.index(name) for name in DELIVERY if name != "confidence"]
-
-
-@dataclass(frozen=True, eq=False)
-class Sentences:
-    """Development sentences, as the words of a training clip might have been.
-
-    Attributes
-    ----------
-    words : ndarray of float32, shape (n, len(NAMES))
-        Their words vectors.
-    labels : ndarray of str, shape (n,)
-        The emotion of the words.
-    """
-
-    words: Float32Array
-    labels: NDArray[np.str_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +143,7 @@ class FeatureFusionOptions(AnnOptions):
     silent: Share = 0.3
 
 
-class FeatureFusionClassifier(ClassifierMixin, BaseEstimator):
+class FeatureFusionClassifier(Estimator):
     """One network over acoustic features and words.
 
     Parameters
@@ -178,18 +167,22 @@ class FeatureFusionClassifier(ClassifierMixin, BaseEstimator):
     --------
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(["sad", "happy"], 40)
-    >>> X = np.c_[rng.normal(size=(80, 3)) + 2 * (y == "sad")[:, np.newaxis], np.zeros((80, WIDTH))].astype(np.float32)
+    >>> voice = (rng.normal(size=(80, 3)) + 2 * (y == "sad")[:, np.newaxis]).astype(np.float32)
+    >>> X = Inputs({"features": voice, "words": np.zeros((80, len(NAMES)), dtype=np.float32)})
     >>> model = FeatureFusionClassifier(FeatureFusionOptions(hidden=(8,), epochs=30, learning_rate=0.01)).fit(X, y)
     >>> bool(model.score(X, y) > 0.9)
     True
     """
+
+    needs = ("speakers", "corpora", "sentences")
+    standardises = True
 
     def __init__(self, options: FeatureFusionOptions | None = None) -> None:
         self.options = options
 
     def fit(
         self,
-        X: Float32Array,
+        X: Inputs,
         y: NDArray[Any],
         speakers: NDArray[Any] | None = None,
         corpora: NDArray[Any] | None = None,
@@ -199,8 +192,8 @@ class FeatureFusionClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_clips, n_features + len(NAMES))
-            Acoustic features, then words vectors.
+        X : Inputs
+            ``features``, shape (n_clips, n_features), and ``words``, shape (n_clips, len(NAMES)).
         y : ndarray, shape (n_clips,)
             Labels.
         speakers, corpora : ndarray, shape (n_clips,), optional
@@ -209,7 +202,7 @@ class FeatureFusionClassifier(ClassifierMixin, BaseEstimator):
             Development sentences.
         """
         options = self.options or FeatureFusionOptions()
-        acoustic, words = split(X)
+        acoustic, words = X.parts[INPUT], X.parts[WORDS]
         pairs = pair(y, words, sentences, options.sentences, options.seed)
         taught = pairs.words.copy()
         taught[np.random.default_rng(options.seed).random(len(y)).argsort()[: round(options.silent * len(y))]] = 0
@@ -222,20 +215,31 @@ class FeatureFusionClassifier(ClassifierMixin, BaseEstimator):
             model__corpora=None if corpora is None else corpora[rows],
         )
         self.classes_ = self.pipeline_.classes_
-        self.n_features_in_ = X.shape[1]
+        self.n_features_in_ = acoustic.shape[1]
         return self
 
-    def predict_proba(self, X: Float32Array) -> Float32Array:
+    def predict_proba(self, X: Inputs) -> Float32Array:
         """Class probabilities, shape (n_clips, n_classes)."""
-        return np.asarray(self.pipeline_.predict_proba(X))
+        return np.asarray(self.pipeline_.predict_proba(np.hstack([X.parts[INPUT], X.parts[WORDS]])))
 
-    def predict(self, X: Float32Array) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+    def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
+        """Return the network with its input in two parts, behind the encoder where there is one."""
+        graph = graph_of(self.pipeline_, FeatureSpec("voice and words", 1, 0)).model
+        width = self.n_features_in_
+        rename(graph, INPUT, "both")
+        del graph.graph.input[:]
+        for name, size in ((INPUT, width), (WORDS, len(NAMES))):
+            graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]))
+        graph.graph.node.insert(0, helper.make_node("Concat", [INPUT, WORDS], ["both"], axis=1))
+
+        def reference(given: Arrays) -> Arrays:
+            return {OUTPUT: self.predict_proba(Inputs(given))}
+
+        return Graph(graph, reference).behind(spec)
 
 
 @dataclass(frozen=True)
-class LateFusionOptions:
+class LateFusionOptions(Options):
     """A log-opinion pool of an acoustic model and the words.
 
     Attributes
@@ -254,13 +258,16 @@ class LateFusionOptions:
         Seed of the acoustic model and of the sentences drawn.
     """
 
-    __pydantic_config__ = FORBID
-
     acoustic: dict[str, Any] = field(default_factory=lambda: {"family": "ann"})
     folds: Annotated[int, Ge(2)] = 4
     sentences: Natural = 1
     penalty: NotNegative = 1e-3
     seed: Natural = 0
+
+    @property
+    def hears(self) -> Mapping[str, Any]:
+        """The ``[model]`` table of the acoustic model."""
+        return self.acoustic
 
 
 @dataclass(frozen=True)
@@ -268,7 +275,7 @@ class GatedFusionOptions(LateFusionOptions):
     """A mixture of cases in which the weight of the words depends on the words; options as for late fusion."""
 
 
-class LateFusionClassifier(ClassifierMixin, BaseEstimator):
+class LateFusionClassifier(Estimator):
     """An acoustic model, and a log-opinion pool of its answer and the words'.
 
     Without words the answer is that of the acoustic model, calibrated on speakers that it never heard.
@@ -278,7 +285,7 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
     acoustic : Pipeline
         The unfitted acoustic model, standardisation inside.
     fitter : callable
-        Fits it: called with (pipeline, X, y, speakers, corpora), `emovox.lab.estimators.families.fit`.
+        Fits it: called with the pipeline and a `TrainingSet`, `emovox.lab.estimators.families.fit`.
     options : LateFusionOptions
         How the pool is fitted.
 
@@ -296,6 +303,8 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
         What was learned of the words.
     """
 
+    needs = ("speakers", "corpora", "sentences")
+    standardises = True
     #: How voice and words are put together, and what the weight of the words may depend on.
     kind: type[Pool] = Pool
     gate: tuple[str, ...] = ()
@@ -309,7 +318,7 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(
         self,
-        X: Float32Array,
+        X: Inputs,
         y: NDArray[Any],
         speakers: NDArray[Any] | None = None,
         corpora: NDArray[Any] | None = None,
@@ -319,8 +328,8 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_clips, n_features + len(NAMES))
-            Acoustic features, then words vectors.
+        X : Inputs
+            ``features``, shape (n_clips, n_features), and ``words``, shape (n_clips, len(NAMES)).
         y, corpora : ndarray, shape (n_clips,)
             Labels and, optionally, corpora.
         speakers : ndarray, shape (n_clips,)
@@ -334,21 +343,21 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
             The speakers are not known, or there is only one.
         """
         options = self.options or LateFusionOptions()
-        acoustic, words = split(X)
+        acoustic, words = X.parts[INPUT], X.parts[WORDS]
         self.classes_ = np.unique(y)
-        heard = self._held_out(acoustic, y, speakers, corpora)
+        clips = TrainingSet(acoustic, y, speakers, corpora)
+        heard = self._held_out(clips)
         self.temperature_ = fit_temperature(heard, np.searchsorted(self.classes_, y))
         heard = self.heard_ = temper(heard, self.temperature_)
         pairs = pair(y, words, sentences, options.sentences, options.seed, disputed=True)
         self.pool_ = fit_pool(self.kind, heard[pairs.clips], pairs, self.classes_, self.gate, options.penalty)
-        self.acoustic_ = self.fitter(clone(self.acoustic), acoustic, y, speakers, corpora)
-        self.n_features_in_ = X.shape[1]
+        self.acoustic_ = self.fitter(clone(self.acoustic), clips)
+        self.n_features_in_ = acoustic.shape[1]
         return self
 
-    def _held_out(
-        self, acoustic: Float32Array, y: NDArray[Any], speakers: NDArray[Any] | None, corpora: NDArray[Any] | None
-    ) -> NDArray[np.float64]:
+    def _held_out(self, clips: TrainingSet) -> NDArray[np.float64]:
         """Predict every training clip by a model that never heard its speaker; a class it never met gets nothing."""
+        speakers = clips.speakers
         count = 0 if speakers is None else len(np.unique(speakers))
         if speakers is None or count < 2:
             raise ProtocolError(
@@ -357,22 +366,26 @@ class LateFusionClassifier(ClassifierMixin, BaseEstimator):
                 'or choose model.family="fusion-feature"'
             )
         options = self.options or LateFusionOptions()
-        heard = np.zeros((len(y), len(self.classes_)))
+        heard = np.zeros((len(clips), len(self.classes_)))
         for train, test in speaker_groups_kfold(speakers, min(options.folds, count)):
-            some = None if corpora is None else corpora[train]
-            fitted = self.fitter(clone(self.acoustic), acoustic[train], y[train], speakers[train], some)
-            heard[np.ix_(test, np.searchsorted(self.classes_, fitted.classes_))] = fitted.predict_proba(acoustic[test])
+            fitted = self.fitter(clone(self.acoustic), clips[train])
+            columns = np.searchsorted(self.classes_, fitted.classes_)
+            heard[np.ix_(test, columns)] = fitted.predict_proba(clips.X[test])
         return heard
 
-    def predict_proba(self, X: Float32Array) -> NDArray[np.float64]:
+    def predict_proba(self, X: Inputs) -> NDArray[np.float64]:
         """Class probabilities, shape (n_clips, n_classes)."""
-        acoustic, words = split(X)
+        acoustic, words = X.parts[INPUT], X.parts[WORDS]
         heard = temper(self.acoustic_.predict_proba(acoustic), self.temperature_)
         return self.pool_.combine(heard, words, self.classes_.tolist())[0]
 
-    def predict(self, X: Float32Array) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+    def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
+        """Return the graph of the voice; the pool, which puts the words beside its answer, is told in the card."""
+        return dataclasses.replace(graph_of(self.acoustic_, spec, baseline=baseline), temperature=self.temperature_)
+
+    def card_text(self, temperature: float) -> dict[str, Any]:
+        """Return the pool that goes with an answer of the voice that is calibrated by `temperature`."""
+        return {"pool": self.pool_.beside(temperature).to_dict()}
 
 
 class GatedFusionClassifier(LateFusionClassifier):
@@ -383,22 +396,6 @@ class GatedFusionClassifier(LateFusionClassifier):
 
     kind = Mixture
     gate = tuple(GATE_INPUTS)
-
-
-def split(X: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Take the acoustic features and the words vectors apart.
-
-    Raises
-    ------
-    InputError
-        There are no acoustic features beside the words.
-    """
-    if X.shape[1] <= WIDTH:
-        raise InputError(
-            f"fusion needs acoustic features and the {WIDTH} numbers of the words, and there are {X.shape[1]} in all: "
-            "put the words vector behind the features"
-        )
-    return X[:, :-WIDTH], X[:, -WIDTH:]
 
 
 def fit_pool(

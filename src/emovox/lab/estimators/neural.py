@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.dataset import Dataset
@@ -21,13 +20,17 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from emovox.errors import ProtocolError
 from emovox.lab.corpora.groups import held_out_speakers
-from emovox.lab.estimators.networks import WeightedNetwork
-from emovox.lab.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
+from emovox.lab.estimators.estimator import Estimator, Options
+from emovox.lab.estimators.graphs import Arrays, Graph, trace
+from emovox.lab.estimators.networks import Ensemble, WeightedNetwork
+from emovox.lab.estimators.progress import curve
+from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 from emovox.lab.threads import single_thread
+from emovox.model.file import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
-class AnnOptions:
+class AnnOptions(Options):
     """The feed-forward network and its training; the defaults are the published recipe.
 
     Attributes
@@ -62,8 +65,6 @@ class AnnOptions:
     seed : int
         Seed of initial weights, batches, dropout and held-out speakers.
     """
-
-    __pydantic_config__ = FORBID
 
     hidden: tuple[Count, ...] = (300, 50, 20, 10)
     activation: Literal["relu", "gelu", "tanh"] = "relu"
@@ -178,7 +179,7 @@ class InterruptibleClassifier(Interruptible, NeuralNetClassifier):
     """A classifier of skorch whose training Ctrl-C ends."""
 
 
-class AnnClassifier(ClassifierMixin, BaseEstimator):
+class AnnClassifier(Estimator):
     """Feed-forward network (or an average of several) as a scikit-learn classifier.
 
     Parameters
@@ -203,6 +204,8 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
     >>> bool(model.score(X, y) > 0.9)
     True
     """
+
+    needs = ("speakers", "corpora")
 
     def __init__(self, options: AnnOptions | None = None) -> None:
         self.options = options
@@ -308,9 +311,26 @@ class AnnClassifier(ClassifierMixin, BaseEstimator):
             result: NDArray[np.float32] = torch.stack(each).mean(0).numpy()
         return result
 
-    def predict(self, X: NDArray[np.float32]) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+    @property
+    def curves(self) -> list[list[dict[str, Any]]]:
+        """Learning curve of each network, see `Estimator.curves`."""
+        return [curve(net.history) for net in self.members_]
+
+    def bare_graph(self, scaler: Any) -> Graph:
+        """Return the graph from raw features to probabilities."""
+        mean = np.zeros(self.n_features_in_) if scaler is None else scaler.mean_
+        scale = np.ones(self.n_features_in_) if scaler is None else scaler.scale_
+        module = Ensemble(
+            torch.as_tensor(mean, dtype=torch.float32),
+            torch.as_tensor(scale, dtype=torch.float32),
+            [net.module_.network for net in self.members_],
+        )
+
+        def reference(given: Arrays) -> Arrays:
+            return {OUTPUT: self.predict_proba(given[INPUT] if scaler is None else scaler.transform(given[INPUT]))}
+
+        example = np.zeros((2, self.n_features_in_), dtype=np.float32)
+        return Graph(trace(module.eval(), (example,), [INPUT], [OUTPUT]), reference)
 
 
 def class_weights(

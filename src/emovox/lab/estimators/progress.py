@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,18 @@ class EpochLog:
             raise InputError(
                 f"cannot write {self.path} ({error.strerror}): make room, or give another --out"
             ) from error
+
+
+def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Keep of skorch's history what belongs into a learning curve: epoch, losses and recalls.
+
+    Examples
+    --------
+    >>> curve([{"epoch": 1, "train_loss": 2.0, "valid_loss": 2.1, "dur": 3.0, "batches": []}])
+    [{'epoch': 1, 'train_loss': 2.0, 'valid_loss': 2.1}]
+    """
+    wanted = ("epoch", "train_loss", "train_uar", "valid_loss", "valid_uar")
+    return [{key: entry[key] for key in wanted if key in entry} for entry in history]
 
 
 def described(epoch: Mapping[str, Any]) -> str:

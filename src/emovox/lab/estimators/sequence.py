@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
@@ -24,12 +23,16 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from emovox.errors import ProtocolError
 from emovox.lab.corpora.groups import held_out_speakers
 from emovox.lab.estimators.checkpoints import Checkpoint
+from emovox.lab.estimators.estimator import Estimator
+from emovox.lab.estimators.graphs import Arrays, Graph, trace
 from emovox.lab.estimators.neural import Interruptible, Patience, class_weights, log_shares
+from emovox.lab.estimators.progress import curve
 from emovox.lab.estimators.sequence_batches import LONGEST, Batches, Material
 from emovox.lab.estimators.sequence_networks import SequenceEnsemble
 from emovox.lab.estimators.sequence_options import CnnOptions, FramesOptions, RnnOptions, SequenceOptions
 from emovox.lab.extraction.sequences import Sequences, pack, padded
 from emovox.lab.threads import single_thread
+from emovox.model.file import INPUT, OUTPUT
 from emovox.types import Float32Array
 
 #: Clips judged at once.
@@ -61,7 +64,7 @@ class InterruptibleNet(Interruptible, NeuralNet):
 
 
 class SharesCrossEntropy(nn.Module):
-    """Cross-entropy with a target of shares, shape (batch, n_classes): smoothed, mixed and weighed as it may be."""
+    """Cross-entropy with soft targets, shape (batch, n_classes): of label smoothing, mixup and class weights."""
 
     def forward(self, output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
         """Mean loss of (logits, weights), both of shape (batch, n_classes)."""
@@ -70,7 +73,7 @@ class SharesCrossEntropy(nn.Module):
 
 
 class Course(Callback):
-    """Note the unweighted average recall of each epoch beside its loss, and tell it."""
+    """Record the unweighted average recall of each epoch beside its loss, and report it."""
 
     def __init__(self, tell: Callable[[Mapping[str, Any]], None]) -> None:
         self.tell = tell
@@ -95,19 +98,7 @@ class Course(Callback):
         self.tell(curve(net.history[-1:])[0])
 
 
-def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Keep of skorch's history what belongs into a learning curve: epoch, losses and recalls.
-
-    Examples
-    --------
-    >>> curve([{"epoch": 1, "train_loss": 2.0, "valid_loss": 2.1, "dur": 3.0, "batches": []}])
-    [{'epoch': 1, 'train_loss': 2.0, 'valid_loss': 2.1}]
-    """
-    wanted = ("epoch", "train_loss", "train_uar", "valid_loss", "valid_uar")
-    return [{key: entry[key] for key in wanted if key in entry} for entry in history]
-
-
-class SequenceClassifier(ClassifierMixin, BaseEstimator):
+class SequenceClassifier(Estimator):
     """A network over frames (or an average of several) as a scikit-learn classifier.
 
     Parameters
@@ -136,6 +127,10 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
     >>> bool(model.score(X, y) > 0.9)
     True
     """
+
+    needs = ("speakers", "corpora", "copies", "kept", "tell")
+    level = "frame"
+    standardises = True
 
     def __init__(self, options: CnnOptions | RnnOptions | FramesOptions | None = None) -> None:
         self.options = options
@@ -273,15 +268,17 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
                     frames[row] += len(part)
         return total / frames
 
-    def predict(self, X: Sequences | Sequence[Float32Array] | Float32Array) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
-
-    def graph(self) -> SequenceEnsemble:
-        """Return the graph that ships: raw frames of clips of one length to class probabilities."""
+    def bare_graph(self, scaler: Any = None) -> Graph:
+        """Return the graph from raw frames of clips of one length to probabilities."""
         by_clip = (self.options or CnnOptions()).normalise == "clip"
         mean, scale = (torch.from_numpy(each) for each in (self.mean_, self.scale_))
-        return SequenceEnsemble(mean, scale, by_clip, self.members_).eval()
+        module = SequenceEnsemble(mean, scale, by_clip, self.members_).eval()
+
+        def reference(given: Arrays) -> Arrays:
+            return {OUTPUT: self.predict_proba(given[INPUT])}
+
+        example = np.zeros((2, 50, self.n_features_in_), dtype=np.float32)
+        return Graph(trace(module, (example,), [INPUT], [OUTPUT]), reference)
 
 
 def held_out(

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, Lt, MinLen
 from torch import nn
 
+from emovox.lab.estimators.estimator import Options
 from emovox.lab.estimators.sequence_networks import Convolutional, FrameByFrame, Recurrent
-from emovox.lab.ranges import FORBID, Count, Natural, NotNegative, Positive, Share
+from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
-class SequenceOptions:
+class SequenceOptions(Options):
     """How a network over frames is trained.
 
     Attributes
@@ -32,7 +33,7 @@ class SequenceOptions:
     mixup : float
         Clips are mixed in pairs, with shares from a Beta distribution of this parameter; 0 mixes none.
     feature_mask, time_mask : int
-        Widest stretch of features, and of frames, that is blotted out (SpecAugment, two of each); 0 blots out none.
+        Widest stretch of features, and of frames, that is masked (SpecAugment, two of each); 0 masks none.
     balanced : bool
         Weigh classes by the inverse of their frequency.
     absent : float
@@ -60,8 +61,6 @@ class SequenceOptions:
     minimization", ICLR 2018; L. Smith and N. Topin, "Super-convergence", 2018.
     """
 
-    __pydantic_config__ = FORBID
-
     pooling: Literal["attention", "mean"] = "attention"
     normalise: Literal["corpus", "clip"] = "corpus"
     frames: Annotated[int, Ge(8)] = 120
@@ -81,6 +80,11 @@ class SequenceOptions:
     validation: Annotated[float, Ge(0), Lt(1)] = 0.0
     members: Count = 1
     seed: Natural = 0
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs that are told of in a training, of all networks."""
+        return self.epochs * self.members
 
 
 @dataclass(frozen=True)

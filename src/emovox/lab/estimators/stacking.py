@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
@@ -21,9 +19,15 @@ from sklearn.utils.class_weight import compute_sample_weight
 from emovox.errors import ProtocolError
 from emovox.lab.corpora.groups import speaker_groups_kfold
 from emovox.lab.estimators.classical import SvmClassifier, SvmOptions
-from emovox.lab.extraction.sequences import Joint
-from emovox.lab.ranges import FORBID, Natural, Positive
-from emovox.types import Float32Array
+from emovox.lab.estimators.estimator import Estimator, Options, graph_of, learner
+from emovox.lab.estimators.graphs import Arrays, Graph
+from emovox.lab.estimators.logistic import LogisticClassifier, LogisticOptions
+from emovox.lab.estimators.stack_graph import merged
+from emovox.lab.estimators.training import TrainingSet
+from emovox.lab.extraction.sequences import Inputs
+from emovox.lab.ranges import Natural, Positive
+from emovox.model.file import OUTPUT
+from emovox.types import FeatureSpec, Float32Array
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class StackOptions:
+class StackOptions(Options):
     """What weighs the members' answers; the members themselves are tables of the recipe.
 
     Attributes
@@ -73,8 +77,6 @@ class StackOptions:
         The models, which the recipe's ``[members]`` name.
     """
 
-    __pydantic_config__ = FORBID
-
     combine: Literal["svm", "logistic", "average"] = "svm"
     folds: Annotated[int, Ge(2)] = 3
     bagged: bool = True
@@ -84,13 +86,23 @@ class StackOptions:
     seed: Natural = 0
     members: tuple[Member, ...] = dataclasses.field(default=(), metadata={"given": False})
 
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs that are told of in a training, of all networks of all members."""
+        times = 1 + (self.folds if self.combine == "svm" else 0)
+        return times * sum(int(member.options.planned_epochs) for member in self.members)
 
-#: Makes an unfitted pipeline of a family and its options, and fits one; see `emovox.lab.estimators.families`.
+
+#: What the mean of the members' answers is called.
+AVERAGE = "average"
+
+#: Makes an unfitted pipeline of a family and its options; fits one on a training set.
+#: See `emovox.lab.estimators.families`.
 Build = Callable[[str, Any], Pipeline]
 Fit = Callable[..., Pipeline]
 
 
-class StackClassifier(ClassifierMixin, BaseEstimator):
+class StackClassifier(Estimator):
     """A stack as a scikit-learn classifier.
 
     Parameters
@@ -118,16 +130,20 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
     Source: D. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
     """
 
+    needs = ("speakers", "corpora", "copies", "kept", "tell")
+    level = "joint"
+    standardises = True
+
     def __init__(self, options: StackOptions, build: Build, fit_member: Fit) -> None:
         self.options, self.build, self.fit_member = options, build, fit_member
 
     def fit(
         self,
-        X: Joint,
+        X: Inputs,
         y: NDArray[Any],
         speakers: NDArray[Any] | None = None,
         corpora: NDArray[Any] | None = None,
-        copies: Joint | None = None,
+        copies: Inputs | None = None,
         kept: Path | None = None,
         tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
     ) -> StackClassifier:
@@ -135,13 +151,13 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : Joint
+        X : Inputs
             Raw features of each member.
         y, corpora : ndarray, shape (n_clips,)
             Labels and corpora.
         speakers : ndarray, shape (n_clips,)
             Speakers, who are kept apart.
-        copies : Joint, optional
+        copies : Inputs, optional
             Features of augmented copies, for members that learn from some.
         kept, tell
             As for `SequenceClassifier.fit`.
@@ -160,33 +176,25 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
         groups = speaker_groups_kfold(speakers, self.options.folds) if self._weighs else []
         self.sets_: list[dict[str, Pipeline]] = [{} for _ in range(1 + len(groups))]
         answers = []
+        # Without corpora every clip is of the same one.
+        clips = TrainingSet(X, y, speakers, np.full(len(y), "") if corpora is None else corpora, copies, kept=kept)
         for member in self.options.members:
-            parts = X.parts[member.name], None if copies is None else copies.parts[member.name]
-            told = partial(_named, tell, member.name)
+            own = dataclasses.replace(clips.part(member.name), tell=partial(_named, tell, member.name))
 
-            def trained(rows: Any, member: Member = member, parts: Any = parts, told: Any = told) -> Pipeline:
-                clips, views = (None if part is None else part[rows] for part in parts)
-                known = np.full(len(y), "") if corpora is None else corpora
-                pipeline = self.build(member.family, member.options)
-                return self.fit_member(
-                    pipeline, clips, y[rows], speakers[rows], known[rows], views, kept=kept, tell=told
-                )
+            def trained(rows: Any, member: Member = member, own: TrainingSet = own) -> Pipeline:
+                return self.fit_member(self.build(member.family, member.options), own[rows])
 
             held_out = np.zeros((len(y), len(self.classes_)), dtype=np.float32)
-            for (train, valid), own in zip(groups, self.sets_[:-1], strict=True):
-                own[member.name] = pipeline = trained(train)
-                held_out[valid] = self._answer(pipeline, parts[0][valid])
+            for (train, valid), others in zip(groups, self.sets_[:-1], strict=True):
+                others[member.name] = pipeline = trained(train)
+                held_out[valid] = self._answer(pipeline, own.X[valid])
             answers.append(held_out)
             self.sets_[-1][member.name] = trained(slice(None))
         self.answers_ = np.hstack(answers)
         self.combiner_ = self._combiner(y, speakers) if self._weighs else None
         if not self.options.bagged:
             self.sets_ = self.sets_[-1:]
-        self.curves_ = [
-            course
-            for pipeline in self.sets_[-1].values()
-            for course in getattr(pipeline.named_steps["model"], "curves_", [])
-        ]
+        self.curves_ = [course for pipeline in self.sets_[-1].values() for course in learner(pipeline).curves]
         return self
 
     @property
@@ -198,7 +206,7 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
         given, counts = self.options, compute_sample_weight("balanced", y)
         steps: list[tuple[str, Any]] = [("scale", StandardScaler())]
         if given.combine == "logistic":
-            model = Pipeline([*steps, ("model", LogisticRegression(C=given.C, max_iter=1000))])
+            model = Pipeline([*steps, ("model", LogisticClassifier(LogisticOptions(C=given.C, balanced=False)))])
             return model.fit(self.answers_, y, model__sample_weight=counts)
         options = SvmOptions(given.kernel, given.C, given.gamma, balanced=False, calibration_folds=given.folds)
         model = Pipeline([*steps, ("model", SvmClassifier(options))])
@@ -207,16 +215,16 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
     def _answer(self, pipeline: Pipeline, X: Any) -> Float32Array:
         return aligned(pipeline.predict_proba(X), pipeline.classes_, self.classes_)
 
-    def each_set(self, X: Joint) -> list[dict[str, Float32Array]]:
+    def each_set(self, X: Inputs) -> list[dict[str, Float32Array]]:
         """Class probabilities of each member of each set by itself, shape (n_clips, n_classes) each."""
         return [{name: self._answer(pipeline, X.parts[name]) for name, pipeline in each.items()} for each in self.sets_]
 
-    def each_proba(self, X: Joint) -> dict[str, Float32Array]:
+    def each_proba(self, X: Inputs) -> dict[str, Float32Array]:
         """Class probabilities of each member, the mean over all sets, shape (n_clips, n_classes) each."""
         sets = self.each_set(X)
         return {name: np.mean([answers[name] for answers in sets], axis=0) for name in sets[0]}
 
-    def predict_proba(self, X: Joint) -> NDArray[np.float32]:
+    def predict_proba(self, X: Inputs) -> NDArray[np.float32]:
         """Class probabilities, shape (n_clips, n_classes)."""
         return np.asarray(np.mean([self.combined(answers) for answers in self.each_set(X)], axis=0), dtype=np.float32)
 
@@ -227,9 +235,28 @@ class StackClassifier(ClassifierMixin, BaseEstimator):
             return np.asarray(np.mean(answers, axis=0), dtype=np.float32)
         return np.asarray(self.combiner_.predict_proba(np.hstack(answers)), dtype=np.float32)
 
-    def predict(self, X: Joint) -> NDArray[Any]:
-        """Most probable label of each clip."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+    def parts(self, X: Inputs) -> dict[str, Float32Array]:
+        """Class probabilities of each member, and their mean under the name :data:`AVERAGE`."""
+        each = self.each_proba(X)
+        return {**each, AVERAGE: np.mean(list(each.values()), axis=0)}
+
+    def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
+        """Return the graphs of all members side by side, each from what it sees, and what weighs their answers."""
+        fronts = spec.parts()
+        graphs = [
+            {name: graph_of(pipeline, fronts[name], baseline=False) for name, pipeline in members.items()}
+            for members in self.sets_
+        ]
+        combiner = graph_of(self.combiner_, FeatureSpec("answers", 1, 0)) if self.combiner_ else None
+
+        def reference(given: Arrays) -> Arrays:
+            found = []
+            for members in graphs:
+                own = {name: {one: given[f"{name}.{one}"] for one in graph.inputs} for name, graph in members.items()}
+                found.append(self.combined({name: members[name].reference(own[name])[OUTPUT] for name in members}))
+            return {OUTPUT: np.mean(found, axis=0)}
+
+        return Graph(merged(graphs, combiner), reference, origin="the stack")
 
 
 def aligned(found: NDArray[Any], given: NDArray[Any], wanted: NDArray[Any]) -> Float32Array:

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,56 +15,10 @@ from sklearn.pipeline import Pipeline
 
 from emovox.errors import ProtocolError
 from emovox.lab.estimators import families
-from emovox.lab.estimators.adaptive import AdaptiveClassifier
-from emovox.lab.estimators.encoder_tuning import Speech
-from emovox.lab.estimators.finetuning import FinetunedClassifier
-from emovox.lab.estimators.fusion import Sentences
+from emovox.lab.estimators.estimator import Estimator, Options, learner
 from emovox.lab.estimators.progress import EpochLog, followed
-from emovox.lab.estimators.stacking import StackClassifier
-from emovox.lab.extraction.sequences import Features, Joint
+from emovox.lab.estimators.training import TrainingSet
 from emovox.types import Float32Array
-
-#: What the mean of the members' answers is called.
-AVERAGE = "average"
-
-
-@dataclass(frozen=True, eq=False)
-class Clips:
-    """What models are fitted on, row by row.
-
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n_clips, n_features), or Sequences
-        Raw features.
-    y : ndarray of str, shape (n_clips,)
-        Labels.
-    speakers : ndarray of str, shape (n_clips,), or None
-        None where not all are known.
-    corpora : ndarray of str, shape (n_clips,)
-        Names of the corpora.
-    copies : ndarray of float32, shape (n_clips, n_copies, n_features), Sequences, or None
-        Features of augmented copies.
-    speech : Speech or None
-        The clips to be heard, for families that tune the encoder of their features.
-    kept : Path or None
-        Folder for networks that are finished, and for what is told of epochs.
-    sentences : Sentences or None
-        Development sentences, for families that take words: their rows of X end with words vectors.
-    """
-
-    X: Features
-    y: NDArray[np.str_]
-    speakers: NDArray[np.str_] | None
-    corpora: NDArray[np.str_]
-    copies: Features | None = None
-    speech: Speech | None = None
-    kept: Path | None = None
-    sentences: Sentences | None = None
-
-    @property
-    def log(self) -> EpochLog:
-        """Where epochs are told."""
-        return EpochLog(self.kept / "epochs.jsonl" if self.kept else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +44,7 @@ class Task:
     """
 
     family: str
-    options: families.Options
+    options: Options
     train: NDArray[np.intp]
     test: NDArray[np.intp] | None
     enrolled: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.intp))
@@ -118,7 +71,7 @@ class Fitted:
     seconds : float
         What the fit took.
     parts : mapping of str to ndarray
-        What each member of a stack says by itself, and their mean under the name ``average``.
+        What each model inside says by itself, see `Estimator.parts`.
     """
 
     classes: NDArray[np.str_]
@@ -131,7 +84,7 @@ class Fitted:
 
 
 def fit_many(
-    clips: Clips,
+    clips: TrainingSet,
     tasks: Sequence[Task],
     jobs: int = -1,
     tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
@@ -140,7 +93,7 @@ def fit_many(
 
     Parameters
     ----------
-    clips : Clips
+    clips : TrainingSet
         All rows that any task needs.
     tasks : sequence of Task
         Models to fit.
@@ -160,14 +113,14 @@ def fit_many(
         work = (fit_one(clips, task) for task in tasks)
     else:
         work = Parallel(n_jobs=jobs, return_as="generator")(delayed(fit_one)(clips, task) for task in tasks)
-    with followed(clips.log, sum(families.epochs(task.options) for task in tasks), tell):
+    with followed(_log(clips), sum(task.options.planned_epochs for task in tasks), tell):
         for result in work:
             results.append(result)
             tell("training", len(results), len(tasks))
     return results
 
 
-def fit_one(clips: Clips, task: Task) -> Fitted:
+def fit_one(clips: TrainingSet, task: Task) -> Fitted:
     """Fit one model: scaler, early stopping and calibration see its training rows only.
 
     Raises
@@ -177,66 +130,39 @@ def fit_one(clips: Clips, task: Task) -> Fitted:
     """
     if task.test is not None and np.intersect1d(task.train, task.test).size:
         raise ProtocolError("a test clip is among the training clips: this must not happen, please report it")
-    pipeline = families.build(task.family, task.options)
-    rows = task.train
-    speakers = None if clips.speakers is None else clips.speakers[rows]
-    copies = None if clips.copies is None else clips.copies[rows]
-    speech = None if clips.speech is None else clips.speech.of(rows)
-    begin = time.perf_counter()
-    families.fit(
-        pipeline,
-        clips.X[rows],
-        clips.y[rows],
-        speakers,
-        clips.corpora[rows],
-        copies,
-        speech,
-        clips.kept,
-        lambda epoch: clips.log.write({"task": task.name, **epoch}),
-        clips.sentences,
-    )
+    log, begin = _log(clips), time.perf_counter()
+    told = dataclasses.replace(clips, tell=lambda epoch: log.write({"task": task.name, **epoch}))
+    pipeline = families.fit(families.build(task.family, task.options), told[task.train])
     seconds = time.perf_counter() - begin
     test = np.empty(0, dtype=np.intp) if task.test is None else task.test
-    X = _features(pipeline, clips, test)
+    model = learner(pipeline)
+    X = model.features(clips[test])
     return Fitted(
         classes=pipeline.classes_,
         probabilities=pipeline.predict_proba(X) if len(test) else np.empty((0, 0), dtype=np.float32),
-        enrolled=_enrolled(pipeline, clips, X, test, task.enrolled),
+        enrolled=_enrolled(model, clips, X, test, task.enrolled),
         pipeline=pipeline if task.keep else None,
-        curves=families.curves(pipeline),
-        parts=_parts(pipeline, X),
+        curves=model.curves,
+        parts=model.parts(X) if len(test) else {},
         seconds=seconds,
     )
 
 
-def _parts(pipeline: Pipeline, X: Features) -> dict[str, Float32Array]:
-    """Return what the members of a stack say, and their mean: the yardsticks of what weighs them."""
-    learner = pipeline.named_steps["model"]
-    if not isinstance(learner, StackClassifier) or not isinstance(X, Joint) or not len(X):
-        return {}
-    each = learner.each_proba(X)
-    return {**each, AVERAGE: np.mean(list(each.values()), axis=0)}
-
-
-def _features(pipeline: Pipeline, clips: Clips, rows: NDArray[np.intp]) -> Features:
-    """Return the features of some clips, from the tuned encoder where there is one."""
-    learner = pipeline.named_steps["model"]
-    if isinstance(learner, FinetunedClassifier) and clips.speech is not None and len(rows):
-        return learner.embed(clips.speech.of(rows))
-    return clips.X[rows]
+def _log(clips: TrainingSet) -> EpochLog:
+    """Return where epochs are told."""
+    return EpochLog(clips.kept / "epochs.jsonl" if clips.kept else None)
 
 
 def _enrolled(
-    pipeline: Pipeline, clips: Clips, X: Features, test: NDArray[np.intp], enrolled: NDArray[np.intp]
+    model: Estimator, clips: TrainingSet, X: Any, test: NDArray[np.intp], enrolled: NDArray[np.intp]
 ) -> Float32Array | None:
     """Predict test rows with their speakers' baselines; those of speakers without one are NaN."""
-    learner = pipeline.named_steps["model"]
-    if not isinstance(learner, AdaptiveClassifier) or clips.speakers is None or not len(enrolled):
+    if not model.takes_baseline or clips.speakers is None or not len(enrolled):
         return None
-    X = np.asarray(X)
-    result = np.full((len(test), len(learner.classes_)), np.nan, dtype=np.float32)
+    answer: Any = model.predict_proba
+    result = np.full((len(test), len(model.classes_)), np.nan, dtype=np.float32)
     for speaker in np.unique(clips.speakers[enrolled]):
         own = clips.speakers[test] == speaker
         baseline = X[own & np.isin(test, enrolled)].mean(axis=0)
-        result[own] = learner.predict_proba(X[own], baseline)
+        result[own] = answer(X[own], baseline)
     return result

@@ -19,15 +19,15 @@ from emovox.features import sets
 from emovox.lab.corpora import registry
 from emovox.lab.corpora.table import Corpus, combine
 from emovox.lab.estimators import families
-from emovox.lab.estimators.fusion import Sentences
+from emovox.lab.estimators.training import Sentences, Speech, TrainingSet
 from emovox.lab.experiments.recipe import AugmentRecipe, ModelRecipe, Recipe
 from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many
-from emovox.lab.extraction.sequences import Features, Joint, gather
+from emovox.lab.extraction.sequences import Features, Inputs, gather
 from emovox.labels import ordered
 from emovox.model.card import CorpusSummary
-from emovox.model.file import Model
+from emovox.model.file import INPUT, WORDS, Model
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
@@ -36,7 +36,7 @@ from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 LONGEST_CLIP = 600
 #: What there is of a clip.
 Row = TypeVar("Row")
-#: Told how far a stage is: its name, what is done and how much there is.
+#: Progress callback: stage, done, total.
 Tell = Callable[[str, int, int], None]
 
 
@@ -95,7 +95,7 @@ class Data:
     sounds : tuple of Sound
         What is heard of each row, for families that tune an encoder.
     sentences : Sentences or None
-        Development sentences, for families that take words; then the rows of X end with words vectors.
+        Development sentences, for families that take words; then X has the inputs ``features`` and ``words``.
     """
 
     table: pd.DataFrame
@@ -118,6 +118,29 @@ class Data:
         """Speakers, None unless all are known."""
         speakers = self.table["speaker"].to_numpy(str)
         return None if (speakers == "").any() else speakers
+
+    def training_set(self, jobs: int, tell: Tell, kept: Path | None = None) -> TrainingSet:
+        """Return all clips as models are fitted on them, by `train` and by `tune` alike.
+
+        Parameters
+        ----------
+        jobs : int
+            Processes that read clips to be heard; -1 is one a core.
+        tell : callable
+            Progress callback: stage, done, total.
+        kept : Path, optional
+            Folder of checkpoints.
+        """
+        return TrainingSet(
+            self.X,
+            self.y,
+            self.speakers,
+            self.table["corpus"].to_numpy(str),
+            self.copies,
+            Speech(self.sounds, self.spec, kept, jobs, tell) if self.sounds else None,
+            self.sentences,
+            kept,
+        )
 
 
 def load(
@@ -169,11 +192,11 @@ def load(
         sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
     if families.family(recipe.family).takes_words:
         words, problems = words_of(_stretches(chosen, table), recipe.words.transcriber, recipe.words.language, tell)
-        both, sentences = np.hstack([np.asarray(X[""]), words]), development_sentences()
+        both, sentences = Inputs({INPUT: X[""], WORDS: words}), development_sentences()
         return Data(table, both, spec, corpora, (*skipped, *problems), tuple(chosen), None, sounds, sentences)
     if not recipe.members:
         return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
-    return Data(table, Joint(X), spec, corpora, skipped, tuple(chosen), Joint(copies), sounds)
+    return Data(table, Inputs(X), spec, corpora, skipped, tuple(chosen), Inputs(copies), sounds)
 
 
 def _analysed(

@@ -21,14 +21,12 @@ from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.table import combine
 from emovox.lab.estimators import families
 from emovox.lab.estimators.adaptive import ORDINARY
-from emovox.lab.estimators.encoder_tuning import Speech
 from emovox.lab.evaluation.costs import costs
 from emovox.lab.evaluation.scores import score
-from emovox.lab.experiments.crossfit import Clips, Fitted, Task, fit_many
+from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
 from emovox.lab.experiments.dataset import Data, Tell, features_of, load, recognised, shown_clips, summaries
 from emovox.lab.experiments.recipe import Recipe, to_toml
 from emovox.lab.export.export import export
-from emovox.lab.export.export_fusion import export_fusion
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.reports import report
 from emovox.labels import ordered
@@ -38,7 +36,7 @@ from emovox.text.evidence import NAMES, VERSION
 from emovox.types import Float32Array
 from emovox.version import __version__
 
-#: Rows of nobody.
+#: No rows.
 NOBODY: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 INTENDED_USE = (
@@ -165,7 +163,7 @@ class Trained:
         Those fitted on the folds with the first seed, where they were to be kept.
     curves : tuple of dict
         Learning curve of each network of each fold: ``seed``, ``fold``, ``member`` and ``epochs``, which
-        :func:`emovox.lab.estimators.families.curves` describes.
+        :attr:`emovox.lab.estimators.estimator.Estimator.curves` describes.
     seconds : float
         What the fit of a fold took, on average.
     members : mapping of str to dict
@@ -193,10 +191,7 @@ def train(
 ) -> Trained:
     """Fit every fold with every seed, and the model of all clips; `kept` is the folder of their checkpoints."""
     labels = ordered(data.y)
-    speech = Speech(data.sounds, data.spec, kept, jobs, tell) if data.sounds else None
-    clips = Clips(
-        data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech, kept, data.sentences
-    )
+    clips = data.training_set(jobs, tell, kept)
     seeds = recipe.protocol.seeds
     where = [(seed, fold) for seed in seeds for fold in protocol.folds]
     tasks = [
@@ -372,10 +367,6 @@ def _export(
 ) -> Model:
     """Write one model with the temperatures that predictions for unheard speakers gave."""
     example, temperature = data.X[:: max(1, len(data.X) // 64)], _temperature(results, results["protocol"])
-    if card.text:
-        clips = shown_clips(data) if recipe.export.int8 else ()
-        int8 = recipe.export.int8
-        return export_fusion(pipeline, card, path, np.asarray(example), temperature=temperature, int8=int8, clips=clips)
     return export(
         pipeline,
         card,
@@ -442,7 +433,7 @@ def evaluate(
         if seen
         else "No corpus of these names was in the model's training data."
     )
-    if model.words_width:
+    if model.card.text:
         note += " It was given no words: this is the voice alone."
     protocol = {"name": "whole corpora", "folds": 1, "speaker_independent": not seen, "note": note, "seeds": [0]}
     left_out = [f"{int((~known).sum())} clips have labels that the model does not know"] if (~known).any() else []

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from emovox.errors import InputError, RecipeError, did_you_mean
 from emovox.features import sets
 from emovox.lab.augmentation.augment import AugmentOptions
-from emovox.lab.estimators.families import FAMILIES, Options, family, parse, require_fit
-from emovox.lab.estimators.stacking import Member, StackOptions
+from emovox.lab.estimators.estimator import Options
+from emovox.lab.estimators.families import FAMILIES, family, parse, require_fit
+from emovox.lab.estimators.stacking import Member
 from emovox.lab.experiments.search_space import TUNABLE, TuneRecipe, extremes
 from emovox.text.rules import Rule
 from emovox.types import FeatureSpec
@@ -196,11 +197,11 @@ class Recipe(ModelRecipe):
 
     def options(self, seed: int) -> Options:
         """Options of the model, with their defaults and a seed, which the members of a stack share."""
-        options = super().options(seed)
-        if not isinstance(options, StackOptions):
-            return options
+        options: Any = super().options(seed)
+        if family(self.family).level != "joint":
+            return options  # type: ignore[no-any-return]
         members = [Member(name, one.family, one.options(seed)) for name, one in self.members.items()]
-        return dataclasses.replace(options, members=tuple(members))
+        return dataclasses.replace(options, members=tuple(members))  # type: ignore[no-any-return]
 
     def parts(self) -> Mapping[str, ModelRecipe]:
         """Return what sees features: the members of a stack by name, or the model itself without one."""
@@ -208,7 +209,8 @@ class Recipe(ModelRecipe):
 
     def complete(self) -> dict[str, Any]:
         """Return the recipe as plain values, with every default of the model written out."""
-        model = {"family": self.family, **dataclasses.asdict(self.options(self.protocol.seeds[0]))}
+        options: Any = self.options(self.protocol.seeds[0])
+        model = {"family": self.family, **dataclasses.asdict(options)}
         return {**self.model_dump(mode="json", exclude={"tune"}), "model": model}
 
     def changed(self, changes: Mapping[str, Any], source: str) -> Recipe:
@@ -405,7 +407,7 @@ def _check_stack(recipe: Recipe, source: str) -> None:
     try:
         recipe.options(seed=0)
     except ValidationError as error:
-        raise RecipeError(_explain(error, f"{source}: [model]", StackOptions)) from error
+        raise RecipeError(_explain(error, f"{source}: [model]", FAMILIES[recipe.family].options)) from error
 
 
 def _explain(error: ValidationError, source: str, model: type) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from emovox import audio
 from emovox.errors import EmovoxError, ModelError
-from emovox.lab.estimators.fusion import Sentences
+from emovox.lab.estimators.training import Sentences
 from emovox.text.evidence import NAMES, words_vector
 from emovox.text.transcribe import CachedTranscriber, Transcriber, transcribe
 from emovox.text.whisper import WhisperTranscriber

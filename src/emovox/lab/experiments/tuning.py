@@ -24,10 +24,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from emovox.errors import InputError, ProtocolError, RecipeError
 from emovox.lab.corpora import splits
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
-from emovox.lab.estimators.encoder_tuning import Speech
 from emovox.lab.evaluation import metrics, paired
 from emovox.lab.evaluation.metrics import Counts
-from emovox.lab.experiments.crossfit import Clips, Fitted, Task, fit_many
+from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
 from emovox.lab.experiments.dataset import Data, Tell, load
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.experiments.search_space import TuneRecipe, suggest
@@ -180,11 +179,6 @@ class _Material:
             self._kept[key] = load(recipe, self.roots, cache=self.cache, jobs=self.jobs, tell=self.tell)
         return self._kept[key]
 
-    def clips(self, data: Data) -> Clips:
-        """Return them as models are fitted on them."""
-        speech = Speech(data.sounds, data.spec, None, self.jobs, self.tell) if data.sounds else None
-        return Clips(data.X, data.y, data.speakers, data.table["corpus"].to_numpy(str), data.copies, speech)
-
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
@@ -286,7 +280,8 @@ class _Search:
             for fold in folds
             for seed in seeds
         ]
-        found = fit_many(self.material.clips(data), tasks, min(len(tasks), effective_n_jobs(self.material.jobs)))
+        clips = data.training_set(self.material.jobs, self.material.tell)
+        found = fit_many(clips, tasks, min(len(tasks), effective_n_jobs(self.material.jobs)))
         return [self._scored(one, data, task) for one, task in zip(found, tasks, strict=True)]
 
     def _scored(self, found: Fitted, data: Data, task: Task) -> _Scored:

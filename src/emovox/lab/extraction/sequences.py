@@ -92,17 +92,17 @@ def pack(clips: Sequence[Any] | NDArray[Any] | Sequences) -> Sequences:
 
 
 @dataclass(frozen=True, eq=False)
-class Joint:
-    """Features of the same clips for several models.
+class Inputs:
+    """Several named inputs of the same clips: what each member of a stack sees, or features and words of a fusion.
 
     Attributes
     ----------
     parts : mapping of str to ndarray or Sequences, or None
-        For each model its features, row by row; None where it has none, as a model without augmented copies.
+        Each input, row by row; None where there is none, as for a member without augmented copies.
 
     Examples
     --------
-    >>> both = Joint({"a": np.zeros((3, 2)), "b": pack([np.zeros((4, 5))] * 3)})
+    >>> both = Inputs({"a": np.zeros((3, 2)), "b": pack([np.zeros((4, 5))] * 3)})
     >>> len(both), len(both[:2]), both[[0]].parts["b"].shape
     (3, 2, (1,))
     """
@@ -112,13 +112,13 @@ class Joint:
     def __len__(self) -> int:
         return max((len(part) for part in self.parts.values() if part is not None), default=0)
 
-    def __getitem__(self, rows: Any) -> Joint:
+    def __getitem__(self, rows: Any) -> Inputs:
         """Take some clips."""
-        return Joint({name: None if part is None else part[rows] for name, part in self.parts.items()})
+        return Inputs({name: None if part is None else part[rows] for name, part in self.parts.items()})
 
 
-#: Features of clips: one row a clip, the frames of each, or those of several models.
-Features = Float32Array | Sequences | Joint
+#: Features of clips: one row a clip, the frames of each, or several named inputs.
+Features = Float32Array | Sequences | Inputs
 
 
 def gather(clips: Sequence[Any], level: str) -> Features:
