@@ -6,10 +6,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from emovox.version import __version__
+
+#: Speech is nobody else's business.  These libraries report to their makers unless they are told not to before they
+#: are imported; a value that is set already stays.
+_SILENT = {"onnxruntime": "ORT_DISABLE_TELEMETRY", "huggingface_hub": "HF_HUB_DISABLE_TELEMETRY"}
+#: Those that somebody else imported first: the model file's reader says so once.
+IMPORTED_BEFORE = tuple(
+    name for name, variable in _SILENT.items() if name in sys.modules and variable not in os.environ
+)
+for _variable in _SILENT.values():
+    os.environ.setdefault(_variable, "1")
 
 if TYPE_CHECKING:
     from emovox.audio import Converter

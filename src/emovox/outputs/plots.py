@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import math
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -185,10 +190,32 @@ def require(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"a picture cannot be written as {path}: end the name in .png, .svg or .pdf")
+    leave_no_cache()
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("drawing a picture", "plot") from error
+
+
+def leave_no_cache() -> None:
+    """Let matplotlib keep its list of fonts in a folder that goes with the process.
+
+    Otherwise its first import writes to the user's cache.  Where it is imported already, has a folder of its own in
+    the home folder, or is told one by ``MPLCONFIGDIR``, that is left as it is.
+    """
+    homes = (Path("~/.config/matplotlib"), Path("~/.cache/matplotlib"), Path("~/.matplotlib"))
+    if "matplotlib" in sys.modules or "MPLCONFIGDIR" in os.environ or any(_exists(home) for home in homes):
+        return
+    folder = tempfile.mkdtemp(prefix="emovox-matplotlib-")
+    os.environ["MPLCONFIGDIR"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.expanduser().exists()
+    except RuntimeError:  # nobody knows where the user's home is
+        return False
 
 
 def write(predictions: Sequence[Prediction], source: Source, path: Path, title: str | None = None) -> None:

@@ -1,1 +1,5 @@
-"""HTML and Markdown reports of experiments, comparisons and hyper-parameter searches, with their plots."""
+"""Pages and pictures of what was measured."""
+
+from emovox.outputs.plots import leave_no_cache
+
+leave_no_cache()
