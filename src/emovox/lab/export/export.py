@@ -20,6 +20,7 @@ from emovox.errors import ModelError
 from emovox.features import sets
 from emovox.lab.estimators.estimator import graph_of, learner
 from emovox.lab.estimators.graphs import Arrays, Graph, noise, traced
+from emovox.lab.export.optimisation import optimised
 from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.extraction.sequences import Features, Inputs, Sequences
 from emovox.model.card import ModelCard
@@ -190,6 +191,8 @@ def _write(
     check_parity(finished, graph, calibration, _cases(graph, example, fronts))
     if int8 and SAMPLES in graph.inputs:
         finished, model = smaller(finished, model, path, clips)
+    finished = optimised(finished)
+    model = Model(finished.SerializeToString(), str(path))
     with replacing(path) as part:
         part.write_bytes(finished.SerializeToString())
     return model
