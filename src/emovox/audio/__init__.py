@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emovox.audio.cutting import stretches
 from emovox.audio.reading import (
     LEAD_IN,
     LOUDEST,
@@ -32,4 +33,5 @@ __all__ = [
     "from_array",
     "read",
     "require_signal",
+    "stretches",
 ]

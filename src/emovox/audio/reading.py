@@ -162,7 +162,7 @@ def read(source: Sound, *, start: float = 0.0, end: float | None = None) -> Wave
     >>> read(file, start=0.25).duration
     0.75
     """
-    first, last = _stretch(start, end)
+    first, last = sample_span(start, end)
     source = as_sound(source)
     pieces: list[Float32Array] = []
     with _opened(source, skip=max(0.0, start - LEAD_IN)) as recording:
@@ -464,8 +464,19 @@ def _blocks(source: Source | Samples, size: int) -> Iterator[Waveform]:
         yield Waveform(_not_empty(_joined(pieces), source_name(source)), given / RATE)
 
 
-def _stretch(start: float, end: float | None) -> tuple[int, int | None]:
-    """Turn seconds into the first sample of a stretch at 16 kHz and the one after its last."""
+def sample_span(start: float, end: float | None) -> tuple[int, int | None]:
+    """Turn seconds into the first sample of a stretch at 16 kHz and the one after its last.
+
+    Raises
+    ------
+    AudioError
+        The stretch is empty, or begins before the recording.
+
+    Examples
+    --------
+    >>> sample_span(0.5, 2), sample_span(1, None)
+    ((8000, 32000), (16000, None))
+    """
     if not (math.isfinite(start) and start >= 0):
         raise AudioError(f"a stretch cannot start at {start:g} s: give 0 or more")
     if end is None:

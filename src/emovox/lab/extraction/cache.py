@@ -13,15 +13,17 @@ import dataclasses
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from emovox import audio
-from emovox.errors import InputError
+from emovox.errors import EmovoxError, InputError
 from emovox.features.sets import extract, weights_digest
-from emovox.types import FeatureSpec, Float32Array
+from emovox.hub import file_digest
+from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import cache_folder
 
 #: Sources whose change may change a feature.
@@ -93,14 +95,50 @@ class FeatureCache:
         AudioError
             The recording cannot be read, is too short or silent.
         """
-        key = self.key(path, spec, start, end)
-        found = self.load(key)
-        if found is not None:
-            return found
-        waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-        result = extract(audio.require_signal(waveform, str(path)), spec)
-        self.store(key, result)
-        return result
+        (found,) = self.features_of(path, spec, [(start, end)])
+        if isinstance(found, EmovoxError):
+            raise found
+        return found
+
+    def features_of(
+        self, path: Path, spec: FeatureSpec, spans: Sequence[tuple[float, float]]
+    ) -> list[Float32Array | EmovoxError]:
+        """Return the features of many stretches of a recording, which is decoded once and not as a whole.
+
+        Parameters
+        ----------
+        path : Path
+            Audio file.
+        spec : FeatureSpec
+            What to compute.
+        spans : sequence of (float, float)
+            Start and end of each stretch, in seconds.
+
+        Returns
+        -------
+        list of ndarray or EmovoxError
+            For each stretch what :meth:`features` returns or raises.
+        """
+        try:
+            keys = [self.key(path, spec, start, end) for start, end in spans]
+        except EmovoxError as error:
+            return [error] * len(spans)
+        results: list[Float32Array | EmovoxError | None] = [self.load(key) for key in keys]
+        missing = [number for number, found in enumerate(results) if found is None]
+        for number, sound in audio.stretches(path, [spans[one] for one in missing]) if missing else ():
+            results[missing[number]] = found = self._computed(sound, path, spec)
+            if not isinstance(found, EmovoxError):
+                self.store(keys[missing[number]], found)
+        return [found for found in results if found is not None]
+
+    def _computed(self, sound: Waveform | EmovoxError, path: Path, spec: FeatureSpec) -> Float32Array | EmovoxError:
+        """Compute the features of one stretch."""
+        if isinstance(sound, EmovoxError):
+            return sound
+        try:
+            return extract(audio.require_signal(sound, str(path)), spec)
+        except EmovoxError as error:
+            return error
 
     def key(self, path: Path, spec: FeatureSpec, start: float, end: float, *more: object) -> str:
         """Digest of everything that the features depend on, and of what else is given."""
@@ -108,7 +146,7 @@ class FeatureCache:
         what = json.dumps(parts, sort_keys=True, default=str)
         digest = hashlib.sha256(what.encode())
         try:
-            digest.update(path.read_bytes())
+            digest.update(file_digest(path).encode())
         except OSError:
             # Opening it through the audio stage gives the error its proper words.
             audio.duration(path)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from emovox import audio
 from emovox.errors import EmovoxError
@@ -57,12 +58,50 @@ def extract_many(
     """
     # Weights that cannot be had are one error, not one a clip; and those of the hub are fetched once, here.
     weights_digest(spec)
-    batches = [stretches[begin : begin + BATCH] for begin in range(0, len(stretches), BATCH)]
-    results: list[Float32Array | str] = []
-    for batch in Parallel(n_jobs=jobs, return_as="generator")(delayed(_extract)(one, spec, cache) for one in batches):
-        results += batch
+    results: dict[int, Float32Array | str] = {}
+    batches = by_file(stretches, jobs)
+    work = (delayed(_extract)([stretches[one] for one in batch], spec, cache) for batch in batches)
+    for batch, found in zip(batches, Parallel(n_jobs=jobs, return_as="generator")(work), strict=True):
+        results.update(zip(batch, found, strict=True))
         tell("features", len(results), len(stretches))
-    return results
+    return [results[number] for number in range(len(stretches))]
+
+
+def by_file(stretches: Sequence[Stretch], jobs: int = 1) -> list[list[int]]:
+    """Divide stretches into batches for processes, so that each file is decoded as seldom as possible.
+
+    Parameters
+    ----------
+    stretches : sequence of (Path, float, float)
+        File, start and end in seconds.
+    jobs : int, default 1
+        Processes; -1 is one a core.
+
+    Returns
+    -------
+    list of list of int
+        Positions in `stretches`, file by file and by time.  The stretches of a file are in one batch, or, of a file
+        with many, in one for each process.
+
+    Examples
+    --------
+    >>> long, short = Path("long.flac"), Path("short.flac")
+    >>> by_file([(long, 5, 9), (short, 0, 2), (long, 1, 4)])
+    [[2, 0, 1]]
+    """
+    order = sorted(range(len(stretches)), key=lambda one: (str(stretches[one][0]), *stretches[one][1:]))
+    batches: list[list[int]] = [[]]
+    for _, group in itertools.groupby(order, key=lambda one: stretches[one][0]):
+        file = list(group)
+        if len(file) <= BATCH:
+            if len(batches[-1]) + len(file) > BATCH:
+                batches.append([])
+            batches[-1] += file
+            continue
+        size = max(BATCH, -(-len(file) // effective_n_jobs(jobs)))
+        batches += [file[begin : begin + size] for begin in range(0, len(file), size)]
+        batches.append([])
+    return [batch for batch in batches if batch]
 
 
 def extract_copies(
@@ -101,13 +140,13 @@ def extract_copies(
         For each stretch, the features of each copy.
     """
     tasks = list(zip(stretches, groups, strict=True))
-    batches = [tasks[begin : begin + BATCH] for begin in range(0, len(tasks), BATCH)]
-    rows: list[list[Float32Array]] = []
-    work = (delayed(_copies)(one, spec, options, copies, seed, cache) for one in batches)
-    for batch in Parallel(n_jobs=jobs, return_as="generator")(work):
-        rows += batch
+    rows: dict[int, list[Float32Array]] = {}
+    batches = by_file(stretches, jobs)
+    work = (delayed(_copies)([tasks[one] for one in batch], spec, options, copies, seed, cache) for batch in batches)
+    for batch, found in zip(batches, Parallel(n_jobs=jobs, return_as="generator")(work), strict=True):
+        rows.update(zip(batch, found, strict=True))
         tell("copies", len(rows), len(tasks))
-    return rows
+    return [rows[number] for number in range(len(tasks))]
 
 
 def _copies(
@@ -119,22 +158,23 @@ def _copies(
     cache: FeatureCache,
 ) -> list[list[Float32Array]]:
     """Compute the copies of some stretches, in a worker process; one entry of the cache holds one copy."""
-    results = []
+    keys, results = [], []
     for (path, start, end), group in batch:
-        keys = [cache.key(path, spec, start, end, dataclasses.asdict(options), n, seed, group) for n in range(copies)]
-        stored = [cache.load(key) for key in keys]
-        samples = None
-        found: list[Float32Array] = []
-        for number, (key, one) in enumerate(zip(keys, stored, strict=True)):
-            if one is None:
-                if samples is None:
-                    samples = audio.read(path, start=start, end=None if np.isinf(end) else end).samples
-                copy = augmented(samples, options, (seed, number), group, path.name)
-                one = extract(Waveform(copy, 0.0), spec)
-                cache.store(key, one)
-            found.append(one)
-        results.append(found)
-    return results
+        own = [cache.key(path, spec, start, end, dataclasses.asdict(options), n, seed, group) for n in range(copies)]
+        keys.append(own)
+        results.append([cache.load(key) for key in own])
+    missing = [one for one, found in enumerate(results) if any(copy is None for copy in found)]
+    for path, same in itertools.groupby(missing, key=lambda one: batch[one][0][0]):
+        numbers = list(same)
+        for one, sound in audio.stretches(path, [batch[number][0][1:] for number in numbers]):
+            if isinstance(sound, EmovoxError):
+                raise sound
+            row, group = numbers[one], batch[numbers[one]][1]
+            for copy in (copy for copy, found in enumerate(results[row]) if found is None):
+                samples = augmented(sound.samples, options, (seed, copy), group, path.name)
+                results[row][copy] = computed = extract(Waveform(samples, 0.0), spec)
+                cache.store(keys[row][copy], computed)
+    return [[copy for copy in found if copy is not None] for found in results]
 
 
 def augmented(
@@ -167,9 +207,7 @@ def _number(text: str) -> int:
 def _extract(batch: Sequence[Stretch], spec: FeatureSpec, cache: FeatureCache) -> list[Float32Array | str]:
     """Compute the features of some stretches, in a worker process; a failure is a result too."""
     results: list[Float32Array | str] = []
-    for path, start, end in batch:
-        try:
-            results.append(cache.features(path, spec, start, end))
-        except EmovoxError as error:
-            results.append(str(error))
+    for path, same in itertools.groupby(batch, key=lambda one: one[0]):
+        found = cache.features_of(path, spec, [(start, end) for _, start, end in same])
+        results += [str(one) if isinstance(one, EmovoxError) else one for one in found]
     return results
