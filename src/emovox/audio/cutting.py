@@ -57,7 +57,7 @@ def _read(source: Source, span: tuple[float, float]) -> Waveform | EmovoxError:
     try:
         return read(source, start=start, end=None if math.isinf(end) else end)
     except EmovoxError as error:
-        return error
+        return error.with_traceback(None)  # its frames hold samples
 
 
 def _seeks(source: Source, start: float) -> bool:

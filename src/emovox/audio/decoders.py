@@ -144,13 +144,14 @@ class NativeDecoder:
 
     def skip(self, seconds: float) -> int:
         """Leave out whole seconds of the beginning, where that is exact and cheap; return the frame that comes next."""
-        flac = self._sound.format == "FLAC"
         # At a rate without a simple ratio to 16 kHz the phase of resampling would depend on where it begins.
         if not (self._exact and self.frames and self._sound.subtype in SEEKABLE and self.rate % 25 == 0):
             return 0
         # Whole seconds are a whole number of samples at every rate.
         origin = min(int(seconds), self.frames // self.rate) * self.rate
-        if origin and not (flac and origin >= self.frames):
+        if origin == self.frames and self._sound.format == "FLAC":
+            origin -= self.rate  # there is no seeking to the end of FLAC
+        if origin:
             self._sound.seek(origin)
         return origin
 

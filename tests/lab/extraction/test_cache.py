@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 import soundfile
 
 from emovox import audio
+from emovox.audio import cutting
 from emovox.errors import AudioError, InputError
 from emovox.features import sets
 from emovox.lab.extraction import cache as cache_module
 from emovox.lab.extraction.cache import FeatureCache, code_version
-from tests.conftest import sine
+from emovox.lab.extraction.extraction import extract_many
+from tests.conftest import sine, speech
 
 SPEC = sets.spec("classic193")
 
@@ -102,6 +105,23 @@ def test_a_pickle_in_the_cache_is_never_executed(clip: Path, cache: FeatureCache
     (entry,) = entries(cache)
     np.save(entry, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.testing.assert_array_equal(cache.features(clip, SPEC), expected)
+
+
+def test_stretches_of_a_long_file_are_decoded_and_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "long.ogg"
+    soundfile.write(path, speech(40.0), 16000)
+    spans = [(path, start, start + 1.5) for start in np.arange(0.0, 36.0, 0.5)]
+    apart = FeatureCache(tmp_path / "apart")
+    expected = [apart.features(*span[:1], SPEC, *span[1:]) for span in spans[::9]]
+    passes, hashes = [], []
+    blocks, file_digest = audio.blocks, hashlib.file_digest
+    monkeypatch.setattr(cutting, "blocks", lambda *one: passes.append(one) or blocks(*one))
+    monkeypatch.setattr(hashlib, "file_digest", lambda *one: hashes.append(one) or file_digest(*one))
+    path.touch()  # changed, as far as anyone can tell: its digest is not known yet
+    found = extract_many([*reversed(spans), (path, 50.0, 51.0)], SPEC, FeatureCache(tmp_path / "cache"), jobs=1)
+    assert (len(passes), len(hashes)) == (1, 1)
+    np.testing.assert_array_equal(found[:-1][::-1][::9], expected)
+    assert found[-1] == f"{path} ends at 40 s: a stretch from 50 s lies outside"
 
 
 def test_two_processes_share_a_folder(clip: Path, cache: FeatureCache) -> None:
