@@ -90,7 +90,7 @@ class Weights:
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2**16)
 def _digest(path: Path, size: int, changed: int) -> str:
     """Digest of a file's bytes; size and time of change make a replaced file a new question."""
     with path.open("rb") as file:
