@@ -46,7 +46,7 @@ class Notes:
         self.told: list[SessionEvent] = []
         self.closed = 0
 
-    def tell(self, one: SessionEvent, state: State) -> None:
+    def report(self, one: SessionEvent, state: State) -> None:
         self.told.append(one)
 
     def refresh(self, state: State) -> None:
@@ -162,8 +162,8 @@ def test_a_source_that_fails_costs_nothing_that_came_before(tmp_path: Path) -> N
 
 def test_an_unexpected_fault_costs_nothing_either(tmp_path: Path) -> None:
     class Broken(Notes):
-        def tell(self, one: SessionEvent, state: State) -> None:
-            super().tell(one, state)
+        def report(self, one: SessionEvent, state: State) -> None:
+            super().report(one, state)
             if one.kind == "result":
                 raise RuntimeError("a fault of ours")
 
@@ -175,7 +175,7 @@ def test_an_unexpected_fault_costs_nothing_either(tmp_path: Path) -> None:
 
 def test_a_reader_that_is_gone_costs_nothing_either(tmp_path: Path) -> None:
     class Gone(Notes):
-        def tell(self, one: SessionEvent, state: State) -> None:
+        def report(self, one: SessionEvent, state: State) -> None:
             if one.kind in ("result", "end"):
                 raise BrokenPipeError
 
@@ -236,8 +236,8 @@ def result(start: float) -> SessionEvent:
 def test_what_a_killed_session_leaves_is_whole(tmp_path: Path) -> None:
     timeline, sound = TimelineKeeper(tmp_path / "talk.vtt", LABELS), SoundKeeper(tmp_path / "talk.wav")
     for second in range(3):
-        timeline.tell(result(second))
-        sound.heard(speech(1, second))
+        timeline.report(result(second))
+        sound.add_samples(speech(1, second))
     # Nothing is finished: the files are read as they are now.
     lines = (tmp_path / "talk.vtt.jsonl.part").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["prediction"]["start"] for line in lines] == [0, 1, 2]
@@ -271,7 +271,7 @@ def test_a_full_disk_ends_the_session_in_a_line(tmp_path: Path) -> None:
             raise OSError(28, "No space left on device")
 
     keeper = TimelineKeeper(tmp_path / "talk.json", LABELS)
-    keeper.tell(result(0))
+    keeper.report(result(0))
     keeper._file.close()
     keeper._file = Full()  # type: ignore[assignment]
     with pytest.raises(InputError, match=r"cannot write .*talk\.json .No space left on device"):

@@ -26,12 +26,12 @@ def busy() -> State:
     """A session in which everything has happened."""
     state = State("USB Audio Device: a rather long name", "default", LABELS, "anna", "saving talk.json")
     state.time, state.level, state.speaking = 130.0, -12.0, True
-    state.happened(SessionEvent("result", 15, 16, prediction("sad", 12, 15)))
-    state.happened(SessionEvent("result", 75, 76, prediction("happy", 70, 75)))
-    state.happened(SessionEvent("result", 105, 106, prediction("angry", 100, 105, abstained=True)))
-    state.happened(SessionEvent("mark", 71, 71, text="mark 1"))
-    state.happened(SessionEvent("transcript", 75, 76, text="That is such wonderful news, [b]I[/b] can hardly say!"))
-    state.happened(SessionEvent("notice", 90, 90, text="no sound has come for 3 s"))
+    state.add_event(SessionEvent("result", 15, 16, prediction("sad", 12, 15)))
+    state.add_event(SessionEvent("result", 75, 76, prediction("happy", 70, 75)))
+    state.add_event(SessionEvent("result", 105, 106, prediction("angry", 100, 105, abstained=True)))
+    state.add_event(SessionEvent("mark", 71, 71, text="mark 1"))
+    state.add_event(SessionEvent("transcript", 75, 76, text="That is such wonderful news, [b]I[/b] can hardly say!"))
+    state.add_event(SessionEvent("notice", 90, 90, text="no sound has come for 3 s"))
     state.advice = ("the voice is only 9 dB above the background: come closer, or find a quieter place",)
     return state
 
@@ -80,7 +80,7 @@ def test_colours_carry_the_emotion_only_where_there_are_any() -> None:
 
 def test_an_abstention_is_no_answer() -> None:
     state = State("mic", "m", LABELS)
-    state.happened(SessionEvent("estimate", 3, 3, prediction("sad", 0, 3, 0.3, abstained=True)))
+    state.add_event(SessionEvent("estimate", 3, 3, prediction("sad", 0, 3, 0.3, abstained=True)))
     text = "\n".join(shown(state, 80))
     assert "● don't know (perhaps sad)" in text
     assert "● sad" not in text
@@ -97,47 +97,47 @@ def test_a_session_of_hours_takes_no_more_room() -> None:
     state = State("mic", "m", LABELS)
     for minute in range(600):
         state.time = 60.0 * minute
-        state.happened(SessionEvent("result", state.time, state.time, prediction("sad", state.time - 2, state.time)))
-        state.happened(SessionEvent("mark", state.time, state.time, text="mark"))
-        state.happened(SessionEvent("transcript", state.time, state.time, text="words"))
-        state.heard(np.zeros(16000, np.float32))
-    assert max(len(state.recent), len(state.marks), len(state.said)) <= 20
+        state.add_event(SessionEvent("result", state.time, state.time, prediction("sad", state.time - 2, state.time)))
+        state.add_event(SessionEvent("mark", state.time, state.time, text="mark"))
+        state.add_event(SessionEvent("transcript", state.time, state.time, text="words"))
+        state.add_samples(np.zeros(16000, np.float32))
+    assert max(len(state.recent), len(state.marks), len(state.transcripts)) <= 20
     assert sum(map(len, state._sound)) < 6 * 16000
     assert state.summary() == "heard 9:59:01, 600 utterances: sad 100%"
 
 
 def test_the_level_follows_the_loudest_sample_and_falls_slowly() -> None:
     state = State("mic", "m", LABELS)
-    state.heard(np.array([0.0, -0.5, 0.1], np.float32))
+    state.add_samples(np.array([0.0, -0.5, 0.1], np.float32))
     assert state.level == pytest.approx(-6.02, abs=0.01)
-    state.heard(np.zeros(8000, np.float32))
+    state.add_samples(np.zeros(8000, np.float32))
     assert state.level == pytest.approx(-16.02, abs=0.01)
 
 
 def test_ten_minutes_in_small_pieces_are_ten_minutes() -> None:
     state = State("a", "m", ("sad",))
     for _ in range(10 * 60 * 100):
-        state.heard(np.zeros(160, np.float32))
+        state.add_samples(np.zeros(160, np.float32))
     assert state.time == 600
     assert state.summary() == "heard 10:00, nobody spoke"
 
 
 def test_a_notice_goes_away_with_new_sound() -> None:
     state = State("mic", "m", LABELS)
-    state.happened(SessionEvent("notice", 0, 0, text="it is gone"))
-    state.heard(np.zeros(16000, np.float32))
+    state.add_event(SessionEvent("notice", 0, 0, text="it is gone"))
+    state.add_samples(np.zeros(16000, np.float32))
     assert state.notice == "it is gone"
-    state.heard(np.zeros(160_000, np.float32))
+    state.add_samples(np.zeros(160_000, np.float32))
     assert state.notice == ""
 
 
 def test_advice_is_told_once_and_goes_away() -> None:
     state = State("mic", "m", LABELS)
     silence, noise = np.zeros(80000, np.float32), np.random.default_rng(0).normal(size=80000).astype(np.float32)
-    assert len(state.heard(silence)) == 1
-    assert state.heard(silence) == ()
+    assert len(state.add_samples(silence)) == 1
+    assert state.add_samples(silence) == ()
     assert "every sample is zero" in state.advice[0]
-    state.heard(0.0001 * noise)
+    state.add_samples(0.0001 * noise)
     assert "very quiet" in state.advice[0]
 
 
@@ -153,7 +153,7 @@ def test_lines_for_whom_has_no_terminal() -> None:
         SessionEvent("transcript", 65, 67, text="Hello."),
         SessionEvent("notice", 67, 67, text="it is gone"),
     ):
-        lines.tell(one, state)
+        lines.report(one, state)
     assert out.getvalue().splitlines() == [
         "0:01-0:04  sad  65%",
         "1:01-1:05  don't know (happy)  30%",
@@ -171,7 +171,7 @@ def test_json_lines_are_flushed_one_by_one() -> None:
             self.flushed = self.getvalue()
 
     out = Out()
-    JsonLines(out).tell(SessionEvent("mark", 1, 1, text="ä\n"), State("mic", "m", LABELS))
+    JsonLines(out).report(SessionEvent("mark", 1, 1, text="ä\n"), State("mic", "m", LABELS))
     assert out.flushed == '{"kind": "mark", "time": 1, "decided": 1, "prediction": null, "text": "ä\\n"}\n'
 
 
@@ -179,7 +179,7 @@ def test_the_picture_is_drawn_in_place_and_stays_at_the_end() -> None:
     file = io.StringIO()
     console = Console(file=file, width=60, height=40, force_terminal=True, color_system="standard")
     picture, state = Picture(console), busy()
-    picture.tell(SessionEvent("mark", 1, 1, text="mark"), state)
+    picture.report(SessionEvent("mark", 1, 1, text="mark"), state)
     picture.refresh(state)
     picture.close(state)
     assert file.getvalue().count("2 min ago") >= 2

@@ -26,7 +26,7 @@ def best(text: str) -> str:
 
 
 def emotions(text: str) -> list[str]:
-    return [cue.emotion for cue in lexicon.find(lexicon.read(text))]
+    return [cue.emotion for cue in lexicon.find_cues(lexicon.tokenize(text))]
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def emotions(text: str) -> list[str]:
     ],
 )
 def test_words_are_written_out(text: str, words: str) -> None:
-    assert " ".join(lexicon.read(text).words) == words
+    assert " ".join(lexicon.tokenize(text).words) == words
 
 
 def test_sentences_know_how_they_end() -> None:
-    text = lexicon.read("Wait... You did what?! Go! And then")
+    text = lexicon.tokenize("Wait... You did what?! Go! And then")
     assert text.ends == (".", "?", "!", "")
     assert text.sentence(1) == ("you", "did", "what")
 
@@ -68,24 +68,24 @@ def test_inflections_are_found(inflected: str, emotion: str) -> None:
 
 
 def test_the_longest_idiom_wins_and_hides_what_is_in_it() -> None:
-    (cue,) = lexicon.find(lexicon.read("over the moon"))
+    (cue,) = lexicon.find_cues(lexicon.tokenize("over the moon"))
     assert (cue.words, cue.start, cue.emotion) == (("over", "the", "moon"), 0, "happy")
     assert emotions("never see Anna again") == ["sad"]
     assert emotions("Over. The moon") == ["calm"]  # no idiom across sentences
 
 
 def test_negation_turns_and_ends_with_its_clause() -> None:
-    (cue,) = lexicon.find(lexicon.read("I am not happy"))
+    (cue,) = lexicon.find_cues(lexicon.tokenize("I am not happy"))
     assert (cue.negated, cue.emotion) == (True, "sad")
-    (cue,) = lexicon.find(lexicon.read("Not me, happy"))
+    (cue,) = lexicon.find_cues(lexicon.tokenize("Not me, happy"))
     assert not cue.negated
-    (cue,) = lexicon.find(lexicon.read("I've never felt such bliss"))
+    (cue,) = lexicon.find_cues(lexicon.tokenize("I've never felt such bliss"))
     assert not cue.negated
 
 
 def test_intensifiers_strengthen_and_diminishers_weaken() -> None:
     plain, more, less = (
-        lexicon.find(lexicon.read(f"I am {word} sad"))[-1].weights["sad"] for word in ("", "very", "slightly")
+        lexicon.find_cues(lexicon.tokenize(f"I am {word} sad"))[-1].weights["sad"] for word in ("", "very", "slightly")
     )
     assert less < plain < more
 

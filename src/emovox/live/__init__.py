@@ -1,1 +1,1 @@
-"""Listening as it happens: where sound comes from, what it is worth, what is shown and what is kept."""
+"""Live recognition: sound from a microphone or a pipe, its level, the display on a terminal, and recording."""

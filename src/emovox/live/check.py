@@ -1,4 +1,4 @@
-"""Is the microphone any good: level, clipping, noise, silence and sampling rate, measured and put into plain advice."""
+"""Quality of a microphone's signal: level, clipping, noise floor, offset and bandwidth, measured, with advice."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from emovox.types import RATE, Float32Array
 
-#: Sound that is needed for a check, in seconds.
+#: Shortest signal that can be checked, in seconds.
 SHORTEST = 0.5
 
-#: Limits of what is good enough, beside what they are limits of.
+#: Limits of an acceptable signal.
 QUIET = -45.0  # dBFS of the loudest parts: below, quantisation and noise are in reach
 NOISY = 15.0  # dB from the noise floor to the loudest parts: below, a listener begins to strain
 CLIPPED = 0.001  # share of samples at full scale
@@ -25,26 +25,26 @@ _EDGE = 0.995  # of full scale: a sample so large has most likely been cut off
 
 @dataclass(frozen=True)
 class Levels:
-    """What a stretch of sound from a microphone is like.
+    """Measurements of a stretch of a signal.
 
     Attributes
     ----------
     duration : float
         Its length in seconds.
     peak : float
-        Largest sample in dB relative to full scale; -inf in digital silence.
+        Peak level in dBFS; -inf for digital silence.
     loud : float
-        Level of its loudest parts in dBFS: the 95th percentile of the root mean square of 20 ms.
+        Level of the loudest parts in dBFS: 95th percentile of the root mean square over 20 ms.
     noise : float
-        Level of its quietest parts in dBFS, the noise floor: the 10th percentile of the same.
+        Noise floor in dBFS: 10th percentile of the same.
     clipped : float
         Share of samples at full scale, in [0, 1].
     offset : float
-        Mean of the samples.
+        Mean of the samples (DC offset), full scale 1.
     zeros : float
         Share of samples that are exactly 0, in [0, 1].
     high : float
-        Power above 4 kHz over power below.
+        Ratio of the power above 4 kHz to the power below.
     rate : int
         Sampling rate of the microphone in Hz.
     """
@@ -61,19 +61,19 @@ class Levels:
 
     @property
     def snr(self) -> float:
-        """Distance from the noise floor to the loudest parts in dB."""
+        """Signal-to-noise ratio in dB: from the noise floor to the loudest parts."""
         return self.loud - self.noise if math.isfinite(self.noise) else math.inf
 
 
 def measure(samples: Float32Array, rate: int = RATE) -> Levels:
-    """Measure a stretch of sound.
+    """Measure level, noise, clipping, offset and bandwidth of a signal.
 
     Parameters
     ----------
     samples : ndarray of float32, shape (n_samples,)
         Mono at 16 kHz, full scale 1.
     rate : int, default 16000
-        Sampling rate that the microphone had, in Hz.
+        Sampling rate of the microphone before resampling, in Hz.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def measure(samples: Float32Array, rate: int = RATE) -> Levels:
 
 
 def decibels(power: float) -> float:
-    """Power to decibels; 0 is -inf.
+    """Convert a power ratio to decibels; 0 gives -inf.
 
     Examples
     --------
@@ -119,12 +119,12 @@ def decibels(power: float) -> float:
 
 
 def advice(levels: Levels) -> tuple[str, ...]:
-    """Say what to do about it, a sentence each, the most urgent first; nothing where all is well.
+    """Return advice on how to improve a signal, a sentence each, the most urgent first; empty if it is fine.
 
     Parameters
     ----------
     levels : Levels
-        Of half a second of sound at least, in which somebody speaks.
+        Measurements of at least 0.5 s in which somebody speaks.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Microphones through PortAudio: finding one, listening to it, and waiting for it to come back when it is unplugged."""
+"""Microphones through PortAudio: listing, choosing and recording, and reconnecting after a device was unplugged."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from emovox.errors import AudioError, InputError, MissingExtraError, did_you_mea
 from emovox.live.sources import Notice, Piece
 from emovox.types import RATE
 
-#: Pieces of 50 ms that may wait to be heard: two minutes.
+#: Length of the queue between the sound card and the recogniser, in blocks of 50 ms: two minutes.
 _WAITING = 2400
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that records.
+    """A recording device.
 
     Attributes
     ----------
     index : int
-        Its number, as PortAudio counts.
+        Index of the device in PortAudio.
     name : str
-        Its name.
+        Name of the device.
     channels : int
-        Channels it can record.
+        Largest number of input channels.
     rate : int
-        Its usual sampling rate in Hz.
+        Default sampling rate in Hz.
     default : bool
-        Whether the system uses it where none is named.
+        Whether it is the system's default input.
     """
 
     index: int
@@ -47,14 +47,14 @@ class Device:
 
 
 def load() -> Any:
-    """Import sounddevice, or say how to install what is missing.
+    """Import sounddevice.
 
     Raises
     ------
     MissingExtraError
         sounddevice is not installed.
     InputError
-        The system has no PortAudio.
+        The PortAudio library is not installed.
     """
     try:
         import sounddevice
@@ -70,7 +70,7 @@ def load() -> Any:
 
 
 def available(sounddevice: Any) -> list[Device]:
-    """List the devices that record.
+    """List the recording devices.
 
     Parameters
     ----------
@@ -95,19 +95,19 @@ def available(sounddevice: Any) -> list[Device]:
 
 
 def find(wanted: str | None, devices: list[Device]) -> Device:
-    """Choose a device.
+    """Choose a recording device.
 
     Parameters
     ----------
     wanted : str or None
-        A number, or a part of a name in any case; None is the system's own choice.
+        Index, name or part of a name, in any case; None for the system's default.
     devices : list of Device
-        Those that there are.
+        From :func:`available`.
 
     Raises
     ------
     InputError
-        There is none, or several have that in their name.
+        There is no such device, or several names match.
 
     Examples
     --------
@@ -139,23 +139,23 @@ def find(wanted: str | None, devices: list[Device]) -> Device:
 
 
 class DeviceSource:
-    """A microphone.
+    """Sound of a microphone, see :class:`emovox.live.sources.SoundInput`.
 
     Parameters
     ----------
     wanted : str, optional
-        Which one, see :func:`find`.
+        Device to record from, see :func:`find`.
     sounddevice : module, optional
         From :func:`load`.
     patience : float, default 15
-        Seconds to wait for a device that is gone.
+        Seconds to wait for a device to come back.
     silence : float, default 3
-        Seconds without any samples, after which a device counts as gone.
+        Seconds without samples after which a device counts as unplugged.
 
     Raises
     ------
     MissingExtraError, InputError, AudioError
-        There is no such device, or no way to it.
+        There is no such device, or it cannot be opened.
     """
 
     def __init__(
@@ -172,16 +172,16 @@ class DeviceSource:
         self._converter = self._open()
 
     def stop(self) -> None:
-        """End soon."""
+        """Ask :meth:`read` to end soon."""
         self._stopped.set()
 
     def read(self) -> Iterator[Piece]:
-        """Yield the sound as it comes, until it is stopped.
+        """Yield the sound as it is recorded, until :meth:`stop`.
 
         Yields
         ------
         ndarray of float32, shape (n_samples,), or Notice
-            The time that a device was gone for is filled with silence, so that times stay those of the clock.
+            Samples at 16 kHz.  While a device is unplugged, silence takes its place, so that times keep to the clock.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class DeviceSource:
         return not self._stream.active or time.monotonic() - last > self._silence
 
     def _return(self, last: float) -> Iterator[Piece]:
-        """Wait for a device that is gone."""
+        """Wait for an unplugged device to come back."""
         yield self._converter.finish()
         yield Notice(f"{self.name} is gone: waiting {self._patience:g} s for it to come back")
         self._close()
@@ -232,7 +232,7 @@ class DeviceSource:
                 return
 
     def _look_again(self) -> None:
-        """Let PortAudio list the devices anew, which it does only when it starts."""
+        """Restart PortAudio, which lists the devices only when it starts."""
         with suppress(self._sounddevice.PortAudioError):
             self._sounddevice._terminate()
         try:
@@ -243,7 +243,7 @@ class DeviceSource:
         self._device = find(self.name, [one for one in devices if one.name == self.name])
 
     def _open(self) -> Converter:
-        """Begin to record at the device's own rate, in mono where it can."""
+        """Open the device at its own rate, in mono where possible."""
         errors = []
         for channels in dict.fromkeys((1, self._device.channels)):
             pieces: queue.Queue[Any] = queue.Queue(_WAITING)
@@ -266,7 +266,7 @@ class DeviceSource:
         raise AudioError(f"{self.name} cannot be opened ({errors[-1]}): is another program using it, and may this one?")
 
     def _take(self, block: Any, status: Any, into: queue.Queue[Any]) -> None:
-        """Keep what the sound card gives; this runs in its thread and must not wait."""
+        """Queue a block of the sound card; this is its callback, in its thread, and must not wait."""
         if status and status.input_overflow:
             self._lost += 1
         try:

@@ -43,7 +43,7 @@ class TimelineKeeper:
     --------
     >>> keeper = TimelineKeeper(Path("talk.rttm"), ["sad"])
     >>> said = Prediction("talk", 0.0, 1.5, "sad", {"sad": 1.0}, 1.0, False, "demo")
-    >>> keeper.tell(SessionEvent("result", 1.5, 2.0, said))
+    >>> keeper.report(SessionEvent("result", 1.5, 2.0, said))
     >>> [path.name for path in keeper.finish(duration=3.0)]
     ['talk.rttm']
     >>> Path("talk.rttm").read_text()
@@ -67,7 +67,7 @@ class TimelineKeeper:
         """Where marks go that the format has no place for: an Audacity label track of their own."""
         return self.path.with_name(self.path.stem + ".marks.txt")
 
-    def tell(self, one: SessionEvent) -> None:
+    def report(self, one: SessionEvent) -> None:
         """Append an event to the journal, if it belongs into the timeline.
 
         Raises
@@ -146,7 +146,7 @@ class SoundKeeper:
     Examples
     --------
     >>> keeper = SoundKeeper(Path("talk.wav"))
-    >>> keeper.heard(np.zeros(16000, dtype=np.float32))
+    >>> keeper.add_samples(np.zeros(16000, dtype=np.float32))
     >>> [path.stat().st_size for path in keeper.finish()]
     [32044]
     """
@@ -166,7 +166,7 @@ class SoundKeeper:
         self._wave.setsampwidth(2)
         self._wave.setframerate(RATE)
 
-    def heard(self, samples: Float32Array) -> None:
+    def add_samples(self, samples: Float32Array) -> None:
         """Append samples, shape (n,), from -1 to 1; louder ones are clipped.
 
         Raises

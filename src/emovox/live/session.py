@@ -144,41 +144,41 @@ class Session:
 
     def _hear(self, samples: Float32Array) -> None:
         if self._sound is not None:
-            self._sound.heard(samples)
-        for advice in self._state.heard(samples, self._feed.source.rate):
-            self._tell(SessionEvent("notice", self._state.time, self._state.time, text=advice), shown=False)
+            self._sound.add_samples(samples)
+        for advice in self._state.add_samples(samples, self._feed.source.rate):
+            self._report(SessionEvent("notice", self._state.time, self._state.time, text=advice), shown=False)
         if self._words:
             self._held.append(samples)
         self._tell_all([SessionEvent.of(event) for event in self._stream.push(samples)])
 
     def _tell_all(self, events: Sequence[SessionEvent]) -> None:
         for one in events:
-            self._tell(one)
+            self._report(one)
             if one.kind == "result" and one.prediction is not None and self._words:
                 said = self._held.stretch(one.prediction.start - _MARGIN, one.prediction.end + _MARGIN)
                 self._words.ask(one.prediction, said)
 
-    def _tell(self, one: SessionEvent, *, shown: bool = True) -> None:
+    def _report(self, one: SessionEvent, *, shown: bool = True) -> None:
         """Keep first, then show: what was seen is also there afterwards."""
         if self._timeline is not None:
-            self._timeline.tell(one)
+            self._timeline.report(one)
         if shown:
-            self._state.happened(one)
-        self._printer.tell(one, self._state)
+            self._state.add_event(one)
+        self._printer.report(one, self._state)
 
     def _mark(self) -> None:
         self._marks += 1
-        self._tell(SessionEvent("mark", self._stream.heard, self._stream.heard, text=f"mark {self._marks}"))
+        self._report(SessionEvent("mark", self._stream.heard, self._stream.heard, text=f"mark {self._marks}"))
 
     def _notice(self, text: str) -> None:
-        self._tell(SessionEvent("notice", self._stream.heard, self._stream.heard, text=text))
+        self._report(SessionEvent("notice", self._stream.heard, self._stream.heard, text=text))
 
     def _collect_words(self) -> None:
         if self._words is None:
             return
         for prediction, text in self._words.found():
             if text:
-                self._tell(SessionEvent("transcript", prediction.end, self._stream.heard, text=text))
+                self._report(SessionEvent("transcript", prediction.end, self._stream.heard, text=text))
         if self._words.problem and not self._wordless:
             self._wordless = True
             self._notice(f"words are missing: {self._words.problem}")

@@ -1,4 +1,4 @@
-"""Sound that goes on, piece by piece at 16 kHz mono: raw PCM or WAV from a pipe, and a thread that reads ahead."""
+"""Live sound in blocks at 16 kHz mono: raw PCM or WAV from a pipe, and a thread that reads ahead."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from emovox.audio.decode import CONTAINERS, MAX_RATE, MIN_RATE, SOUND_FILES
 from emovox.errors import AudioError, InputError
 from emovox.types import RATE, Float32Array
 
-#: Sample formats of raw sound, by the names that ffmpeg and arecord give them.
+#: Sample formats of raw PCM, by their names in ffmpeg and arecord.
 ENCODINGS = {"u8": "u1", "s16le": "<i2", "s24le": "s24", "s32le": "<i4", "f32le": "<f4", "f64le": "<f8"}
 
-#: Lengths in a WAV header from here on mean that whoever wrote it did not know: it goes on to the end.
+#: Sizes in a WAV header from here on mean that the writer did not know: the sound goes on to the end of the stream.
 _ENDLESS = 0x7FFF_0000
 
 _READ = 8192  # bytes at a time at most; a pipe gives what it has
@@ -31,31 +31,31 @@ _EXTENSIBLE = 0xFFFE
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the listener should know about the source, in a sentence."""
+    """A message about the source for the user, in a sentence: a gap, a reconnection, a strange header."""
 
     text: str
 
 
-#: What a source gives: samples, or a notice.
+#: What a source yields: samples, or a notice.
 Piece = Float32Array | Notice
 
 
 class SoundInput(Protocol):
-    """Where sound comes from.
+    """A source of live sound: a microphone, a pipe.
 
     Attributes
     ----------
     name : str
-        What to call it.
+        Name for messages.
     rate : int
-        Its own sampling rate in Hz; for a stream with a header, as soon as that has been read.
+        Sampling rate of the source in Hz; for a stream with a header, known once that has been read.
     """
 
     name: str
     rate: int
 
     def read(self) -> Iterator[Piece]:
-        """Yield the sound as it comes; end where it ends."""
+        """Yield the sound as it arrives, until its end."""
         ...
 
     def stop(self) -> None:
@@ -64,7 +64,7 @@ class SoundInput(Protocol):
 
 
 class Reader(Protocol):
-    """A binary file that gives what there is, up to a number of bytes, and nothing at its end."""
+    """A binary stream whose ``read(size)`` returns what has arrived, at most `size` bytes, and nothing at its end."""
 
     def read(self, size: int, /) -> bytes | None:
         """Return the next bytes."""
@@ -73,21 +73,21 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How raw sound is written.
+    """Sample format of raw PCM.
 
     Attributes
     ----------
     encoding : str, default "s16le"
         One of :data:`ENCODINGS`.
     rate : int, default 16000
-        Frames a second.
+        Sampling rate in Hz.
     channels : int, default 1
-        Interleaved channels, 1 to 64.
+        Number of interleaved channels, 1 to 64.
 
     Raises
     ------
     InputError
-        A value is out of its range.
+        The encoding is unknown, or a value is out of its range.
 
     Examples
     --------
@@ -109,11 +109,11 @@ class Layout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
+        """Bytes of one frame: a sample of every channel."""
         return self.channels * (3 if self.encoding == "s24le" else np.dtype(ENCODINGS[self.encoding]).itemsize)
 
     def decoded(self, data: bytes) -> Float32Array:
-        """Turn the bytes of whole frames into samples of full scale 1, shape (n, n_channels)."""
+        """Decode the bytes of whole frames; return samples of full scale 1, shape (n_frames, n_channels)."""
         if self.encoding == "s24le":
             wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
             wide[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
@@ -139,14 +139,13 @@ class PipeSource:
     Parameters
     ----------
     file : Reader
-        Read once, from where it stands.
+        The stream, read once from its current position.
     layout : Layout, optional
-        How raw sound is written; the default is to look for a WAV header, and without one to take the bytes for
-        16-bit mono at 16 kHz.  A header says it better.
+        Sample format of raw PCM; the default is 16-bit mono at 16 kHz.  The header of a WAV stream takes precedence.
     name : str
-        What to call the source.
+        Name for messages.
     raw : bool, default False
-        Whether the bytes are samples whatever they look like.
+        Take the bytes as raw PCM even if they begin with a WAV header.
 
     Examples
     --------
@@ -165,11 +164,11 @@ class PipeSource:
         self._converter: Converter | None = None
 
     def stop(self) -> None:
-        """End before the next bytes; a read that waits for them cannot be woken."""
+        """Ask :meth:`read` to end before the next block; a read that waits for one cannot be interrupted."""
         self._stopped = True
 
     def read(self) -> Iterator[Piece]:
-        """Yield the sound as it comes.
+        """Yield the sound as it arrives.
 
         Yields
         ------
@@ -178,7 +177,7 @@ class PipeSource:
         Raises
         ------
         AudioError
-            There is nothing, it cannot be read, or it is a sound file of another format.
+            The stream is empty, cannot be read, or is a sound file of another format.
         """
         head = self._take(4)
         if not head:
@@ -211,7 +210,7 @@ class PipeSource:
             )
 
     def _contradiction(self, header: Layout) -> Iterator[Notice]:
-        """Say so where a header is otherwise than what somebody gave."""
+        """Report where a WAV header contradicts the format that was given."""
         given = self._layout
         for name, said in (("rate", f"{header.rate} Hz"), ("channels", _channels(header.channels))):
             told = getattr(given, name)
@@ -219,7 +218,7 @@ class PipeSource:
                 yield from self._once(f"the header says {said}, which counts: --{name} {told} is for raw sound")
 
     def _samples(self, layout: Layout, size: int | None) -> Iterator[Piece]:
-        """Yield what follows up to a number of bytes, or to the end."""
+        """Yield the samples of the next `size` bytes, or up to the end."""
         if self._converter is None or (self._converter.rate, self._converter.channels) != (
             layout.rate,
             layout.channels,
@@ -249,7 +248,7 @@ class PipeSource:
             self._take(1)  # chunks of a WAV file begin at even places
 
     def _cleaned(self, frames: Float32Array) -> Iterator[Piece]:
-        """Bring frames to 16 kHz mono; what is no number becomes silence, so that no moment's fault ends a session."""
+        """Convert frames to 16 kHz mono; samples that are not finite become silence: no fault ends a session."""
         assert self._converter is not None
         if frames.shape[1] == 1 and "twice" not in self._told and len(frames) >= 200:
             pairs = frames[: len(frames) // 2 * 2, 0].reshape(-1, 2)
@@ -269,7 +268,7 @@ class PipeSource:
             yield Notice(text)
 
     def _header(self, head: bytes) -> tuple[Layout, int | None]:
-        """Read a WAV header up to its samples; return how they are written and how many bytes they are."""
+        """Read a WAV header up to its samples; return their format and their size in bytes, None if unknown."""
         if self._exactly(8)[4:] != b"WAVE":
             raise AudioError(f"{self.name} begins as a WAV file, but is none: convert it")
         layout: Layout | None = None
@@ -306,7 +305,7 @@ class PipeSource:
             raise AudioError(f"{self.name} has a WAV header with {error}") from error
 
     def _next_header(self) -> bytes:
-        """Find the header of a WAV file that follows directly, past what the one before has after its samples."""
+        """Find the header of a WAV file that follows in the same stream, past trailing chunks of the one before."""
         while len(head := self._take(4)) == 4 and head not in (b"RIFF", b"RF64"):
             size = self._take(4)
             if len(size) < 4:
@@ -325,7 +324,7 @@ class PipeSource:
         return data
 
     def _take(self, size: int) -> bytes:
-        """Return so many bytes, less at the end."""
+        """Return `size` bytes, fewer at the end."""
         parts, missing = [], size
         while missing > 0 and (data := self._some(min(missing, _READ))):
             parts.append(data)
@@ -346,14 +345,14 @@ class PipeSource:
 
 
 class Feed:
-    """Reads a source in a thread of its own, so that whoever listens can do something else meanwhile.
+    """Reads a source ahead in a thread of its own.
 
     Parameters
     ----------
     source : SoundInput
-        What to read.
+        Source to read.
     ahead : int, default 64
-        Pieces that may wait to be heard; a pipe waits then, a microphone keeps its own.
+        Blocks to read ahead; then a pipe waits, and a microphone queues by itself.
 
     Examples
     --------
@@ -370,17 +369,17 @@ class Feed:
         self.ended = False
         self._pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(ahead)
         self._stopped = threading.Event()
-        # A daemon: a read that waits for a pipe cannot be woken, and must not keep the program from ending.
+        # A daemon: a read that waits for a pipe cannot be interrupted, and must not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="emovox-sound", daemon=True)
         self._thread.start()
 
     def next(self, timeout: float) -> Piece | None:
-        """Return the next piece; None where none came in time, or all is told (`ended`).
+        """Return the next block or notice; None if none arrived within `timeout` seconds, or at the end (`ended`).
 
         Raises
         ------
         EmovoxError
-            The source's own; it has ended then.
+            Error of the source, which ends it.
         """
         if self.ended:
             return None
@@ -395,7 +394,7 @@ class Feed:
         return piece
 
     def stop(self) -> None:
-        """Take no more from the source."""
+        """Stop reading the source."""
         self._stopped.set()
         self.source.stop()
 
@@ -407,7 +406,7 @@ class Feed:
                     self._put(piece)
                 if self._stopped.is_set():
                     break
-        except BaseException as error:  # it belongs to whoever listens
+        except BaseException as error:  # raised again by next()
             last = error
         self._put(last)
 
@@ -421,12 +420,12 @@ class Feed:
 
 
 def standard_input() -> Reader:
-    """Return standard input such that a read gives what there is.
+    """Return standard input as an unbuffered stream, whose reads return what has arrived.
 
     Raises
     ------
     InputError
-        It is a terminal, from which no sound comes.
+        Standard input is a terminal.
     """
     if os.isatty(0):
         raise InputError(

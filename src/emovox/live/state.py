@@ -1,4 +1,4 @@
-"""What is known of a session at a moment: everything that is shown of it, and nothing else."""
+"""State of a live session: everything that is displayed, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from emovox.outputs.tracks import Mark
 from emovox.recognition.streaming import StreamEvent
 from emovox.types import RATE, Float32Array, Prediction
 
-#: Seconds of the past that are shown.
+#: Seconds of the past that are displayed.
 SPAN = 120.0
 
-#: Seconds of sound that the microphone is judged by.
+#: Seconds of sound between checks of the microphone.
 CHECKED = 5.0
 
-#: Seconds that a notice is shown for, once there is sound.
+#: Seconds for which a notice is displayed, once there is sound.
 NOTICED = 10.0
 
-#: Seconds in which the shown level falls by 20 dB after a peak.
+#: Seconds in which the displayed level falls by 20 dB after a peak.
 _FALL = 1.0
 
 
 @dataclass(frozen=True)
 class SessionEvent:
-    """Something to show, print or keep.
+    """An event of a live session, to display, print or record.
 
     Attributes
     ----------
     kind : {"start", "estimate", "result", "end", "transcript", "mark", "notice"}
-        The first four are those of :class:`emovox.recognition.streaming.StreamEvent`; what was said in an utterance; a
-        marked moment; something about the source.
+        The first four are those of :class:`emovox.recognition.streaming.StreamEvent`; ``transcript`` is what was said
+        in an utterance, ``mark`` a moment that the user marked, ``notice`` a message about the source.
     time : float
-        When, in seconds from the beginning.
+        Time of the event in seconds from the beginning of the session.
     decided : float
-        How much had been heard by then, in seconds.
+        Time at which the event was known, in seconds from the beginning.
     prediction : Prediction or None
-        The judgement, where there is one.
+        The prediction of ``estimate`` and ``result``; None for others.
     text : str or None
-        Words of a transcript, name of a mark, or a notice.
+        Text of a transcript, mark or notice.
     """
 
     kind: Literal["start", "estimate", "result", "end", "transcript", "mark", "notice"]
@@ -54,7 +54,7 @@ class SessionEvent:
 
     @classmethod
     def of(cls, event: StreamEvent) -> SessionEvent:
-        """Take over an event of a stream."""
+        """Make an event of a session from one of a stream."""
         return cls(event.kind, event.time, event.decided, event.prediction)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,36 +65,36 @@ class SessionEvent:
 
 @dataclass
 class State:
-    """A session as it is shown; `heard` and `happened` keep it up to date, in memory that does not grow.
+    """The displayed state of a session, kept up to date by `add_samples` and `add_event`, in bounded memory.
 
     Attributes
     ----------
     source, model : str
-        Names.
+        Names of the source and of the model.
     labels : tuple of str
         The model's labels.
     speaker : str or None
-        Whose baseline is used.
+        Profile whose baseline is used.
     saving : str
-        Where the session is kept, in words; empty where it is not.
+        Where the session is recorded, for display; empty if it is not.
     time : float
-        Seconds heard.
+        Length of the session so far in seconds.
     level : float
-        Peak of the last moment in dBFS, falling slowly.
+        Peak level in dBFS, falling slowly.
     speaking : bool
-        Whether somebody speaks.
+        Whether somebody is speaking.
     now : Prediction or None
-        The newest judgement.
+        The newest prediction.
     recent : deque of Prediction
         Results of the last two minutes.
     marks : deque of (float, str)
-        Marked moments of the same time.
-    said : deque of (float, str)
-        What was said, with its time.
+        Marks of the last two minutes: time and name.
+    transcripts : deque of (float, str)
+        The last transcripts: time and text.
     advice : tuple of str
-        What to do about the microphone.
+        Advice on the microphone, see :func:`emovox.live.check.advice`.
     notice : str
-        The last notice about the source.
+        The last notice of the source.
     utterances : int
         Number of results so far.
     totals : dict of str to float
@@ -112,7 +112,7 @@ class State:
     now: Prediction | None = None
     recent: deque[Prediction] = field(default_factory=deque)
     marks: deque[Mark] = field(default_factory=deque)
-    said: deque[Mark] = field(default_factory=lambda: deque(maxlen=20))
+    transcripts: deque[Mark] = field(default_factory=lambda: deque(maxlen=20))
     advice: tuple[str, ...] = ()
     notice: str = ""
     utterances: int = 0
@@ -121,8 +121,8 @@ class State:
     _sound: list[Float32Array] = field(default_factory=list)
     _collected: int = 0
 
-    def heard(self, samples: Float32Array, rate: int = RATE) -> tuple[str, ...]:
-        """Take samples, at 16 kHz, from a source that has `rate` Hz; return new advice, where there is some."""
+    def add_samples(self, samples: Float32Array, rate: int = RATE) -> tuple[str, ...]:
+        """Add samples at 16 kHz of a source whose own rate is `rate` Hz; return new advice, if any."""
         self.time = (round(self.time * RATE) + len(samples)) / RATE  # whole samples: rounding must not add up
         if self.time > self._noticed + NOTICED:
             self.notice = ""
@@ -138,8 +138,8 @@ class State:
         self.advice = found
         return new
 
-    def happened(self, one: SessionEvent) -> None:
-        """Take notice of something."""
+    def add_event(self, one: SessionEvent) -> None:
+        """Update the state by an event."""
         if one.kind in ("start", "end"):
             self.speaking = one.kind == "start"
         if one.prediction is not None and one.kind in ("estimate", "result"):
@@ -152,7 +152,7 @@ class State:
         elif one.kind == "mark":
             self.marks.append((one.time, one.text or ""))
         elif one.kind == "transcript" and one.text:
-            self.said.append((one.time, one.text))
+            self.transcripts.append((one.time, one.text))
         elif one.kind == "notice":
             self.notice, self._noticed = one.text or "", self.time
         self._forget()
@@ -164,7 +164,7 @@ class State:
             self.marks.popleft()
 
     def summary(self) -> str:
-        """Say in a line what there was.
+        """Summarise the session in a line.
 
         Examples
         --------
@@ -176,17 +176,17 @@ class State:
             return text + "nobody spoke"
         whole = sum(self.totals.values()) or 1.0
         ranked = sorted(self.totals.items(), key=lambda item: -item[1])
-        shares = ", ".join(f"{label or CLUELESS} {seconds / whole:.0%}" for label, seconds in ranked)
+        shares = ", ".join(f"{label or ABSTAINED} {seconds / whole:.0%}" for label, seconds in ranked)
         many = "" if self.utterances == 1 else "s"
         return f"{text}{self.utterances} utterance{many}: {shares}"
 
 
-#: What an abstention is called.
-CLUELESS = "don't know"
+#: How an abstention is displayed.
+ABSTAINED = "don't know"
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people read it.
+    """Format a time as minutes and seconds, or hours, minutes and seconds.
 
     Examples
     --------

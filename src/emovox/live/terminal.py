@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
-from emovox.live.state import CLUELESS, SPAN, SessionEvent, State, clock
+from emovox.live.state import ABSTAINED, SPAN, SessionEvent, State, clock
 from emovox.outputs.formats import COLOURS
 from emovox.types import Prediction
 
@@ -40,7 +40,7 @@ Keys = Callable[[], str]
 class Printer(Protocol):
     """Display of a session."""
 
-    def tell(self, one: SessionEvent, state: State) -> None:
+    def report(self, one: SessionEvent, state: State) -> None:
         """Show an event."""
         ...
 
@@ -70,7 +70,7 @@ class Picture:
         self._live = self._stack.enter_context(Live(console=console, auto_refresh=False, transient=False))
         self._drawn = 0.0
 
-    def tell(self, one: SessionEvent, state: State) -> None:
+    def report(self, one: SessionEvent, state: State) -> None:
         """Draw marks at once; other events wait for the next picture."""
         if one.kind == "mark":
             self._draw(state)
@@ -108,7 +108,7 @@ class Lines:
     def __init__(self, out: IO[str], notes: IO[str]) -> None:
         self._out, self._notes = out, notes
 
-    def tell(self, one: SessionEvent, state: State) -> None:
+    def report(self, one: SessionEvent, state: State) -> None:
         """Print utterances, marks and texts to `out`, notices to `notes`."""
         if one.kind == "notice":
             print(f"! {one.text}", file=self._notes, flush=True)
@@ -124,7 +124,7 @@ class Lines:
     def _line(self, one: SessionEvent) -> str | None:
         if one.kind == "result" and one.prediction is not None:
             said = one.prediction
-            label = f"{CLUELESS} ({said.label})" if said.abstained else said.label
+            label = f"{ABSTAINED} ({said.label})" if said.abstained else said.label
             return f"{clock(said.start)}-{clock(said.end)}  {label}  {said.confidence:.0%}"
         if one.kind == "transcript":
             return f'{clock(one.time)}  "{one.text}"'
@@ -143,7 +143,7 @@ class JsonLines:
     def __init__(self, out: IO[str]) -> None:
         self._out = out
 
-    def tell(self, one: SessionEvent, state: State) -> None:
+    def report(self, one: SessionEvent, state: State) -> None:
         """Print an event."""
         print(json.dumps(one.to_dict(), ensure_ascii=False), file=self._out, flush=True)
 
@@ -212,7 +212,7 @@ def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None 
         Text(),
         *_strip(state, width, signs, colour),
     ]
-    if state.said:
+    if state.transcripts:
         lines += [Text(), *_transcript(state, width)]
     lines.append(Text())
     lines += [_cut(Text(f"! {one}", "bold"), width * 3, signs) for one in (*state.advice[:2], state.notice) if one]
@@ -259,7 +259,7 @@ def _answer(now: Prediction | None, width: int, signs: Glyphs, colour: bool) -> 
     if now is None:
         return _cut(Text("listening: nobody has spoken yet", "dim"), width, signs)
     style = _style(now.label, colour) if not now.abstained else "bold"
-    label = CLUELESS if now.abstained else now.label
+    label = ABSTAINED if now.abstained else now.label
     text = Text(f"{signs.dot} ", style).append(label, f"bold {style}".strip())
     if now.abstained and width >= 60:
         text.append(f" (perhaps {now.label})", "dim")
@@ -339,7 +339,7 @@ def _transcript(state: State, width: int) -> list[Text]:
     from rich.text import Text
 
     lines: list[str] = []
-    for moment, text in list(state.said)[-_LINES:]:
+    for moment, text in list(state.transcripts)[-_LINES:]:
         head = f"{clock(moment)}  "
         lines += textwrap.wrap(" ".join(text.split()), width, initial_indent=head, subsequent_indent=" " * len(head))
     return [Text(line[:width]) for line in lines[-_LINES:]]

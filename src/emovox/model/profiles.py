@@ -9,7 +9,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from emovox.errors import ModelError, ProfileError, did_you_mean
+from emovox.errors import InputError, ModelError, ProfileError, did_you_mean
 from emovox.model.file import Model
 from emovox.types import Float32Array
 from emovox.version import __version__
+from emovox.writing import replacing
 
 #: Version of the file's structure; a file with another one is refused.
 FORMAT_VERSION = 1
@@ -297,17 +297,15 @@ def save(profile: Profile, path: Path) -> None:
     True
     """
     text = json.dumps(dataclasses.asdict(profile), indent=1) + "\n"
-    part: Path | None = None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-            part = Path(file.name)
-            file.write(text)
-        part.replace(path)
+        with replacing(path, unique=True) as part:
+            part.touch(mode=0o600)
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
+    except InputError as error:
+        raise ProfileError(str(error)) from error
 
 
 def read(path: Path) -> Profile:

@@ -1,1 +1,1 @@
-"""What is said: transcripts, and what their words tell about the speaker."""
+"""What is said: transcripts, linguistic features, and the fusion of words and voice."""

@@ -1,6 +1,6 @@
-"""Emotion of words by a classifier from the Hugging Face hub or a folder, as an option beside the rule.
+"""Emotion of a text by a sequence classifier from the Hugging Face hub or a folder.
 
-Only safetensors are read and no code of a checkpoint is run.
+Only safetensors are read, and no code of a checkpoint is run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from emovox import hub
 from emovox.errors import MissingExtraError, ModelError
 from emovox.labels import COMMON, canonical
 
-#: Words of text-emotion corpora for the common labels; those of :mod:`emovox.labels` are known besides.
+#: Labels of text-emotion corpora mapped to the common ones, in addition to the synonyms of :mod:`emovox.labels`.
 SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("love", "amusement", "excitement", "gratitude", "pride", "admiration", "optimism"), "happy"),
     **dict.fromkeys(("relief", "caring", "approval", "serenity", "trust"), "calm"),
@@ -25,30 +25,30 @@ SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("no_emotion", "none", "other", "others"), "neutral"),
 }
 
-#: Files of a checkpoint that are fetched, and nothing else.
+#: The only files of a checkpoint that are downloaded.
 _FILES = (*hub.HUB_FILES, "tokenizer*.json", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
-#: What is looked for where a classifier is named.
+#: How a classifier is found by its name.
 KIND = hub.CheckpointKind("a text classifier", "config.json, model.safetensors and a tokenizer", "owner/model", _FILES)
-#: Words judged at a time: far below what such models take, and about the length of what they were trained on.
+#: Words classified at a time: well below the input length of such models, and close to their training texts.
 _PIECE = 60
 
 
 class TextClassifier:
-    """A sequence classifier of transformers that judges the emotion of a text.
+    """Estimates the emotion of a text with a sequence classifier of transformers.
 
     Parameters
     ----------
     model : str or Path
-        A folder with ``config.json``, ``model.safetensors`` and the tokenizer's files, or a name on the hub.  Nothing
-        is loaded or fetched before the first text.
+        A folder with ``config.json``, ``model.safetensors`` and the tokenizer's files, or a repository on the hub.
+        Loaded, and downloaded if necessary, with the first text.
     labels : mapping of str to str, optional
-        The model's label to a common one, for labels that say nothing, such as ``LABEL_0``.  Labels without a
-        counterpart among the common ones are left out.
+        Maps labels of the model to common ones (:data:`emovox.labels.COMMON`), for labels such as ``LABEL_0`` that name
+        no emotion.  Labels without a common counterpart are ignored.
 
     Raises
     ------
     ModelError
-        A label is mapped to something that is no common one.
+        A label is mapped to one that is not in :data:`emovox.labels.COMMON`.
 
     Examples
     --------
@@ -65,23 +65,23 @@ class TextClassifier:
                 raise ModelError(f"label {label!r} is not known: choose one of {', '.join(COMMON)}")
 
     def emotions(self, text: str) -> dict[str, float]:
-        """Judge a text.
+        """Estimate the emotion of a text.
 
         Parameters
         ----------
         text : str
-            Of any length: long ones are judged in pieces and averaged.
+            Text of any length: long texts are classified in pieces of 60 words, whose probabilities are averaged.
 
         Returns
         -------
         dict of str to float
-            A probability for each label of :data:`emovox.labels.COMMON`, in that order; they sum to 1.  All are equal
-            where there are no words.
+            Probabilities of the labels of :data:`emovox.labels.COMMON`, in that order; they sum to 1.  A text without
+            words has a uniform distribution.
 
         Raises
         ------
         ModelError
-            The model cannot be found or read, or knows none of the common labels.
+            The model cannot be found or read, or fewer than two of its labels have a common counterpart.
         MissingExtraError
             transformers is not installed.
         """
@@ -128,7 +128,7 @@ class TextClassifier:
         return tokenizer, network.eval(), self._targets(network.config.id2label)
 
     def _targets(self, names: Mapping[int, str]) -> dict[int, str]:
-        """Map the model's outputs to common labels."""
+        """Map the indices of the model's outputs to common labels."""
         found: dict[int, str] = {}
         for index, name in names.items():
             word = canonical(name)

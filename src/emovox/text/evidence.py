@@ -1,7 +1,7 @@
-"""Evidence in the words: the emotion they express, judged by rule, and the words vector that fusion reads.
+"""The emotion that words express, estimated by rule, and the words vector, which is the input of fusion.
 
-The rule adds up the cues of the emotion lexicon, VADER's polarity and how the sentences are built.  No corpus trained
-it: acted corpora repeat a few neutral sentences and cannot teach what words mean.
+The rule adds up cues of the emotion lexicon, VADER's polarity and the form of the sentences.  It is not trained: acted
+corpora repeat a few neutral sentences, from which nothing can be learnt about the meaning of words.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ import numpy as np
 
 from emovox.labels import COMMON
 from emovox.text import lexicon
-from emovox.text.lexicon import Text, vocabulary
+from emovox.text.lexicon import TokenizedText, word_set
 from emovox.text.sentiment import FEATURE_NAMES, is_english, linguistic_features, polarity_scores
 from emovox.types import Float32Array, Transcript
 
-#: Version of the vector: it rises whenever a number changes that models were fitted on.
+#: Version of the words vector; it rises whenever a value changes that models were fitted on.
 VERSION = 1
 
-#: Names of the columns: the linguistic features, then the words' probability of each common label.
+#: Names of the columns: the linguistic features, then the probability of each common label by the words alone.
 NAMES: tuple[str, ...] = (*FEATURE_NAMES, *(f"emotion_{label}" for label in COMMON))
 
-#: Columns that tell how something was said or understood, not what.
+#: Columns that describe delivery and recognition rather than content.
 DELIVERY: tuple[str, ...] = ("speaking_rate", "pause_share", "confidence")
 
 #: Log-odds of one strong cue.
 _SLOPE = 2.2
-#: Evidence for "nothing in particular" before any word is read.
+#: Evidence for neutral before any word is read.
 _PRIOR = 0.45
-#: Neutral cues only name everyday things: all together they count at most this, and the less the more emotion there is.
+#: Upper limit of all neutral cues together, which only name everyday things; it falls as other evidence grows.
 _MOST_NEUTRAL = 0.6
-#: What a compound score of 1 or -1 adds.
+#: Evidence that a VADER compound score of 1, or of -1, adds.
 _POSITIVE: Mapping[str, float] = {"happy": 0.7, "calm": 0.2, "neutral": -0.2}
 _NEGATIVE: Mapping[str, float] = {"sad": 0.3, "angry": 0.35, "fearful": 0.25, "disgust": 0.15, "neutral": -0.3}
-#: Words per utterance: longer texts are averaged over so many, so that length alone makes nobody sure.
+#: Words of a typical utterance: evidence of longer texts is scaled down to it, so that length alone adds no confidence.
 _UTTERANCE = 25
 
-_ASKING = vocabulary(
+_ASKING = word_set(
     "what who whom whose which when where why how is are was were am do does did can could will would shall should "
     "may might must have has had please"
 )
-_ORDERS = vocabulary("stop get give go turn move leave keep put take shut let")
+_ORDERS = word_set("stop get give go turn move leave keep put take shut let")
 
 
 def text_emotions(transcript: Transcript | str) -> dict[str, float]:
-    """Estimate which emotion the words of an English transcript express, regardless of the voice.
+    """Estimate the emotion that the words of an English transcript express, regardless of the voice.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def text_emotions(transcript: Transcript | str) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        A probability for each label of :data:`emovox.labels.COMMON`, in that order; they sum to 1.  All are equal where
-        there are no words, or words of another language.
+        Probabilities of the labels of :data:`emovox.labels.COMMON`, in that order; they sum to 1.  A transcript without
+        words, or in another language, has a uniform distribution.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def text_emotions(transcript: Transcript | str) -> dict[str, float]:
     'fearful'
     """
     spoken = transcript if isinstance(transcript, Transcript) else Transcript(transcript)
-    text = lexicon.read(spoken.text)
+    text = lexicon.tokenize(spoken.text)
     if not text.words or not is_english(spoken.language):
         return dict.fromkeys(COMMON, 1 / len(COMMON))
     evidence = _evidence(text, polarity_scores(spoken.text)["compound"])
@@ -87,14 +87,14 @@ def words_vector(transcript: Transcript | None, duration: float) -> Float32Array
     Parameters
     ----------
     transcript : Transcript or None
-        The transcript; None if there is none.
+        What was said; None if it is not known.
     duration : float
         Length of the recording in seconds.
 
     Returns
     -------
     ndarray of float32, shape (len(NAMES),)
-        All zeros without English words: models read zeros as "no words".
+        Columns as in :data:`NAMES`; all zeros, which models take as "no words", where there are no English words.
 
     Examples
     --------
@@ -112,13 +112,13 @@ def words_vector(transcript: Transcript | None, duration: float) -> Float32Array
     return np.array([*features.values(), *text_emotions(transcript).values()], dtype=np.float32)
 
 
-def _evidence(text: Text, compound: float) -> dict[str, float]:
-    """Add up what speaks for each emotion."""
+def _evidence(text: TokenizedText, compound: float) -> dict[str, float]:
+    """Add up the evidence for each emotion."""
     found = dict.fromkeys(COMMON, 0.0)
-    for cue in lexicon.find(text):
+    for cue in lexicon.find_cues(text):
         for label, weight in cue.weights.items():
             found[label] += weight
-    for label, weight in _construction(text):
+    for label, weight in _sentence_cues(text):
         found[label] += weight
     shorter = min(1.0, _UTTERANCE / len(text.words))
     found = {label: shorter * value for label, value in found.items()}
@@ -129,8 +129,8 @@ def _evidence(text: Text, compound: float) -> dict[str, float]:
     return found
 
 
-def _construction(text: Text) -> Iterator[tuple[str, float]]:
-    """Tell what the build of each sentence speaks for."""
+def _sentence_cues(text: TokenizedText) -> Iterator[tuple[str, float]]:
+    """Yield the evidence in the form of each sentence: questions, exclamations, orders, reproaches."""
     for number, end in enumerate(text.ends):
         words = text.sentence(number)
         if not words:

@@ -25,7 +25,7 @@ from emovox.text.rules import Rule
 from emovox.text.words import Heard
 from emovox.types import Float32Array, Float64Array, Prediction
 
-#: What the weight of the words may depend on; each is from 0 to 1.
+#: Inputs of the gate, on which the weight of the words may depend; each is in [0, 1].
 GATE_INPUTS: dict[str, str] = {
     "confidence": "how sure the speech recogniser is of the words",
     "length": "number of words w, as w / (w + 5)",
@@ -33,13 +33,13 @@ GATE_INPUTS: dict[str, str] = {
     "emotion": "probability of the likeliest emotion other than neutral, by the words alone",
 }
 
-#: Words at which the input ``length`` is a half.
+#: Number of words at which the input ``length`` is 0.5.
 HALF_LENGTH = 5.0
 
-#: Least probability that words can give to a label: no transcript rules an emotion out.
+#: Floor of the words' probability of a label: no transcript rules an emotion out.
 LEAST = 1e-3
 
-#: Probability of the likeliest emotion up to which words count as saying nothing, and from which they count in full.
+#: Probability of the most probable emotion up to which the words have no weight, and from which they have all of it.
 QUIET, CLEAR = 0.2, 0.3
 
 _NEUTRAL = COMMON.index("neutral")
@@ -52,19 +52,19 @@ EMOTIONS = [_COLUMN[f"emotion_{label}"] for label in COMMON]
 
 @dataclass(frozen=True)
 class Pool:
-    """A log-opinion pool: ``p = voice * words ** (sharpness * g)``, made to sum to 1.
+    """A log-opinion pool: ``p = voice * words ** (sharpness * g)``, normalised to sum to 1.
 
     The weight ``g`` is a logistic function of the gate's inputs, a constant where the gate is empty (late fusion), and
-    0 where there are no words or they carry no emotion: then the answer is the voice's, unchanged.
+    0 where there are no words or they express no emotion: then the acoustic probabilities stay as they are.
 
     Attributes
     ----------
     sharpness : float
-        Calibration of the words' opinion; 1 leaves it as it is, more makes it surer.
+        Exponent (inverse temperature) of the words' probabilities: 1 leaves them as they are, more sharpens them.
     bias : float
-        Log-odds of the weight where all inputs are 0.
+        Log-odds of the weight where all inputs of the gate are 0.
     gate : mapping of str to float
-        Log-odds that each of :data:`GATE_INPUTS` adds.
+        Coefficients of the inputs by name, see :data:`GATE_INPUTS`.
 
     Notes
     -----
@@ -83,9 +83,9 @@ class Pool:
     bias: float = 0.0
     gate: Mapping[str, float] = field(default_factory=dict)
 
-    #: What it is called in a file.
+    #: Its name in a model file.
     kind: ClassVar[str] = "pool"
-    #: Parameters that are positive, and are fitted by their logarithms.
+    #: Positive parameters, which are fitted by their logarithms.
     strengths: ClassVar[tuple[str, ...]] = ("sharpness",)
 
     def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float64Array, Float64Array]:
@@ -123,7 +123,7 @@ class Pool:
         return weight
 
     def beside(self, temperature: float) -> Self:
-        """Return what gives the same answers, tempered, from a voice that is tempered: see :func:`decision.temper`."""
+        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.decision.temper`."""
         return replace(self, sharpness=self.sharpness / temperature)
 
     @classmethod
@@ -144,7 +144,7 @@ class Pool:
         kinds = {one.kind: one for one in (Pool, Mixture)}
         kind = values.get("kind", Pool.kind)
         if kind not in kinds:
-            raise ModelError(f"voice and words are put together by the unknown {kind!r}: upgrade emovox")
+            raise ModelError(f"unknown fusion of voice and words {kind!r}: upgrade emovox")
         made = kinds[kind]
         try:
             numbers = {one.name: float(values[one.name]) for one in fields(made) if one.name != "gate"}
@@ -158,22 +158,22 @@ class Pool:
 
 @dataclass(frozen=True)
 class Mixture(Pool):
-    """A gated mixture of cases, each of which says who is right; no case makes anybody surer than it is itself.
+    """A gated mixture of three cases: the voice alone is right, voice and words agree, voice and words disagree.
 
-    ``q`` is the words' opinion on the emotions, ``words ** sharpness`` made to sum to 1, times the weight ``g``.  Then
+    With ``q`` the words' probabilities of the emotions, ``words ** sharpness`` normalised, times the weight ``g``:
 
-    - words without an emotion, or not to be relied on: the voice is right, ``(1 - sum(q)) * voice``;
-    - words and a voice of the same emotion, or a neutral voice: both, ``agreement * q * (voice + neutral voice)``;
-    - voice and words of two emotions: nobody knows, so half each, weighed by `conflict`;
+    - words without an emotion, or of low weight: the voice counts, ``(1 - sum(q)) * voice``;
+    - words and voice of the same emotion, or a neutral voice: ``agreement * q * (voice + neutral voice)``;
+    - words and voice of different emotions: half of each, times `conflict`;
 
-    and the sum of the three is made to sum to 1.
+    and the sum of the three is normalised.
 
     Attributes
     ----------
     agreement, conflict : float
-        How much likelier these cases are than voice and words that have nothing to do with each other.
+        Prior weights of these cases, relative to voice and words that are independent.
     temperature : float
-        That of the voice's answers, and of these: see :func:`emovox.decision.temper`.
+        Temperature of the acoustic probabilities and of the result, see :func:`emovox.decision.temper`.
 
     Notes
     -----
@@ -197,7 +197,7 @@ class Mixture(Pool):
     strengths: ClassVar[tuple[str, ...]] = ("sharpness", "agreement", "conflict")
 
     def combine(self, voice: ArrayLike, words: ArrayLike, labels: Sequence[str]) -> tuple[Float64Array, Float64Array]:
-        """Put voice and words together, see :meth:`Pool.combine`."""
+        """Fuse the probabilities of the acoustic model with the words, see :meth:`Pool.combine`."""
         given = np.asarray(words, dtype=np.float64)
         weight = self.weight(given)
         heard = temper(voice, 1 / self.temperature)
@@ -215,7 +215,7 @@ class Mixture(Pool):
         return sharpened
 
     def beside(self, temperature: float) -> Self:
-        """Return what gives the same answers, tempered, from a voice that is tempered."""
+        """Return the equivalent mixture for tempered acoustic probabilities, see :meth:`Pool.beside`."""
         return replace(self, temperature=self.temperature * temperature)
 
 
@@ -233,8 +233,8 @@ def gate_inputs(words: Float64Array) -> dict[str, Float64Array]:
 def opinions(words: Float64Array, labels: Sequence[str]) -> Float64Array:
     """Return the log-probabilities of the words, shape (n, n_labels).
 
-    Neutral words are no evidence of a neutral voice, so the probability of neutral is spread over all labels evenly.
-    On a label that words cannot speak of (one outside :data:`emovox.labels.COMMON`) it is the average of the others.
+    Neutral words are no evidence of a neutral voice, so the probability of neutral is spread evenly over all labels.
+    A label outside :data:`emovox.labels.COMMON`, about which words say nothing, has the average of the others.
     """
     emotions = words[:, EMOTIONS]
     spread = np.maximum(emotions * MOVED + emotions[:, [_NEUTRAL]] / len(COMMON), LEAST)
@@ -243,7 +243,7 @@ def opinions(words: Float64Array, labels: Sequence[str]) -> Float64Array:
 
 
 def opinion_matrix(labels: Sequence[str]) -> Float64Array:
-    """Return the map from opinions on the common labels to those on a model's, shape (8, n_labels)."""
+    """Return the matrix from log-probabilities of the common labels to those of a model's, shape (8, n_labels)."""
     columns = [
         np.eye(len(COMMON))[COMMON.index(label)] if label in COMMON else np.full(len(COMMON), 1 / len(COMMON))
         for label in labels
@@ -252,12 +252,12 @@ def opinion_matrix(labels: Sequence[str]) -> Float64Array:
 
 
 def emotion_matrix(labels: Sequence[str]) -> Float64Array:
-    """Return the map that picks the emotions of a model from probabilities of the common labels, (8, n_labels)."""
+    """Return the matrix that selects a model's labels but neutral from the common ones, shape (8, n_labels)."""
     return np.array([[float(one == label and one != "neutral") for label in labels] for one in COMMON])
 
 
 def builtin() -> Pool:
-    """Return the gated mixture that comes with emovox, for acoustic models that take no words themselves.
+    """Return the built-in gated mixture, for acoustic models that were trained without words.
 
     Examples
     --------
@@ -269,7 +269,7 @@ def builtin() -> Pool:
 
 
 def words_of(heard: Heard, duration: float) -> Float32Array:
-    """Return the words vector of a recording's words, zeros where there are none to judge."""
+    """Return the words vector of a recording, zeros where there are no words."""
     return words_vector(heard.transcript if heard.linguistic else None, duration)
 
 

@@ -1,6 +1,6 @@
-"""Words and idioms that carry an emotion: reading a text word by word and finding them in it.
+"""The emotion lexicon: words and idioms that express an emotion, and finding them in a text.
 
-The lexicon is our own, ``lexicon.toml`` in this folder: English, eight classes, three degrees.
+The lexicon is emovox's own, ``lexicon.toml`` beside this module: English, the eight common labels, three degrees.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from importlib import resources
 from emovox.labels import COMMON
 
 
-def vocabulary(words: str) -> frozenset[str]:
-    """Make a set of the words of a line.
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a line as a set.
 
     Examples
     --------
-    >>> "no" in vocabulary("yes no")
+    >>> "no" in word_set("yes no")
     True
     """
     return frozenset(words.split())
 
 
-#: What an entry of each degree counts.
+#: Weight of an entry by its degree.
 DEGREES = {"strong": 1.0, "medium": 0.6, "weak": 0.25}
 
 NEGATORS = frozenset(
     {"not", "no", "never", "nobody", "none", "nothing", "neither", "nor", "without", "hardly", "barely"}
 )
-INTENSIFIERS = vocabulary(
+INTENSIFIERS = word_set(
     "very so really extremely absolutely totally completely incredibly terribly awfully such too utterly deeply truly "
     "quite especially entirely super insanely seriously way much most"
 )
-DIMINISHERS = vocabulary("slightly somewhat little bit kinda sorta fairly rather mildly almost partly")
+DIMINISHERS = word_set("slightly somewhat little bit kinda sorta fairly rather mildly almost partly")
 
-#: How many words a negation or an intensifier reaches ahead.
+#: Scope of negators, intensifiers and diminishers: so many words after them.
 REACH = 3
 _MORE, _LESS = 1.4, 0.6
 
-#: Where a word that is denied goes: "not happy" is rather sad than anything else.
-_DENIED: Mapping[str, Mapping[str, float]] = {
+#: Weights of a negated cue, by its emotion: "not happy" speaks for sad rather than for anything else.
+_NEGATED: Mapping[str, Mapping[str, float]] = {
     "happy": {"sad": 0.5, "angry": 0.3},
     "sad": {"calm": 0.3, "neutral": 0.2},
     "angry": {"calm": 0.5},
@@ -58,28 +58,28 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[.!?]+|[,;:]|-{2,}|…")
 _FULL = {"can't": "can not", "cannot": "can not", "won't": "will not", "shan't": "shall not", "let's": "let us"}
 _FULL |= {"gonna": "going to", "wanna": "want to", "gotta": "got to", "ok": "okay", "ain't": "is not", "mum": "mom"}
 _ENDINGS = {"n't": " not", "'re": " are", "'m": " am", "'ve": " have", "'ll": " will", "'d": " would"}
-#: Words after which 's is a verb; after others it marks the owner.
-_IS = vocabulary("it that what there here he she who where how everything something someone nothing this why when")
+#: Words after which 's stands for "is"; after others it marks the possessive.
+_IS = word_set("it that what there here he she who where how everything something someone nothing this why when")
 #: Stands for the ``*`` of an entry while it is read.
 _ANY = "anyword"
-#: Words that only look inflected.
+#: Words that look inflected and are not.
 _WHOLE = frozenset(
     {"news", "always", "thing", "things", "us", "is", "was", "this", "does", "has", "his", "her", "number"}
 )
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text, read.
+class TokenizedText:
+    """A text as words, clauses and sentences.
 
     Attributes
     ----------
     words : tuple of str
-        Lower case, contractions written out.
+        Words in lower case, contractions written out.
     sentences, clauses : tuple of int
-        Number of the sentence and of the clause that each word is in.
+        Index of the sentence and of the clause of each word.
     ends : tuple of str
-        How each sentence ends: ``"."``, ``"?"``, ``"!"``, or ``""`` for a text that breaks off.
+        Punctuation at the end of each sentence: ``"."``, ``"?"``, ``"!"``, or ``""`` for a text that breaks off.
     """
 
     words: tuple[str, ...]
@@ -88,24 +88,24 @@ class Text:
     ends: tuple[str, ...]
 
     def sentence(self, number: int) -> tuple[str, ...]:
-        """Words of one sentence."""
+        """Return the words of one sentence."""
         return tuple(word for word, at in zip(self.words, self.sentences, strict=True) if at == number)
 
 
 @dataclass(frozen=True)
 class Cue:
-    """A word or idiom of the lexicon that was found.
+    """A word or idiom of the lexicon, found in a text.
 
     Attributes
     ----------
     words : tuple of str
-        As they stand in the text.
+        Its words as they stand in the text.
     start : int
-        Index of the first one.
+        Index of its first word in the text.
     weights : mapping of str to float
-        Emotion to weight, intensifiers and negation taken into account.
+        Weights by emotion, after intensifiers, diminishers and negation.
     negated : bool
-        It is denied: the weights are those of what is left.
+        Whether it is negated; the weights are those of the negated cue.
     """
 
     words: tuple[str, ...]
@@ -115,16 +115,16 @@ class Cue:
 
     @property
     def emotion(self) -> str:
-        """The emotion it speaks most for."""
+        """The emotion with the largest weight."""
         return max(self.weights, key=lambda label: self.weights[label])
 
 
-def read(text: str) -> Text:
-    """Cut a text into words, clauses and sentences.
+def tokenize(text: str) -> TokenizedText:
+    """Split a text into words, clauses and sentences.
 
     Examples
     --------
-    >>> read("I can't believe it's over!").words
+    >>> tokenize("I can't believe it's over!").words
     ('i', 'can', 'not', 'believe', 'it', 'is', 'over')
     """
     words: list[str] = []
@@ -146,25 +146,25 @@ def read(text: str) -> Text:
             clauses += [clause] * len(written_out)
     if sentences and len(ends) <= sentences[-1]:
         ends.append("")
-    return Text(tuple(words), tuple(sentences), tuple(clauses), tuple(ends))
+    return TokenizedText(tuple(words), tuple(sentences), tuple(clauses), tuple(ends))
 
 
-def find(text: Text) -> list[Cue]:
-    """Find the lexicon's words and idioms, the longest first, none within another.
+def find_cues(text: TokenizedText) -> list[Cue]:
+    """Find words and idioms of the lexicon in a text; the longest match counts, and matches do not overlap.
 
     Parameters
     ----------
-    text : Text
-        What :func:`read` gave.
+    text : TokenizedText
+        From :func:`tokenize`.
 
     Returns
     -------
     list of Cue
-        In order.
+        In the order of the text.
 
     Examples
     --------
-    >>> [(cue.words, cue.emotion, cue.negated) for cue in find(read("We are over the moon, and not sad."))]
+    >>> [(cue.words, cue.emotion, cue.negated) for cue in find_cues(tokenize("We are over the moon, and not sad."))]
     [(('over', 'the', 'moon'), 'happy', False), (('sad',), 'calm', True)]
     """
     return list(_cues(text))
@@ -172,7 +172,7 @@ def find(text: Text) -> list[Cue]:
 
 @lru_cache(maxsize=1)
 def entries() -> Mapping[tuple[str, ...], Mapping[str, float]]:
-    """Return the lexicon: words of an entry to weights by emotion.
+    """Return the lexicon: weights by emotion for each entry, a tuple of words.
 
     Examples
     --------
@@ -185,7 +185,7 @@ def entries() -> Mapping[tuple[str, ...], Mapping[str, float]]:
         assert label in COMMON, label
         for degree, text in degrees.items():
             for entry in text.split(","):
-                words = tuple("*" if word == _ANY else word for word in read(entry.replace("*", _ANY)).words)
+                words = tuple("*" if word == _ANY else word for word in tokenize(entry.replace("*", _ANY)).words)
                 weights = found.setdefault(words, {})
                 weights[label] = max(DEGREES[degree], weights.get(label, 0.0))
     found.pop((), None)
@@ -193,12 +193,12 @@ def entries() -> Mapping[tuple[str, ...], Mapping[str, float]]:
 
 
 @lru_cache(maxsize=4096)
-def forms(word: str) -> tuple[str, ...]:
-    """List what a word may be an inflection of, itself first.
+def base_forms(word: str) -> tuple[str, ...]:
+    """Return the possible base forms of an inflected word, the word itself first.
 
     Examples
     --------
-    >>> forms("crying"), "stop" in forms("stopped"), "happy" in forms("happier")
+    >>> base_forms("crying"), "stop" in base_forms("stopped"), "happy" in base_forms("happier")
     (('crying', 'cry', 'crye'), True, True)
     """
     if word in _WHOLE:
@@ -228,7 +228,7 @@ def forms(word: str) -> tuple[str, ...]:
 
 
 def _written_out(token: str) -> list[str]:
-    """Write out a contraction, and drop the mark of an owner."""
+    """Write out a contraction, and drop a possessive 's."""
     if token in _FULL:
         return _FULL[token].split()
     for ending, full in _ENDINGS.items():
@@ -248,7 +248,7 @@ def _by_first_word() -> Mapping[str, tuple[tuple[str, ...], ...]]:
     return {first: tuple(sorted(found, key=len, reverse=True)) for first, found in index.items()}
 
 
-def _cues(text: Text) -> Iterator[Cue]:
+def _cues(text: TokenizedText) -> Iterator[Cue]:
     position = 0
     consumed: set[int] = set()
     while position < len(text.words):
@@ -261,28 +261,28 @@ def _cues(text: Text) -> Iterator[Cue]:
         position += len(entry)
 
 
-def _longest(text: Text, start: int) -> tuple[str, ...] | None:
-    """Find the longest entry that begins at a word; of equal ones, that with the least inflected first word."""
+def _longest(text: TokenizedText, start: int) -> tuple[str, ...] | None:
+    """Find the longest entry that begins at a word; of equally long ones, that with the least inflected first word."""
     best: tuple[str, ...] | None = None
-    for form in forms(text.words[start]):
+    for form in base_forms(text.words[start]):
         for entry in _by_first_word().get(form, ()):
             if (best is None or len(entry) > len(best)) and _fits(text, start, entry):
                 best = entry
     return best
 
 
-def _fits(text: Text, start: int, entry: tuple[str, ...]) -> bool:
+def _fits(text: TokenizedText, start: int, entry: tuple[str, ...]) -> bool:
     stop = start + len(entry)
     if stop > len(text.words) or text.sentences[start] != text.sentences[stop - 1]:
         return False
     return all(
-        wanted in ("*", word) or wanted in forms(word)
+        wanted in ("*", word) or wanted in base_forms(word)
         for wanted, word in zip(entry, text.words[start:stop], strict=True)
     )
 
 
-def _cue(text: Text, start: int, entry: tuple[str, ...], consumed: set[int]) -> Cue:
-    """Weigh an entry by the words before it."""
+def _cue(text: TokenizedText, start: int, entry: tuple[str, ...], consumed: set[int]) -> Cue:
+    """Weight an entry by negators, intensifiers and diminishers before it."""
     before = [
         text.words[index]
         for index in range(max(0, start - REACH), start)
@@ -291,15 +291,15 @@ def _cue(text: Text, start: int, entry: tuple[str, ...], consumed: set[int]) -> 
     factor = 1.0
     for word in before[-2:]:
         factor *= _MORE if word in INTENSIFIERS else _LESS if word in DIMINISHERS else 1.0
-    # "never been so happy" denies nothing, nor does "not only".
+    # Neither "never been so happy" nor "not only" negates.
     praise = "only" in before or ("never" in before and ({"so", "such", "more"} & set(before)))
     negated = bool(NEGATORS & set(before)) and not praise
     weights = dict(entries()[entry])
     if negated:
-        denied: dict[str, float] = {}
+        replaced: dict[str, float] = {}
         for label, weight in weights.items():
-            for other, share in _DENIED[label].items():
-                denied[other] = denied.get(other, 0.0) + share * weight
-        weights, factor = denied, 1.0
+            for other, share in _NEGATED[label].items():
+                replaced[other] = replaced.get(other, 0.0) + share * weight
+        weights, factor = replaced, 1.0
     shown = text.words[start : start + len(entry)]
     return Cue(shown, start, {label: factor * weight for label, weight in weights.items()}, negated)

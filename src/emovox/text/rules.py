@@ -1,4 +1,4 @@
-"""Decision rules: a final label from the probabilities and the polarity of the words, with every change explained."""
+"""Decision rules: change a label by its probability and the polarity of the words, and explain every change."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Literal
 
 from emovox.errors import InputError
 
-#: Labels that speak for a good, and for a bad, turn of things.
+#: Labels of positive and of negative valence.
 POSITIVE, NEGATIVE = ("happy", "calm", "surprised"), ("sad", "angry", "fearful", "disgust")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When the label changes, and to what.
+    """A condition under which the label changes, and the labels that it may change to.
 
     Attributes
     ----------
     name : str
-        For the explanation.
+        Name of the rule, quoted in the explanation.
     voice : tuple of str
-        Labels that the rule may change; empty is any.
+        Labels that the rule may change; empty for all.
     words : {"positive", "negative"}
-        Polarity of the words that it asks for.
+        Polarity that the words must have, by the sign of VADER's compound score.
     polarity : float
-        Least strength of the sentiment, |compound|, from 0 to 1.
+        Smallest strength of the sentiment, |compound|, in [0, 1].
     below : float
-        The rule applies only where the label's probability is lower.
+        The rule applies only to a label whose probability is lower, in [0, 1].
     sure : float
-        Least confidence of the words, from 0 to 1.
+        Smallest mean probability of the recognised words, in [0, 1].
     to : tuple of str
-        Candidates for the new label, of which the likeliest is taken; empty is every label of that polarity.
+        Candidates for the new label, of which the most probable is taken; empty for all labels of that polarity.
 
     Examples
     --------
@@ -60,11 +60,11 @@ class Rule:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Labels that it may give."""
+        """Labels that the rule may change to."""
         return self.to or (POSITIVE if self.words == "positive" else NEGATIVE)
 
 
-#: Rules to start from: a neutral voice takes on what the words say; an unsure voice does not speak against clear words.
+#: The default rules: a neutral voice takes on the polarity of the words; an uncertain voice yields to clear words.
 DEFAULT: tuple[Rule, ...] = (
     Rule("neutral voice, bad words", ("neutral", "calm"), "negative"),
     Rule("neutral voice, good words", ("neutral",), "positive", to=("happy", "surprised")),
@@ -75,14 +75,14 @@ DEFAULT: tuple[Rule, ...] = (
 
 @dataclass(frozen=True)
 class Decision:
-    """A label, and why it is this one.
+    """The label after the rules, with its explanation.
 
     Attributes
     ----------
     label : str
         The final label.
     why : str or None
-        What changed it: what voice and words said, and by which rule; None where nothing did.
+        What voice and words said, and the rule that changed the label; None where no rule did.
     """
 
     label: str
@@ -90,22 +90,22 @@ class Decision:
 
 
 def apply(rules: Sequence[Rule], probabilities: Mapping[str, float], linguistic: Mapping[str, float]) -> Decision:
-    """Apply the first rule that fits.
+    """Apply the first rule whose conditions hold.
 
     Parameters
     ----------
     rules : sequence of Rule
-        In order; none changes nothing.
+        Rules in order of precedence.
     probabilities : mapping of str to float
-        The model's, by label.
+        Probabilities by label.
     linguistic : mapping of str to float
-        Features of `emovox.text.sentiment.linguistic_features`; without words (`has_words` is 0, or no features at all)
-        no rule applies.
+        Features by :func:`emovox.text.sentiment.linguistic_features`.  No rule applies without words (`has_words` is 0,
+        or the mapping is empty).
 
     Returns
     -------
     Decision
-        The label; probabilities are left as they are.
+        Probabilities stay as they are.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def apply(rules: Sequence[Rule], probabilities: Mapping[str, float], linguistic:
 
 
 def _fits(rule: Rule, label: str, probability: float, compound: float, confidence: float) -> bool:
-    """Say whether a rule applies."""
+    """Return whether the conditions of a rule hold."""
     signed = compound if rule.words == "positive" else -compound
     return (
         (not rule.voice or label in rule.voice)

@@ -1,6 +1,6 @@
-"""Linguistic features: what the words of a transcript tell, as numbers with names.
+"""Linguistic features of a transcript: polarity, emotion words, negation, person, speaking rate.
 
-English only, by their nature: polarity by VADER's lexicon, emotion words by ours (:mod:`emovox.text.lexicon`).
+Polarity by VADER's lexicon and emotion words by :mod:`emovox.text.lexicon` are for English only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from emovox.audio import MIN_DURATION
 from emovox.errors import MissingExtraError
 from emovox.labels import COMMON
 from emovox.text import lexicon
-from emovox.text.lexicon import Cue, Text, vocabulary
+from emovox.text.lexicon import Cue, TokenizedText, word_set
 from emovox.types import Transcript
 
-#: Version of the arithmetic: it rises whenever a number changes.
+#: Version of the computation; it rises whenever a value changes.
 VERSION = 1
 
-#: What each feature is, in the order of every vector.
+#: Names of the features with their definitions, in the order of every vector.
 DESCRIPTIONS: dict[str, str] = {
     "has_words": "1 where there are English words to judge, else 0, as are all features of meaning then",
     "word_count": "number of words, contractions written out",
@@ -43,16 +43,16 @@ DESCRIPTIONS: dict[str, str] = {
 #: Names of the features, in the order of every vector.
 FEATURE_NAMES: tuple[str, ...] = tuple(DESCRIPTIONS)
 
-_OPINION = vocabulary("think feel believe hope guess suppose seem seems probably maybe perhaps should must wish prefer")
+_OPINION = word_set("think feel believe hope guess suppose seem seems probably maybe perhaps should must wish prefer")
 _PERSONS = {
-    "first_person": vocabulary("i me my mine myself we us our ours ourselves"),
-    "second_person": vocabulary("you your yours yourself yourselves"),
-    "third_person": vocabulary("he him his himself she her hers herself they them their theirs themselves"),
+    "first_person": word_set("i me my mine myself we us our ours ourselves"),
+    "second_person": word_set("you your yours yourself yourselves"),
+    "third_person": word_set("he him his himself she her hers herself they them their theirs themselves"),
 }
 
 
 def is_english(language: str | None) -> bool:
-    """Tell whether the lexicons can read a language; an unknown one counts as English.
+    """Return whether a language is English, which the lexicons require; an unknown one counts as English.
 
     Examples
     --------
@@ -68,14 +68,15 @@ def linguistic_features(transcript: Transcript, duration: float) -> dict[str, fl
     Parameters
     ----------
     transcript : Transcript
-        What was said.  Of a language other than English only the features of time and confidence are computed.
+        What was said.  For languages other than English only word count, speaking rate, pauses and confidence are
+        computed; the rest is 0.
     duration : float
         Length of the recording in seconds.
 
     Returns
     -------
     dict of str to float
-        :data:`FEATURE_NAMES` to finite numbers, in that order; :data:`DESCRIPTIONS` says what each is.
+        Finite values by name, in the order of :data:`FEATURE_NAMES`; :data:`DESCRIPTIONS` defines each.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def linguistic_features(transcript: Transcript, duration: float) -> dict[str, fl
     (True, 0.143, 1.0)
     """
     features = dict.fromkeys(FEATURE_NAMES, 0.0)
-    text = lexicon.read(transcript.text)
+    text = lexicon.tokenize(transcript.text)
     if not text.words:
         features["pause_share"] = _pause_share(transcript, duration)
         return features
@@ -102,13 +103,13 @@ def linguistic_features(transcript: Transcript, duration: float) -> dict[str, fl
     features["pause_share"] = _pause_share(transcript, duration)
     features["confidence"] = transcript.confidence
     if is_english(transcript.language):
-        cues = lexicon.find(text)
+        cues = lexicon.find_cues(text)
         features |= {"has_words": 1.0} | _sentiment(transcript.text) | _shares(text, cues) | _manner(text, cues)
     return features
 
 
 def polarity_scores(text: str) -> dict[str, float]:
-    """VADER's scores of a text: ``neg``, ``neu`` and ``pos`` are shares that sum to 1, ``compound`` is from -1 to 1.
+    """Compute VADER's scores of a text: ``neg``, ``neu`` and ``pos`` sum to 1, ``compound`` is in [-1, 1].
 
     Raises
     ------
@@ -145,15 +146,15 @@ def _sentiment(text: str) -> dict[str, float]:
     }
 
 
-def _shares(text: Text, cues: list[Cue]) -> dict[str, float]:
-    """Share of words in cues for each emotion; a denied word counts for what is left of it."""
+def _shares(text: TokenizedText, cues: list[Cue]) -> dict[str, float]:
+    """Compute the share of words in cues for each emotion; a negated cue counts for the emotion that it then has."""
     counts = dict.fromkeys(COMMON, 0)
     for cue in cues:
         counts[cue.emotion] += len(cue.words)
     return {f"share_{label}": count / len(text.words) for label, count in counts.items()}
 
 
-def _manner(text: Text, cues: list[Cue]) -> dict[str, float]:
+def _manner(text: TokenizedText, cues: list[Cue]) -> dict[str, float]:
     words, ends = text.words, text.ends
     feeling = {
         index for cue in cues if cue.emotion != "neutral" for index in range(cue.start, cue.start + len(cue.words))
@@ -170,7 +171,7 @@ def _manner(text: Text, cues: list[Cue]) -> dict[str, float]:
 
 
 def _speech(transcript: Transcript, duration: float) -> float:
-    """Seconds of speech: what voice activity found, else from the first word to the last, else all of it."""
+    """Return the seconds of speech: by voice activity detection, else of the words, else of the whole recording."""
     if transcript.speech is not None:
         return min(transcript.speech, duration)
     if transcript.words:

@@ -1,4 +1,4 @@
-"""Whisper on the CPU, by faster-whisper: finding a model by folder, name or hub id, and listening to one piece."""
+"""Speech recognition by Whisper on the CPU, through faster-whisper."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ from emovox import hub
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
 from emovox.types import Float32Array, Transcript, Waveform, Word
 
-#: Environment variable that names the model where nobody else does.
+#: Environment variable that names the default model.
 VARIABLE = "EMOVOX_ASR"
-#: The model where nobody names one.
+#: The model used where none is named.
 DEFAULT = "tiny.en"
-#: What a folder must hold.  Without tokenizer.json faster-whisper would go and fetch one.
+#: Files that a model's folder must hold.  Without tokenizer.json faster-whisper would download one.
 FILES = ("config.json", "model.bin", "tokenizer.json")
 VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
 
-#: Below this mean probability of the words the language is looked at once more.
+#: Mean probability of the words below which the language is checked.
 _UNSURE = 0.5
-#: Probability of another language than the stated one from which the words are not believed.
+#: Probability of a language other than the stated one from which the words are refused.
 _CERTAIN = 0.7
 
-#: How faster-whisper is asked: no second tries at random, so that the same sound is the same text.
-_HEARING = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False, "word_timestamps": True}
-#: A piece of at most so many seconds is heard once more, as one utterance, if its words' mean probability is lower.
+#: Options of faster-whisper: no random retries, so that the same sound gives the same text.
+_OPTIONS = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False, "word_timestamps": True}
+#: Speech of at most so many seconds is recognised again, as one utterance, where the mean probability is lower.
 _UTTERANCE, _SURE = 8.0, 0.93
-#: A sentence that packs more than so many times is a loop that the model fell into, not speech: Whisper's own limit.
+#: Compression ratio above which a segment is a repetition loop, not speech: Whisper's own limit.
 _LOOP = 2.4
 
 
 class WhisperTranscriber:
     """Recognises speech with a Whisper model in CTranslate2's format, in 8 bits on the CPU.
 
-    Nothing is loaded or fetched before the first piece of speech.
+    The model is loaded, and downloaded if necessary, with the first speech.
 
     Parameters
     ----------
     model : str or Path, optional
         A folder; a name such as ``tiny.en``, ``base`` or ``small``; or the id of a CTranslate2 model on the Hugging
-        Face hub.  The default is what the environment variable ``EMOVOX_ASR`` says, else ``tiny.en``.
+        Face hub.  The default is the value of the environment variable ``EMOVOX_ASR``, or ``tiny.en``.
     language : str, optional
-        What is spoken, as a two-letter code.  The default is detected, which takes a multilingual model.
+        Language that is spoken, as a code of two or three letters (ISO 639).  By default it is detected, which takes a
+        multilingual model.
     threads : int, default 2
-        Threads to compute with.
+        Number of CPU threads.
 
     Raises
     ------
     InputError
         The language is no code, or the number of threads is not positive.
     ModelError
-        A model of English alone is asked for another language.
+        The model is for English only, and `language` is another.
 
     Source
     ------
@@ -81,26 +82,26 @@ class WhisperTranscriber:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the model lies; fetched from the hub where need be.
+        """Folder of the model; downloaded from the hub if necessary.
 
         Raises
         ------
         ModelError
             There is no such folder or name, it lacks a file, or the hub cannot be reached.
         MissingExtraError
-            The name is on the hub only, and faster-whisper is not installed.
+            The model would have to be downloaded, and faster-whisper is not installed.
         """
         return _whole(hub.locate(self.model, KIND))
 
     @cached_property
     def name(self) -> str:
-        """Model, language and version: what the answer depends on."""
+        """Digest of the weights, language and version of the decoding: all that a transcript depends on."""
         digests = [hub.file_digest(path) for path in sorted(self.folder.iterdir()) if path.is_file()]
         weights = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
         return f"whisper {weights} {self.language or 'any'} int8 beam5 v4"
 
     def transcribe(self, waveform: Waveform) -> Transcript:
-        """Recognise one piece of speech, see :class:`emovox.text.transcribe.Transcriber`.
+        """Recognise a stretch of speech, see :class:`emovox.text.transcribe.Transcriber`.
 
         Raises
         ------
@@ -112,9 +113,9 @@ class WhisperTranscriber:
             Another language than the stated one is spoken.
         """
         model = self._loaded
-        words, language = self._hear(model, waveform.samples)
+        words, language = self._recognise(model, waveform.samples)
         if words and _mean(words) < _SURE and waveform.duration <= _UTTERANCE:
-            again = self._hear_again(model, waveform.samples)
+            again = self._recognise_again(model, waveform.samples)
             # As one utterance several sentences may become one: no more than a word may be lost.
             words = again if len(again) >= len(words) - 1 else words
         confidence = _mean(words)
@@ -123,15 +124,15 @@ class WhisperTranscriber:
         text = " ".join(word.text for word in words)
         return Transcript(text, words, self.language or language, confidence)
 
-    def _hear(self, model: Any, samples: Float32Array) -> tuple[tuple[Word, ...], str]:
+    def _recognise(self, model: Any, samples: Float32Array) -> tuple[tuple[Word, ...], str]:
         """Return words and language."""
-        segments, information = model.transcribe(samples, language=self.language, **_HEARING)
+        segments, information = model.transcribe(samples, language=self.language, **_OPTIONS)
         return _words(segments), information.language
 
-    def _hear_again(self, model: Any, samples: Float32Array) -> tuple[Word, ...]:
-        """Return the words without Whisper's tokens for times, which compete with words."""
-        segments, _ = model.transcribe(samples, language=self.language, without_timestamps=True, **_HEARING)
-        # Without times each look takes the whole window, and a second one would hear its end twice.
+    def _recognise_again(self, model: Any, samples: Float32Array) -> tuple[Word, ...]:
+        """Recognise once more without Whisper's timestamp tokens, which compete with words."""
+        segments, _ = model.transcribe(samples, language=self.language, without_timestamps=True, **_OPTIONS)
+        # Without timestamps a pass takes the whole window, and a second one would recognise its end twice.
         return _words(_first_window(segments))
 
     @cached_property
@@ -168,7 +169,7 @@ class WhisperTranscriber:
 
 
 def _words(segments: Iterable[Any]) -> tuple[Word, ...]:
-    """Take the words from what faster-whisper gives, without loops and lone points."""
+    """Take the words from segments of faster-whisper, without repetition loops and lone punctuation."""
     return tuple(
         Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
         for segment in segments
@@ -184,7 +185,7 @@ def _mean(words: Sequence[Word]) -> float:
 
 
 def _first_window(segments: Iterable[Any]) -> Iterator[Any]:
-    """Take what the first look at a piece gave; a piece is no longer than a window."""
+    """Yield the segments of the first pass: the speech is no longer than a window."""
     first = None
     for segment in segments:
         first = segment.seek if first is None else first
@@ -194,7 +195,7 @@ def _first_window(segments: Iterable[Any]) -> Iterator[Any]:
 
 
 def _whole(folder: Path) -> Path:
-    """Make sure that a model's folder is complete."""
+    """Check that a model's folder is complete."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in VOCABULARIES):
         missing.append(VOCABULARIES[0])
@@ -207,7 +208,7 @@ def _whole(folder: Path) -> Path:
 
 
 def _repository(name: str) -> str | None:
-    """Return what faster-whisper fetches by: the id of a repository, or the short name of a model."""
+    """Return the name by which faster-whisper downloads a model: the id of a repository, or a short name."""
     try:
         from faster_whisper import available_models
     except ImportError as error:
@@ -221,16 +222,16 @@ def _repository(name: str) -> str | None:
 
 
 def _download(name: str) -> str:
-    """Take a model from the hub client's cache, or fetch it."""
+    """Take a model from the cache of the hub's client, or download it."""
     from faster_whisper import download_model
 
     try:
         return str(download_model(name, local_files_only=True))
-    except Exception:  # not there yet, which the hub's client tells in several ways
+    except Exception:  # not there yet, which the hub's client reports by several exceptions
         return str(download_model(name))
 
 
-#: What is looked for where a Whisper model is named.
+#: How a Whisper model is found by its name.
 KIND = hub.CheckpointKind(
     "a Whisper model in CTranslate2's format",
     ", ".join(FILES),

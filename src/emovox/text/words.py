@@ -16,7 +16,7 @@ from emovox.text.sentiment import is_english, linguistic_features
 from emovox.text.transcribe import Listener, Transcriber
 from emovox.types import Prediction, Transcript, Waveform, Word
 
-#: Mean probability of the words under which the answer says that they are unsure.
+#: Mean probability of the words below which a note says that they are uncertain.
 UNSURE = 0.45
 
 

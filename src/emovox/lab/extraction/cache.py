@@ -12,7 +12,6 @@ import ast
 import dataclasses
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,7 @@ from emovox.errors import EmovoxError, InputError
 from emovox.features.sets import extract, weights_digest
 from emovox.hub import file_digest
 from emovox.types import FeatureSpec, Float32Array, Waveform
-from emovox.writing import cache_folder
+from emovox.writing import cache_folder, replacing
 
 #: Sources whose change may change a feature.
 SOURCES = (
@@ -165,13 +164,11 @@ class FeatureCache:
         """Keep an entry: other processes see all of it or nothing."""
         path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            with replacing(path, unique=True) as part, part.open("wb") as file:
                 np.save(file, features, allow_pickle=False)
-            Path(file.name).replace(path)
-        except OSError as error:
+        except InputError as error:
             raise InputError(
-                f"cannot write the feature cache {self.folder} ({error.strerror}): "
+                f"cannot write the feature cache {self.folder} ({error.__cause__}): "
                 "set EMOVOX_CACHE to a folder that can be written"
             ) from error
 
