@@ -112,8 +112,8 @@ def models(speech: Speech, seed: int) -> dict[str, Any]:
     penalty = LateFusionOptions().penalty
     return {
         "gated": gated,
-        "late": fit_pool(Pool, learner.heard_[pairs.clips], pairs, learner.classes_, (), penalty),
-        "own words only": fit_pool(Mixture, learner.heard_, own, learner.classes_, tuple(GATE_INPUTS), penalty),
+        "late": fit_pool(Pool, learner.held_out_[pairs.clips], pairs, learner.classes_, (), penalty),
+        "own words only": fit_pool(Mixture, learner.held_out_, own, learner.classes_, tuple(GATE_INPUTS), penalty),
         "ann": fitted({"family": "ann", **ANN}, speech, seed),
         "feature": fitted({"family": "fusion-feature", **ANN, "sentences": 1}, speech, seed),
         "feature, own words only": fitted({"family": "fusion-feature", **ANN}, speech, seed),
@@ -161,10 +161,10 @@ def decided(found: Answers, words: Float32Array) -> dict[str, NDArray[np.str_]]:
     }
 
 
-def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
+def ravdess(root: Path, progress: Any) -> tuple[Speech, Any]:
     """Read RAVDESS with the encoder's embeddings and its two sentences as words."""
     made = recipe.load("ravdess-whisper-frozen")
-    data = load(made, {"ravdess": root}, tell=tell)
+    data = load(made, {"ravdess": root}, progress=progress)
     vectors = {text: words_vector(Transcript(said), 3.0) for text, said in SAID.items()}
     texts = ["kids" if "kid" in str(text).lower() else "dogs" for text in data.table["text"]]
     words = np.stack([vectors[text] for text in texts])
@@ -175,7 +175,7 @@ def ravdess(root: Path, tell: Any) -> tuple[Speech, Any]:
 
 
 def on_ravdess(
-    speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float32Array, seed: int, tell: Any
+    speech: Speech, data: Any, sample: NDArray[np.intp], recognised: Float32Array, seed: int, progress: Any
 ) -> tuple[Labels, Labels]:
     """Predict each clip with models of other speakers, and a sample also with recognised words."""
     protocol = splits.by_name("emobox", data.table, seed)
@@ -191,7 +191,7 @@ def on_ravdess(
             for name, labels in decided(answers(found, test), test.words).items():
                 into.setdefault(name, np.empty(len(speech.y), dtype="<U12"))[rows] = labels
         said["fold"][fold.test] = fold.name
-        tell("folds", number + 1, len(protocol.folds))
+        progress("folds", number + 1, len(protocol.folds))
     return said, sampled
 
 
@@ -225,7 +225,7 @@ def _codes(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def word_set(
-    folder: Path, asr: str | None, each: int | None, tell: Any
+    folder: Path, asr: str | None, each: int | None, progress: Any
 ) -> tuple[pd.DataFrame, dict[str, Float32Array], NDArray[np.float64], Float32Array]:
     """Read the word test set: table, linguistic features by transcript, built-in predictions, embeddings."""
     table = pd.read_csv(folder / "manifest.csv")
@@ -234,19 +234,19 @@ def word_set(
     paths = [folder / name for name in table["file"]]
     words = {"true words": np.stack([words_vector(Transcript(text), 2.5) for text in table["text"]])}
     if asr:
-        words["recognised words"], _ = words_of([(path, 0.0, float("inf")) for path in paths], asr, None, tell)
+        words["recognised words"], _ = words_of([(path, 0.0, float("inf")) for path in paths], asr, None, progress)
     recognizer = EmotionRecognizer(gate=GateOptions(threshold=0))
     voice = []
     for number, path in enumerate(paths):
         found = recognizer.predict(path).probabilities
         voice.append([found[label] for label in COMMON])
-        tell("voices", number + 1, len(paths))
+        progress("voices", number + 1, len(paths))
     index = pd.MultiIndex.from_arrays(
         [table["file"], [0.0] * len(table), [np.inf] * len(table)], names=["file", "start", "end"]
     )
     spec = recipe.load("ravdess-whisper-frozen").feature_spec()
     X, kept, _ = features_of(
-        paths, pd.DataFrame({"label": table["label_words"].to_numpy()}, index=index), spec, None, -1, tell
+        paths, pd.DataFrame({"label": table["label_words"].to_numpy()}, index=index), spec, None, -1, progress
     )
     if not kept.all():
         raise InputError("some clips of the word set cannot be analysed: make it again")
@@ -347,13 +347,13 @@ def main() -> int:
     arguments = parser.parse_args()
     results: dict[str, Any] = {"seed": arguments.seed}
     try:
-        with progress_bars() as tell:
-            speech, data = ravdess(named_folders(arguments.corpus)["ravdess"], tell)
+        with progress_bars() as progress:
+            speech, data = ravdess(named_folders(arguments.corpus)["ravdess"], progress)
             if arguments.only != "words":
                 rows = np.random.default_rng(arguments.seed).permutation(len(speech.y))[: arguments.sample]
                 stretches = [(data.paths[row], 0.0, float("inf")) for row in rows]
-                words = words_of(stretches, arguments.asr, None, tell)[0] if len(rows) else speech.words[:0]
-                said, sampled = on_ravdess(speech, data, rows, words, arguments.seed, tell)
+                words = words_of(stretches, arguments.asr, None, progress)[0] if len(rows) else speech.words[:0]
+                said, sampled = on_ravdess(speech, data, rows, words, arguments.seed, progress)
                 results["ravdess"] = ravdess_table(said, speech)
                 for name, labels in sampled.items() if len(rows) else ():
                     true = confusion(speech.y[rows], said[name][rows], COMMON)
@@ -363,7 +363,7 @@ def main() -> int:
                     )
             if arguments.only != "ravdess" and arguments.words:
                 asr = arguments.asr if arguments.recognised else None
-                table, words_by, voice, X = word_set(arguments.words, asr, arguments.each, tell)
+                table, words_by, voice, X = word_set(arguments.words, asr, arguments.each, progress)
                 fitted_on_all = models(speech, arguments.seed)
                 if arguments.pool:
                     write_pool(fitted_on_all["gated"].named_steps["model"].pool_, arguments.pool)

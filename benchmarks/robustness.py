@@ -113,7 +113,7 @@ def measure(
     voices: Sequence[Float32Array] = (),
     seed: int = 0,
     jobs: int = -1,
-    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Recognise the clips of each fold under each condition.
 
@@ -129,7 +129,7 @@ def measure(
         With one seed a clip has the same noise whichever model is measured.
     jobs : int, default -1
         Threads; -1 is one a core.
-    tell : callable, optional
+    progress : callable, optional
         Told one line a fold and condition.
 
     Returns
@@ -159,7 +159,7 @@ def measure(
                 for place, clip in enumerate(clips)
             )
             rows[fold.name][name] = uar(truth, predicted, labels)
-            tell(f"{fold.name}, {name}: UAR {100 * rows[fold.name][name]:.1f}")
+            progress(f"{fold.name}, {name}: UAR {100 * rows[fold.name][name]:.1f}")
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -250,7 +250,7 @@ def main() -> int:
         voices=voices,
         seed=arguments.seed,
         jobs=arguments.jobs,
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     found = losses(table)
     said = [uar(one.clips["label"], one.clips["predicted"], one.model.card.labels) for one in folds]

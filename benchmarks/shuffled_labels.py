@@ -46,13 +46,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=-1)
     given = parser.parse_args()
     one = recipe.load(given.recipe, overrides(None, [given.seed], given.set))
-    with progress_bars() as tell:
-        data = load(one, named_folders(given.corpus), jobs=given.jobs, tell=tell)
+    with progress_bars() as progress:
+        data = load(one, named_folders(given.corpus), jobs=given.jobs, progress=progress)
         wrong = np.random.default_rng(given.seed).permutation(data.table["label"].to_numpy(str))
         data = dataclasses.replace(data, table=data.table.assign(label=wrong))
         protocol = splits.by_name(one.protocol.name, data.table, given.seed)
         chosen = dataclasses.replace(protocol, folds=protocol.folds[: given.folds])
-        trained = experiment.train(one, data, chosen, jobs=given.jobs, tell=tell)
+        trained = experiment.train(one, data, chosen, jobs=given.jobs, progress=progress)
     found = score(trained.predictions, ordered(data.y))
     middle, low, high = (100 * value for value in chance(trained.predictions["label"].to_numpy(str), given.seed))
     inside = "inside" if low <= 100 * found["uar"] <= high else "OUTSIDE"

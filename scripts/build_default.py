@@ -65,8 +65,8 @@ def train(name: str, roots: dict[str, Path], out: Path) -> Path:
     from emovox.lab.experiments import experiment, recipe
 
     if not out.exists():
-        with progress_bars() as tell:
-            experiment.run(recipe.load(name), roots, out, keep_folds=True, tell=tell)
+        with progress_bars() as progress:
+            experiment.run(recipe.load(name), roots, out, keep_folds=True, progress=progress)
     return out
 
 

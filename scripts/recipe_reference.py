@@ -147,7 +147,7 @@ def reference() -> Iterator[str]:
     for name in sets.available():
         one = sets.get(name)
         yield f'#### `set = "{name}"`'
-        yield from ("", f"{one.description[0].upper()}{one.description[1:]}. One vector a {one.level}.", "")
+        yield from ("", f"{one.description[0].upper()}{one.description[1:]}. One vector per {one.level}.", "")
         if one.parameters:
             yield from table([(key, p.allowed(), toml(p.default), MEANINGS[key]) for key, p in one.parameters.items()])
         else:

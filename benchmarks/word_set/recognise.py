@@ -31,12 +31,12 @@ def rows(folder: Path, asr: str) -> list[list[str]]:
         clips = [row for row in csv.DictReader(file) if row["cell"] in CELLS]
     transcriber = CachedTranscriber(WhisperTranscriber(asr))
     found = []
-    with progress_bars() as tell:
+    with progress_bars() as progress:
         for number, clip in enumerate(clips):
             heard = transcribe(audio.blocks(folder / clip["file"]), transcriber)
             if heard.text:
                 found.append([clip["label_words"], f"{heard.confidence:.2f}", heard.text])
-            tell("transcripts", number + 1, len(clips))
+            progress("transcripts", number + 1, len(clips))
     return found
 
 

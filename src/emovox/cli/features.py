@@ -52,7 +52,7 @@ def features(
     keys: list[tuple[str, float, float]] = []
     rows: list[Float32Array] = []
     failed = 0
-    with progress_bars() as tell:
+    with progress_bars() as progress:
         for number, file in enumerate(files, 1):
             try:
                 for stretch, found in _stretches(file, window, spec):
@@ -61,7 +61,7 @@ def features(
             except EmovoxError as error:
                 failed += 1
                 say(f"emovox: {error}")
-            tell("recordings", number, len(files))
+            progress("recordings", number, len(files))
     if rows:
         _write(out, keys, rows, sets.feature_names(spec))
         say(f"wrote {len(rows)} rows of {spec.dimension} features to {out}")

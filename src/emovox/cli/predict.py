@@ -192,8 +192,8 @@ class Work:
 
     def results(self) -> Iterator[Found]:
         """Yield what is found in each recording as it comes; report what fails and go on."""
-        with progress_bars() as tell, ExitStack() as stack:
-            bars = Bars(tell, self.sources)
+        with progress_bars() as progress, ExitStack() as stack:
+            bars = Bars(progress, self.sources)
             opened: deque[Source] = deque()
             again = self.pictures is not None or self.jobs > 1
             for number, found in enumerate(self._analysed(self._opened(stack, opened, again), bars.heard)):
@@ -243,8 +243,8 @@ class Work:
 class Bars:
     """How far the work is: recordings, where there are several, and seconds of the long ones."""
 
-    def __init__(self, tell: Callable[[str, float, float | None], None], sources: list[str]) -> None:
-        self._tell, self._sources = tell, sources
+    def __init__(self, progress: Callable[[str, float, float | None], None], sources: list[str]) -> None:
+        self._progress, self._sources = progress, sources
         self._lock = threading.Lock()
         self._totals: dict[int, float] = {}
         self._done: dict[int, float] = {}
@@ -258,9 +258,9 @@ class Bars:
                 self._totals[index] = length if length is not None and length >= LONG else 0.0
             if self._totals[index]:
                 self._done[index] = seconds
-                self._tell("seconds", round(sum(self._done.values())), round(sum(self._totals.values())))
+                self._progress("seconds", round(sum(self._done.values())), round(sum(self._totals.values())))
 
     def finished(self, index: int) -> None:
         """Take note that all recordings up to one are done."""
         if len(self._sources) > 1:
-            self._tell("recordings", index + 1, len(self._sources))
+            self._progress("recordings", index + 1, len(self._sources))

@@ -1,4 +1,4 @@
-"""The ranges that options of models may have; pydantic enforces them where a recipe is read."""
+"""Ranges of options of models, which pydantic enforces when a recipe is read."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
 
-#: Read by pydantic when it validates a dataclass: a key that is not an option is an error.
+#: Configuration of pydantic dataclasses: unknown keys are errors.
 FORBID: Any = {"extra": "forbid"}

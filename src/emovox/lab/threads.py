@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""Number of threads of torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Use one thread: for nets this small a second one costs more than it gives, and folds run side by side."""
+    """Use one thread within the block: small networks gain nothing from more, and folds run in parallel."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

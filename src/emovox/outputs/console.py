@@ -77,8 +77,8 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-class Tell:
-    """Progress bars on standard error, one a stage; silent where standard error is not a terminal."""
+class ProgressBars:
+    """Progress bars on standard error, one per stage; silent if standard error is not a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -109,9 +109,9 @@ def progress_bars() -> Iterator[Callable[[str, float, float | None], None]]:
     if not sys.stderr.isatty() and not os.environ.get("FORCE_COLOR"):
         yield lambda stage, done, total: None
         return
-    tell = Tell()
-    with tell.progress:
-        yield tell
+    progress = ProgressBars()
+    with progress.progress:
+        yield progress
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, Path]:

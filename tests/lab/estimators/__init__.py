@@ -46,9 +46,11 @@ class Prepared:
         return sets.extract(Waveform(self.toy(view)), sets.samples_spec(self.spec.preprocess))
 
 
-def fitted(lesson: TrainingSet, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
-    told = dataclasses.replace(lesson.recordings, **speech)
-    return FinetunedClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies, told)
+def fitted(training_set: TrainingSet, options: FinetuneOptions, **speech: Any) -> FinetunedClassifier:
+    told = dataclasses.replace(training_set.recordings, **speech)
+    return FinetunedClassifier(options).fit(
+        training_set.X, training_set.y, training_set.speakers, training_set.corpora, training_set.copies, told
+    )
 
 
 # --- from corpus to model file -----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def spec(small_whisper: Path) -> FeatureSpec:
 
 
 @pytest.fixture(scope="module")
-def lesson(spec: FeatureSpec) -> TrainingSet:
+def training_set(spec: FeatureSpec) -> TrainingSet:
     toys = [Toy(label, voice, take) for voice in range(SPEAKERS) for label in LABELS for take in range(TAKES)]
     views = np.stack([[sets.extract(Waveform(toy(view)), spec) for toy in toys] for view in range(VIEWS)], axis=1)
     y, speakers = np.array([toy.label for toy in toys]), np.array([f"s{toy.speaker}" for toy in toys])

@@ -44,7 +44,7 @@ def test_the_kernel_is_the_radial_one() -> None:
     assert np.allclose(found, rbf_kernel(inputs, landmarks, gamma=0.6 / 5), atol=1e-6)
 
 
-def test_likeness_is_the_mean_squared_difference() -> None:
+def test_distance_is_the_mean_squared_difference() -> None:
     inputs, stored = rows(6), rows(3, seed=1)
     expected = np.square(inputs[:, np.newaxis] - stored).mean(axis=2)
     assert np.allclose(KernelDistance(stored)(torch.from_numpy(inputs)).numpy(), expected, atol=1e-5)
@@ -95,13 +95,13 @@ def test_a_strange_recording_is_left_to_the_machine(fitted: AdaptiveKernelClassi
     distance = scaled - torch.from_numpy((baseline - fitted.mean_) / fitted.scale_)
     with torch.inference_mode():
         alone = torch.softmax(fitted.machine_(distance), dim=1).numpy()
-        familiar = fitted.familiarity_(scaled).numpy()
+        in_domain = fitted.in_domain_(scaled).numpy()
     assert np.allclose(fitted.predict_proba(X + strange, baseline + strange), alone, atol=1e-3)
     assert not np.allclose(fitted.predict_proba(X, baseline), alone, atol=0.05)
-    assert np.median(familiar) > 0.5
+    assert np.median(in_domain) > 0.5
 
 
-def test_familiarity_falls_with_the_distance_to_the_nearest_guide() -> None:
+def test_in_domain_score_falls_with_the_distance_to_the_nearest_guide() -> None:
     guides = rows(5, 8)
     gate = InDomainScore(guides, 1.0)
     away = np.stack([guides[0] + np.float32(step) for step in (0.0, 0.9, 1.0, 1.1, 3.0)])
@@ -126,10 +126,10 @@ def test_the_machine_weighs_speakers_and_classes_alike() -> None:
     assert apart.abs().max() < 0.02
 
 
-def test_one_speaker_alone_is_familiar_with_her_own_clips() -> None:
+def test_clips_of_a_single_speaker_are_in_domain() -> None:
     X, y, speakers = voices()
     own = speakers == speakers[0]
     model = AdaptiveKernelClassifier(SMALL).fit(X[own], y[own], speakers[own])
-    assert 0 < model.familiarity_.usual < np.inf
+    assert 0 < model.in_domain_.usual < np.inf
     found = model.predict_proba(X[own], X[own][:2].mean(axis=0))
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)

@@ -21,7 +21,7 @@ from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.lab.estimators.checkpoints import Checkpoint
 from emovox.lab.estimators.encoder_tuning import (
     LONGEST,
-    Course,
+    EncoderTuning,
     FinetuneOptions,
     Masked,
     chosen_device,
@@ -44,38 +44,40 @@ class Heard:
         return self.samples
 
 
-def answers(model: FinetunedClassifier, lesson: TrainingSet) -> NDArray[np.float32]:
-    X = model.embed(lesson.recordings)
-    return np.hstack([model.predict_proba(X), model.predict_proba(X, X[lesson.y == "neutral"].mean(axis=0))])
+def answers(model: FinetunedClassifier, training_set: TrainingSet) -> NDArray[np.float32]:
+    X = model.embed(training_set.recordings)
+    return np.hstack([model.predict_proba(X), model.predict_proba(X, X[training_set.y == "neutral"].mean(axis=0))])
 
 
-def course(lesson: TrainingSet, options: FinetuneOptions) -> Course:
-    heads = AdaptiveClassifier(options).fit(lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies)
-    spec = lesson.recordings.encoder
+def tuning(training_set: TrainingSet, options: FinetuneOptions) -> EncoderTuning:
+    heads = AdaptiveClassifier(options).fit(
+        training_set.X, training_set.y, training_set.speakers, training_set.corpora, training_set.copies
+    )
+    spec = training_set.recordings.encoder
     embedder = embeddings.embedder(spec.set, **spec.parameters)
     assert isinstance(embedder, Embedder)
-    return Course(embedder, heads, lesson, options)
+    return EncoderTuning(embedder, heads, training_set, options)
 
 
-def changed(lesson: TrainingSet, wrong: Callable[[TrainingSet], NDArray[Any]]) -> TrainingSet:
-    return dataclasses.replace(lesson, y=wrong(lesson))
+def changed(training_set: TrainingSet, wrong: Callable[[TrainingSet], NDArray[Any]]) -> TrainingSet:
+    return dataclasses.replace(training_set, y=wrong(training_set))
 
 
 # --- learning ----------------------------------------------------------------------------------------------
 
 
-def test_the_loss_falls(lesson: TrainingSet) -> None:
+def test_the_loss_falls(training_set: TrainingSet) -> None:
     options = dataclasses.replace(QUICK, epochs=8, dropout=0.0, label_smoothing=0.0, averaging=0.0)
-    one = course(lesson, options)
+    one = tuning(training_set, options)
     losses = [one.epoch() for _ in range(8)]
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_blocks_and_heads_change_and_nothing_else_does(lesson: TrainingSet) -> None:
-    spec = lesson.recordings.encoder
+def test_blocks_and_heads_change_and_nothing_else_does(training_set: TrainingSet) -> None:
+    spec = training_set.recordings.encoder
     before = embeddings.embedder(spec.set, **spec.parameters)
     intact = {name: value.clone() for name, value in before.state_dict().items()}
-    after = fitted(lesson, QUICK).embedder_
+    after = fitted(training_set, QUICK).embedder_
     moved = {name for name, value in after.state_dict().items() if not torch.equal(value, intact[name])}
     blocks = {name for name in intact if name.startswith("encoder.layers.")}
     assert moved == blocks
@@ -85,15 +87,15 @@ def test_blocks_and_heads_change_and_nothing_else_does(lesson: TrainingSet) -> N
     assert not after.training
 
 
-def test_lower_blocks_take_smaller_steps(lesson: TrainingSet) -> None:
-    one = course(lesson, dataclasses.replace(QUICK, layer_decay=0.5))
+def test_lower_blocks_take_smaller_steps(training_set: TrainingSet) -> None:
+    one = tuning(training_set, dataclasses.replace(QUICK, layer_decay=0.5))
     assert one.rates == [1e-3, 5e-4, 1e-3]
     highest = {id(value) for value in one.optimiser.param_groups[0]["params"]}
     assert highest == {id(value) for name, value in one.trained.items() if "layers.1." in name}
 
 
-def test_steps_rise_and_fall(lesson: TrainingSet) -> None:
-    one = course(lesson, dataclasses.replace(QUICK, epochs=10))
+def test_steps_rise_and_fall(training_set: TrainingSet) -> None:
+    one = tuning(training_set, dataclasses.replace(QUICK, epochs=10))
     found = []
     for step in range(10 * one.steps_an_epoch):
         one._set_rates(step)
@@ -103,19 +105,19 @@ def test_steps_rise_and_fall(lesson: TrainingSet) -> None:
     assert found[-1] < 1e-5 < found[0] < 3e-4
 
 
-def test_a_first_step_is_that_of_the_closed_form(lesson: TrainingSet) -> None:
+def test_a_first_step_is_that_of_the_closed_form(training_set: TrainingSet) -> None:
     # Without dropout, masks and smoothing, the loss of the first batch is that of the fitted heads on frozen features.
     options = dataclasses.replace(
         QUICK, dropout=0.0, label_smoothing=0.0, frequency_mask=0, time_mask=0, batch_size=1, learning_rate=1e-12
     )
-    one = course(lesson, dataclasses.replace(options, head_rate=1e-12))
+    one = tuning(training_set, dataclasses.replace(options, head_rate=1e-12))
     views = one.order[:, 0]
     rng = np.random.default_rng([options.seed, 0])
     origin, baselines = one._origin(views, rng)
     logits = origin @ torch.from_numpy(one.heads.plain_[0]) + torch.from_numpy(one.heads.plain_[1])
     pair = torch.cat([origin, origin - baselines], dim=1)
     enrolled = pair @ torch.from_numpy(one.heads.enrolled_[0]) + torch.from_numpy(one.heads.enrolled_[1])
-    target = torch.from_numpy(np.searchsorted(one.heads.classes_, lesson.y))
+    target = torch.from_numpy(np.searchsorted(one.heads.classes_, training_set.y))
     cross = torch.nn.CrossEntropyLoss()
     length = sum(float(np.square(head[0]).sum()) for head in (one.heads.plain_, one.heads.enrolled_))
     # Every speaker says every emotion as often, so that all clips count the same.
@@ -123,19 +125,19 @@ def test_a_first_step_is_that_of_the_closed_form(lesson: TrainingSet) -> None:
     assert one.epoch() == pytest.approx(expected, rel=1e-4)
 
 
-def test_baselines_come_from_the_same_speaker_and_view(lesson: TrainingSet) -> None:
-    one = course(lesson, dataclasses.replace(QUICK, mixed=0.0))
+def test_baselines_come_from_the_same_speaker_and_view(training_set: TrainingSet) -> None:
+    one = tuning(training_set, dataclasses.replace(QUICK, mixed=0.0))
     views = one.order[:, 0]
     _, baselines = one._origin(views, np.random.default_rng(0))
     for row in (0, 9, 22):
-        own = np.flatnonzero((lesson.speakers == lesson.speakers[row]) & (lesson.y == "neutral"))
+        own = np.flatnonzero((training_set.speakers == training_set.speakers[row]) & (training_set.y == "neutral"))
         own = own[own != row]
-        all_views = (lesson.view(int(views[row]))[own] - one.heads.mean_) / one.heads.scale_
+        all_views = (training_set.view(int(views[row]))[own] - one.heads.mean_) / one.heads.scale_
         possible = [all_views[list(some)].mean(axis=0) for some in ([0], [1], [0, 1]) if max(some) < len(own)]
         assert min(float(np.abs(baselines[row].numpy() - some).max()) for some in possible) < 1e-4
 
 
-def test_each_epoch_hears_another_view(lesson: TrainingSet) -> None:
+def test_each_epoch_hears_another_view(training_set: TrainingSet) -> None:
     heard: list[tuple[int, int]] = []
 
     @dataclasses.dataclass(frozen=True)
@@ -147,38 +149,42 @@ def test_each_epoch_hears_another_view(lesson: TrainingSet) -> None:
             heard.append((self.row, view))
             return self.sound(view)
 
-    spied = [Spy(row, sound) for row, sound in enumerate(lesson.recordings.sounds)]
-    one = course(dataclasses.replace(lesson, speech=dataclasses.replace(lesson.recordings, sounds=spied)), QUICK)
+    spied = [Spy(row, sound) for row, sound in enumerate(training_set.recordings.sounds)]
+    one = tuning(
+        dataclasses.replace(training_set, speech=dataclasses.replace(training_set.recordings, sounds=spied)), QUICK
+    )
     for _ in range(VIEWS):
         one.epoch()
-    assert sorted(heard) == [(row, view) for row in range(len(lesson.X)) for view in range(VIEWS)]
+    assert sorted(heard) == [(row, view) for row in range(len(training_set.X)) for view in range(VIEWS)]
 
 
-def test_a_loss_that_is_not_finite_is_an_error(lesson: TrainingSet) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(training_set: TrainingSet) -> None:
     with pytest.raises(
         RecipeError, match=r"not finite any more in epoch 1: lower model.learning_rate, which is 1e\+30"
     ):
-        fitted(lesson, dataclasses.replace(QUICK, learning_rate=1e30, head_rate=1e30, averaging=0.0))
+        fitted(training_set, dataclasses.replace(QUICK, learning_rate=1e30, head_rate=1e30, averaging=0.0))
 
 
 # --- doing no harm -----------------------------------------------------------------------------------------
 
 
-def test_harm_gives_the_frozen_result(lesson: TrainingSet) -> None:
+def test_harm_gives_the_frozen_result(training_set: TrainingSet) -> None:
     options = dataclasses.replace(QUICK, epochs=3, patience=2, learning_rate=0.3, head_rate=0.3, averaging=0.0)
-    model = fitted(lesson, options)
+    model = fitted(training_set, options)
     assert model.epochs_ == 0
     assert len(model.losses_) == 3  # before, and two epochs that were worse
     assert min(model.losses_[1:]) > model.losses_[0]
     frozen = AdaptiveClassifier(AdaptiveOptions(penalty=0.01)).fit(
-        lesson.X, lesson.y, lesson.speakers, lesson.corpora, lesson.copies
+        training_set.X, training_set.y, training_set.speakers, training_set.corpora, training_set.copies
     )
-    X = model.embed(lesson.recordings)
-    np.testing.assert_array_equal(X, lesson.X)
-    np.testing.assert_array_equal(model.predict_proba(X), frozen.predict_proba(lesson.X))
+    X = model.embed(training_set.recordings)
+    np.testing.assert_array_equal(X, training_set.X)
+    np.testing.assert_array_equal(model.predict_proba(X), frozen.predict_proba(training_set.X))
 
 
-def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_epoch_is_that_of_held_out_speakers(
+    training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = iter([3.0, 2.0, 1.0, 1.5])
     heard: list[TrainingSet] = []
 
@@ -188,12 +194,12 @@ def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingSet, monkey
 
     monkeypatch.setattr(FinetunedClassifier, "loss", loss)
     options = dataclasses.replace(QUICK, epochs=4, patience=1, validation=0.4)
-    model = fitted(lesson, options)
+    model = fitted(training_set, options)
     assert (model.losses_, model.epochs_) == ([3.0, 2.0, 1.0, 1.5], 2)
     assert {tuple(np.unique(held.speakers)) for held in heard} == {tuple(np.unique(heard[0].speakers))}
     assert len(np.unique(heard[0].speakers)) == 2
     # The result has heard all speakers for as long.
-    one = course(lesson, options)
+    one = tuning(training_set, options)
     one.epoch()
     one.epoch()
     embedder, plain, enrolled = one.result()
@@ -202,40 +208,40 @@ def test_the_best_epoch_is_that_of_held_out_speakers(lesson: TrainingSet, monkey
     assert all(torch.equal(value, embedder.state_dict()[name]) for name, value in model.embedder_.state_dict().items())
 
 
-def test_patience_0_looks_at_nobody(lesson: TrainingSet) -> None:
-    model = fitted(lesson, QUICK)
+def test_patience_0_looks_at_nobody(training_set: TrainingSet) -> None:
+    model = fitted(training_set, QUICK)
     assert (model.losses_, model.epochs_) == ([], 2)
 
 
-def test_speakers_are_needed(lesson: TrainingSet) -> None:
+def test_speakers_are_needed(training_set: TrainingSet) -> None:
     for patience in (0, 1):
         model = FinetunedClassifier(dataclasses.replace(QUICK, patience=patience))
         with pytest.raises(ProtocolError, match="these clips have no speakers"):
-            model.fit(lesson.X, lesson.y, speech=lesson.recordings)
-    only = lesson[np.flatnonzero(lesson.speakers == "s0")]
+            model.fit(training_set.X, training_set.y, speech=training_set.recordings)
+    only = training_set[np.flatnonzero(training_set.speakers == "s0")]
     with pytest.raises(ProtocolError, match="only 1 speakers, 's0', and 2 are needed to hold one out"):
         fitted(only, dataclasses.replace(QUICK, patience=1))
 
 
-def test_recordings_are_needed(lesson: TrainingSet) -> None:
+def test_recordings_are_needed(training_set: TrainingSet) -> None:
     with pytest.raises(ProtocolError, match="needs the recordings: train it from a recipe"):
-        FinetunedClassifier().fit(lesson.X, lesson.y, lesson.speakers)
+        FinetunedClassifier().fit(training_set.X, training_set.y, training_set.speakers)
 
 
 # --- repeating and going on --------------------------------------------------------------------------------
 
 
-def test_seeds_repeat(lesson: TrainingSet) -> None:
-    one = answers(fitted(lesson, QUICK), lesson)
+def test_seeds_repeat(training_set: TrainingSet) -> None:
+    one = answers(fitted(training_set, QUICK), training_set)
     torch.manual_seed(123)  # whatever was drawn before does not matter
-    np.testing.assert_array_equal(one, answers(fitted(lesson, QUICK), lesson))
-    other = answers(fitted(lesson, dataclasses.replace(QUICK, seed=1)), lesson)
+    np.testing.assert_array_equal(one, answers(fitted(training_set, QUICK), training_set))
+    other = answers(fitted(training_set, dataclasses.replace(QUICK, seed=1)), training_set)
     assert not np.allclose(one, other)
 
 
 @pytest.mark.long
-def test_the_number_of_processes_changes_nothing(lesson: TrainingSet) -> None:
-    one, two = (answers(fitted(lesson, QUICK, jobs=jobs), lesson) for jobs in (1, 2))
+def test_the_number_of_processes_changes_nothing(training_set: TrainingSet) -> None:
+    one, two = (answers(fitted(training_set, QUICK, jobs=jobs), training_set) for jobs in (1, 2))
     np.testing.assert_array_equal(one, two)
 
 
@@ -247,66 +253,66 @@ def stop_after(epochs: int) -> Callable[[str, int, int], None]:
     """Interrupt in the middle of the epoch after so many."""
     finished = 0
 
-    def tell(stage: str, done: int, total: int) -> None:
+    def progress(stage: str, done: int, total: int) -> None:
         nonlocal finished
         finished += stage == "epochs"
         if finished == epochs and stage == "clips of this epoch" and done > total / 2:
             raise StoppedError
 
-    return tell
+    return progress
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
-    epochs: int, lesson: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    epochs: int, training_set: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The farther from the frozen encoder, the better: two epochs of search, and two for good.
     monkeypatch.setattr(
         FinetunedClassifier, "loss", lambda self, held: -float(np.abs(self.embed(held.speech) - held.X).mean())
     )
     options = dataclasses.replace(QUICK, patience=2, validation=0.4)
-    whole = fitted(lesson, options)
+    whole = fitted(training_set, options)
     assert whole.epochs_ == 2
     with pytest.raises(StoppedError):
-        fitted(lesson, options, checkpoints=tmp_path, tell=stop_after(epochs))
+        fitted(training_set, options, checkpoints=tmp_path, progress=stop_after(epochs))
     (file,) = tmp_path.iterdir()
     told: list[tuple[str, int, int]] = []
-    resumed = fitted(lesson, options, checkpoints=tmp_path, tell=lambda *words: told.append(words))
+    resumed = fitted(training_set, options, checkpoints=tmp_path, progress=lambda *words: told.append(words))
     assert next(done for stage, done, _ in told if stage == "epochs") == epochs + 1
     assert resumed.losses_ == whole.losses_
-    np.testing.assert_array_equal(answers(resumed, lesson), answers(whole, lesson))
+    np.testing.assert_array_equal(answers(resumed, training_set), answers(whole, training_set))
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_finished_training_is_not_repeated(lesson: TrainingSet, tmp_path: Path) -> None:
-    one = fitted(lesson, QUICK, checkpoints=tmp_path)
+def test_a_finished_training_is_not_repeated(training_set: TrainingSet, tmp_path: Path) -> None:
+    one = fitted(training_set, QUICK, checkpoints=tmp_path)
     told: list[str] = []
-    again = fitted(lesson, QUICK, checkpoints=tmp_path, tell=lambda stage, *_: told.append(stage))
+    again = fitted(training_set, QUICK, checkpoints=tmp_path, progress=lambda stage, *_: told.append(stage))
     assert not told
     assert (again.epochs_, again.losses_, list(again.classes_)) == (one.epochs_, one.losses_, list(one.classes_))
-    np.testing.assert_array_equal(answers(again, lesson), answers(one, lesson))
+    np.testing.assert_array_equal(answers(again, training_set), answers(one, training_set))
 
 
-def test_another_training_begins_anew(lesson: TrainingSet, tmp_path: Path) -> None:
+def test_another_training_begins_anew(training_set: TrainingSet, tmp_path: Path) -> None:
     others = [
-        (lesson, dataclasses.replace(QUICK, penalty=0.02)),
-        (changed(lesson, lambda one: np.roll(one.y, 1)), QUICK),
-        (changed(lesson[: len(lesson.X) - 1], lambda one: one.y), QUICK),
+        (training_set, dataclasses.replace(QUICK, penalty=0.02)),
+        (changed(training_set, lambda one: np.roll(one.y, 1)), QUICK),
+        (changed(training_set[: len(training_set.X) - 1], lambda one: one.y), QUICK),
     ]
-    fitted(lesson, QUICK, checkpoints=tmp_path)
+    fitted(training_set, QUICK, checkpoints=tmp_path)
     for number, (other, options) in enumerate(others):
         fitted(other, dataclasses.replace(options, epochs=1), checkpoints=tmp_path)
         assert len(list(tmp_path.iterdir())) == 2 + number
 
 
-def test_damaged_checkpoints_are_named(lesson: TrainingSet, tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_named(training_set: TrainingSet, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        fitted(lesson, QUICK, checkpoints=tmp_path, tell=stop_after(1))
+        fitted(training_set, QUICK, checkpoints=tmp_path, progress=stop_after(1))
     (file,) = tmp_path.iterdir()
     good = file.read_bytes()
     file.write_bytes(good[: len(good) // 2])
     with pytest.raises(ModelError, match=rf"{file.name} is not a checkpoint to go on from \(.*\): remove it to begin"):
-        fitted(lesson, QUICK, checkpoints=tmp_path)
+        fitted(training_set, QUICK, checkpoints=tmp_path)
     file.write_bytes(good)
     stored = Checkpoint(tmp_path, file.stem).read()
     name = next(name for name in stored.tensors if name.startswith("exp_avg."))
@@ -314,13 +320,13 @@ def test_damaged_checkpoints_are_named(lesson: TrainingSet, tmp_path: Path) -> N
     for tensors, reason in ((lacking, "is missing"), ({**lacking, name: torch.ones(3)}, r"has shape \(3,\), expected")):
         Checkpoint(tmp_path, file.stem).write(stored.state, tensors)
         with pytest.raises(ModelError, match=rf"tensor {name} {reason}"):
-            fitted(lesson, QUICK, checkpoints=tmp_path)
+            fitted(training_set, QUICK, checkpoints=tmp_path)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_named(lesson: TrainingSet, tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_named(training_set: TrainingSet, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write the checkpoint .*make room, or give another --out"):
-        fitted(lesson, QUICK, checkpoints=tmp_path / "file")
+        fitted(training_set, QUICK, checkpoints=tmp_path / "file")
 
 
 # --- its parts ---------------------------------------------------------------------------------------------
@@ -359,10 +365,10 @@ def test_clips_are_cropped_to_the_shortest() -> None:
     assert cropped([np.zeros(LONGEST + 5, dtype=np.float32)], rng).shape == (1, LONGEST)
 
 
-def test_batches_are_of_nearly_the_same_length(lesson: TrainingSet) -> None:
-    one = course(lesson, QUICK)
+def test_batches_are_of_nearly_the_same_length(training_set: TrainingSet) -> None:
+    one = tuning(training_set, QUICK)
     views = one.order[:, 0]
-    lengths = np.array([len(one) for one in lesson.recordings.heard(np.arange(len(views)), views)])
+    lengths = np.array([len(one) for one in training_set.recordings.heard(np.arange(len(views)), views)])
     batches = list(one._batches(views, np.random.default_rng(0)))
     assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(len(views)))
     assert [len(rows) for rows, _ in batches] == [8] * 5
@@ -389,7 +395,7 @@ def test_other_encoders_are_tuned_too(tmp_path: Path) -> None:
     speech = Speech([Heard(clip) for clip in clips], sets.spec("classic193"))
     options = dataclasses.replace(QUICK, batch_size=4, head_rate=1e-9)
     heads = AdaptiveClassifier(options).fit(X, y, speakers)
-    one = Course(embedder, heads, TrainingSet(X, y, speakers, None, None, speech), options)
+    one = EncoderTuning(embedder, heads, TrainingSet(X, y, speakers, None, None, speech), options)
     one.epoch()
     after = one.result()[0].state_dict()
     moved = {name.split(".")[3] for name, value in embedder.state_dict().items() if not torch.equal(value, after[name])}
@@ -410,10 +416,10 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda")
 
 
-def test_half_precision_is_near(lesson: TrainingSet) -> None:
+def test_half_precision_is_near(training_set: TrainingSet) -> None:
     options = dataclasses.replace(QUICK, learning_rate=1e-6, head_rate=1e-6, frequency_mask=0, time_mask=0)
     full, half = (
-        course(lesson, dataclasses.replace(options, precision=one)).epoch() for one in ("float32", "bfloat16")
+        tuning(training_set, dataclasses.replace(options, precision=one)).epoch() for one in ("float32", "bfloat16")
     )
     assert full != half
     assert half == pytest.approx(full, rel=0.1)

@@ -67,12 +67,18 @@ def run(small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path_f
 
     one = toy(small_whisper)
     with pytest.raises(KeyboardInterrupt):
-        experiment.run(one, {"toy": toy_manifest}, out, jobs=1, cache=cache, tell=stop)
+        experiment.run(one, {"toy": toy_manifest}, out, jobs=1, cache=cache, progress=stop)
     assert not out.exists()
     assert len(list(experiment.checkpoints(out).iterdir())) == 1
     told: list[str] = []
     experiment.run(
-        one, {"toy": toy_manifest}, out, jobs=1, cache=cache, keep_folds=True, tell=lambda stage, *_: told.append(stage)
+        one,
+        {"toy": toy_manifest},
+        out,
+        jobs=1,
+        cache=cache,
+        keep_folds=True,
+        progress=lambda stage, *_: told.append(stage),
     )
     assert told.count("epochs") == 2  # the second fold and the final model, not the first fold
     return out
@@ -92,36 +98,36 @@ def test_an_interrupted_run_gives_the_same_scores(
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_the_file_is_the_estimator(lesson: TrainingSet, run: Path, tmp_path: Path) -> None:
-    model = fitted(lesson, QUICK)
+def test_the_file_is_the_estimator(training_set: TrainingSet, run: Path, tmp_path: Path) -> None:
+    model = fitted(training_set, QUICK)
     pipeline = families.build("finetuned", QUICK)
     pipeline.steps[-1] = ("model", model)
-    card = dataclasses.replace(model_file.load(run).card, features=lesson.recordings.encoder, labels=LABELS[::-1])
-    file = export(pipeline, card, tmp_path / "model.onnx", lesson.X[:4])
+    card = dataclasses.replace(model_file.load(run).card, features=training_set.recordings.encoder, labels=LABELS[::-1])
+    file = export(pipeline, card, tmp_path / "model.onnx", training_set.X[:4])
     order = [list(model.classes_).index(label) for label in LABELS[::-1]]
     for row in (0, 13):
-        samples = lesson.recordings.sounds[row](0)
-        X = model.embed(lesson.recordings.of(np.array([row])))
-        baseline = model.embed(lesson.recordings.of(np.array([4, 5]))).mean(axis=0)
+        samples = training_set.recordings.sounds[row](0)
+        X = model.embed(training_set.recordings.of(np.array([row])))
+        baseline = model.embed(training_set.recordings.of(np.array([4, 5]))).mean(axis=0)
         for known in (None, baseline):
             found = file.run(samples[np.newaxis], baseline=None if known is None else known[np.newaxis])
             np.testing.assert_allclose(found.probabilities[0], model.predict_proba(X, known)[0, order], atol=1e-4)
             assert found.embedding is not None
             np.testing.assert_allclose(found.embedding, X, atol=1e-4)
-        assert np.abs(X - lesson.X[row]).max() > 1e-2  # it is the tuned encoder
+        assert np.abs(X - training_set.X[row]).max() > 1e-2  # it is the tuned encoder
 
 
-def test_test_clips_are_described_by_the_tuned_encoder(lesson: TrainingSet) -> None:
-    test = np.flatnonzero(lesson.speakers == "s0")
-    train = np.flatnonzero(lesson.speakers != "s0")
-    enrolled = test[lesson.y[test] == "neutral"]
-    found = fit_one(lesson, Task("finetuned", QUICK, train, test, enrolled, keep=True))
+def test_test_clips_are_described_by_the_tuned_encoder(training_set: TrainingSet) -> None:
+    test = np.flatnonzero(training_set.speakers == "s0")
+    train = np.flatnonzero(training_set.speakers != "s0")
+    enrolled = test[training_set.y[test] == "neutral"]
+    found = fit_one(training_set, Task("finetuned", QUICK, train, test, enrolled, keep=True))
     assert found.pipeline is not None
     assert found.enrolled is not None
     model = found.pipeline.named_steps["model"]
-    X = model.embed(lesson.recordings.of(test))
+    X = model.embed(training_set.recordings.of(test))
     np.testing.assert_array_equal(found.probabilities, model.predict_proba(X))
-    baseline = model.embed(lesson.recordings.of(enrolled)).mean(axis=0)
+    baseline = model.embed(training_set.recordings.of(enrolled)).mean(axis=0)
     np.testing.assert_allclose(found.enrolled, model.predict_proba(X, baseline), atol=1e-6)
 
 

@@ -33,7 +33,7 @@ from emovox.lab.experiments import experiment, recipe
 from emovox.lab.export.export import Calibration, check_parity
 from emovox.lab.extraction.sequences import pack, padded
 from emovox.model.file import load
-from emovox.outputs.console import Tell
+from emovox.outputs.console import ProgressBars
 from emovox.types import Float32Array
 from tests.conftest import ANY_SOUND
 
@@ -147,7 +147,7 @@ def test_early_stopping_holds_out_whole_speakers() -> None:
         assert not set(speakers[train]) & set(speakers[valid])
         assert sorted([*train, *valid]) == list(range(48))
     told: list[Mapping[str, Any]] = []
-    model = SequenceClassifier(options).fit(clips, y, speakers, tell=told.append)
+    model = SequenceClassifier(options).fit(clips, y, speakers, on_epoch=told.append)
     assert len(model.curves_) == 2
     assert all(len(course) < 30 for course in model.curves_)
     assert {"member", "epoch", "train_loss", "train_uar", "valid_loss", "valid_uar"} == set(told[0])
@@ -166,16 +166,16 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        SequenceClassifier(options).fit(clips, y, speakers, kept=tmp_path, tell=interrupt)
+        SequenceClassifier(options).fit(clips, y, speakers, kept=tmp_path, on_epoch=interrupt)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
     told: list[Mapping[str, Any]] = []
-    resumed = SequenceClassifier(options).fit(clips, y, speakers, kept=tmp_path, tell=told.append)
+    resumed = SequenceClassifier(options).fit(clips, y, speakers, kept=tmp_path, on_epoch=told.append)
     assert {epoch["member"] for epoch in told} == {1}
     np.testing.assert_allclose(resumed.predict_proba(clips), whole.predict_proba(clips), atol=1e-5)
     assert [len(course) for course in resumed.curves_] == [3, 3]
     other = SequenceClassifier(FramesOptions(hidden=(8,), epochs=3, members=2, batch_size=8, seed=1))
     told.clear()
-    other.fit(clips, y, speakers, kept=tmp_path, tell=told.append)
+    other.fit(clips, y, speakers, kept=tmp_path, on_epoch=told.append)
     assert len(told) == 6, "another training was taken for the same"
 
 
@@ -249,7 +249,7 @@ def test_a_recipe_becomes_a_model_that_predicts_files(toy_manifest: Path, tmp_pa
     told = []
     one = recipe.validate(BASE, "toy")
     results = experiment.run(
-        one, {"toy": toy_manifest}, tmp_path / "run", jobs=1, tell=lambda stage, done, total: told.append(stage)
+        one, {"toy": toy_manifest}, tmp_path / "run", jobs=1, progress=lambda stage, done, total: told.append(stage)
     )
     assert results["uar"] > 0.6
     assert any(stage.startswith("epochs: ") and "UAR" in stage for stage in told)
@@ -290,8 +290,8 @@ def test_epochs_of_other_processes_are_followed(tmp_path: Path) -> None:
 
 
 def test_the_bar_of_epochs_changes_its_words() -> None:
-    tell = Tell()
-    tell("epochs: fold 1, epoch 1: loss 2.00", 1, 5)
-    tell("epochs: fold 1, epoch 2: loss 1.00", 2, 5)
-    (task,) = tell.progress.tasks
+    progress = ProgressBars()
+    progress("epochs: fold 1, epoch 1: loss 2.00", 1, 5)
+    progress("epochs: fold 1, epoch 2: loss 1.00", 2, 5)
+    (task,) = progress.progress.tasks
     assert (task.description, task.completed) == ("epochs: fold 1, epoch 2: loss 1.00", 2)

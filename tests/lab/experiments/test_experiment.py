@@ -134,7 +134,7 @@ def test_shuffled_labels_fall_to_chance(toy_manifest: Path, tmp_path: Path) -> N
     wrong = data.table.assign(label=np.random.default_rng(0).permutation(data.table["label"]))
     scrambled = dataset.Data(wrong, data.X, data.spec, data.corpora, ())
     protocol = by_name("speaker-3", wrong)
-    predictions = experiment.train(toy(), scrambled, protocol, jobs=1, tell=lambda *_: None).predictions
+    predictions = experiment.train(toy(), scrambled, protocol, jobs=1, progress=lambda *_: None).predictions
     accuracy = (predictions["label"] == predictions["predicted"]).mean()
     assert 0.25 - 4 * np.sqrt(0.25 * 0.75 / 96) < accuracy < 0.25 + 4 * np.sqrt(0.25 * 0.75 / 96)
 

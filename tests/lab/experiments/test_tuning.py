@@ -113,7 +113,7 @@ def test_scores_are_those_of_the_chosen_settings(toy_manifest: Path, tmp_path: P
     data = dataset.load(toy(), {"toy": toy_manifest}, jobs=1)
     protocol = by_name("speaker-3", data.table, 0)
     plain = recipe.validate(BASE, "plain")
-    before = experiment.train(plain, data, protocol, jobs=1, tell=lambda *_: None).predictions
+    before = experiment.train(plain, data, protocol, jobs=1, progress=lambda *_: None).predictions
     by_fold = before.groupby("fold").apply(lambda rows: (rows["label"] == rows["predicted"]).mean())
     assert [part["untuned"] for part in results["outer"]] == pytest.approx(by_fold.tolist())
     for name in ("inner", "outer", "optimism", "untuned"):

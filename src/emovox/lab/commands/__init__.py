@@ -1,1 +1,1 @@
-"""The commands of the lab: each parses, calls the library and prints."""
+"""Commands that need the `[train]` extra: each parses, calls the library and prints."""

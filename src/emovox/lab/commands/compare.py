@@ -56,7 +56,7 @@ def compare(
 
 
 def _print(title: str, results: Mapping[str, Any]) -> None:
-    """Print one ranking, and how sure it is."""
+    """Print one ranking with intervals and significance."""
     from rich.table import Table
 
     from emovox.lab.reports.page import p_value, score

@@ -29,7 +29,7 @@ def _registry() -> Any:
 
 @app.command("list")
 def list_corpora() -> None:
-    """List the corpora that have a reader, with licence and address."""
+    """List the corpora with a reader, their licence and address."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

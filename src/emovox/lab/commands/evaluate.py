@@ -31,8 +31,8 @@ def evaluate(
     - `emovox evaluate model.onnx --corpus mine=recordings.csv --json`
     """
     _, experiment = import_training()
-    with progress_bars() as tell:
-        results, predictions = experiment.evaluate(load(model), named_folders(corpus), jobs=jobs, tell=tell)
+    with progress_bars() as progress:
+        results, predictions = experiment.evaluate(load(model), named_folders(corpus), jobs=jobs, progress=progress)
     for line in results["skipped"]:
         say(f"skipped: {line}")
     if as_json:

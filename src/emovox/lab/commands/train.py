@@ -57,9 +57,9 @@ def train(
     recipe = recipes.load(name, overrides(protocol, seed, change or []))
     folder = out or Path("runs") / f"{recipe.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     try:
-        with progress_bars() as tell:
+        with progress_bars() as progress:
             results = experiment.run(
-                recipe, named_folders(corpus or []), folder, jobs=jobs, keep_folds=keep_folds, tell=tell
+                recipe, named_folders(corpus or []), folder, jobs=jobs, keep_folds=keep_folds, progress=progress
             )
     except KeyboardInterrupt:
         if (kept := experiment.checkpoints(folder)).exists():
@@ -75,7 +75,7 @@ def train(
 
 
 def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str]) -> dict[str, Any]:
-    """Turn options into changes of a recipe; values are TOML, and a bare word is a string.
+    """Convert options to changes of a recipe; values are TOML, and a bare word is a string.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str])
 
 
 def print_scores(results: dict[str, Any]) -> None:
-    """Print the headline with its protocol, spread and interval, then each class."""
+    """Print the main scores with protocol, deviations and interval, then each class."""
     from rich.table import Table
 
     console = standard_output()
@@ -140,7 +140,7 @@ def print_scores(results: dict[str, Any]) -> None:
 
 
 def import_training() -> tuple[Any, Any]:
-    """Import what trains, or say how to install it."""
+    """Import the training code, or raise with the install command."""
     try:
         from emovox.lab.experiments import experiment, recipe
     except ModuleNotFoundError as error:

@@ -72,8 +72,10 @@ def tune(
         raise InputError(f"cannot write into {folder}: {error.strerror}") from error
     where = storage or tuning.sqlite(folder / "study.db")
     try:
-        with progress_bars() as tell:
-            best, results = tuning.tune(recipe, named_folders(corpus or []), where, outer=outer, jobs=jobs, tell=tell)
+        with progress_bars() as progress:
+            best, results = tuning.tune(
+                recipe, named_folders(corpus or []), where, outer=outer, jobs=jobs, progress=progress
+            )
     except KeyboardInterrupt:
         say("the trials that are done are kept: the same command goes on from there")
         raise

@@ -1,1 +1,1 @@
-"""Pretrained speech encoders, and the feature sets that they make."""
+"""Pretrained speech encoders, and the feature sets computed by them."""

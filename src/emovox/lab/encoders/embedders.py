@@ -1,4 +1,4 @@
-"""From 16 kHz samples to one vector a clip: pooled outputs of some blocks of one encoder, or of several."""
+"""Embeddings: pooled outputs of some blocks of one or several encoders, one vector per clip."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from emovox.lab.encoders.encoders import HuggingFaceEncoder, LogMel, WhisperEnco
 
 
 class Embedder(nn.Module):
-    """From samples to one vector a clip: pooled outputs of some blocks of an encoder.
+    """Module from samples to one vector per clip: pooled outputs of some blocks of an encoder.
 
     Parameters
     ----------
     front : torch module
-        From samples to what the encoder takes: :class:`LogMel`, or ``nn.Identity()``.
+        Module from samples to the input of the encoder: :class:`LogMel`, or ``nn.Identity()``.
     encoder : torch module
         Returns a list of states, each of shape (batch, time, width).
     blocks : iterable of int
@@ -35,7 +35,7 @@ class Embedder(nn.Module):
 
     @classmethod
     def load(cls, source: str | Path | Weights, blocks: Sequence[int], pooling: str = "mean-sd") -> Embedder:
-        """Read an encoder, our own for Whisper and transformers' for others, in evaluation mode and without gradients.
+        """Load an encoder in evaluation mode without gradients: `WhisperEncoder`, or one of transformers.
 
         Raises
         ------
@@ -54,11 +54,11 @@ class Embedder(nn.Module):
         return cls(front, encoder, blocks, pooling).eval().requires_grad_(False)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Map samples, shape (batch, n_samples), to vectors: for each block the means, then the deviations."""
+        """Map samples, shape (batch, n_samples), to embeddings: for each block means, then standard deviations."""
         return self.pooled(self.front(samples))
 
     def pooled(self, heard: Tensor) -> Tensor:
-        """Map what the encoder takes to vectors."""
+        """Map the input of the encoder to embeddings."""
         states = self.encoder(heard)
         chosen = [states[block - 1] for block in self.blocks]
         if self.pooling == "mean":
@@ -67,12 +67,12 @@ class Embedder(nn.Module):
 
 
 class JoinedEmbedder(nn.Module):
-    """Several encoders side by side: their vectors one after the other.
+    """Several encoders whose embeddings are concatenated.
 
     Parameters
     ----------
     parts : sequence of Embedder
-        Two of Whisper's encoders share one log-mel.
+        Encoders; those of Whisper share one log-mel spectrogram.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class JoinedEmbedder(nn.Module):
         self.encoders = nn.ModuleList(parts)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Map samples, shape (batch, n_samples), to vectors."""
+        """Map samples, shape (batch, n_samples), to embeddings."""
         heard: dict[nn.Module, Tensor] = {}
         vectors = []
         for part in self.encoders:
@@ -102,6 +102,6 @@ class JoinedEmbedder(nn.Module):
 
 
 def _alike(first: nn.Module, second: nn.Module) -> bool:
-    """Tell whether two fronts give the same."""
+    """Return whether two front ends are equal."""
     both = isinstance(first, LogMel) and isinstance(second, LogMel)
     return both and first.bank.shape == second.bank.shape and first.normalise == second.normalise

@@ -1,4 +1,4 @@
-"""Features from pretrained speech encoders: pooled outputs of their blocks.  torch is loaded with the first clip."""
+"""Feature sets of pretrained speech encoders: pooled outputs of their blocks.  torch is imported lazily."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from emovox.types import Float32Array
 if TYPE_CHECKING:
     from emovox.lab.encoders.embedders import Embedder, JoinedEmbedder
 
-#: Statistics over time, by name; attentive statistics have weights of their own and belong into a trained model.
+#: Statistics over time by name; attentive statistics have trained weights and are part of a model instead.
 POOLINGS = ("mean-sd", "mean")
-#: Width and blocks of the encoders with a set of their own, so that recipes can be checked where the weights are not.
+#: Width and number of blocks of encoders with their own set, so that recipes can be checked without weights.
 KNOWN = {"whisper-tiny.en": (384, 4), "whisper-base": (512, 6)}
-#: What stands between several encoders in the parameters `weights` and `blocks`, as recipes and cards write them.
+#: Separator of several encoders in the parameters `weights` and `blocks` of recipes and cards.
 SEPARATOR = " + "
 
 
@@ -42,7 +42,7 @@ class Encoder(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """A feature set of encoders: ``encoder``, or the same with other defaults under a name of its own."""
+    """A feature set of encoders: ``encoder``, or one with other defaults."""
 
     description: str
     weights: str
@@ -68,7 +68,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def encoders(parameters: Mapping[str, Any]) -> tuple[Encoder, ...]:
-    """Take the encoders of a feature set apart, which its parameters write with ``" + "`` between.
+    """Return the encoders of a feature set, which its parameters separate by ``" + "``.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def encoders(parameters: Mapping[str, Any]) -> tuple[Encoder, ...]:
 
 
 def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[str, ...]:
-    """Return the features' names: encoder by encoder, block by block the means, then the standard deviations.
+    """Return the names of the features: for each encoder and block the means, then the standard deviations.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[
     FeatureError
         The encoder has no such block, or `weights` and `blocks` are of different numbers of encoders.
     ModelError
-        The encoder's width is not known without its weights, and they cannot be found.
+        The width of the encoder is unknown without its weights, and they are not found.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[
 
 
 def _names(name: str, stem: str, encoder: Encoder, pooling: str) -> Iterator[str]:
-    """Name the features of one encoder."""
+    """Return the names of the features of one encoder."""
     source, blocks = encoder
     chosen = _numbers(name, blocks)
     width, available = _sizes(name, source)
@@ -150,7 +150,7 @@ def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, poo
     analysis : Analysis
         The waveform.
     weights, blocks, pooling : str
-        The set's parameters.
+        Parameters of the set.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, poo
     Raises
     ------
     ModelError
-        The weights cannot be found or used.
+        The weights are not found or invalid.
     MissingExtraError
         torch is not installed.
     """
@@ -175,12 +175,12 @@ def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, poo
 
 
 def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder | JoinedEmbedder:
-    """Load the encoder of a set, or all of them, once per process.
+    """Load the encoders of a set, once per process.
 
     Raises
     ------
     ModelError
-        The weights cannot be found or used, or are not those of this set.
+        The weights are not found, invalid, or not those of this set.
     MissingExtraError
         torch is not installed.
     """
@@ -189,7 +189,7 @@ def embedder(name: str, weights: str, blocks: str, pooling: str) -> Embedder | J
 
 @lru_cache(maxsize=2)
 def _load(name: str, weights: str, blocks: str, pooling: str, identity: str) -> Embedder | JoinedEmbedder:
-    """Load encoders; `identity` makes weights that were replaced meanwhile another question."""
+    """Load encoders; `identity` is part of the cache key, because weights may be replaced."""
     parts = [_load_one(name, one, pooling) for one in encoders({"weights": weights, "blocks": blocks})]
     if len(parts) == 1:
         return parts[0]
@@ -213,18 +213,18 @@ def _load_one(name: str, encoder: Encoder, pooling: str) -> Embedder:
 
 
 def digest(weights: str) -> str:
-    """Tell one set of weights from another.
+    """Return a digest of weights.
 
     Raises
     ------
     ModelError
-        They cannot be found.
+        The weights are not found.
     """
     return "+".join(find(source).digest for source in weights.split(SEPARATOR))
 
 
 def _numbers(name: str, blocks: str) -> tuple[int, ...]:
-    """Read the parameter `blocks`."""
+    """Parse the parameter `blocks`."""
     numbers = tuple(int(word) for word in blocks.split())
     if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise FeatureError(f"{name}.blocks={blocks!r} is not possible: name each block once, in rising order")
@@ -232,7 +232,7 @@ def _numbers(name: str, blocks: str) -> tuple[int, ...]:
 
 
 def _sizes(name: str, weights: str) -> tuple[int, int]:
-    """Return width and number of blocks of an encoder, from its weights only where they are not known otherwise."""
+    """Return width and number of blocks of an encoder, from its weights only if they are unknown."""
     known = name if name in KNOWN else weights.removeprefix("openai/")
     if known in KNOWN and not (name not in KNOWN and Path(weights).is_dir()):
         return KNOWN[known]
@@ -243,7 +243,7 @@ def _sizes(name: str, weights: str) -> tuple[int, int]:
 
 
 def _feature_set(name: str, preset: Preset) -> FeatureSet:
-    """Make the entry of a preset in the table of feature sets."""
+    """Return the feature set of a preset."""
     return FeatureSet(
         name,
         1,

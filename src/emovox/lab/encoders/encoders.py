@@ -1,7 +1,7 @@
-"""Pretrained speech encoders as torch modules: from 16 kHz samples to the states of their blocks.
+"""Pretrained speech encoders as PyTorch modules: from 16 kHz samples to the outputs of their blocks.
 
-`WhisperEncoder` is our own reading of Whisper's encoder: it takes clips of any length without padding them to 30 s and
-exports to ONNX with every dimension free.  `HuggingFaceEncoder` wraps whatever transformers knows.
+`WhisperEncoder` implements the encoder of Whisper for clips of any length without padding to 30 s, and exports to ONNX
+with dynamic dimensions.  `HuggingFaceEncoder` wraps encoders of transformers.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from emovox.types import RATE
 
 #: Whisper's short-time transform: 25 ms Hann windows every 10 ms.
 N_FFT, HOP = 400, 160
-#: Whisper pads every clip to this many samples (30 s); we do not.
+#: Length in samples (30 s) to which Whisper pads every clip; `WhisperEncoder` does not.
 WHISPER_SAMPLES = 30 * RATE
 
 
 class LogMel(nn.Module):
-    """Whisper's log-mel spectrogram, with the Fourier transform as a convolution so that it exports to ONNX.
+    """Log-mel spectrogram of Whisper, with the Fourier transform as a convolution for export to ONNX.
 
-    Keep it out of half-precision autocast: it needs the range of float32.
+    Exclude it from half-precision autocast: it needs the range of float32.
 
     Parameters
     ----------
     n_mels : int, default 80
         Mel bands on Slaney's scale from 0 to 8 kHz; the large-v3 models have 128.
     normalise : bool, default True
-        Scale each clip to a peak of -1 dBFS first, so that the recording level does not matter.
+        Scale each clip to a peak of -1 dBFS first, so that the result is independent of the recording level.
 
     Notes
     -----
@@ -62,7 +62,7 @@ class LogMel(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """Map samples, shape (batch, n_samples), to levels, shape (batch, n_mels, n_samples // 160).
 
-        At least 201 samples are needed; levels lie within a range of 2, the loudest at most around 1.5.
+        At least 201 samples are required; levels are within a range of 2, with a maximum of about 1.5.
         """
         if self.normalise:
             peak = samples.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
@@ -88,14 +88,14 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix states, shape (batch, time, width); `mask`, shape (batch, 1, 1, time), is true where to look."""
+        """Apply attention to states, shape (batch, time, width); `mask`, shape (batch, 1, 1, time), marks keys."""
         width = states.shape[-1] // self.heads
         query, key, value = (
             project(states).unflatten(-1, (self.heads, width)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         if torch.onnx.is_in_onnx_export():
-            # The same thing spelt out: the exporter's own expansion of the fused operator is longer and no faster.
+            # Written out, because the exporter expands the fused operator to a longer graph that is no faster.
             scores = query @ key.transpose(2, 3) * width**-0.5
             if mask is not None:
                 scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -107,7 +107,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """One transformer block with normalisation before each part, named as in Hugging Face's Whisper."""
+    """A pre-norm transformer block, with the parameter names of Hugging Face's Whisper."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -165,14 +165,14 @@ class WhisperEncoder(nn.Module):
 
     @classmethod
     def load(cls, source: str | Path | Weights, blocks: int | None = None) -> WhisperEncoder:
-        """Read the stem and the first blocks of a checkpoint.
+        """Load the stem and the first blocks of a checkpoint.
 
         Parameters
         ----------
         source : str, Path or Weights
             Folder or name, see `emovox.hub.find`.  Keys may begin with ``model.encoder.`` or ``encoder.``.
         blocks : int, optional
-            How many blocks to keep; the default is all that there are.
+            Number of blocks to keep; all by default.
 
         Returns
         -------
@@ -182,13 +182,13 @@ class WhisperEncoder(nn.Module):
         Raises
         ------
         ModelError
-            Not a Whisper checkpoint, fewer blocks than asked for, or a tensor that is missing or of another shape.
+            Not a Whisper checkpoint, too few blocks, or a tensor that is missing or of another shape.
         """
         weights = source if isinstance(source, Weights) else find(source)
         sizes = _sizes(weights)
         if blocks is not None and not 1 <= blocks <= sizes["blocks"]:
             raise ModelError(f"{weights.folder} has {sizes['blocks']} blocks, not {blocks}: ask for one of those")
-        # Built without storage and filled from the file: no time goes into random initial values.
+        # Built without storage and filled from the file, to avoid random initialisation.
         with torch.device("meta"):
             encoder = cls(**{**sizes, "blocks": blocks or sizes["blocks"]})
         wanted = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
@@ -199,7 +199,7 @@ class WhisperEncoder(nn.Module):
     def stem(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map log-mel, shape (batch, n_mels, frames), to states, shape (batch, (frames + 1) // 2, width).
 
-        `mask`, shape (batch, frames), is true for real frames: what is beyond is as if it were not there.
+        `mask`, shape (batch, frames), is true for real frames; padding does not affect the result.
         """
         inside = None if mask is None else mask.unsqueeze(1)
         mel = mel if inside is None else mel.masked_fill(~inside, 0)
@@ -220,10 +220,10 @@ class WhisperEncoder(nn.Module):
         Parameters
         ----------
         mel : Tensor, shape (batch, n_mels, frames)
-            As :class:`LogMel` makes it.
+            Output of :class:`LogMel`.
         mask : Tensor of bool, shape (batch, frames), optional
-            True for real frames, false for the padding of shorter clips, which then get the states that they have on
-            their own; ``mask[:, ::2]`` is the mask of the states.
+            True for real frames, false for padding, which then does not affect the states of a clip; ``mask[:, ::2]``
+            is the mask of the states.
         """
         states = self.stem(mel, mask)
         look = None if mask is None else mask[:, None, None, ::2]
@@ -235,7 +235,7 @@ class WhisperEncoder(nn.Module):
 
 
 def _rates(width: int) -> Tensor:
-    """Angular rates of the position embedding, radians a frame, from 1 down to 1/10000."""
+    """Return the angular rates of the position embedding in radians per frame, from 1 to 1/10000."""
     half = width // 2
     return torch.tensor(np.exp(-np.log(10000) / max(half - 1, 1) * np.arange(half)), dtype=torch.float32)
 
@@ -261,14 +261,14 @@ def _sizes(weights: Weights) -> dict[str, int]:
 
 
 class HuggingFaceEncoder(nn.Module):
-    """A speech encoder of transformers that takes raw samples: wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper.
+    """A speech encoder of transformers with samples as input: wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper.
 
     Parameters
     ----------
     model : torch module
-        As transformers builds it; of Whisper, the whole model.
+        Model of transformers; of Whisper, the whole model.
     normalise : bool
-        Bring each clip to mean 0 and variance 1 first, as ``preprocessor_config.json`` says.
+        Normalise each clip to mean 0 and variance 1 first, as ``preprocessor_config.json`` specifies.
 
     Notes
     -----
@@ -291,7 +291,7 @@ class HuggingFaceEncoder(nn.Module):
 
     @classmethod
     def load(cls, source: str | Path | Weights) -> HuggingFaceEncoder:
-        """Read a checkpoint through transformers, from safetensors only and without running any code of it.
+        """Load a checkpoint with transformers, from safetensors only and without running its code.
 
         Parameters
         ----------
@@ -325,12 +325,12 @@ class HuggingFaceEncoder(nn.Module):
                 output_loading_info=True,
                 dtype=torch.float32,
             )
-        except Exception as error:  # transformers raises whatever its parts raise
+        except Exception as error:  # transformers raises many kinds of exceptions
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
             raise ModelError(
                 f"{weights.folder} is not a speech encoder that transformers can read: {reason}"
             ) from error
-        # transformers would leave what is missing at random values; these two are not used here.
+        # transformers initialises missing tensors at random; these two are not used here.
         lacking = sorted(
             name
             for name in report["missing_keys"]
@@ -355,14 +355,14 @@ class HuggingFaceEncoder(nn.Module):
 
 
 def statistics(states: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean and (population) standard deviation over time.
+    """Compute mean and population standard deviation over time.
 
     Parameters
     ----------
     states : Tensor, shape (batch, time, width)
         Frames.
     weights : Tensor, shape (batch, time), optional
-        How much each frame counts, not negative, for example a mask; the default is all alike.
+        Non-negative weights of the frames, for example a mask; equal by default.
 
     Returns
     -------
@@ -381,12 +381,12 @@ def statistics(states: Tensor, weights: Tensor | None = None) -> Tensor:
         share = (weights / weights.sum(dim=1, keepdim=True)).unsqueeze(-1).to(states.dtype)
         mean = (share * states).sum(dim=1, keepdim=True)
         variance = (share * (states - mean).square()).sum(dim=1)
-    # The root's slope at 0 is infinite; a constant channel must not spoil a gradient.
+    # The derivative of the square root at 0 is infinite; constant channels must have a finite gradient.
     return torch.cat([mean.squeeze(1), variance.clamp(min=1e-12).sqrt()], dim=1)
 
 
 class AttentiveStatistics(nn.Module):
-    """Mean and standard deviation over time with learnt frame weights.
+    """Attentive statistics pooling: mean and standard deviation over time with learned weights.
 
     Parameters
     ----------

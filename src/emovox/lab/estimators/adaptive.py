@@ -1,4 +1,4 @@
-"""Linear classification of embeddings, with and without a speaker's baseline; the base of all adaptive heads."""
+"""Linear classification of embeddings with and without a baseline of the speaker; base of all adaptive heads."""
 
 from __future__ import annotations
 
@@ -22,32 +22,31 @@ from emovox.lab.ranges import Count, Natural, Positive
 from emovox.model.file import BASELINE, EMBEDDING, OUTPUT, SAMPLES
 from emovox.types import FeatureSpec, Float32Array
 
-#: Label of a speaker's ordinary voice.
+#: Label of the clips from which baselines are computed in training.
 ORDINARY = "neutral"
 
 
 @dataclass(frozen=True)
 class AdaptiveOptions(Options):
-    """The linear heads and how they are fitted.
+    """Options of the linear heads.
 
     Attributes
     ----------
     penalty : float
-        Weight of half the squared length of a head's coefficients against the mean loss.
+        L2 penalty: weight of half the squared norm of the coefficients relative to the mean loss.
     absent : float
-        How much a class still counts for clips of a corpus that lacks it, from 0 to 1; see `AnnOptions.absent`.
+        Prior weight of a class for clips whose corpus lacks it, from 0 to 1; see `AnnOptions.absent`.
     draws : int
-        Baselines drawn for each clip and copy while the head that knows the speaker is fitted.
+        Number of random baselines per clip and copy in the training of the head with baseline.
     mixed : float
-        Share of those baselines that are of clips of any emotion, as in ordinary running speech; the others are of
-        neutral clips.
+        Fraction of the baselines computed from clips of any emotion (unlabelled everyday speech); the others are
+        computed from neutral clips.
     max_per_speaker : int
-        Clips and copies of one speaker that a head is fitted on at most, drawn at random: as every speaker counts the
-        same, more of one tell little.
+        Maximum number of clips and copies per speaker, drawn at random; all speakers have the same total weight.
     iterations : int
-        Most steps of L-BFGS.
+        Maximum number of iterations of L-BFGS.
     seed : int
-        Seed of the drawn baselines.
+        Seed of the random baselines.
     """
 
     penalty: Positive = 0.3
@@ -60,10 +59,10 @@ class AdaptiveOptions(Options):
 
 
 class AdaptiveClassifier(Estimator):
-    """Multinomial logistic regression on standardised embeddings, and a second one that knows the speaker.
+    """Multinomial logistic regression on standardised embeddings: one head without and one with a baseline.
 
-    The second head sees the embedding and its distance from the speaker's *baseline*, the mean embedding of some
-    ordinary speech.  Every speaker counts the same in the loss, and within a speaker every class.
+    The input of the second head is the embedding and its difference from the *baseline* of the speaker, the mean
+    embedding of some ordinary speech.  All speakers have the same weight in the loss, and all classes of a speaker.
 
     Parameters
     ----------
@@ -75,7 +74,7 @@ class AdaptiveClassifier(Estimator):
     classes_ : ndarray
         Labels in output order.
     plain_, enrolled_ : tuple of ndarray
-        Coefficients, shape (n_inputs, n_classes), and intercepts of the two heads.
+        Coefficients, shape (n_inputs, n_classes), and intercepts of the heads without and with baseline.
     mean_, scale_ : ndarray, shape (n_features,)
         Statistics of the training embeddings and their copies.
 
@@ -118,16 +117,16 @@ class AdaptiveClassifier(Estimator):
         y : ndarray, shape (n_clips,)
             Labels.
         speakers : ndarray, shape (n_clips,)
-            Speakers: a baseline belongs to one.
+            Speakers; required.
         corpora : ndarray, shape (n_clips,), optional
-            Corpus of each clip; the classes it lacks count as `AdaptiveOptions.absent` says.
+            Corpus of each clip; see `AdaptiveOptions.absent` for the classes that it lacks.
         copies : ndarray of float32, shape (n_clips, n_copies, n_features), optional
-            Embeddings of augmented copies, trained on like the clips themselves.
+            Embeddings of augmented copies, used like the clips.
 
         Raises
         ------
         ProtocolError
-            The speakers are not known.
+            The speakers are unknown.
         """
         options: AdaptiveOptions = self.options or AdaptiveOptions()
         if speakers is None:
@@ -151,7 +150,7 @@ class AdaptiveClassifier(Estimator):
     def _standardise(
         self, X: Float32Array, y: NDArray[Any], copies: Float32Array | None
     ) -> tuple[NDArray[np.int64], Float32Array]:
-        """Learn classes and statistics; return class indices and all views, shape (n_views, n_clips, n_features)."""
+        """Compute classes and statistics; return class indices and views, shape (n_views, n_clips, n_features)."""
         self.classes_, target = np.unique(y, return_inverse=True)
         self.n_features_in_ = X.shape[1]
         views = X[np.newaxis] if copies is None else np.concatenate([X[np.newaxis], np.moveaxis(copies, 1, 0)])
@@ -169,7 +168,7 @@ class AdaptiveClassifier(Estimator):
         speakers: NDArray[Any],
         baselines: Float32Array | None = None,
     ) -> tuple[Float32Array, Float32Array]:
-        """Fit one head on some views of some clips; the one that knows the speaker gets baselines."""
+        """Fit one head on some views of some clips, with baselines if given."""
         options: AdaptiveOptions = self.options or AdaptiveOptions()
         scaled = self._scaled(views[view, clip])
         inputs = scaled if baselines is None else np.hstack([scaled, scaled - self._scaled(baselines)])
@@ -180,7 +179,7 @@ class AdaptiveClassifier(Estimator):
         return np.asarray((X - self.mean_) / self.scale_, dtype=np.float32)
 
     def logits(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float64]:
-        """Unscaled log-probabilities, shape (n_clips, n_classes).
+        """Compute logits, shape (n_clips, n_classes).
 
         Parameters
         ----------
@@ -197,41 +196,41 @@ class AdaptiveClassifier(Estimator):
         return np.asarray(both @ self.enrolled_[0] + self.enrolled_[1], dtype=np.float64)
 
     def predict_proba(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float32]:
-        """Class probabilities, shape (n_clips, n_classes); arguments as for :meth:`logits`."""
+        """Predict class probabilities, shape (n_clips, n_classes); arguments as for :meth:`logits`."""
         return np.asarray(torch.softmax(torch.from_numpy(self.logits(X, baseline)), dim=1), dtype=np.float32)
 
     def encoder(self, spec: FeatureSpec) -> nn.Module:
-        """Return the encoder whose embeddings the head takes."""
+        """Return the encoder that computes the embeddings."""
         return embeddings.embedder(spec.set, **spec.parameters)
 
     def head(self, embedder: nn.Module) -> nn.Module:
-        """Return the module that becomes the graph: samples and baseline to probabilities and embedding.
+        """Return the module to export: from samples and baseline to probabilities and embedding.
 
         Parameters
         ----------
         embedder : Module
-            Samples, shape (n, t), to embeddings, shape (n, n_features).
+            Encoder from samples, shape (n, t), to embeddings, shape (n, n_features).
         """
         return AdaptiveHead(embedder, self)
 
     def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
-        """Return the graph from samples, and the speaker's baseline, to probabilities; see `Estimator.graph`."""
+        """Return the graph from samples, and the baseline of the speaker, to probabilities; see `Estimator.graph`."""
         head, samples, origin = self.head(self.encoder(spec)), noise(2, 1.0), "its origin"
         if not baseline:
             return traced(WithoutBaseline(head, self.n_features_in_), (samples,), [SAMPLES], [OUTPUT], origin)
-        nobody = np.zeros((2, self.n_features_in_), dtype=np.float32)
-        return traced(head, (samples, nobody), [SAMPLES, BASELINE], [OUTPUT, EMBEDDING], origin)
+        unknown = np.zeros((2, self.n_features_in_), dtype=np.float32)
+        return traced(head, (samples, unknown), [SAMPLES, BASELINE], [OUTPUT, EMBEDDING], origin)
 
 
 class AdaptiveHead(nn.Module):
-    """A fitted :class:`AdaptiveClassifier` behind its encoder: the graph that ships.
+    """A fitted :class:`AdaptiveClassifier` with its encoder: the exported graph.
 
     Parameters
     ----------
     embedder : Module
-        Samples, shape (n, t), to embeddings, shape (n, n_features).
+        Encoder from samples, shape (n, t), to embeddings, shape (n, n_features).
     fitted : AdaptiveClassifier
-        Its heads are copied.
+        Classifier whose heads are copied.
     """
 
     mean: Tensor
@@ -245,7 +244,7 @@ class AdaptiveHead(nn.Module):
         self.plain, self.enrolled = _linear(fitted.plain_), _linear(fitted.enrolled_)
 
     def forward(self, samples: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros is none."""
+        """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros means an unknown speaker."""
         embedding = self.embedder(samples)
         scaled = (embedding - self.mean) / self.scale
         distance = scaled - (baseline - self.mean) / self.scale
@@ -255,12 +254,12 @@ class AdaptiveHead(nn.Module):
 
 
 class WithoutBaseline(nn.Module):
-    """A head that is never told who speaks.
+    """A head without the input of the baseline.
 
     Parameters
     ----------
     head : Module
-        From samples and baseline to probabilities and embedding.
+        Module from samples and baseline to probabilities and embedding.
     width : int
         Width of the baseline.
     """
@@ -276,7 +275,7 @@ class WithoutBaseline(nn.Module):
 
 
 def clip_weights(target: NDArray[np.int64], speakers: NDArray[Any]) -> Float32Array:
-    """Weigh clips so that each speaker counts the same, and each class within a speaker; the mean weight is 1.
+    """Return sample weights that balance speakers, and classes within a speaker; their mean is 1.
 
     Examples
     --------
@@ -309,13 +308,13 @@ def logistic(
     target : ndarray of int, shape (n,)
         Class indices.
     weight : ndarray of float32, shape (n, n_classes)
-        How much each class counts for each row (logit adjustment, as in `WeightedCrossEntropy`).
+        Class weights of each row (logit adjustment, as in `WeightedCrossEntropy`).
     counts : ndarray of float32, shape (n,)
-        How much each row counts, 1 on average.
+        Sample weights, 1 on average.
     penalty : float
-        Weight of half the squared length of the coefficients against the mean loss.
+        L2 penalty: weight of half the squared norm of the coefficients relative to the mean loss.
     iterations : int, default 100
-        Most steps.
+        Maximum number of iterations.
 
     Returns
     -------
@@ -328,7 +327,7 @@ def logistic(
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         both = parameters.reshape(-1, classes).astype(np.float32)
-        # Written so that the long matrix is read along its rows both ways: ten times faster than X @ W and X.T @ G.
+        # Both products read the large matrix along its rows: ten times faster than X @ W and X.T @ G.
         logits = (both[:-1].T @ X.T).T + both[-1] + prior
         logits -= logits.max(axis=1, keepdims=True)
         powers = np.exp(logits)
@@ -348,7 +347,7 @@ def logistic(
 def draw_rows(
     speakers: NDArray[Any], n_views: int, max_per_speaker: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Choose views of clips, at most `max_per_speaker` each: pairs of view and clip."""
+    """Draw at most `max_per_speaker` clips and copies of each speaker; return indices of views and of clips."""
     chosen = []
     for speaker in np.unique(speakers):
         own = np.flatnonzero(speakers == speaker)
@@ -370,9 +369,10 @@ def draw_baselines(
     mixed: float,
     rng: np.random.Generator,
 ) -> Float32Array:
-    """Draw a baseline for each row out of the other clips of its speaker in its view: one to three neutral, or any few.
+    """Draw a baseline for each row: the mean of one to three other neutral clips of its speaker in the same view.
 
-    A speaker without other neutral clips gives any; one without other clips gives the clip itself.
+    With probability `mixed`, or without neutral clips, it is the mean of one to six clips of any emotion; without other
+    clips it is the clip itself.
     """
     pools = {}
     for speaker in np.unique(speakers):
@@ -390,7 +390,7 @@ def draw_baselines(
 
 
 def _linear(head: tuple[Float32Array, Float32Array]) -> nn.Linear:
-    """Make a layer of coefficients and intercepts."""
+    """Build a linear layer from coefficients and intercepts."""
     coefficients, intercepts = head
     layer = nn.Linear(*coefficients.shape)
     with torch.no_grad():

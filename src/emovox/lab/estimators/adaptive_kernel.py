@@ -1,4 +1,4 @@
-"""Networks over embeddings, and a kernel machine over the distance from the speaker's baseline: the default head."""
+"""Networks over embeddings, and kernel logistic regression on the difference from the baseline: the default head."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ from emovox.types import Float32Array
 
 @dataclass(frozen=True)
 class AdaptiveKernelOptions(AdaptiveNetOptions):
-    """The networks as in `AdaptiveNetOptions`, and the machine that answers with them where the speaker is known.
+    """Options of the networks, see `AdaptiveNetOptions`, and of the kernel machine for enrolled speakers.
 
     Attributes
     ----------
     landmarks : int
-        Training distances that the machine compares a distance with.
+        Number of landmarks of the Nystroem approximation, drawn from the training data.
     width : float
-        How fast likeness falls: two distances are alike as exp(-width * their mean squared difference), in standard
-        deviations.
+        Width of the RBF kernel, exp(-width * mean squared difference) of standardised inputs.
     penalty : float
-        Weight of half the squared length of the machine's coefficients against the mean loss.
+        L2 penalty of the kernel machine: weight of half the squared norm of the coefficients relative to the mean loss.
     rows : int
-        Clips and copies of one speaker that the machine is fitted on at most.
+        Maximum number of clips and copies per speaker in the training of the kernel machine.
     share : float
-        Weight of the networks against the machine for a recording that sounds like the training corpora; it falls to
-        nothing as the recording sounds like none of them.
+        Weight of the networks relative to the kernel machine for in-domain recordings; it is multiplied by the
+        in-domain score.
     guides : int
-        Training clips and copies that a recording is held against for that.
+        Number of training clips and copies that represent the training domain.
     """
 
     landmarks: Count = 1000
@@ -50,12 +49,12 @@ class AdaptiveKernelOptions(AdaptiveNetOptions):
 
 
 class KernelDistance(nn.Module):
-    """Mean squared difference from stored rows.
+    """Mean squared difference between inputs and stored rows.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_features)
-        What inputs are compared with.
+        Stored rows.
     """
 
     rows: Tensor
@@ -67,18 +66,18 @@ class KernelDistance(nn.Module):
         self.register_buffer("squares", torch.as_tensor(np.square(rows).sum(axis=1)))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compare inputs, shape (n, n_features), with all rows; shape (n, n_rows)."""
+        """Map inputs, shape (n, n_features), to mean squared differences, shape (n, n_rows)."""
         squares = (inputs * inputs).sum(dim=1, keepdim=True) + self.squares - 2 * torch.matmul(inputs, self.rows)
         return torch.relu(squares) / self.rows.shape[0]
 
 
 class KernelMachine(nn.Module):
-    """Kernel logistic regression with a radial kernel, on landmarks (Nystroem's approximation).
+    """Kernel logistic regression with an RBF kernel and the Nystroem approximation.
 
     Parameters
     ----------
     mean, scale : ndarray of float32, shape (n_features,)
-        Statistics that inputs are standardised with.
+        Statistics for the standardisation of inputs.
     landmarks : ndarray of float32, shape (n_landmarks, n_features)
         Standardised inputs.
     width : float
@@ -99,11 +98,11 @@ class KernelMachine(nn.Module):
         self.width = width
         self.register_buffer("mean", torch.as_tensor(mean))
         self.register_buffer("scale", torch.as_tensor(scale))
-        self.likeness = KernelDistance(landmarks)
+        self.distance = KernelDistance(landmarks)
 
     def kernel(self, inputs: Tensor) -> Tensor:
-        """KernelDistance, from 0 to 1, of inputs, shape (n, n_features), to all landmarks; shape (n, n_landmarks)."""
-        return torch.exp(-self.width * self.likeness((inputs - self.mean) / self.scale))
+        """Map inputs, shape (n, n_features), to kernel values with all landmarks in (0, 1], shape (n, n_landmarks)."""
+        return torch.exp(-self.width * self.distance((inputs - self.mean) / self.scale))
 
     def learn(
         self,
@@ -116,7 +115,7 @@ class KernelMachine(nn.Module):
         """Fit coefficients and intercepts; arguments as for `emovox.lab.estimators.adaptive.logistic`."""
         with torch.inference_mode():
             kernel = self.kernel(torch.from_numpy(inputs)).numpy()
-            own = torch.exp(-self.width * self.likeness(self.likeness.rows.T)).numpy().astype(np.float64)
+            own = torch.exp(-self.width * self.distance(self.distance.rows.T)).numpy().astype(np.float64)
         values, vectors = eigh(own)
         kept = values > values[-1] * 1e-6
         whiten = vectors[:, kept] / np.sqrt(values[kept])
@@ -126,41 +125,41 @@ class KernelMachine(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs, shape (n, n_features), to logits, shape (n, n_classes)."""
-        # A sum and no matrix product: the coefficients are large and cancel, which 8 bits would not survive.
+        # A sum instead of a matrix product, which would be quantised: the coefficients are large and cancel.
         weighed = self.kernel(inputs).unsqueeze(2) * self.coefficients
         return weighed.sum(dim=1) + self.intercepts
 
 
 class InDomainScore(nn.Module):
-    """How much a recording sounds like the training corpora: near 1 for their rooms and microphones, near 0 for others.
+    """In-domain score in (0, 1): near 1 for recordings like the training corpora, near 0 for other recordings.
 
-    An embedding is in domain where its nearest guide lies within the 90th percentile of distances among the training
-    speakers.
+    An embedding is in domain if its distance to the nearest guide is within the 90th percentile of the distances
+    between training speakers.
 
     Parameters
     ----------
     guides : ndarray of float32, shape (n_guides, n_features)
-        Standardised embeddings.
+        Standardised embeddings of training clips.
     usual : float
-        Mean squared difference of half familiarity.
+        Mean squared difference at which the score is 0.5.
     """
 
     def __init__(self, guides: Float32Array, usual: float) -> None:
         super().__init__()
         self.usual = usual
-        self.likeness = KernelDistance(guides)
+        self.distance = KernelDistance(guides)
 
     def forward(self, scaled: Tensor) -> Tensor:
-        """Map standardised embeddings, shape (n, n_features), to familiarity, shape (n, 1)."""
-        nearest = self.likeness(scaled).amin(dim=1, keepdim=True)
+        """Map standardised embeddings, shape (n, n_features), to scores, shape (n, 1)."""
+        nearest = self.distance(scaled).amin(dim=1, keepdim=True)
         return torch.sigmoid(20 * (1 - nearest / self.usual))
 
 
 class AdaptiveKernelClassifier(AdaptiveNetClassifier):
-    """Networks over standardised embeddings, which a kernel machine over the distance from the baseline joins.
+    """Networks over standardised embeddings, combined with a kernel machine on the difference from the baseline.
 
-    What distance makes an emotion is much the same in every room and language; what embedding does is not.  So the
-    machine sees the distance only, and answers alone for recordings unlike the training corpora.
+    Differences from the baseline depend less on room, microphone and language than embeddings.  Therefore the kernel
+    machine uses the difference only, and its weight increases for recordings unlike the training corpora.
 
     Parameters
     ----------
@@ -170,9 +169,9 @@ class AdaptiveKernelClassifier(AdaptiveNetClassifier):
     Attributes
     ----------
     machine_ : KernelMachine
-        Distances, in standard deviations of the embedding, to logits.
-    familiarity_ : InDomainScore
-        What shares the answer between networks and machine.
+        Kernel machine from differences, in standard deviations of the embedding, to logits.
+    in_domain_ : InDomainScore
+        Weight of the networks relative to the kernel machine.
 
     Examples
     --------
@@ -197,10 +196,10 @@ class AdaptiveKernelClassifier(AdaptiveNetClassifier):
         corpora: NDArray[Any] | None = None,
         copies: Float32Array | None = None,
     ) -> AdaptiveKernelClassifier:
-        """Train the networks, then the machine; arguments and errors as for `AdaptiveClassifier.fit`."""
+        """Train the networks, then the kernel machine; arguments and errors as for `AdaptiveClassifier.fit`."""
         options: AdaptiveKernelOptions = self.options or AdaptiveKernelOptions()
         super().fit(X, y, speakers, corpora, copies)
-        assert speakers is not None  # without them the networks were refused
+        assert speakers is not None  # checked in super().fit
         rng = np.random.default_rng([options.seed, options.members])
         views = X[np.newaxis] if copies is None else np.concatenate([X[np.newaxis], np.moveaxis(copies, 1, 0)])
         target = np.searchsorted(self.classes_, y)
@@ -215,11 +214,11 @@ class AdaptiveKernelClassifier(AdaptiveNetClassifier):
         weight = class_weights(target, len(self.classes_), corpora, options.absent)
         counts = clip_weights(target[clip], speakers[clip])
         self.machine_.learn(distance, target[clip], weight[clip], counts, options.penalty)
-        self.familiarity_ = _familiarity(scaled, speakers[clip], chosen[: options.guides])
+        self.in_domain_ = _in_domain(scaled, speakers[clip], chosen[: options.guides])
         return self
 
     def logits(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float64]:
-        """Logarithms of the mean probabilities; arguments as for `AdaptiveClassifier.logits`."""
+        """Compute the logarithms of the mean probabilities; arguments as for `AdaptiveClassifier.logits`."""
         networks = super().logits(X, baseline)
         if baseline is None:
             return networks
@@ -227,37 +226,37 @@ class AdaptiveKernelClassifier(AdaptiveNetClassifier):
         scaled = torch.from_numpy(self._scaled(X))
         distance = scaled - torch.from_numpy(self._scaled(np.broadcast_to(baseline, X.shape)))
         with torch.inference_mode():
-            share = options.share * self.familiarity_(scaled).numpy()
+            share = options.share * self.in_domain_(scaled).numpy()
             machine = torch.softmax(self.machine_(distance), dim=1).numpy()
         return np.asarray(np.log(share * np.exp(networks) + (1 - share) * machine), dtype=np.float64)
 
     def head(self, embedder: nn.Module) -> nn.Module:
-        """Return the module that becomes the graph, see `AdaptiveClassifier.head`."""
+        """Return the module to export, see `AdaptiveClassifier.head`."""
         return AdaptiveKernelHead(embedder, self)
 
 
 class AdaptiveKernelHead(AdaptiveNetHead):
-    """A fitted :class:`AdaptiveKernelClassifier` behind its encoder; parameters as for `AdaptiveHead`."""
+    """A fitted :class:`AdaptiveKernelClassifier` with its encoder; parameters as for `AdaptiveHead`."""
 
     def __init__(self, embedder: nn.Module, fitted: AdaptiveKernelClassifier) -> None:
         super().__init__(embedder, fitted)
         options: AdaptiveKernelOptions = fitted.options or AdaptiveKernelOptions()
         self.share = options.share
         self.machine = fitted.machine_
-        self.familiarity = fitted.familiarity_
+        self.in_domain = fitted.in_domain_
 
     def answer(self, scaled: Tensor, distance: Tensor, known: Tensor) -> Tensor:
-        """Share the answer between networks and machine; arguments as for `AdaptiveNetwork.forward`."""
-        share = 1 - known * (1 - self.share * self.familiarity(scaled))
+        """Return the weighted mean of networks and kernel machine; arguments as for `AdaptiveNetwork.forward`."""
+        share = 1 - known * (1 - self.share * self.in_domain(scaled))
         machine = torch.softmax(self.machine(distance), dim=1)
         answer: Tensor = share * super().answer(scaled, distance, known) + (1 - share) * machine
         return answer
 
 
-def _familiarity(scaled: Float32Array, speakers: NDArray[Any], guides: NDArray[np.intp]) -> InDomainScore:
-    """Choose what is familiar: as near to another training speaker as nine in ten clips of most speakers are.
+def _in_domain(scaled: Float32Array, speakers: NDArray[Any], guides: NDArray[np.intp]) -> InDomainScore:
+    """Fit the in-domain score: median over speakers of the 90th percentile of distances to other speakers' guides.
 
-    Where nobody else is among the guides, it is as near to another clip.
+    If all guides are of one speaker, distances to other clips are used.
     """
     with torch.inference_mode():
         apart = KernelDistance(scaled[guides])(torch.from_numpy(scaled)).numpy()

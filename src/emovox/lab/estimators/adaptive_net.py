@@ -1,4 +1,4 @@
-"""A small network over embeddings, with or without the speaker's baseline; the base of the built-in model's head."""
+"""A small network over embeddings with or without a baseline of the speaker; base of the built-in model's head."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from emovox.types import Float32Array
 
 @dataclass(frozen=True)
 class AdaptiveNetOptions(Options):
-    """The network and its training.
+    """Options of the network and its training.
 
     Attributes
     ----------
     hidden : int
         Units of the hidden layer.
     members : int
-        Networks of different seeds whose probabilities are averaged.
+        Number of networks with different seeds whose probabilities are averaged.
     dropout, input_dropout : float
-        Share of hidden units, and of inputs, silenced in training.
+        Dropout probability of hidden units, and of inputs.
     known : float
-        Share of the clips that are given with a baseline in training.
+        Fraction of the clips with a baseline in training.
     mixed : float
-        Share of the baselines that are of clips of any emotion, as in ordinary running speech; the others are of
-        neutral clips.
+        Fraction of the baselines computed from clips of any emotion (unlabelled everyday speech); the others are
+        computed from neutral clips.
     max_per_speaker : int
-        Clips and copies of one speaker in an epoch at most, drawn anew for each: every speaker counts the same.
+        Maximum number of clips and copies per speaker and epoch, drawn for each epoch; speakers have equal weight.
     absent : float
-        How much a class still counts for clips of a corpus that lacks it, from 0 to 1; see `AnnOptions.absent`.
+        Prior weight of a class for clips whose corpus lacks it, from 0 to 1; see `AnnOptions.absent`.
     label_smoothing : float
-        Share of each target spread over the classes that the clip's corpus has.
+        Fraction of each target that is distributed over the classes of the clip's corpus.
     learning_rate, weight_decay : float
-        Highest step size, reached after a fifth of the training, and decoupled decay of AdamW.
+        Maximum learning rate, reached after a fifth of the training, and decoupled weight decay of AdamW.
     batch_size, epochs : int
-        Clips a step; passes.
+        Clips per step; passes over the training clips.
     seed : int
         Seed of initial weights, batches, dropout and baselines.
     """
@@ -70,12 +70,12 @@ class AdaptiveNetOptions(Options):
 
 
 class AdaptiveNetwork(nn.Module):
-    """One hidden layer over an embedding, its distance from the baseline, and whether there is a baseline.
+    """One hidden layer over an embedding, its difference from the baseline, and a flag for the baseline.
 
     Parameters
     ----------
     n_features, n_classes : int
-        Width of the embedding, number of classes.
+        Width of the embedding, and number of classes.
     options : AdaptiveNetOptions
         Units and dropout.
     """
@@ -98,7 +98,7 @@ class AdaptiveNetwork(nn.Module):
 
 
 class AdaptiveNetClassifier(AdaptiveClassifier):
-    """Networks over standardised embeddings that learn with and without the speaker's baseline.
+    """Networks over standardised embeddings, trained with and without a baseline of the speaker.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
         optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
         n_rows = len(draw_rows(speakers, len(views), options.max_per_speaker, rng)[0])
         size = min(options.batch_size, n_rows)
-        # Fewer than ten steps cannot rise over a fifth of them.
+        # With fewer than ten steps the rise over a fifth of them would be empty.
         steps = max(10, options.epochs * (n_rows // size) + 1)
         schedule = OneCycleLR(optimiser, options.learning_rate, total_steps=steps, pct_start=0.2)
         criterion = WeightedCrossEntropy(options.label_smoothing)
@@ -188,7 +188,7 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
         return network.eval()
 
     def logits(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float64]:
-        """Logarithms of the mean probabilities; arguments as for `AdaptiveClassifier.logits`."""
+        """Compute the logarithms of the mean probabilities; arguments as for `AdaptiveClassifier.logits`."""
         scaled = torch.from_numpy(self._scaled(X))
         distance, known = torch.zeros_like(scaled), torch.zeros(len(X), 1)
         if baseline is not None:
@@ -199,12 +199,12 @@ class AdaptiveNetClassifier(AdaptiveClassifier):
             return np.asarray(torch.log(torch.stack(each).mean(0)), dtype=np.float64)
 
     def head(self, embedder: nn.Module) -> nn.Module:
-        """Return the module that becomes the graph, see `AdaptiveClassifier.head`."""
+        """Return the module to export, see `AdaptiveClassifier.head`."""
         return AdaptiveNetHead(embedder, self)
 
 
 class AdaptiveNetHead(nn.Module):
-    """A fitted :class:`AdaptiveNetClassifier` behind its encoder; parameters as for `AdaptiveHead`."""
+    """A fitted :class:`AdaptiveNetClassifier` with its encoder; parameters as for `AdaptiveHead`."""
 
     mean: Tensor
     scale: Tensor
@@ -217,7 +217,7 @@ class AdaptiveNetHead(nn.Module):
         self.register_buffer("scale", torch.as_tensor(fitted.scale_, dtype=torch.float32))
 
     def forward(self, samples: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros is none."""
+        """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros means an unknown speaker."""
         embedding = self.embedder(samples)
         scaled = (embedding - self.mean) / self.scale
         distance = scaled - (baseline - self.mean) / self.scale
@@ -225,6 +225,6 @@ class AdaptiveNetHead(nn.Module):
         return self.answer(scaled, distance, known), embedding
 
     def answer(self, scaled: Tensor, distance: Tensor, known: Tensor) -> Tensor:
-        """Average the networks' probabilities; arguments as for `AdaptiveNetwork.forward`."""
+        """Return the mean probabilities of the networks; arguments as for `AdaptiveNetwork.forward`."""
         each = [torch.softmax(network(scaled, distance, known), dim=1) for network in self.members]
         return torch.stack(each).mean(0)

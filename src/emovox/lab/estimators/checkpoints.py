@@ -1,4 +1,4 @@
-"""The state of a training on disk, so that one that was interrupted goes on where it was."""
+"""Checkpoints of training, from which an interrupted training is resumed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from emovox.errors import InputError, ModelError
 
 @dataclass(frozen=True)
 class Stored:
-    """What a checkpoint holds: nothing, where nothing was written.
+    """Content of a checkpoint; empty if none was written.
 
     Attributes
     ----------
     state : mapping
         Plain values.
     tensors : mapping of str to Tensor
-        Weights and the like.
+        Weights and state of the optimiser.
     source : str
-        What to call it in messages.
+        Name in messages.
     """
 
     state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -35,7 +35,7 @@ class Stored:
     source: str = ""
 
     def fill(self, targets: Mapping[str, Tensor]) -> None:
-        """Copy tensors into others of the same names and shapes.
+        """Copy tensors to others of the same names and shapes.
 
         Raises
         ------
@@ -62,14 +62,14 @@ class Stored:
 class Checkpoint:
     """One file of tensors in safetensors format, with plain values as JSON in its header.
 
-    A file is written under another name and renamed, so that there is always a whole one.
+    A file is written under another name and renamed, so that it is always complete.
 
     Parameters
     ----------
     folder : Path or None
-        Where it lies; made with the first writing.  None keeps nothing.
+        Folder, created when first written.  None discards everything.
     key : str
-        Name of the training, the same for the same training only.
+        Identity of the training, different for different data or options.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Checkpoint:
         self.path = None if folder is None else folder / f"{key}.safetensors"
 
     def write(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Replace what is stored.
+        """Write the checkpoint, replacing an older one.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Checkpoint:
             ) from error
 
     def read(self) -> Stored:
-        """Return what is stored.
+        """Read the checkpoint.
 
         Raises
         ------
@@ -133,5 +133,5 @@ class Checkpoint:
 
 
 def damaged(source: str, reason: str) -> ModelError:
-    """Return the error that tells of a file that cannot be used."""
+    """Return the error for an invalid checkpoint."""
     return ModelError(f"{source} is not a checkpoint to go on from ({reason}): remove it to begin anew")

@@ -1,4 +1,4 @@
-"""Scikit-learn's own classifiers with our options, calibration and fit signature; they see arrays only."""
+"""Classifiers of scikit-learn with options from recipes, calibration by speaker and conversion to ONNX."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from emovox.model.file import INPUT, OUTPUT
 
 @dataclass(frozen=True)
 class MlpOptions(Options):
-    """Scikit-learn's multi-layer perceptron.
+    """Options of scikit-learn's multi-layer perceptron.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class MlpOptions(Options):
     learning_rate : float
         Initial step size of Adam.
     batch_size : int or "auto"
-        Clips a step; ``"auto"`` is 200, or all clips where there are fewer.
+        Clips per step; ``"auto"`` is 200, or all clips if there are fewer.
     epochs : int
         Passes over the training clips.
     seed : int
@@ -50,22 +50,22 @@ class MlpOptions(Options):
 
 @dataclass(frozen=True)
 class SvmOptions(Options):
-    """Support vector machine with calibrated probabilities.
+    """Options of the support vector machine with calibrated probabilities.
 
     Attributes
     ----------
     kernel : {"rbf", "linear"}
         Kernel.
     C : float
-        Weight of the training errors against the width of the margin.
+        Regularisation parameter: penalty of training errors relative to the width of the margin.
     gamma : "scale" or float
         Width of the RBF kernel; ``"scale"`` is 1 / (n_features * variance).
     balanced : bool
-        Weigh classes by the inverse of their frequency.
+        Weight classes by the inverse of their frequency.
     calibration_folds : int
-        Speaker-disjoint folds inside the training set that fit the sigmoids from margins to probabilities.
+        Speaker-independent folds of the training set for the sigmoids from margins to probabilities (Platt scaling).
     seed : int
-        Seed of the calibration folds where the speakers are not known.
+        Seed of the calibration folds if the speakers are unknown.
     """
 
     kernel: Literal["rbf", "linear"] = "rbf"
@@ -77,7 +77,7 @@ class SvmOptions(Options):
 
 
 class SklearnEstimator(Estimator):
-    """A classifier of scikit-learn that needs nothing but features and labels.
+    """A classifier of scikit-learn that needs features and labels only.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ class SklearnEstimator(Estimator):
     classes_ : ndarray
         Labels in output order.
     fitted_ : classifier
-        Scikit-learn's own.
+        The fitted classifier of scikit-learn.
     """
 
     def __init__(self, options: Any = None) -> None:
         self.options = options
 
     def made(self) -> Any:
-        """Return the unfitted classifier that the options describe."""
+        """Return the unfitted classifier with the given options."""
         raise NotImplementedError
 
     def fit(self, X: NDArray[np.float32], y: NDArray[Any]) -> Self:
@@ -106,7 +106,7 @@ class SklearnEstimator(Estimator):
         return self
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Class probabilities, shape (n_clips, n_classes)."""
+        """Predict class probabilities, shape (n_clips, n_classes)."""
         return np.asarray(self.fitted_.predict_proba(X))
 
     def bare_graph(self, scaler: Any) -> Graph:
@@ -124,7 +124,7 @@ class MlpClassifier(SklearnEstimator):
     """Scikit-learn's multi-layer perceptron; parameters as for `SklearnEstimator`, with `MlpOptions`."""
 
     def made(self) -> MLPClassifier:
-        """Return the perceptron that the options describe."""
+        """Return the unfitted perceptron with the given options."""
         options: MlpOptions = self.options or MlpOptions()
         return MLPClassifier(
             hidden_layer_sizes=options.hidden,
@@ -132,7 +132,7 @@ class MlpClassifier(SklearnEstimator):
             learning_rate_init=options.learning_rate,
             batch_size=options.batch_size,
             max_iter=options.epochs,
-            # The number of epochs is the recipe's; a tolerance of 0 keeps scikit-learn from stopping on training loss.
+            # A tolerance of 0 disables stopping on the training loss: the recipe sets the number of epochs.
             tol=0.0,
             n_iter_no_change=options.epochs,
             random_state=options.seed,
@@ -140,7 +140,7 @@ class MlpClassifier(SklearnEstimator):
 
 
 class SvmClassifier(SklearnEstimator):
-    """SVM whose probabilities are calibrated on speakers it was not fitted on.
+    """Support vector machine with probabilities calibrated on held-out speakers.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class SvmClassifier(SklearnEstimator):
     classes_ : ndarray
         Labels in output order.
     fitted_ : CalibratedClassifierCV
-        One SVM fitted on all clips, with sigmoids fitted on out-of-speaker margins.
+        SVM fitted on all clips, with sigmoids fitted on margins of held-out speakers.
 
     Examples
     --------
@@ -174,7 +174,7 @@ class SvmClassifier(SklearnEstimator):
     ) -> Self:
         """Fit on standardised features, shape (n_clips, n_features), and labels, shape (n_clips,).
 
-        Weights of the clips, shape (n_clips,), count for the margins and for the sigmoids.
+        Sample weights, shape (n_clips,), apply to the SVM and to the sigmoids.
         """
         options: SvmOptions = self.options or SvmOptions()
         machine = SVC(
@@ -193,7 +193,7 @@ class SvmClassifier(SklearnEstimator):
 def _calibration_folds(
     X: NDArray[np.float32], y: NDArray[Any], speakers: NDArray[Any] | None, options: SvmOptions
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Fold by speaker where there are enough of them, and no class of one group alone; by class where there are not."""
+    """Split by speaker if there are enough and every class is in every training part, else stratified by class."""
     count = options.calibration_folds
     if speakers is not None and len(np.unique(speakers)) >= count:
         folds = speaker_groups_kfold(speakers, count)

@@ -1,4 +1,4 @@
-"""One course of tuning an encoder's blocks together with the heads over it: batches, steps, averaged weights."""
+"""Fine-tuning of the blocks of an encoder together with linear heads: batches, steps, averaged weights."""
 
 from __future__ import annotations
 
@@ -28,53 +28,52 @@ from emovox.types import RATE, Float32Array
 
 #: Coefficients and intercepts of a head.
 Head = tuple[Float32Array, Float32Array]
-#: Batches whose clips are read together and then sorted by length.
+#: Number of batches whose clips are read together and sorted by length.
 POOL = 8
-#: What a longer clip is cropped to, somewhere, so that one long clip does not fill the memory.
+#: Longest clip in samples; longer clips are cropped at random, to limit memory.
 LONGEST = 10 * RATE
-#: Share of the steps in which the step size rises.
+#: Fraction of the steps in which the learning rate rises.
 WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
 class FinetuneOptions(AdaptiveOptions):
-    """The heads, fitted as in the family `adaptive`, and how the encoder's blocks are tuned from there.
+    """Options of the heads, as in the family `adaptive`, and of fine-tuning the blocks of the encoder.
 
     Attributes
     ----------
     epochs : int
-        Passes over the training clips; in each of them a clip is heard in another of its views, which are the clip
-        itself and its augmented copies.
+        Passes over the training clips; each uses another view of a clip (the clip or one of its augmented copies).
     learning_rate : float
-        Largest step size of the highest block (Adam, without decay); it rises over the first tenth of the steps and
-        falls as a cosine.
+        Maximum learning rate of the highest block (Adam without weight decay); it rises over the first tenth of the
+        steps and then follows a cosine schedule.
     head_rate : float
-        The same of the heads.
+        Maximum learning rate of the heads.
     layer_decay : float
-        Step size of a block over that of the next higher one.
+        Ratio of the learning rate of a block to that of the next higher one.
     batch_size : int
-        Clips a step; those of nearly the same length go together, cropped to the shortest.
+        Clips per step; batches have clips of similar length, cropped to the shortest.
     dropout : float
-        Share of the embedding silenced before the heads.
+        Dropout probability of the embedding before the heads.
     label_smoothing : float
-        Share of each target spread over the classes that the clip's corpus has.
+        Fraction of each target that is distributed over the classes of the clip's corpus.
     frequency_mask, time_mask : int
-        Widest stretch of mel bands, and of frames of 10 ms, that is masked (SpecAugment).
+        Maximum width of the masks of mel bands, and of frames of 10 ms (SpecAugment).
     clipping : float
-        Longest gradient.
+        Maximum norm of the gradient.
     averaging : float
-        Share that the averaged weights, which are the result, keep in a step; 0 takes the last weights.
+        Decay of the exponential moving average of the weights, which is the result; 0 uses the last weights.
     patience : int
-        Stop when the loss on held-out *training speakers* has not fallen for so many epochs.  The best number of
-        epochs, which may be none at all, is then repeated with all speakers; 0 trains for all epochs without looking.
+        Early stopping: number of epochs without improvement of the loss on held-out *training speakers*.  Training is
+        then repeated on all speakers for the best number of epochs, which may be 0.  0 trains for all epochs.
     validation : float
-        Share of the training speakers held out for that.
+        Fraction of the training speakers held out for early stopping.
     device : {"auto", "cpu", "cuda"}
-        Where the arithmetic is done; "auto" is a GPU where there is one.
+        Device; "auto" is a GPU if there is one.
     precision : {"float32", "bfloat16"}
-        Arithmetic of the encoder in training.
+        Precision of the encoder in training.
     threads : int
-        Threads of the arithmetic on a CPU.
+        Number of threads on a CPU.
     """
 
     epochs: Count = 4
@@ -96,18 +95,18 @@ class FinetuneOptions(AdaptiveOptions):
 
 
 class Masked(nn.Module):
-    """A front end that masks a stretch of bands and one of frames in training (SpecAugment).
+    """A front end with a random mask of bands and one of frames in training (SpecAugment).
 
     Parameters
     ----------
     front : Module
-        From samples to log-mel, or to anything else, which is left as it is.
+        Module from samples to a log-mel spectrogram; other outputs are not masked.
     bands, frames : int
-        Widest stretches; each width from 0 on is equally likely, and half of the axis is the most.
+        Maximum widths of the masks, at most half of the axis; widths are uniformly distributed from 0.
 
     Notes
     -----
-    Source: D. Park et al., *SpecAugment*, Interspeech 2019; what is masked gets the clip's mean.
+    Source: D. Park et al., *SpecAugment*, Interspeech 2019; masked values are replaced by the mean of the clip.
 
     Examples
     --------
@@ -121,7 +120,7 @@ class Masked(nn.Module):
         self.front, self.bands, self.frames = front, bands, frames
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Map samples, shape (batch, n_samples), to levels, shape (batch, n_bands, n_frames), in full precision."""
+        """Map samples, shape (batch, n_samples), to levels, shape (batch, n_bands, n_frames), in float32."""
         with torch.autocast(samples.device.type, enabled=False):
             levels: Tensor = self.front(samples)
         if not self.training or levels.ndim != 3:
@@ -132,42 +131,42 @@ class Masked(nn.Module):
 
 
 def _stretches(batch: int, length: int, widest: int) -> Tensor:
-    """Draw one stretch a clip, shape (batch, length); on the CPU, so that every device hears the same."""
+    """Draw one mask per clip, shape (batch, length); on the CPU, so that results do not depend on the device."""
     width = torch.randint(0, min(widest, length // 2) + 1, (batch, 1))
     begin = (torch.rand(batch, 1) * (length - width + 1)).long()
     place = torch.arange(length)
     return (place >= begin) & (place < begin + width)
 
 
-class Course:
-    """A course of tuning: it can be saved after an epoch and taken up again, and then gives the same numbers.
+class EncoderTuning:
+    """Fine-tuning of an encoder, which can be saved after an epoch and resumed with the same result.
 
-    In each epoch a clip is heard in another of its views.  The head that knows the speaker gets baselines of the same
-    view: embeddings before tuning, and how far the clips have moved from there when they were last heard.
+    Each epoch uses another view of a clip.  Baselines are computed from embeddings of the same view before fine-tuning,
+    plus the change of the embeddings of the clips when they were last used.
 
     Parameters
     ----------
     embedder : Embedder
-        The encoder to begin with; it is not changed.
+        Pretrained encoder; not modified.
     heads : AdaptiveClassifier
-        Fitted on its embeddings.
-    lesson : TrainingSet
-        Training clips.
+        Heads fitted on its embeddings.
+    clips : TrainingSet
+        Training clips with waveforms.
     options : FinetuneOptions
-        Steps.
+        Options.
 
     Raises
     ------
     RecipeError
-        A GPU is asked for, and there is none.
+        A GPU is required, and there is none.
     ModelError
-        The encoder has no blocks that can be found.
+        The blocks of the encoder are not found.
     """
 
     def __init__(
-        self, embedder: Embedder, heads: AdaptiveClassifier, lesson: TrainingSet, options: FinetuneOptions
+        self, embedder: Embedder, heads: AdaptiveClassifier, clips: TrainingSet, options: FinetuneOptions
     ) -> None:
-        self.heads, self.lesson, self.options, self.epochs = heads, lesson, options, 0
+        self.heads, self.clips, self.options, self.epochs = heads, clips, options, 0
         self.device = chosen_device(options.device)
         tuned = copy.deepcopy(embedder)
         self.front = embedder.front
@@ -186,25 +185,25 @@ class Course:
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.trained = {name: value for name, value in self.head.named_parameters() if value.requires_grad}
         self.average = {name: value.detach().clone() for name, value in self.trained.items()}
-        self.drift = np.zeros_like(lesson.view(0))
-        self._targets(lesson)
+        self.drift = np.zeros_like(clips.view(0))
+        self._targets(clips)
 
-    def _targets(self, lesson: TrainingSet) -> None:
-        """Say of each clip what the heads are to answer and how much it counts; and in which order it is heard."""
-        target = np.searchsorted(self.heads.classes_, lesson.y)
+    def _targets(self, clips: TrainingSet) -> None:
+        """Compute soft targets, class priors, sample weights and the order of views of each clip."""
+        target = np.searchsorted(self.heads.classes_, clips.y)
         n, k = len(target), len(self.heads.classes_)
-        weight = torch.from_numpy(class_weights(target, k, lesson.corpora, self.options.absent))
+        weight = torch.from_numpy(class_weights(target, k, clips.corpora, self.options.absent))
         even = weight / weight.sum(dim=1, keepdim=True)
         exact = functional.one_hot(torch.from_numpy(target), k)
         self.wanted = (1 - self.options.label_smoothing) * exact + self.options.label_smoothing * even
         self.prior = weight.log()
-        self.counts = torch.from_numpy(clip_weights(target, np.asarray(lesson.speakers)))
-        numbers = np.tile(np.arange(lesson.n_views), (n, 1))
+        self.counts = torch.from_numpy(clip_weights(target, np.asarray(clips.speakers)))
+        numbers = np.tile(np.arange(clips.n_views), (n, 1))
         self.order = np.random.default_rng(self.options.seed).permuted(numbers, axis=1)
         self.steps_an_epoch = -(-n // self.options.batch_size)
 
     def epoch(self) -> float:
-        """Train for an epoch and return the mean loss; its random numbers depend on the seed and its number only.
+        """Train for an epoch and return the mean loss; randomness depends on the seed and the epoch only.
 
         Raises
         ------
@@ -212,7 +211,7 @@ class Course:
             The loss is not finite.
         """
         rng = np.random.default_rng([self.options.seed, self.epochs])
-        views = self.order[:, self.epochs % self.lesson.n_views]
+        views = self.order[:, self.epochs % self.clips.n_views]
         origin, baselines = self._origin(views, rng)
         moved_before = torch.from_numpy(self.drift.mean(axis=0))
         total, done = 0.0, 0
@@ -224,31 +223,31 @@ class Course:
                 self._set_rates(self.epochs * self.steps_an_epoch + step)
                 total += len(rows) * self._step(rows, samples, origin[rows], baselines[rows] - moved_before)
                 done += len(rows)
-                self.lesson.recordings.tell("clips of this epoch", done, len(views))
+                self.clips.recordings.progress("clips of this epoch", done, len(views))
             self.masked.eval()
         self.epochs += 1
         return total / len(views)
 
     def _origin(self, views: NDArray[np.intp], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return each clip's standardised embedding in its view before tuning, and a baseline of the same view."""
-        lesson, ordinary = self.lesson, self.lesson.y == ORDINARY
+        """Return the standardised embedding of each clip in its view before fine-tuning, and a baseline."""
+        clips, ordinary = self.clips, self.clips.y == ORDINARY
         origin, baselines = np.empty_like(self.drift), np.empty_like(self.drift)
         for number in np.unique(views):
             rows = np.flatnonzero(views == number)
-            scaled = (lesson.view(number) - self.heads.mean_) / self.heads.scale_
+            scaled = (clips.view(number) - self.heads.mean_) / self.heads.scale_
             origin[rows] = scaled[rows]
             moved = (scaled + self.drift)[np.newaxis]
             baselines[rows] = adaptive.draw_baselines(
-                moved, np.zeros_like(rows), rows, np.asarray(lesson.speakers), ordinary, self.options.mixed, rng
+                moved, np.zeros_like(rows), rows, np.asarray(clips.speakers), ordinary, self.options.mixed, rng
             )
         return torch.from_numpy(origin), torch.from_numpy(baselines)
 
     def _batches(self, views: NDArray[np.intp], rng: np.random.Generator) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
-        """Yield rows and samples of clips of nearly the same length."""
+        """Yield rows and samples of batches of clips of similar length."""
         n, size = len(views), self.options.batch_size
         shuffled = rng.permutation(n)
         for pool in np.split(shuffled, range(POOL * size, n, POOL * size)):
-            heard = self.lesson.recordings.heard(pool, views[pool])
+            heard = self.clips.recordings.heard(pool, views[pool])
             by_length = np.argsort([len(one) for one in heard], kind="stable")
             parts = np.split(by_length, range(size, len(pool), size))
             for number in rng.permutation(len(parts)):
@@ -261,13 +260,13 @@ class Course:
             group["lr"] = rate * factor
 
     def _step(self, rows: NDArray[np.intp], samples: Tensor, origin: Tensor, baselines: Tensor) -> float:
-        """Take one step; `baselines` lack what all embeddings have moved since they were computed."""
+        """Take one step; `baselines` do not include the mean change of embeddings since they were computed."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             embedding = self.head.embedder(samples.to(self.device))
         scaled = (embedding.float() - self.head.mean) / self.head.scale
         moved = scaled.detach().cpu() - origin
         self.drift[rows] = moved.numpy()
-        # What moved all embeddings alike since then must not look like the distance from a speaker's ordinary voice.
+        # A change common to all embeddings must not appear as a difference from the baseline of the speaker.
         distance = scaled - (baselines + moved.mean(dim=0)).to(self.device)
         loss = self._loss(rows, scaled, distance)
         if not torch.isfinite(loss):
@@ -284,7 +283,7 @@ class Course:
         return float(loss.detach())
 
     def _loss(self, rows: NDArray[np.intp], scaled: Tensor, distance: Tensor) -> Tensor:
-        """Both heads' cross-entropy, each clip with its weight, and their penalty."""
+        """Return the weighted cross-entropy of both heads, plus their L2 penalty."""
         plain, enrolled = self.head.plain, self.head.enrolled
         wanted, prior, counts = (one[rows].to(self.device) for one in (self.wanted, self.prior, self.counts))
         seen = functional.dropout(scaled, self.options.dropout)
@@ -297,7 +296,7 @@ class Course:
         return (each * counts).mean() + self.options.penalty / 2 * length
 
     def result(self) -> tuple[Embedder, Head, Head]:
-        """Return the averaged weights: encoder, plain head and the head that knows the speaker."""
+        """Return the averaged weights: encoder, head without baseline, head with baseline."""
         head = copy.deepcopy(self.head).cpu().requires_grad_(False)
         head.load_state_dict({**head.state_dict(), **self.average})
         embedder = head.embedder
@@ -306,7 +305,7 @@ class Course:
         return embedder, _arrays(head.plain), _arrays(head.enrolled)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that an epoch changes; the optimiser's state is there after the first."""
+        """Return all tensors that an epoch changes, with the state of the optimiser after the first epoch."""
         found = {f"weight.{name}": value.detach() for name, value in self.trained.items()}
         found |= {f"average.{name}": value for name, value in self.average.items()}
         for name, value in self.trained.items():
@@ -314,7 +313,7 @@ class Course:
         return {**found, "drift": torch.from_numpy(self.drift)}
 
     def restore(self, stored: Stored) -> None:
-        """Go back to where :meth:`tensors` was called, after as many epochs as the stored state says.
+        """Restore the state that :meth:`tensors` returned.
 
         Raises
         ------
@@ -329,7 +328,7 @@ class Course:
 
 
 def cropped(clips: Sequence[Float32Array], rng: np.random.Generator) -> Tensor:
-    """Cut clips, somewhere, to the length of the shortest, and to :data:`LONGEST` at most.
+    """Crop clips at random to the length of the shortest, at most :data:`LONGEST`.
 
     Examples
     --------
@@ -343,12 +342,12 @@ def cropped(clips: Sequence[Float32Array], rng: np.random.Generator) -> Tensor:
 
 
 def transformer_blocks(encoder: nn.Module) -> list[nn.Module]:
-    """Return the blocks of an encoder, lowest first.
+    """Return the transformer blocks of an encoder, lowest first.
 
     Raises
     ------
     ModelError
-        It keeps them in no list called ``layers``, as Whisper and the encoders of transformers do.
+        It has no module list called ``layers``, as Whisper and the encoders of transformers have.
     """
     for name, module in encoder.named_modules():
         if name.rsplit(".", 1)[-1] == "layers" and isinstance(module, nn.ModuleList):
@@ -360,12 +359,12 @@ def transformer_blocks(encoder: nn.Module) -> list[nn.Module]:
 
 
 def chosen_device(name: str) -> torch.device:
-    """Return a device; "auto" is a GPU where there is one.
+    """Return a device; "auto" is a GPU if there is one.
 
     Raises
     ------
     RecipeError
-        A GPU is asked for, and there is none.
+        A GPU is required, and there is none.
     """
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
@@ -374,13 +373,13 @@ def chosen_device(name: str) -> torch.device:
 
 
 def _arrays(layer: nn.Linear) -> Head:
-    """Return coefficients and intercepts as `AdaptiveClassifier` has them."""
+    """Return coefficients and intercepts in the form of `AdaptiveClassifier`."""
     return np.ascontiguousarray(layer.weight.numpy().T), layer.bias.numpy().copy()
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Use so many threads."""
+    """Set the number of threads of torch within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

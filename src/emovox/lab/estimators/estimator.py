@@ -1,4 +1,4 @@
-"""What every family is: options, and an estimator with the interface of scikit-learn that says what it needs."""
+"""Base classes of the model families: options, and scikit-learn estimators that declare what they need."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.ranges import FORBID
 from emovox.types import FeatureSpec
 
-#: What an estimator sees of a clip: one vector, one a frame, or named inputs of its members.
+#: Input of an estimator per clip: one vector, one vector per frame, or named inputs.
 Level = Literal["clip", "frame", "joint"]
 
 
 class Options:
-    """Options of a family: the base of frozen dataclasses that pydantic reads out of a recipe.
+    """Base class of the options of a family, frozen dataclasses that pydantic parses from a recipe.
 
     Attributes
     ----------
     seed : int
-        Seed of everything that is drawn in a training.
+        Seed of all randomness in training.
     """
 
     __pydantic_config__ = FORBID
@@ -34,31 +34,31 @@ class Options:
 
     @property
     def planned_epochs(self) -> int:
-        """Epochs that are told of in a training, of all networks; 0 for families that tell of none."""
+        """Number of epochs reported in training, over all networks; 0 for families without epochs."""
         return 0
 
     @property
     def hears(self) -> Mapping[str, Any] | None:
-        """The ``[model]`` table of what sees the voice, where that is a model of another family."""
+        """The ``[model]`` table of the acoustic model, if that is a model of another family."""
         return None
 
 
 class Estimator(ClassifierMixin, BaseEstimator):
-    """A classifier with the interface of scikit-learn that tells what it needs and becomes an ONNX graph.
+    """A scikit-learn classifier that declares what it needs and can be converted to an ONNX graph.
 
-    A family defines `fit`, `predict_proba` and :meth:`bare_graph` (or :meth:`graph`), and says with the attributes
-    below what is different about it.
+    A family defines `fit`, `predict_proba` and :meth:`bare_graph` (or :meth:`graph`), and sets the attributes below
+    where they differ from the defaults.
 
     Attributes
     ----------
     needs : tuple of str
-        What `fit` takes of a `TrainingSet` beside X and y, by the names of its attributes.
+        Arguments of `fit` beside X and y, named like the attributes of `TrainingSet`.
     level : {"clip", "frame", "joint"}
-        What it sees of a clip: one vector, one a frame; or named inputs, as a stack whose members see what they need.
+        Input per clip: one vector; one vector per frame; or named inputs, as of a stack with different members.
     standardises : bool
-        It standardises features by itself; false puts a `StandardScaler` before it.
+        Whether it standardises features itself; otherwise a `StandardScaler` precedes it.
     takes_baseline : bool
-        It sees the embeddings of an encoder, and `predict_proba` takes a speaker's baseline.
+        Whether its features are embeddings, and `predict_proba` takes a baseline of the speaker.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -70,51 +70,50 @@ class Estimator(ClassifierMixin, BaseEstimator):
     n_features_in_: int
 
     def fit(self, X: Any, y: NDArray[Any]) -> Self:
-        """Fit on features and labels, and on what :attr:`needs` names."""
+        """Fit on features, labels and what :attr:`needs` lists."""
         raise NotImplementedError
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Class probabilities, shape (n_clips, n_classes)."""
+        """Predict class probabilities, shape (n_clips, n_classes)."""
         raise NotImplementedError
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable label of each clip."""
+        """Predict the most probable label of each clip, shape (n_clips,)."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def features(self, clips: TrainingSet) -> Any:
-        """Return what `predict_proba` takes of some clips: their features as they are, or those of a tuned encoder."""
+        """Return the input of `predict_proba` for some clips: their features, or those of a fine-tuned encoder."""
         return clips.X
 
     def parts(self, X: Any) -> dict[str, NDArray[Any]]:
-        """Class probabilities of each model inside, where there are several that answer by themselves."""
+        """Predict class probabilities of each member model; empty without members."""
         return {}
 
     @property
     def curves(self) -> list[list[dict[str, Any]]]:
-        """Learning curve of each network, a list of its epochs; none for estimators without.
+        """Learning curve of each network, a list of epochs; empty for estimators without epochs.
 
-        An epoch has ``epoch`` and ``train_loss``, and where they are known ``train_uar``, ``valid_loss`` and
-        ``valid_uar``.
+        An epoch has ``epoch`` and ``train_loss`` and, if known, ``train_uar``, ``valid_loss`` and ``valid_uar``.
         """
         return list(getattr(self, "curves_", []))
 
     def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
-        """Return the fitted arithmetic as a graph, from what `spec` leaves to compute to probabilities.
+        """Convert the fitted estimator to a graph from features, or samples, to probabilities.
 
         Parameters
         ----------
         spec : FeatureSpec
-            What the estimator was fitted on.  Where that comes from a pretrained encoder, the encoder goes into the
-            graph, which then starts from samples.
+            Features on which the estimator was fitted.  If they are computed by a pretrained encoder, the encoder
+            becomes part of the graph, whose input are samples.
         scaler : StandardScaler, optional
-            What stands before the estimator.
+            Standardisation before the estimator.
         baseline : bool, default True
-            False leaves the input ``baseline`` out, of an estimator that has one.
+            Whether an estimator with baselines keeps the input ``baseline``.
 
         Returns
         -------
         Graph
-            Probabilities in the order of `classes_`, without the calibration that comes from held-out folds.
+            Probabilities in the order of `classes_`, before calibration on held-out folds.
         """
         return self.bare_graph(scaler).behind(spec)
 
@@ -123,15 +122,15 @@ class Estimator(ClassifierMixin, BaseEstimator):
         raise NotImplementedError
 
     def card_text(self, temperature: float) -> dict[str, Any]:
-        """Return what the model card's ``text`` tells of how words are used; `temperature` calibrates the answers."""
+        """Return the entry ``text`` of the model card: how words are used; `temperature` is the calibration."""
         return {}
 
 
 def learner(pipeline: Pipeline) -> Any:
-    """Return the estimator inside a pipeline that :func:`emovox.lab.estimators.families.build` made."""
+    """Return the estimator of a pipeline from :func:`emovox.lab.estimators.families.build`."""
     return pipeline.named_steps["model"]
 
 
 def graph_of(pipeline: Pipeline, spec: FeatureSpec, *, baseline: bool = True) -> Graph:
-    """Return the graph of a fitted pipeline, standardisation inside; see :meth:`Estimator.graph`."""
+    """Convert a fitted pipeline, standardisation included; see :meth:`Estimator.graph`."""
     return learner(pipeline).graph(spec, pipeline.named_steps.get("scale"), baseline=baseline)  # type: ignore[no-any-return]

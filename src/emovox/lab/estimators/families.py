@@ -1,4 +1,4 @@
-"""The model families by name: their options, and how to build and fit one."""
+"""Model families by name: options, and functions to build and fit a pipeline."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ from emovox.lab.estimators.sequence_options import CnnOptions, FramesOptions, Rn
 from emovox.lab.estimators.stacking import StackClassifier, StackOptions
 from emovox.lab.estimators.training import TrainingSet
 
-#: Options that had another name in recipes and model cards of before.
+#: Former names of options, still accepted in recipes and model cards.
 RENAMED = {"most": "max_per_speaker"}
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of model.
+    """A model family.
 
     Attributes
     ----------
     options : type
-        Frozen dataclass of its settings, a kind of `Options`.
+        Frozen dataclass of hyper-parameters, a subclass of `Options`.
     estimator : type
-        What learns, a kind of `Estimator`, which says of itself what it needs.
+        Subclass of `Estimator`, which declares what it needs.
     make : callable, optional
-        Makes the unfitted estimator from options, where that takes more than calling it.
+        Builds the unfitted estimator from options, if that takes more than calling the class.
     """
 
     options: type[Options]
@@ -66,42 +66,42 @@ class Family:
 
     @property
     def level(self) -> Level:
-        """What it sees of a clip, see `Estimator.level`."""
+        """Kind of input per clip, see `Estimator.level`."""
         return self.estimator.level
 
     @property
     def learns_copies(self) -> bool:
-        """Whether it is fitted on augmented copies of the clips too."""
+        """Whether it is also fitted on augmented copies of the clips."""
         return "copies" in self.estimator.needs
 
     @property
     def takes_baseline(self) -> bool:
-        """Whether it sees the embeddings of an encoder, and may be told a speaker's baseline."""
+        """Whether its input are embeddings of an encoder, with an optional baseline of the speaker."""
         return self.estimator.takes_baseline
 
     @property
     def tunes_encoder(self) -> bool:
-        """Whether it tunes the encoder of its features, and needs to hear the clips."""
+        """Whether it fine-tunes the encoder of its features, and needs the waveforms of the clips."""
         return "speech" in self.estimator.needs
 
     @property
     def takes_words(self) -> bool:
-        """Whether it takes words vectors beside the features, see `emovox.text.evidence`."""
+        """Whether it uses linguistic features beside the acoustic ones, see `emovox.text.evidence`."""
         return "sentences" in self.estimator.needs
 
 
 def _stack(options: Any) -> StackClassifier:
-    """Make a stack of members of the families here."""
+    """Build a stack with members of these families."""
     return StackClassifier(options, build, fit)
 
 
 def _late(options: Any) -> LateFusionClassifier:
-    """Make a late fusion with its acoustic model inside."""
+    """Build a late fusion with its acoustic model."""
     return LateFusionClassifier(build(*acoustic(options)), fit, options)
 
 
 def _gated(options: Any) -> GatedFusionClassifier:
-    """Make a gated fusion with its acoustic model inside."""
+    """Build a gated fusion with its acoustic model."""
     return GatedFusionClassifier(build(*acoustic(options)), fit, options)
 
 
@@ -125,14 +125,14 @@ FAMILIES: dict[str, Family] = {
 
 
 def family(name: str) -> Family:
-    """Look a family up; raise RecipeError with the nearest name when it does not exist."""
+    """Return a family by name; raise RecipeError, with the closest name, if it does not exist."""
     if name not in FAMILIES:
         raise RecipeError(f"unknown model family {name!r}: {did_you_mean(name, FAMILIES)}")
     return FAMILIES[name]
 
 
 def require_fit(name: str, options: Options, features: Mapping[str, Any], copies: int) -> None:
-    """Refuse a family that does not go with the features or with augmented copies.
+    """Raise if a family is incompatible with the features or with augmented copies.
 
     Parameters
     ----------
@@ -141,14 +141,14 @@ def require_fit(name: str, options: Options, features: Mapping[str, Any], copies
     options : Options
         Its options.
     features : mapping
-        A recipe's ``[features]``, complete.
+        The table ``[features]`` of a recipe, complete.
     copies : int
-        Augmented copies a clip.
+        Augmented copies per clip.
 
     Raises
     ------
     RecipeError
-        They do not go together; the message names what would.
+        They are incompatible; the message names compatible ones.
     """
     chosen = sets.get(str(features["set"]))
     if (wanted := family(name).level) != chosen.level:
@@ -174,9 +174,9 @@ def require_fit(name: str, options: Options, features: Mapping[str, Any], copies
 
 
 def build(name: str, options: Options) -> Pipeline:
-    """Make an unfitted pipeline: standardisation where the family does not do it, then the estimator.
+    """Build an unfitted pipeline: standardisation, unless the family does it itself, and the estimator.
 
-    The scaler sits inside, so that whoever fits the pipeline on a training fold fits the scaler there too.
+    The scaler is part of the pipeline, so that it is fitted on the training fold only.
     """
     kind = family(name)
     steps: list[tuple[str, Any]] = [] if kind.estimator.standardises else [("scale", StandardScaler())]
@@ -184,14 +184,14 @@ def build(name: str, options: Options) -> Pipeline:
 
 
 def parse(values: Mapping[str, Any], seed: int) -> tuple[str, Options]:
-    """Read the name and the options of a family out of a table of a recipe.
+    """Parse the family and its options from a table of a recipe.
 
     Raises
     ------
     RecipeError
-        No such family.
+        The family is unknown.
     pydantic.ValidationError
-        An unknown option or an impossible value.
+        An option is unknown or a value is invalid.
     """
     name = str(values.get("family"))
     kind: Any = family(name).options
@@ -203,7 +203,7 @@ def parse(values: Mapping[str, Any], seed: int) -> tuple[str, Options]:
 
 
 def acoustic(options: Options) -> tuple[str, Options]:
-    """Read the acoustic model of a fusion; arguments and errors as for :func:`parse`."""
+    """Parse the acoustic model of a fusion; errors as for :func:`parse`."""
     name, found = parse(options.hears or {}, options.seed)
     kind = FAMILIES[name]
     if kind.takes_words or kind.tunes_encoder or kind.level != "clip":
@@ -212,17 +212,17 @@ def acoustic(options: Options) -> tuple[str, Options]:
 
 
 def fit(pipeline: Pipeline, clips: TrainingSet) -> Pipeline:
-    """Fit a pipeline, handing to its estimator what it needs of a training set.
+    """Fit a pipeline, and pass to its estimator what it needs from the training set.
 
     Parameters
     ----------
     pipeline : Pipeline
-        As :func:`build` makes it.
+        From :func:`build`.
     clips : TrainingSet
-        What it is trained on.
+        Training data.
     """
     used = {f"model__{name}": getattr(clips, name) for name in pipeline.named_steps["model"].needs}
     with warnings.catch_warnings():
-        # The number of epochs is the recipe's choice, not a sign of trouble.
+        # The number of epochs is chosen by the recipe; reaching it is no failure to converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return pipeline.fit(clips.X, clips.y, **used)

@@ -1,7 +1,7 @@
-"""Linear heads over embeddings, fitted first and then tuned together with the encoder's blocks, in small steps.
+"""Linear heads over embeddings, fitted first and then fine-tuned together with the blocks of the encoder.
 
-Heads at their optimum keep the first steps from spoiling what the encoder knows (A. Kumar et al., *Fine-tuning can
-distort pretrained features and underperform out-of-distribution*, ICLR 2022).
+Heads at their optimum prevent the first steps from distorting the pretrained features (A. Kumar et al., *Fine-tuning
+can distort pretrained features and underperform out-of-distribution*, ICLR 2022).
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from emovox.lab.encoders.embedders import Embedder
 from emovox.lab.estimators import adaptive
 from emovox.lab.estimators.adaptive import ORDINARY, AdaptiveClassifier, clip_weights
 from emovox.lab.estimators.checkpoints import Checkpoint, Stored
-from emovox.lab.estimators.encoder_tuning import Course, FinetuneOptions
+from emovox.lab.estimators.encoder_tuning import EncoderTuning, FinetuneOptions
 from emovox.lab.estimators.training import Speech, TrainingSet
 from emovox.lab.extraction.sequences import Features
 from emovox.lab.threads import single_thread
 from emovox.types import FeatureSpec, Float32Array
 
-#: Form of the checkpoints; it rises whenever the training changes, so that an old one is never gone on from.
+#: Version of the checkpoints; increased whenever the training changes, so that old ones are not resumed.
 FORM = 1
-#: Clips that are read at a time, to be embedded.
+#: Clips read at a time for embedding.
 POOL = 64
 
 
 class FinetunedClassifier(AdaptiveClassifier):
-    """An `AdaptiveClassifier` whose encoder is tuned with it.
+    """An `AdaptiveClassifier` with a fine-tuned encoder.
 
-    Its embeddings, those of baselines too, are the tuned encoder's: :meth:`embed` gives them.
+    Embeddings and baselines are computed by the fine-tuned encoder, see :meth:`embed`.
 
     Parameters
     ----------
     options : FinetuneOptions
-        Heads and tuning.
+        Options of the heads and of fine-tuning.
 
     Attributes
     ----------
     embedder_ : Embedder
-        The tuned encoder.
+        The fine-tuned encoder.
     losses_ : list of float
-        Loss on held-out speakers before tuning and after each epoch; empty where nobody was held out.
+        Loss on held-out speakers before fine-tuning and after each epoch; empty without held-out speakers.
     epochs_ : int
-        Epochs that the result took; with 0 it is that of `AdaptiveClassifier`.
+        Number of epochs of the result; with 0 it is that of `AdaptiveClassifier`.
     """
 
     needs = ("speakers", "corpora", "copies", "speech")
@@ -71,26 +71,26 @@ class FinetunedClassifier(AdaptiveClassifier):
         copies: Float32Array | None = None,
         speech: Speech | None = None,
     ) -> FinetunedClassifier:
-        """Fit the heads, then tune blocks and heads together.
+        """Fit the heads, then fine-tune blocks and heads together.
 
         Parameters
         ----------
         X, y, speakers, corpora, copies
-            As for `AdaptiveClassifier.fit`, with embeddings of the encoder as it was pretrained.
+            As for `AdaptiveClassifier.fit`, with embeddings of the pretrained encoder.
         speech : Speech
-            The same clips, to be heard.
+            Waveforms of the clips.
 
         Raises
         ------
         ProtocolError
-            The speakers are not known, or none can be held out.
+            The speakers are unknown, or none can be held out.
         RecipeError
-            The loss is no longer finite, or there is no such device.
+            The loss is not finite, or the device does not exist.
         ModelError
             A checkpoint is damaged.
         """
-        lesson = TrainingSet(X, y, speakers, corpora, copies, speech)
-        speech = lesson.recordings
+        clips = TrainingSet(X, y, speakers, corpora, copies, speech)
+        speech = clips.recordings
         options = self.options or FinetuneOptions()
         checkpoint = Checkpoint(speech.checkpoints, _key(options, speech.encoder, X, y, speakers, corpora, copies))
         stored = checkpoint.read()
@@ -101,65 +101,65 @@ class FinetunedClassifier(AdaptiveClassifier):
         if stored.state.get("stage") == "done":
             return self._restore(stored, X, y)
         super().fit(X, y, speakers, corpora, copies)
-        self.losses_ = self._search(lesson, options, checkpoint, stored)
+        self.losses_ = self._search(clips, options, checkpoint, stored)
         self.epochs_ = int(np.argmin(self.losses_)) if self.losses_ else options.epochs
         if self.epochs_:
-            self._tune(lesson, options, checkpoint, stored)
+            self._tune(clips, options, checkpoint, stored)
         checkpoint.write(self._state("done", self.epochs_), self._tensors())
         return self
 
     def _state(self, stage: str, epochs: int) -> dict[str, Any]:
         return {"stage": stage, "epochs": epochs, "losses": self.losses_}
 
-    def _tune(self, lesson: TrainingSet, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored) -> None:
-        """Tune with all clips for the epochs that were found best."""
-        course = Course(self.embedder_, self, lesson, options)
+    def _tune(self, clips: TrainingSet, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored) -> None:
+        """Fine-tune on all clips for the best number of epochs."""
+        tuning = EncoderTuning(self.embedder_, self, clips, options)
         if stored.state.get("stage") == "final":
-            course.restore(stored)
+            tuning.restore(stored)
         searched = max(0, len(self.losses_) - 1)
-        while course.epochs < self.epochs_:
-            course.epoch()
-            checkpoint.write(self._state("final", course.epochs), course.tensors())
-            lesson.recordings.tell("epochs", searched + course.epochs, searched + self.epochs_)
-        self.embedder_, self.plain_, self.enrolled_ = course.result()
+        while tuning.epochs < self.epochs_:
+            tuning.epoch()
+            checkpoint.write(self._state("final", tuning.epochs), tuning.tensors())
+            clips.recordings.progress("epochs", searched + tuning.epochs, searched + self.epochs_)
+        self.embedder_, self.plain_, self.enrolled_ = tuning.result()
 
     def _search(
-        self, lesson: TrainingSet, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored
+        self, clips: TrainingSet, options: FinetuneOptions, checkpoint: Checkpoint, stored: Stored
     ) -> list[float]:
-        """Tune without some speakers, and return their loss before and after each epoch; nothing without patience."""
+        """Fine-tune without some speakers; return their loss before and after each epoch, or [] without patience."""
         if not options.patience or stored.state.get("stage") == "final":
             return list(stored.state.get("losses", []))
-        train, held = held_out_speakers(np.asarray(lesson.speakers), lesson.y, options.validation, options.seed)
-        ours, theirs = lesson[train], lesson[held]
+        train, held = held_out_speakers(np.asarray(clips.speakers), clips.y, options.validation, options.seed)
+        ours, theirs = clips[train], clips[held]
         trial = FinetunedClassifier(options)
         trial.embedder_ = self.embedder_
         AdaptiveClassifier.fit(trial, ours.view(0), ours.y, ours.speakers, ours.corpora, ours.copies)
-        course = Course(trial.embedder_, trial, ours, options)
+        tuning = EncoderTuning(trial.embedder_, trial, ours, options)
         losses = list(stored.state.get("losses", []))
         if losses:
-            course.restore(stored)
+            tuning.restore(stored)
         else:
             losses.append(trial.loss(theirs))
-        while course.epochs < options.epochs and course.epochs - int(np.argmin(losses)) < options.patience:
-            course.epoch()
-            trial.embedder_, trial.plain_, trial.enrolled_ = course.result()
+        while tuning.epochs < options.epochs and tuning.epochs - int(np.argmin(losses)) < options.patience:
+            tuning.epoch()
+            trial.embedder_, trial.plain_, trial.enrolled_ = tuning.result()
             losses.append(trial.loss(theirs))
-            checkpoint.write({"stage": "search", "epochs": course.epochs, "losses": losses}, course.tensors())
-            lesson.recordings.tell("epochs", course.epochs, 2 * options.epochs)
+            checkpoint.write({"stage": "search", "epochs": tuning.epochs, "losses": losses}, tuning.tensors())
+            clips.recordings.progress("epochs", tuning.epochs, 2 * options.epochs)
         return losses
 
-    def loss(self, lesson: TrainingSet) -> float:
-        """Score clips of other speakers: the mean negative log-likelihood of both heads' answers.
+    def loss(self, clips: TrainingSet) -> float:
+        """Compute the mean negative log-likelihood of both heads on clips of other speakers.
 
-        Each head's answers have the temperature that suits them best, since calibration comes later.  The baselines
-        are the same whenever the clips are.
+        Each head is calibrated by its best temperature, because models are calibrated after training.  The baselines
+        depend on the clips and the seed only.
         """
         options = self.options or FinetuneOptions()
-        X, target = self.embed(lesson.recordings), np.searchsorted(self.classes_, lesson.y)
-        speakers = np.asarray(lesson.speakers)
+        X, target = self.embed(clips.recordings), np.searchsorted(self.classes_, clips.y)
+        speakers = np.asarray(clips.speakers)
         counts, rows = clip_weights(target, speakers), np.arange(len(X))
         rng = np.random.default_rng(options.seed)
-        ordinary = lesson.y == ORDINARY
+        ordinary = clips.y == ORDINARY
         baselines = adaptive.draw_baselines(
             X[np.newaxis], np.zeros_like(rows), rows, speakers, ordinary, options.mixed, rng
         )
@@ -170,7 +170,7 @@ class FinetunedClassifier(AdaptiveClassifier):
         return float(np.mean(losses))
 
     def embed(self, speech: Speech) -> Float32Array:
-        """Describe clips with the tuned encoder, each on its own and on one thread, shape (n_clips, n_features)."""
+        """Compute embeddings with the fine-tuned encoder, clip by clip on one thread, shape (n_clips, n_features)."""
         found = []
         everything = np.arange(len(speech.sounds))
         for rows in np.split(everything, range(POOL, len(everything), POOL)):
@@ -180,15 +180,15 @@ class FinetunedClassifier(AdaptiveClassifier):
         return np.concatenate(found)
 
     def features(self, clips: TrainingSet) -> Features:
-        """Return the tuned encoder's embeddings of clips that can be heard."""
+        """Return embeddings by the fine-tuned encoder of clips with waveforms."""
         return clips.X if clips.speech is None or not len(clips) else self.embed(clips.speech)
 
     def encoder(self, spec: FeatureSpec) -> nn.Module:
-        """Return the tuned encoder."""
+        """Return the fine-tuned encoder."""
         return self.embedder_
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything that is fitted."""
+        """Return all fitted tensors."""
         arrays = {"mean": self.mean_, "scale": self.scale_}
         for name, (coefficients, intercepts) in (("plain", self.plain_), ("enrolled", self.enrolled_)):
             arrays |= {f"{name}.coefficients": coefficients, f"{name}.intercepts": intercepts}
@@ -196,7 +196,7 @@ class FinetunedClassifier(AdaptiveClassifier):
         return {**{name: torch.from_numpy(value) for name, value in arrays.items()}, **encoder}
 
     def _restore(self, stored: Stored, X: Float32Array, y: NDArray[Any]) -> FinetunedClassifier:
-        """Take what an earlier training of the same clips gave."""
+        """Load the result of an earlier training on the same clips."""
         self.classes_, self.n_features_in_ = np.unique(y), X.shape[1]
         self.epochs_, self.losses_ = stored.state["epochs"], stored.state["losses"]
         width, classes = X.shape[1], len(self.classes_)
@@ -219,7 +219,7 @@ def _key(
     corpora: NDArray[Any] | None,
     copies: Float32Array | None,
 ) -> str:
-    """Digest of everything that a training depends on; the features tell what the clips and the weights are."""
+    """Return a digest of everything that training depends on; features stand for clips and weights."""
     plain = [FORM, dataclasses.asdict(options), dataclasses.asdict(encoder)]
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode())
     for array in (X, y, speakers, corpora, copies):

@@ -1,14 +1,14 @@
-"""Acoustic model and words in one estimator: at the level of features, as a late pool, and as a gated mixture.
+"""Fusion of voice and words: early (features), late (log-opinion pool) and gated (mixture).
 
-The estimators see two named inputs: ``features``, the acoustic ones, and ``words``, the words vectors
-(`emovox.text.evidence.NAMES`).  Corpora of acted speech say the same few neutral sentences over and over, so all they
-can teach is that words say nothing.  What words are worth is learned from *development sentences* that are put into the
-mouths of the training clips:
+The estimators have two named inputs: ``features``, the acoustic ones, and ``words``, linguistic features
+(`emovox.text.evidence.NAMES`).  Corpora of acted speech repeat a few neutral sentences, from which a model can only
+learn that words are uninformative.  The weight of words is learned from *development sentences*, which are paired with
+the training clips:
 
-- a neutral clip gets a sentence of any emotion, and the emotion of the words is the answer;
-- an emotional clip gets a neutral sentence, or one of its own emotion, and the emotion of the voice is the answer;
-- an emotional clip gets a sentence of another emotion: nobody can say who is right, so half of the time it is the
-  voice, half of the time the words.  The network at the level of features is not taught these.
+- a neutral clip with a sentence of any emotion; the target is the emotion of the words;
+- an emotional clip with a neutral sentence, or one of its own emotion; the target is the emotion of the voice;
+- an emotional clip with a sentence of another emotion; the target is ambiguous, so it is that of the voice for half of
+  the pairs and that of the words for the other half.  Early fusion is not trained on these.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from emovox.text.evidence import DELIVERY, NAMES
 from emovox.text.fusion import GATE_INPUTS, Mixture, Pool
 from emovox.types import FeatureSpec, Float32Array
 
-#: How a clip was said stays the clip's, whatever sentence it is given; how sure the words are goes with the sentence.
+#: Features of delivery remain those of the clip in a pair; the confidence of the words belongs to the sentence.
 _MANNER = [NAMES.index(name) for name in DELIVERY if name != "confidence"]
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Clips with the words that they are taught with.
+    """Training pairs of clips and words.
 
     Attributes
     ----------
     clips : ndarray of int, shape (n,)
-        Rows of the clips.
+        Indices of the clips.
     words : ndarray of float32, shape (n, len(NAMES))
-        Words vectors: of the clips' own words first, then of sentences.
+        Linguistic features: of the clips' own words first, then of sentences.
     labels : ndarray of str, shape (n,)
-        What voice and words express together.
+        Target label.
     weights : ndarray of float64, shape (n,)
-        How much each row counts: each kind of pair the same in all.
+        Sample weights: each kind of pair has the same total weight.
     """
 
     clips: NDArray[np.intp]
@@ -71,22 +71,22 @@ class Pairs:
 def pair(
     y: NDArray[Any], words: Float32Array, sentences: Sentences | None, draws: int, seed: int, *, disputed: bool = False
 ) -> Pairs:
-    """Put development sentences into the mouths of clips, besides the clips' own words.
+    """Pair clips with development sentences, in addition to their own words.
 
     Parameters
     ----------
     y : ndarray, shape (n_clips,)
         Labels of the clips.
     words : ndarray of float32, shape (n_clips, len(NAMES))
-        Words vectors of the clips' own words.
+        Linguistic features of the clips' own words.
     sentences : Sentences or None
-        Sentences to draw from; those of emotions that no clip has are left out.
+        Sentences to draw from; those of emotions without clips are ignored.
     draws : int
-        Sentences of each kind for each emotional clip.  Neutral clips, which are few, get ten times as many.
+        Sentences of each kind per emotional clip.  Neutral clips, which are fewer, are paired with ten times as many.
     seed : int
-        Which sentences are drawn.
+        Seed of the draw.
     disputed : bool, default False
-        Whether emotional clips get sentences of other emotions, too.
+        Whether to pair emotional clips with sentences of other emotions, too.
 
     Returns
     -------
@@ -128,15 +128,15 @@ def pair(
 
 @dataclass(frozen=True)
 class FeatureFusionOptions(AnnOptions):
-    """The feed-forward network over acoustic and linguistic features, and its training.
+    """Options of early fusion: a feed-forward network over acoustic and linguistic features.
 
     Attributes
     ----------
     sentences : int
-        Development sentences of each kind for each clip, see the module's text; 0 learns from the corpora's own
-        words only, as published.  More teaches the network what words are worth, and costs it accuracy on the voice.
+        Development sentences of each kind per clip, see the module; 0 uses the words of the corpora only, as published.
+         More sentences increase the weight of words, and reduce the accuracy of the voice.
     silent : float
-        Share of the clips that are taught without words, so that the network can do without.
+        Fraction of the clips trained without words, for predictions without a transcript.
     """
 
     sentences: Natural = 0
@@ -144,7 +144,7 @@ class FeatureFusionOptions(AnnOptions):
 
 
 class FeatureFusionClassifier(Estimator):
-    """One network over acoustic features and words.
+    """Early fusion: one network over acoustic and linguistic features.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class FeatureFusionClassifier(Estimator):
     classes_ : ndarray
         Labels in output order.
     pipeline_ : Pipeline
-        Standardisation and network over both parts.
+        Standardisation and network.
 
     Notes
     -----
@@ -219,11 +219,11 @@ class FeatureFusionClassifier(Estimator):
         return self
 
     def predict_proba(self, X: Inputs) -> Float32Array:
-        """Class probabilities, shape (n_clips, n_classes)."""
+        """Predict class probabilities, shape (n_clips, n_classes)."""
         return np.asarray(self.pipeline_.predict_proba(np.hstack([X.parts[INPUT], X.parts[WORDS]])))
 
     def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
-        """Return the network with its input in two parts, behind the encoder where there is one."""
+        """Return the graph of the network with two inputs, and the encoder if there is one."""
         graph = graph_of(self.pipeline_, FeatureSpec("voice and words", 1, 0)).model
         width = self.n_features_in_
         rename(graph, INPUT, "both")
@@ -240,22 +240,20 @@ class FeatureFusionClassifier(Estimator):
 
 @dataclass(frozen=True)
 class LateFusionOptions(Options):
-    """A log-opinion pool of an acoustic model and the words.
+    """Options of late fusion: a log-opinion pool of an acoustic model and the words.
 
     Attributes
     ----------
     acoustic : mapping
-        ``family`` of the acoustic model and that family's options.
+        ``family`` and options of the acoustic model.
     folds : int
-        Speaker-disjoint folds of the training clips; the weights are learned on answers to speakers that the acoustic
-        model never heard.
+        Speaker-independent folds of the training clips; the pool is fitted on predictions for held-out speakers.
     sentences : int
-        Development sentences of each kind for each clip, see the module's text; 0 learns from the corpora's own
-        words only.
+        Development sentences of each kind per clip, see the module; 0 uses the words of the corpora only.
     penalty : float
-        Weight of the squares of the pool's parameters against the mean loss.
+        L2 penalty of the parameters of the pool relative to the mean loss.
     seed : int
-        Seed of the acoustic model and of the sentences drawn.
+        Seed of the acoustic model and of the draw of sentences.
     """
 
     acoustic: dict[str, Any] = field(default_factory=lambda: {"family": "ann"})
@@ -272,22 +270,22 @@ class LateFusionOptions(Options):
 
 @dataclass(frozen=True)
 class GatedFusionOptions(LateFusionOptions):
-    """A mixture of cases in which the weight of the words depends on the words; options as for late fusion."""
+    """Options of gated fusion, as for late fusion; the weight of the words depends on the words."""
 
 
 class LateFusionClassifier(Estimator):
-    """An acoustic model, and a log-opinion pool of its answer and the words'.
+    """Late fusion: an acoustic model, and a log-opinion pool of its probabilities and the words.
 
-    Without words the answer is that of the acoustic model, calibrated on speakers that it never heard.
+    Without words the prediction is that of the acoustic model, calibrated on held-out speakers.
 
     Parameters
     ----------
     acoustic : Pipeline
-        The unfitted acoustic model, standardisation inside.
+        The unfitted acoustic model, standardisation included.
     fitter : callable
-        Fits it: called with the pipeline and a `TrainingSet`, `emovox.lab.estimators.families.fit`.
+        `emovox.lab.estimators.families.fit`.
     options : LateFusionOptions
-        How the pool is fitted.
+        Options of the fusion.
 
     Attributes
     ----------
@@ -295,12 +293,12 @@ class LateFusionClassifier(Estimator):
         Labels in output order.
     acoustic_ : Pipeline
         The acoustic model, fitted on all clips.
-    heard_ : ndarray, shape (n_clips, n_classes)
-        Probabilities of the training clips by models that never heard their speakers.
+    held_out_ : ndarray, shape (n_clips, n_classes)
+        Calibrated probabilities of the training clips, predicted with their speakers held out.
     temperature_ : float
         Calibration of the acoustic model, see `emovox.decision.temper`.
     pool_ : Pool
-        What was learned of the words.
+        Fitted weights of the words.
     """
 
     needs = ("speakers", "corpora", "sentences")
@@ -324,7 +322,7 @@ class LateFusionClassifier(Estimator):
         corpora: NDArray[Any] | None = None,
         sentences: Sentences | None = None,
     ) -> LateFusionClassifier:
-        """Fit the pool on answers to held-out speakers, then the acoustic model on everybody.
+        """Fit the pool on predictions for held-out speakers, then the acoustic model on all clips.
 
         Parameters
         ----------
@@ -333,30 +331,30 @@ class LateFusionClassifier(Estimator):
         y, corpora : ndarray, shape (n_clips,)
             Labels and, optionally, corpora.
         speakers : ndarray, shape (n_clips,)
-            Who speaks.
+            Speakers; required.
         sentences : Sentences, optional
             Development sentences.
 
         Raises
         ------
         ProtocolError
-            The speakers are not known, or there is only one.
+            The speakers are unknown, or there is only one.
         """
         options = self.options or LateFusionOptions()
         acoustic, words = X.parts[INPUT], X.parts[WORDS]
         self.classes_ = np.unique(y)
         clips = TrainingSet(acoustic, y, speakers, corpora)
-        heard = self._held_out(clips)
-        self.temperature_ = fit_temperature(heard, np.searchsorted(self.classes_, y))
-        heard = self.heard_ = temper(heard, self.temperature_)
+        probabilities = self._held_out(clips)
+        self.temperature_ = fit_temperature(probabilities, np.searchsorted(self.classes_, y))
+        probabilities = self.held_out_ = temper(probabilities, self.temperature_)
         pairs = pair(y, words, sentences, options.sentences, options.seed, disputed=True)
-        self.pool_ = fit_pool(self.kind, heard[pairs.clips], pairs, self.classes_, self.gate, options.penalty)
+        self.pool_ = fit_pool(self.kind, probabilities[pairs.clips], pairs, self.classes_, self.gate, options.penalty)
         self.acoustic_ = self.fitter(clone(self.acoustic), clips)
         self.n_features_in_ = acoustic.shape[1]
         return self
 
     def _held_out(self, clips: TrainingSet) -> NDArray[np.float64]:
-        """Predict every training clip by a model that never heard its speaker; a class it never met gets nothing."""
+        """Predict every training clip with its speaker held out; classes missing in training get 0."""
         speakers = clips.speakers
         count = 0 if speakers is None else len(np.unique(speakers))
         if speakers is None or count < 2:
@@ -366,30 +364,30 @@ class LateFusionClassifier(Estimator):
                 'or choose model.family="fusion-feature"'
             )
         options = self.options or LateFusionOptions()
-        heard = np.zeros((len(clips), len(self.classes_)))
+        probabilities = np.zeros((len(clips), len(self.classes_)))
         for train, test in speaker_groups_kfold(speakers, min(options.folds, count)):
             fitted = self.fitter(clone(self.acoustic), clips[train])
             columns = np.searchsorted(self.classes_, fitted.classes_)
-            heard[np.ix_(test, columns)] = fitted.predict_proba(clips.X[test])
-        return heard
+            probabilities[np.ix_(test, columns)] = fitted.predict_proba(clips.X[test])
+        return probabilities
 
     def predict_proba(self, X: Inputs) -> NDArray[np.float64]:
-        """Class probabilities, shape (n_clips, n_classes)."""
+        """Predict class probabilities, shape (n_clips, n_classes)."""
         acoustic, words = X.parts[INPUT], X.parts[WORDS]
-        heard = temper(self.acoustic_.predict_proba(acoustic), self.temperature_)
-        return self.pool_.combine(heard, words, self.classes_.tolist())[0]
+        probabilities = temper(self.acoustic_.predict_proba(acoustic), self.temperature_)
+        return self.pool_.combine(probabilities, words, self.classes_.tolist())[0]
 
     def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
-        """Return the graph of the voice; the pool, which puts the words beside its answer, is told in the card."""
+        """Return the graph of the acoustic model; the pool is stored in the card."""
         return dataclasses.replace(graph_of(self.acoustic_, spec, baseline=baseline), temperature=self.temperature_)
 
     def card_text(self, temperature: float) -> dict[str, Any]:
-        """Return the pool that goes with an answer of the voice that is calibrated by `temperature`."""
+        """Return the pool for an acoustic model that is calibrated by `temperature`."""
         return {"pool": self.pool_.beside(temperature).to_dict()}
 
 
 class GatedFusionClassifier(LateFusionClassifier):
-    """A gated mixture instead, in which sure, long and strong words weigh more.
+    """Gated fusion: a mixture whose weight of the words depends on their confidence, length and strength.
 
     Parameters as for :class:`LateFusionClassifier`.
     """
@@ -400,35 +398,37 @@ class GatedFusionClassifier(LateFusionClassifier):
 
 def fit_pool(
     kind: type[Pool],
-    heard: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     pairs: Pairs,
     classes: NDArray[Any],
     gate: tuple[str, ...],
     penalty: float,
 ) -> Pool:
-    """Find the pool, or mixture, of greatest likelihood.
+    """Fit a pool or mixture by penalised maximum likelihood.
 
     Parameters
     ----------
     kind : type
         :class:`emovox.text.fusion.Pool` or :class:`emovox.text.fusion.Mixture`.
-    heard : ndarray, shape (n, n_classes)
-        Probabilities by the voice, for each pair.
+    probabilities : ndarray, shape (n, n_classes)
+        Probabilities of the acoustic model for each pair.
     pairs : Pairs
-        Words and what the two express together.
+        Words and targets.
     classes : ndarray of str
         Order of the columns.
     gate : tuple of str
         Inputs of the gate, of :data:`emovox.text.fusion.GATE_INPUTS`.
     penalty : float
-        Weight of the squares of the parameters.
+        L2 penalty of the parameters.
 
     Returns
     -------
     Pool
     """
     words = pairs.words.astype(np.float64)
-    voice = np.maximum(heard, heard.max(axis=1, keepdims=True) * 1e-13)  # one flat zero must not decide everything
+    voice = np.maximum(
+        probabilities, probabilities.max(axis=1, keepdims=True) * 1e-13
+    )  # a probability of 0 must not dominate
     target = np.searchsorted(classes, pairs.labels)
     counts = pairs.weights / pairs.weights.sum()
     rows, labels = np.arange(len(target)), classes.tolist()

@@ -1,4 +1,4 @@
-"""Estimators as ONNX graphs: from torch, from scikit-learn, behind an encoder, and each with what it must compute."""
+"""Conversion of PyTorch modules and scikit-learn estimators to ONNX graphs, with a reference for parity checks."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A graph, and the same arithmetic where it was fitted: what the graph is compared with.
+    """An ONNX graph, and a reference implementation to compare it with.
 
     Attributes
     ----------
     model : ModelProto
         With the output ``probabilities``, shape (n, n_classes), and, of a graph with an encoder, ``embedding``.
     reference : callable
-        From the graph's inputs by name to its outputs by name.
+        Function from the inputs of the graph to its outputs, both by name.
     temperature : float
-        Calibration that the probabilities still need, see `emovox.decision.temper`.
+        Temperature to apply to the probabilities, see `emovox.decision.temper`.
     origin : str
-        What the reference is called in messages.
+        Name of the reference in messages.
     """
 
     model: onnx.ModelProto
@@ -51,7 +51,7 @@ class Graph:
         return tuple(one.name for one in self.model.graph.input)
 
     def behind(self, spec: FeatureSpec) -> Graph:
-        """Put it behind the encoder of its features, where they come from one."""
+        """Prepend the encoder of its features, if they are computed by one."""
         if "weights" not in spec.parameters:
             return self
         encoder = embeddings.embedder(spec.set, **spec.parameters)
@@ -65,7 +65,7 @@ class Graph:
         return Graph(joined(front, self.model), reference, self.temperature, "its origin")
 
     def answering(self) -> onnx.ModelProto:
-        """Return the graph without any output but the probabilities."""
+        """Return a copy with the probabilities as the only output."""
         graph = onnx.ModelProto()
         graph.CopyFrom(self.model)
         kept = [one for one in graph.graph.output if one.name == OUTPUT]
@@ -75,7 +75,7 @@ class Graph:
 
 
 def noise(count: int, seconds: float) -> Float32Array:
-    """Make clips of noise that swells and fades as syllables do, shape (count, n_samples)."""
+    """Return clips of noise, amplitude-modulated at 4 Hz, shape (count, n_samples)."""
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(count).normal(scale=0.1, size=(count, len(time)))
     return np.asarray(
@@ -86,7 +86,7 @@ def noise(count: int, seconds: float) -> Float32Array:
 def traced(
     module: torch.nn.Module, inputs: tuple[Float32Array, ...], names: list[str], outputs: list[str], origin: str
 ) -> Graph:
-    """Make the graph of a torch module, which is its own reference; arguments as for :func:`trace`."""
+    """Convert a PyTorch module, which is also the reference; arguments as for :func:`trace`."""
     module = module.cpu().eval()
 
     def reference(given: Arrays) -> Arrays:
@@ -101,14 +101,14 @@ def traced(
 def trace(
     module: torch.nn.Module, inputs: tuple[Float32Array, ...], names: list[str], outputs: list[str]
 ) -> onnx.ModelProto:
-    """Export a module; the number of clips, of samples and of frames stay free.
+    """Export a PyTorch module with dynamic numbers of clips, samples and frames.
 
     Parameters
     ----------
     module : Module
         In evaluation mode.
     inputs : tuple of ndarray of float32
-        Examples of its inputs, two clips each.
+        Example inputs of two clips each.
     names, outputs : list of str
         Names of the inputs and outputs.
     """
@@ -119,23 +119,23 @@ def trace(
     buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter, not ours to mend
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         torch.onnx.export(
             module,
             tuple(torch.from_numpy(one) for one in inputs),
-            buffer,  # type: ignore[arg-type]  # a file object is as good as a path here
+            buffer,  # type: ignore[arg-type]  # a file object is accepted too
             input_names=names,
             output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET[""],
-            # The older exporter: exact, fifty times quicker, and it needs no onnxscript.
+            # The older exporter is exact, fifty times faster, and does not need onnxscript.
             dynamo=False,
         )
     return onnx.load_model_from_string(buffer.getvalue())
 
 
 def converted(steps: Sequence[tuple[str, Any]], n_features: int, reference: Callable[[Arrays], Arrays]) -> Graph:
-    """Convert fitted steps of scikit-learn, the last of them a classifier, and keep the probabilities only.
+    """Convert fitted steps of scikit-learn, the last of them a classifier, to a graph of probabilities.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def converted(steps: Sequence[tuple[str, Any]], n_features: int, reference: Call
 
     classifier = steps[-1][1]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the converter, not ours to mend
+        warnings.simplefilter("ignore")  # deprecations inside the converter
         graph: onnx.ModelProto = convert_sklearn(
             Pipeline(list(steps)),
             initial_types=[(INPUT, FloatTensorType([None, n_features]))],
@@ -166,7 +166,7 @@ def converted(steps: Sequence[tuple[str, Any]], n_features: int, reference: Call
 
 
 def joined(front: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
-    """Put a head after an encoder; the embedding between them stays an output."""
+    """Append a head to an encoder; the embedding remains an output."""
     described = onnx.ValueInfoProto()
     described.CopyFrom(front.graph.output[0])
     # skl2onnx declares the oldest operator set that would do.
@@ -174,7 +174,7 @@ def joined(front: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
     front.ir_version = head.ir_version = max(front.ir_version, head.ir_version)
     head = compose.add_prefix(head, "head_", rename_inputs=False, rename_outputs=False)
     graph = compose.merge_models(front, head, io_map=[(EMBEDDING, INPUT)])
-    # Each part names its operator sets; onnxruntime wants each of them named once.
+    # Each part lists its operator sets; onnxruntime requires each of them once.
     versions: dict[str, int] = {}
     for one in graph.opset_import:
         versions[one.domain] = max(one.version, versions.get(one.domain, 0))
@@ -190,7 +190,7 @@ def _old(graph: onnx.ModelProto) -> bool:
 
 
 def rename(graph: onnx.ModelProto, old: str, new: str) -> None:
-    """Give an edge of a graph another name, in place."""
+    """Rename an edge of a graph in place."""
     body = graph.graph
     for node in body.node:
         for names in (node.input, node.output):

@@ -1,4 +1,4 @@
-"""Logistic regression on one vector a clip: the yardstick that every other family has to beat."""
+"""Logistic regression on one vector per clip: the baseline that other families should exceed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from emovox.lab.ranges import Count, Natural, Positive
 
 @dataclass(frozen=True)
 class LogisticOptions(Options):
-    """Multinomial logistic regression.
+    """Options of multinomial logistic regression.
 
     Attributes
     ----------
     C : float
-        Weight of the loss against half the squared length of the coefficients: less is smoother.
+        Inverse of the L2 penalty of the coefficients: smaller values regularise more.
     balanced : bool
-        Weigh classes by the inverse of their frequency.
+        Weight classes by the inverse of their frequency.
     iterations : int
-        Most steps of L-BFGS.
+        Maximum number of iterations of L-BFGS.
     seed : int
-        Nothing is drawn: every seed gives the same.
+        Unused: the fit is deterministic.
     """
 
     C: Positive = 0.01
@@ -52,7 +52,7 @@ class LogisticClassifier(SklearnEstimator):
     """
 
     def made(self) -> LogisticRegression:
-        """Return the unfitted regression that the options describe."""
+        """Return the unfitted regression with the given options."""
         options: LogisticOptions = self.options or LogisticOptions()
         weights = "balanced" if options.balanced else None
         return LogisticRegression(C=options.C, class_weight=weights, max_iter=options.iterations)
@@ -60,7 +60,7 @@ class LogisticClassifier(SklearnEstimator):
     def fit(
         self, X: NDArray[np.float32], y: NDArray[np.str_], sample_weight: NDArray[np.float64] | None = None
     ) -> Self:
-        """Fit on standardised features, shape (n_clips, n_features), with weights of the clips, shape (n_clips,)."""
+        """Fit on standardised features, shape (n_clips, n_features), and sample weights, shape (n_clips,)."""
         self.fitted_ = self.made().fit(X, y, sample_weight)
         self.classes_, self.n_features_in_ = self.fitted_.classes_, X.shape[1]
         return self

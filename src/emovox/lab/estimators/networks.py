@@ -1,4 +1,4 @@
-"""The networks themselves, as torch modules; they see tensors and know nothing of files or labels."""
+"""Feed-forward networks as PyTorch modules."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 
 class FeedForward(nn.Module):
-    """Fully connected network from a feature vector to one logit a class.
+    """Fully connected network from a feature vector to one logit per class.
 
     Parameters
     ----------
     n_features, n_classes : int
         Width of the input and of the output.
     hidden : sequence of int
-        Widths of the hidden layers; none at all gives multinomial logistic regression.
+        Widths of the hidden layers; an empty sequence gives multinomial logistic regression.
     activation : {"relu", "gelu", "tanh"}
         Non-linearity after each hidden layer.
     dropout : float
-        Share of hidden units silenced in training, in [0, 1).
+        Dropout probability of hidden units in training, in [0, 1).
     input_dropout : float
-        Share of input features silenced in training, in [0, 1).
+        Dropout probability of input features in training, in [0, 1).
     batch_norm : bool
-        Normalise each hidden layer over the batch, before the non-linearity.
+        Batch normalisation of each hidden layer, before the non-linearity.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class FeedForward(nn.Module):
 
 
 class WeightedNetwork(nn.Module):
-    """A network in training, whose loss must know how much each class counts for each clip.
+    """A network for training, which passes the class weights of each clip on to the loss.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ class WeightedNetwork(nn.Module):
         self.network = FeedForward(**sizes)
 
     def forward(self, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass the weights, shape (batch, n_classes), on to the loss, beside the logits."""
+        """Return logits and class weights, both of shape (batch, n_classes)."""
         return self.network(features), weight
 
 
 class Ensemble(nn.Module):
-    """Standardisation, one or more networks, and the mean of their class probabilities: the graph that ships.
+    """Standardisation, one or more networks, and the mean of their class probabilities: the exported graph.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Networks as scikit-learn estimators, trained through skorch."""
+"""Feed-forward networks as scikit-learn estimators, trained with skorch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from emovox.model.file import INPUT, OUTPUT
 
 @dataclass(frozen=True)
 class AnnOptions(Options):
-    """The feed-forward network and its training; the defaults are the published recipe.
+    """Options of the feed-forward network and its training; the defaults are those of the published recipe.
 
     Attributes
     ----------
@@ -40,28 +40,27 @@ class AnnOptions(Options):
     activation : {"relu", "gelu", "tanh"}
         Non-linearity of the hidden layers; the output is a softmax.
     dropout, input_dropout : float
-        Share of hidden units, and of input features, silenced in training.
+        Dropout probability of hidden units, and of input features.
     batch_norm : bool
         Batch normalisation before each non-linearity.
     label_smoothing : float
-        Share of each target spread evenly over the classes that the clip's corpus has.
+        Fraction of each target that is distributed evenly over the classes of the clip's corpus.
     absent : float
-        How much a class still counts for clips of a corpus that lacks it, from 0 to 1.  0 masks it: the corpus does
-        not teach that the class is absent, but nothing keeps the class from winning there either.  A small value stops
-        only what is out of all proportion.
+        Prior weight of a class in the loss of clips whose corpus lacks it, from 0 to 1.  With 0 the class is masked:
+        the corpus does not push its probability down.  A small value prevents excessive probabilities only.
     learning_rate, weight_decay : float
-        Step size and decoupled decay of Adam (AdamW; with no decay the two are the same).
+        Learning rate and decoupled weight decay of AdamW.
     schedule : {"constant", "cosine"}
-        Course of the learning rate over the epochs.
+        Schedule of the learning rate over the epochs.
     batch_size, epochs : int
-        Clips a step; passes over the training clips, the most when stopping early.
+        Clips per step; passes over the training clips, the maximum with early stopping.
     patience : int
-        Stop when the loss on held-out *training speakers* has not fallen for so many epochs, and keep the best epoch;
-        0 trains for all epochs on all speakers.
+        Early stopping: number of epochs without improvement of the loss on held-out *training speakers*; the best epoch
+        is kept.  0 trains for all epochs on all speakers.
     validation : float
-        Share of the training speakers held out for that.
+        Fraction of the training speakers held out for early stopping.
     members : int
-        Networks of different seeds whose probabilities are averaged.
+        Number of networks with different seeds whose probabilities are averaged.
     seed : int
         Seed of initial weights, batches, dropout and held-out speakers.
     """
@@ -85,15 +84,15 @@ class AnnOptions(Options):
 
 
 class WeightedCrossEntropy(nn.Module):
-    """Cross-entropy in which a class that a clip's corpus lacks counts less, or not at all.
+    """Cross-entropy with class weights per clip, for classes that the corpus of the clip lacks.
 
-    The loss is ``-log(exp(z_y) / sum_k w_k exp(z_k))``, with the weight ``w_k`` 1 for the classes of the corpus: that
-    of a softmax whose classes have priors in proportion to the weights (logit adjustment).
+    The loss is ``-log(exp(z_y) / sum_k w_k exp(z_k))``, with weight ``w_k = 1`` for the classes of the corpus: a
+    softmax whose classes have priors proportional to the weights (logit adjustment).
 
     Parameters
     ----------
     label_smoothing : float
-        Share of each target spread over the classes in proportion to their weights.
+        Fraction of each target that is distributed over the classes in proportion to their weights.
 
     Notes
     -----
@@ -105,9 +104,9 @@ class WeightedCrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, output: tuple[Tensor, Tensor], target: Tensor, counts: Tensor | None = None) -> Tensor:
-        """Mean loss of (logits, weights), both of shape (batch, n_classes), against class indices, shape (batch,).
+        """Return the mean loss of (logits, weights), shape (batch, n_classes), for class indices, shape (batch,).
 
-        `counts`, shape (batch,), says how much each clip counts; all alike by default.
+        `counts`, shape (batch,), are optional sample weights.
         """
         logits, weight = output
         wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
@@ -118,9 +117,9 @@ class WeightedCrossEntropy(nn.Module):
 
 
 def log_shares(logits: Tensor, weight: Tensor) -> Tensor:
-    """Logarithms of the probabilities of a softmax whose classes have priors in proportion to the weights.
+    """Compute the log-probabilities of a softmax whose classes have priors proportional to the weights.
 
-    Both are of shape (batch, n_classes); a class of weight 0 gets a logarithm that is finite, and never the softmax.
+    Both arguments have shape (batch, n_classes); the result of a class of weight 0 is very small, but finite.
     """
     # A weight of 0 gives a finite logarithm, so that its product with a target of 0 is 0, not NaN.
     lowest = torch.finfo(logits.dtype).min / 2
@@ -128,10 +127,10 @@ def log_shares(logits: Tensor, weight: Tensor) -> Tensor:
 
 
 class TensorBatches:
-    """Batches sliced from whole tensors: for feature vectors, many times faster than a DataLoader's collation."""
+    """Batches sliced from tensors, for feature vectors many times faster than the collation of a DataLoader."""
 
     def __init__(self, dataset: Any, batch_size: int, *, shuffle: bool = False) -> None:
-        # A held-out part comes as a torch Subset of a skorch Dataset; both hold arrays that can be sliced whole.
+        # A held-out part is a torch Subset of a skorch Dataset; both contain arrays that can be sliced.
         self.features = {name: torch.as_tensor(value) for name, value in dataset.X.items()}
         self.target = None if dataset.y is None else torch.as_tensor(dataset.y)
         self.batch_size, self.shuffle, self.length = batch_size, shuffle, len(dataset)
@@ -147,14 +146,14 @@ class TensorBatches:
 
 
 class StopTraining(Exception):  # noqa: N818 - a signal, not an error
-    """A training has come to its end before the last epoch."""
+    """Training ends before the last epoch."""
 
 
 class Patience(EarlyStopping):
-    """Early stopping that cannot be mistaken for Ctrl-C, which is what skorch's own pretends to be."""
+    """Early stopping that does not raise KeyboardInterrupt, as that of skorch does."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Stop where the held-out loss no longer falls."""
+        """Stop if the held-out loss has not improved for `patience` epochs."""
         try:
             super().on_epoch_end(net, **kwargs)
         except KeyboardInterrupt:
@@ -162,10 +161,10 @@ class Patience(EarlyStopping):
 
 
 class Interruptible:
-    """For nets of skorch, which take Ctrl-C for the wish to stop training here and keep the result: it ends all."""
+    """Mixin for nets of skorch that lets Ctrl-C end the program; skorch would only end the training."""
 
     def partial_fit(self: Any, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Any:
-        """Train to the last epoch, or until there is enough."""
+        """Train to the last epoch, or until StopTraining is raised."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
@@ -176,7 +175,7 @@ class Interruptible:
 
 
 class InterruptibleClassifier(Interruptible, NeuralNetClassifier):
-    """A classifier of skorch whose training Ctrl-C ends."""
+    """A classifier of skorch with interruptible training."""
 
 
 class AnnClassifier(Estimator):
@@ -226,14 +225,14 @@ class AnnClassifier(Estimator):
         y : ndarray, shape (n_clips,)
             Labels.
         speakers : ndarray, shape (n_clips,), optional
-            Needed for early stopping, which holds out whole speakers.
+            Required for early stopping, which holds out speakers.
         corpora : ndarray, shape (n_clips,), optional
-            Corpus of each clip; the classes it lacks count as `AnnOptions.absent` says.
+            Corpus of each clip; see `AnnOptions.absent` for the classes that it lacks.
 
         Raises
         ------
         ProtocolError
-            Early stopping was asked for and the speakers are not known, or there is only one.
+            Early stopping without known speakers, or with a single speaker.
         """
         options = self.options or AnnOptions()
         self.classes_, target = np.unique(y, return_inverse=True)
@@ -265,7 +264,7 @@ class AnnClassifier(Estimator):
         valid: NDArray[np.int64] | None,
         index: int,
     ) -> NeuralNetClassifier:
-        """Train one network of the average."""
+        """Train one network of the ensemble."""
         torch.manual_seed(options.seed * 1000 + index)
         callbacks: list[tuple[str, Callback]] = []
         split = None
@@ -304,7 +303,7 @@ class AnnClassifier(Estimator):
         return net.fit(_rows(inputs, train), target[train])
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mean class probabilities of the members, shape (n_clips, n_classes)."""
+        """Predict class probabilities, the mean over the networks, shape (n_clips, n_classes)."""
         with torch.no_grad():
             features = torch.as_tensor(np.ascontiguousarray(X, dtype=np.float32))
             each = [torch.softmax(net.module_.network.eval()(features), dim=1) for net in self.members_]
@@ -336,7 +335,7 @@ class AnnClassifier(Estimator):
 def class_weights(
     target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None, absent: float
 ) -> NDArray[np.float32]:
-    """Say how much each class counts for each clip, shape (n_clips, n_classes): `absent` where its corpus has none."""
+    """Return the class weights of each clip, shape (n_clips, n_classes): `absent` for classes that its corpus lacks."""
     weight = np.ones((len(target), n_classes), dtype=np.float32)
     if corpora is not None:
         for name in np.unique(corpora):
@@ -346,5 +345,5 @@ def class_weights(
 
 
 def _rows(inputs: dict[str, NDArray[Any]], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Take some clips of every input."""
+    """Select clips of every input."""
     return {name: value[rows] for name, value in inputs.items()}

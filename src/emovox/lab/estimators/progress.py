@@ -1,4 +1,4 @@
-"""What trainings in other processes tell about their epochs: lines of a file that the first process follows."""
+"""Progress of training in worker processes: an epoch log on disk that the main process follows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from emovox.errors import InputError
 
-#: Seconds between two looks at the file.
+#: Polling interval of the log, in seconds.
 PAUSE = 0.5
 
 
 @dataclass(frozen=True)
 class EpochLog:
-    """A file with one line of JSON an epoch; many processes may write to it.
+    """Log file with one line of JSON per epoch, shared by several processes.
 
     Attributes
     ----------
     path : Path or None
-        The file; None keeps nothing.
+        The file; None discards everything.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class EpochLog:
     path: Path | None
 
     def write(self, epoch: Mapping[str, Any]) -> None:
-        """Add a line."""
+        """Append an epoch."""
         if self.path is None:
             return
         try:
@@ -47,7 +47,7 @@ class EpochLog:
 
 
 def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Keep of skorch's history what belongs into a learning curve: epoch, losses and recalls.
+    """Extract a learning curve from the history of skorch: epoch, losses and UAR.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def described(epoch: Mapping[str, Any]) -> str:
-    """Put an epoch into words.
+    """Describe an epoch in one line.
 
     Examples
     --------
@@ -79,17 +79,17 @@ def described(epoch: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def followed(log: EpochLog, total: int, tell: Callable[[str, int, int], None]) -> Iterator[None]:
-    """Tell of each epoch that is written while the block runs.
+def followed(log: EpochLog, total: int, progress: Callable[[str, int, int], None]) -> Iterator[None]:
+    """Report each epoch that is logged while the block runs.
 
     Parameters
     ----------
     log : EpochLog
-        What the trainings write.
+        Log of the training processes.
     total : int
-        Epochs that are planned.
-    tell : callable
-        Called with ("epochs: " and the last epoch in words, done, total).
+        Planned number of epochs.
+    progress : callable
+        Progress callback, called with ("epochs: ..." with a description of the last epoch, done, total).
     """
     if log.path is None or not total:
         yield
@@ -104,7 +104,7 @@ def followed(log: EpochLog, total: int, tell: Callable[[str, int, int], None]) -
             lines = _lines(path)[len(already) :]
             if len(lines) > seen:
                 seen = len(lines)
-                tell(f"epochs: {described(json.loads(lines[-1]))}", min(seen, total), total)
+                progress(f"epochs: {described(json.loads(lines[-1]))}", min(seen, total), total)
             if last:
                 return
 
@@ -118,7 +118,7 @@ def followed(log: EpochLog, total: int, tell: Callable[[str, int, int], None]) -
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the whole lines of a file; none where it is not there yet."""
+    """Return the complete lines of a file; none if it does not exist yet."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Convolutional and recurrent networks over frames as scikit-learn estimators, trained through skorch."""
+"""Convolutional and recurrent networks over frames as scikit-learn estimators, trained with skorch."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from emovox.lab.threads import single_thread
 from emovox.model.file import INPUT, OUTPUT
 from emovox.types import Float32Array
 
-#: Clips judged at once.
+#: Clips per batch in prediction.
 JUDGED = 64
 
 
 class InTraining(nn.Module):
-    """A network whose loss must know how much each class counts for each clip.
+    """A network for training, which passes the class weights of each clip on to the loss.
 
     Parameters
     ----------
     options : SequenceOptions
-        They build the network.
+        Options that build the network.
     n_features, n_classes : int
-        Its sizes.
+        Number of features per frame, and of classes.
     """
 
     def __init__(self, options: CnnOptions | RnnOptions | FramesOptions, n_features: int, n_classes: int) -> None:
@@ -55,47 +55,47 @@ class InTraining(nn.Module):
         self.network = options.network(n_features, n_classes)
 
     def forward(self, features: Tensor, lengths: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass the weights, shape (batch, n_classes), on to the loss, beside the logits."""
+        """Return logits and class weights, both of shape (batch, n_classes)."""
         return self.network(features, lengths), weight
 
 
 class InterruptibleNet(Interruptible, NeuralNet):
-    """A net of skorch whose training Ctrl-C ends: what is written as finished must be finished."""
+    """A net of skorch with interruptible training, so that only finished networks are stored as finished."""
 
 
 class SharesCrossEntropy(nn.Module):
     """Cross-entropy with soft targets, shape (batch, n_classes): of label smoothing, mixup and class weights."""
 
     def forward(self, output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-        """Mean loss of (logits, weights), both of shape (batch, n_classes)."""
+        """Return the mean loss of (logits, weights), both of shape (batch, n_classes)."""
         loss: Tensor = -(target * log_shares(*output)).sum(dim=1).mean()
         return loss
 
 
-class Course(Callback):
-    """Record the unweighted average recall of each epoch beside its loss, and report it."""
+class EpochScores(Callback):
+    """Callback that records and reports the UAR of each epoch beside its loss."""
 
-    def __init__(self, tell: Callable[[Mapping[str, Any]], None]) -> None:
-        self.tell = tell
+    def __init__(self, on_epoch: Callable[[Mapping[str, Any]], None]) -> None:
+        self.on_epoch = on_epoch
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Forget what was answered in the epoch before."""
+        """Reset the predictions of the previous epoch."""
         self.answers: dict[bool, list[NDArray[np.int64]]] = {True: [], False: []}
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **_: Any) -> None:
-        """Keep true and answered classes."""
+        """Store true and predicted classes."""
         if y_pred is not None:
             pair = torch.stack([batch[1].argmax(dim=1), y_pred[0].argmax(dim=1)])
             self.answers[training].append(pair.detach().numpy())
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Score what was answered."""
+        """Score the predictions of the epoch."""
         for training, name in ((True, "train_uar"), (False, "valid_uar")):
             if self.answers[training]:
                 true, found = np.concatenate(self.answers[training], axis=1)
                 recalls = [(found[true == label] == label).mean() for label in np.unique(true)]
                 net.history.record(name, float(np.mean(recalls)))
-        self.tell(curve(net.history[-1:])[0])
+        self.on_epoch(curve(net.history[-1:])[0])
 
 
 class SequenceClassifier(Estimator):
@@ -113,10 +113,10 @@ class SequenceClassifier(Estimator):
     members_ : list of Module
         The fitted networks, from standardised frames to logits.
     curves_ : list of list of dict
-        For each member and epoch: ``epoch``, ``train_loss``, ``train_uar`` (of clips as augmented), and
-        ``valid_loss`` and ``valid_uar`` of held-out training speakers where there are some.
+        For each member and epoch: ``epoch``, ``train_loss``, ``train_uar`` (of augmented clips), and ``valid_loss`` and
+        ``valid_uar`` of held-out training speakers, if any.
     mean_, scale_ : ndarray of float32, shape (n_features,)
-        Statistics of the frames trained on.
+        Statistics of the training frames.
 
     Examples
     --------
@@ -128,7 +128,7 @@ class SequenceClassifier(Estimator):
     True
     """
 
-    needs = ("speakers", "corpora", "copies", "kept", "tell")
+    needs = ("speakers", "corpora", "copies", "kept", "on_epoch")
     level = "frame"
     standardises = True
 
@@ -143,31 +143,31 @@ class SequenceClassifier(Estimator):
         corpora: NDArray[Any] | None = None,
         copies: Sequences | None = None,
         kept: Path | None = None,
-        tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
+        on_epoch: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
     ) -> SequenceClassifier:
         """Train on frames.
 
         Parameters
         ----------
         X : Sequences, or sequence of ndarray of float32, shape (n_frames, n_features) each
-            Raw features of each clip; standardisation is a part of the model.
+            Features of each clip; standardisation is part of the model.
         y : ndarray, shape (n_clips,)
             Labels.
         speakers : ndarray, shape (n_clips,), optional
-            Needed for a held-out part, which is of whole speakers.
+            Required for early stopping, which holds out speakers.
         corpora : ndarray, shape (n_clips,), optional
-            Corpus of each clip; the classes it lacks count as `SequenceOptions.absent` says.
+            Corpus of each clip; see `SequenceOptions.absent` for the classes that it lacks.
         copies : Sequences, shape (n_clips, n_copies), optional
-            Augmented copies: in each epoch a clip is seen as it is, or in one of its copies.
+            Augmented copies: each epoch uses the clip or one of its copies.
         kept : Path, optional
-            Folder for finished networks: the same training takes them from there.
-        tell : callable, optional
-            Called after each epoch with ``member``, and what `curves_` holds of it.
+            Folder for finished networks, which are loaded if the same training is repeated.
+        on_epoch : callable, optional
+            Callback after each epoch, called with ``member`` and the entry of `curves_`.
 
         Raises
         ------
         ProtocolError
-            A held-out part was asked for and the speakers are not known, or there is only one.
+            Early stopping without known speakers, or with a single speaker.
         """
         options = self.options or CnnOptions()
         clips = pack(X)
@@ -191,7 +191,7 @@ class SequenceClassifier(Estimator):
                 own = dataclasses.replace(material, rng=np.random.default_rng([options.seed, index]))
                 parts = held_out(options, speakers, y, index)
                 fitted.append(
-                    self._member(own, parts, Checkpoint(kept, f"{key}-{index}"), partial(_numbered, tell, index))
+                    self._member(own, parts, Checkpoint(kept, f"{key}-{index}"), partial(_numbered, on_epoch, index))
                 )
         self.members_, self.curves_ = [list(each) for each in zip(*fitted, strict=True)]
         return self
@@ -201,9 +201,9 @@ class SequenceClassifier(Estimator):
         material: Material,
         parts: tuple[NDArray[np.intp], NDArray[np.intp] | None],
         checkpoint: Checkpoint,
-        tell: Callable[[Mapping[str, Any]], None],
+        on_epoch: Callable[[Mapping[str, Any]], None],
     ) -> tuple[nn.Module, list[dict[str, Any]]]:
-        """Train one network, or take what an earlier training of the same gave."""
+        """Train one network, or load the result of an earlier identical training."""
         options: Any = material.options
         torch.manual_seed(int(material.rng.integers(2**31)))
         stored = checkpoint.read()
@@ -230,14 +230,14 @@ class SequenceClassifier(Estimator):
             iterator_valid__material=material,
             iterator_valid__batch_size=JUDGED,
             train_split=None if valid is None else predefined_split(Dataset(valid, material.target[valid])),
-            callbacks=_callbacks(options, len(train), tell),
+            callbacks=_callbacks(options, len(train), on_epoch),
             callbacks__print_log=None,
             verbose=0,
         )
         net.fit(train, material.target[train])
-        network, course = net.module_.network.eval(), curve(net.history)
-        checkpoint.write({"curve": course}, _floats(network))
-        return network, course
+        network, epochs = net.module_.network.eval(), curve(net.history)
+        checkpoint.write({"curve": epochs}, _floats(network))
+        return network, epochs
 
     def _prepared(self, frames: Float32Array) -> Float32Array:
         """Standardise the frames of a clip."""
@@ -248,9 +248,9 @@ class SequenceClassifier(Estimator):
         return scaled
 
     def predict_proba(self, X: Sequences | Sequence[Float32Array] | Float32Array) -> NDArray[np.float32]:
-        """Mean class probabilities of the members, shape (n_clips, n_classes).
+        """Predict class probabilities, the mean over the networks, shape (n_clips, n_classes).
 
-        A clip of more than `LONGEST` frames is judged in pieces, and the answers are averaged.
+        A clip of more than `LONGEST` frames is split, and the probabilities of its parts are averaged.
         """
         clips = pack(X)
         pieces = [(row, part) for row, clip in enumerate(clips) for part in _pieces(self._prepared(clip))]
@@ -269,7 +269,7 @@ class SequenceClassifier(Estimator):
         return total / frames
 
     def bare_graph(self, scaler: Any = None) -> Graph:
-        """Return the graph from raw frames of clips of one length to probabilities."""
+        """Return the graph from frames of clips of equal length to probabilities."""
         by_clip = (self.options or CnnOptions()).normalise == "clip"
         mean, scale = (torch.from_numpy(each) for each in (self.mean_, self.scale_))
         module = SequenceEnsemble(mean, scale, by_clip, self.members_).eval()
@@ -284,7 +284,7 @@ class SequenceClassifier(Estimator):
 def held_out(
     options: SequenceOptions, speakers: NDArray[Any] | None, y: NDArray[Any], member: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-    """Return the rows that a member is trained on, and those of the speakers that it is not, where there are some."""
+    """Return the training rows of a member, and the rows of held-out speakers, if any."""
     share = options.validation or (0.2 if options.patience else 0.0)
     if not share:
         return np.arange(len(y)), None
@@ -297,7 +297,7 @@ def held_out(
 
 
 def class_counts(target: NDArray[np.int64], balanced: bool) -> Float32Array:
-    """Say how much a clip of each class counts: all alike, or in inverse proportion to the number of its clips.
+    """Return the sample weight of each class: 1, or inversely proportional to its number of clips.
 
     Examples
     --------
@@ -309,15 +309,15 @@ def class_counts(target: NDArray[np.int64], balanced: bool) -> Float32Array:
 
 
 def _callbacks(
-    options: SequenceOptions, n_clips: int, tell: Callable[[Mapping[str, Any]], None]
+    options: SequenceOptions, n_clips: int, on_epoch: Callable[[Mapping[str, Any]], None]
 ) -> list[tuple[str, Callback]]:
-    callbacks: list[tuple[str, Callback]] = [("course", Course(tell)), ("clipping", GradientNormClipping(1.0))]
+    callbacks: list[tuple[str, Callback]] = [("scores", EpochScores(on_epoch)), ("clipping", GradientNormClipping(1.0))]
     if options.patience:
         callbacks.append(("early_stopping", Patience(patience=options.patience, load_best=True, sink=_silent)))
     if options.schedule == "cosine":
         callbacks.append(("schedule", LRScheduler(CosineAnnealingLR, T_max=options.epochs)))
     if options.schedule == "onecycle":
-        # A clip alone at the end is no batch; one step too many in the plan does no harm, one too few is an error.
+        # A single clip at the end is no batch; a schedule with one step too many is harmless, one too few is an error.
         steps = max(10, options.epochs * -(-n_clips // options.batch_size))
         callbacks.append(
             (
@@ -330,17 +330,17 @@ def _callbacks(
     return callbacks
 
 
-def _numbered(tell: Callable[[Mapping[str, Any]], None], member: int, epoch: Mapping[str, Any]) -> None:
-    """Tell of an epoch of one of the members."""
-    tell({"member": member, **epoch})
+def _numbered(on_epoch: Callable[[Mapping[str, Any]], None], member: int, epoch: Mapping[str, Any]) -> None:
+    """Report an epoch with the number of the member."""
+    on_epoch({"member": member, **epoch})
 
 
 def _silent(text: str) -> None:
-    """Print nothing: the progress view shows what happens."""
+    """Discard the output of skorch; progress bars show the epochs."""
 
 
 def _spread(clips: Sequences) -> tuple[Float32Array, Float32Array]:
-    """Mean and standard deviation of each feature over the frames of some clips."""
+    """Return mean and standard deviation of each feature over the frames of some clips."""
     total, squares, count = np.zeros(clips.width), np.zeros(clips.width), 0
     for clip in clips:
         total += clip.sum(axis=0, dtype=np.float64)
@@ -352,17 +352,17 @@ def _spread(clips: Sequences) -> tuple[Float32Array, Float32Array]:
 
 
 def _pieces(frames: Float32Array) -> list[Float32Array]:
-    """Cut a clip of more than `LONGEST` frames into pieces of about the same length."""
+    """Split a clip of more than `LONGEST` frames into parts of about equal length."""
     return np.array_split(frames, -(-len(frames) // LONGEST))
 
 
 def _floats(network: nn.Module) -> dict[str, Tensor]:
-    """Return what a network has learnt."""
+    """Return the floating-point tensors of a network."""
     return dict(network.state_dict())
 
 
 def _key(options: SequenceOptions, clips: Sequences, copies: Sequences | None, *arrays: NDArray[Any] | None) -> str:
-    """Digest of everything that a training depends on."""
+    """Return a digest of everything that training depends on."""
     plain = [type(options).__name__, dataclasses.asdict(options)]
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for sequences in (clips, copies):

@@ -1,4 +1,4 @@
-"""Batches of clips of frames: cut, masked and mixed to learn from, or as they are to be judged."""
+"""Batches of frame sequences: cropped, masked and mixed for training, or unchanged for evaluation."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from emovox.lab.estimators.sequence_options import SequenceOptions
 from emovox.lab.extraction.sequences import Sequences, padded
 from emovox.types import Float32Array
 
-#: A clip of more frames is judged in pieces of so many, whose answers are averaged: memory does not grow with it.
+#: Longest clip in frames; longer ones are split, and the probabilities of their parts averaged, to limit memory.
 LONGEST = 3000
-#: Batches whose clips are drawn together and then sorted by length.
+#: Number of batches whose clips are drawn together and sorted by length.
 POOL = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What batches are made of, clip by clip.
+    """Clips from which batches are built.
 
     Attributes
     ----------
     views : tuple of Sequences
-        The clips, and each augmented copy of all of them.
+        The clips, then each augmented copy of all clips.
     target : ndarray of int, shape (n_clips,)
         Class indices.
     weight : ndarray of float32, shape (n_clips, n_classes)
-        How much each class counts for each clip.
+        Class weights of each clip.
     counts : ndarray of float32, shape (n_classes,)
-        How much a clip of each class counts.
+        Sample weight of each class.
     prepare : callable
-        From raw to standardised frames.
+        Standardisation of frames.
     options : SequenceOptions
-        Training.
+        Options of training.
     rng : numpy.random.Generator
-        Draws views, stretches, masks and mixtures.
+        Source of views, crops, masks and mixtures.
     """
 
     views: tuple[Sequences, ...]
@@ -52,7 +52,7 @@ class Material:
     rng: np.random.Generator
 
     def drawn(self, row: int) -> Float32Array:
-        """Return a stretch of one of a clip's views, with stretches of it blotted out."""
+        """Return a random crop of a random view of a clip, with random masks (SpecAugment)."""
         view = self.views[int(self.rng.integers(len(self.views)))]
         clip, most = self.prepare(view[row]), self.options.frames
         if len(clip) > most:
@@ -66,8 +66,8 @@ class Material:
                 clip[(slice(None),) * axis + (slice(begin, begin + width),)] = 0
         return clip
 
-    def lesson(self, rows: NDArray[np.intp]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return a batch to learn from: inputs and shares."""
+    def training_batch(self, rows: NDArray[np.intp]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return an augmented training batch: inputs and soft targets."""
         options = self.options
         frames, lengths = padded([self.drawn(row) for row in rows])
         weight = self.weight[rows]
@@ -82,8 +82,8 @@ class Material:
             lengths = np.maximum(lengths, lengths[partner])
         return _tensors(frames, lengths, weight), torch.from_numpy(shares.astype(np.float32))
 
-    def question(self, rows: NDArray[np.intp]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return a batch to be judged: whole clips as they are, but no more than `LONGEST` frames."""
+    def evaluation_batch(self, rows: NDArray[np.intp]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return an evaluation batch: whole clips without augmentation, at most `LONGEST` frames."""
         frames, lengths = padded([self.prepare(self.views[0][row][:LONGEST]) for row in rows])
         return _tensors(frames, lengths, self.weight[rows]), torch.from_numpy(self._certain(rows))
 
@@ -97,18 +97,18 @@ def _tensors(frames: Float32Array, lengths: NDArray[np.int64], weight: Float32Ar
 
 
 class Batches:
-    """Batches of clips of about the same length: little padding is computed.
+    """Batches of clips of similar length, to keep padding short.
 
     Parameters
     ----------
     dataset : Dataset
-        Holds the rows of the material.
+        Contains the rows of the material.
     batch_size : int
-        Clips a batch.
+        Clips per batch.
     material : Material
         The clips.
     learning : bool
-        Draw the clips in another order each time, changed by augmentation.
+        Whether to shuffle and augment the clips.
     """
 
     def __init__(self, dataset: Any, batch_size: int, *, material: Material, learning: bool = False) -> None:
@@ -119,16 +119,16 @@ class Batches:
         return len(list(self._batches(np.arange(len(self.rows)))))
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Yield (inputs, shares)."""
+        """Yield (inputs, soft targets)."""
         if self.learning:
             for batch in self._batches(self.material.rng.permutation(len(self.rows))):
-                yield self.material.lesson(self.rows[batch])
+                yield self.material.training_batch(self.rows[batch])
         else:
             for batch in self._batches(np.arange(len(self.rows))):
-                yield self.material.question(self.rows[batch])
+                yield self.material.evaluation_batch(self.rows[batch])
 
     def _batches(self, order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-        """Cut an order into batches, those of a pool sorted by length; a clip alone at the end is left out."""
+        """Split an order into batches, sorted by length within a pool; a single clip at the end is omitted."""
         lengths = np.minimum(self.material.views[0].lengths[self.rows], self.material.options.frames)
         size = self.batch_size
         batches = []
@@ -138,6 +138,6 @@ class Batches:
             batches += [pool[first : first + size] for first in range(0, len(pool), size)]
         if not self.learning:
             return batches
-        # Batch normalisation has no variance over a single clip.
+        # Batch normalisation is undefined for a single clip.
         batches = [batch for batch in batches if len(batch) > 1 or len(order) == 1]
         return [batches[number] for number in self.material.rng.permutation(len(batches))]

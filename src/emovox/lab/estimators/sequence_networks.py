@@ -1,4 +1,4 @@
-"""Networks over sequences of frames: convolutional, recurrent, and frame by frame; padding never changes an answer."""
+"""Networks over sequences of frames: convolutional, recurrent and frame by frame; padding never affects the output."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-#: Frames of padding get this score before the softmax: far below any other, and finite.
+#: Attention score of padding before the softmax: far below any other, and finite.
 NOTHING = -1e9
 
 
 def mask_of(features: Tensor, lengths: Tensor | None) -> Tensor:
-    """Say which frames are of the clip: 1 there, 0 in the padding.
+    """Compute the mask of a padded batch: 1 in frames of the clip, 0 in the padding.
 
     Parameters
     ----------
     features : Tensor, shape (batch, n_frames, n_features)
-        Clips side by side.
+        Padded clips.
     lengths : Tensor of int, shape (batch,), or None
-        Frames of each clip; None is all, in a batch of clips of one length.
+        Number of frames of each clip; None for clips of equal length.
 
     Returns
     -------
@@ -39,19 +39,19 @@ def mask_of(features: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def thinned(mask: Tensor, stride: int) -> Tensor:
-    """Mask of what a layer with a stride leaves: as many frames as the layer leaves of each clip alone."""
+    """Compute the mask after a layer with a stride: as many frames as the layer outputs for each clip alone."""
     return mask[:, ::stride]
 
 
 class AttentivePooling(nn.Module):
-    """Mean and standard deviation over time, weighed by how much each frame has to say.
+    """Attentive statistics pooling: weighted mean and standard deviation over time, with learned weights.
 
     Parameters
     ----------
     width : int
-        Features of a frame.
+        Features per frame.
     hidden : int
-        Units of the layer that weighs.
+        Units of the attention layer.
 
     Notes
     -----
@@ -76,7 +76,7 @@ class AttentivePooling(nn.Module):
 
 
 class MeanPooling(nn.Module):
-    """Mean and standard deviation over time; every frame counts the same."""
+    """Statistics pooling: mean and standard deviation over time."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class MeanPooling(nn.Module):
 
 
 def statistics(frames: Tensor, weight: Tensor) -> Tensor:
-    """WeightedNetwork mean and standard deviation over time, shape (batch, 2 * width)."""
+    """Compute weighted mean and standard deviation over time, shape (batch, 2 * width)."""
     mean = (frames * weight).sum(dim=1)
     variance = ((frames - mean.unsqueeze(1)).square() * weight).sum(dim=1)
     return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=1)
@@ -97,7 +97,7 @@ POOLING: dict[str, type[nn.Module]] = {"attention": AttentivePooling, "mean": Me
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions of 3 x 3 and a shortcut; the first one halves time and frequency.
+    """Residual block: two 3 x 3 convolutions and a shortcut; the first one halves time and frequency.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class ResidualBlock(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """One convolution of 3 x 3, then the largest of 2 x 2.
+    """A 3 x 3 convolution and 2 x 2 max pooling.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class PlainBlock(nn.Module):
 
     def forward(self, planes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map (batch, before, n_frames, n_bands) and its mask to half of both, and the mask of that."""
-        # Nothing is below 0 after the rectifier, so the zeros of the padding are never the largest.
+        # After the rectifier all values are at least 0, so the zeros of the padding do not affect the maximum.
         inside = torch.relu(self.layer(planes)) * _over(mask)
         return self.pool(inside), thinned(mask, 2)
 
@@ -149,27 +149,27 @@ def _convolution(before: int, after: int, size: int, stride: int) -> nn.Sequenti
 
 
 def _over(mask: Tensor) -> Tensor:
-    """Shape a mask of frames for planes."""
+    """Reshape a mask of frames for feature maps."""
     return mask.unsqueeze(1).unsqueeze(3)
 
 
 class Convolutional(nn.Module):
-    """Convolutions over time and frequency, statistics over time, and a linear layer.
+    """Convolutions over time and frequency, statistics pooling, and a linear layer.
 
     Parameters
     ----------
     n_features, n_classes : int
-        Bands of a frame, classes.
+        Number of bands per frame, and of classes.
     channels : sequence of int
-        Channels of the first convolution and of each block after it; each of them halves time and frequency.
+        Channels of the first convolution and of each block; each block halves time and frequency.
     block : {"residual", "plain"}
-        Blocks with a shortcut, or the plain stack of convolutions and pooling.
+        Residual blocks, or convolutions with max pooling.
     pooling : {"attention", "mean"}
-        How the frames are weighed at the end.
+        Pooling over time, with learned or equal weights.
     embedding : int
-        Width of a frame before it is pooled.
+        Width of a frame before pooling.
     dropout : float
-        Share of the pooled features silenced in training.
+        Dropout probability of the pooled features.
 
     Examples
     --------
@@ -204,7 +204,7 @@ class Convolutional(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map standardised frames, (batch, n_frames, n_features), to logits, (batch, n_classes)."""
         mask = thinned(mask_of(features, lengths), 2)
-        # Channels last is half as fast again on a CPU.
+        # Channels last is 1.5 times as fast on a CPU.
         image = features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
         planes = torch.relu(self.stem(image)) * _over(mask)
         for block in self.blocks:
@@ -215,12 +215,12 @@ class Convolutional(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Some frames taken together, a recurrent network in both directions, statistics over time, a linear layer.
+    """Stacked frames, a bidirectional recurrent network, statistics pooling, and a linear layer.
 
     Parameters
     ----------
     n_features, n_classes : int
-        Features of a frame, classes.
+        Number of features per frame, and of classes.
     cell : {"lstm", "gru"}
         Kind of the recurrent layers.
     units, layers : int
@@ -272,7 +272,7 @@ class Recurrent(nn.Module):
         if lengths is None:
             states, _ = self.recurrent(states)
         else:
-            # The direction that goes back begins at the clip's end, not at that of the padding.
+            # The backward direction begins at the end of the clip, not of the padding.
             packed = pack_padded_sequence(states, mask.sum(dim=1).long(), batch_first=True, enforce_sorted=False)
             states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=states.shape[1])
         logits: Tensor = self.head(self.pooling(states, mask))
@@ -280,18 +280,18 @@ class Recurrent(nn.Module):
 
 
 class FrameByFrame(nn.Module):
-    """A feed-forward network on each frame, statistics over time, and a linear layer: what order in time adds to it.
+    """A feed-forward network on each frame, statistics pooling, and a linear layer: a baseline without temporal order.
 
     Parameters
     ----------
     n_features, n_classes : int
-        Features of a frame, classes.
+        Number of features per frame, and of classes.
     hidden : sequence of int
         Units of each hidden layer.
     pooling : {"attention", "mean"}
-        How the frames are weighed at the end.
+        Pooling over time, with learned or equal weights.
     dropout : float
-        Share of hidden units silenced in training.
+        Dropout probability of hidden units.
 
     Examples
     --------
@@ -325,14 +325,14 @@ class FrameByFrame(nn.Module):
 
 
 class SequenceEnsemble(nn.Module):
-    """Standardisation, one or more networks, and the mean of their class probabilities: the graph that ships.
+    """Standardisation, one or more networks, and the mean of their class probabilities: the exported graph.
 
     Parameters
     ----------
     mean, scale : Tensor, shape (n_features,)
-        Statistics of the frames trained on.
+        Statistics of the training frames.
     by_clip : bool
-        Standardise each clip by itself after that.
+        Whether to standardise each clip in addition.
     members : sequence of Module
         Networks from standardised frames to logits.
     """
@@ -348,7 +348,7 @@ class SequenceEnsemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map raw frames of clips of one length, (batch, n_frames, n_features), to (batch, n_classes)."""
+        """Map frames of clips of equal length, (batch, n_frames, n_features), to probabilities, (batch, n_classes)."""
         frames = (features - self.mean) / self.scale
         if self.by_clip:
             frames = frames - frames.mean(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Options of the networks over frames, and how each builds its network."""
+"""Options of the networks over frames; each builds its network."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 
 @dataclass(frozen=True)
 class SequenceOptions(Options):
-    """How a network over frames is trained.
+    """Options of training common to all networks over frames.
 
     Attributes
     ----------
     pooling : {"attention", "mean"}
-        How the frames are weighed where they become one vector.
+        Pooling over time, with learned or equal weights.
     normalise : {"corpus", "clip"}
-        Standardise features over all frames trained on, or each clip by itself after that: what a microphone and a
-        voice always do goes, and so does the difference between bright and dull speech.
+        Standardise features over all training frames, or additionally each clip, which removes constant properties of
+        microphone and voice, but also differences of timbre between clips.
     frames : int
-        Frames of a clip that are seen in a step: another stretch of a longer clip each time.
+        Length of the random crop of a clip per step, in frames.
     dropout : float
-        Share of units silenced in training.
+        Dropout probability.
     label_smoothing : float
-        Share of each target spread evenly over the classes that the clip's corpus has.
+        Fraction of each target that is distributed evenly over the classes of the clip's corpus.
     mixup : float
-        Clips are mixed in pairs, with shares from a Beta distribution of this parameter; 0 mixes none.
+        Parameter of the Beta distribution of mixup weights; 0 disables mixup.
     feature_mask, time_mask : int
-        Widest stretch of features, and of frames, that is masked (SpecAugment, two of each); 0 masks none.
+        Maximum width of the masks of features, and of frames (SpecAugment, two of each); 0 disables them.
     balanced : bool
-        Weigh classes by the inverse of their frequency.
+        Weight classes by the inverse of their frequency.
     absent : float
-        How much a class still counts for clips of a corpus that lacks it, from 0 to 1; see `AnnOptions.absent`.
+        Prior weight of a class for clips whose corpus lacks it, from 0 to 1; see `AnnOptions.absent`.
     learning_rate, weight_decay : float
-        Largest step size and decoupled decay of AdamW.
+        Maximum learning rate and decoupled weight decay of AdamW.
     schedule : {"constant", "cosine", "onecycle"}
-        Course of the learning rate; "onecycle" rises over the first quarter of the steps and falls to nothing.
+        Schedule of the learning rate; "onecycle" rises over the first quarter of the steps and falls to 0.
     batch_size, epochs : int
-        Clips a step; passes over the training clips, the most when stopping early.
+        Clips per step; passes over the training clips, the maximum with early stopping.
     patience : int
-        Stop when the loss on held-out *training speakers* has not fallen for so many epochs, and keep the best epoch;
-        0 trains for all epochs.
+        Early stopping: number of epochs without improvement of the loss on held-out *training speakers*; the best epoch
+        is kept.  0 trains for all epochs.
     validation : float
-        Share of the training speakers held out for that; 0 with no patience trains on all speakers.  Each member holds
-        out others.
+        Fraction of the training speakers held out for early stopping, different ones for each member; 0, with patience
+        0, trains on all speakers.
     members : int
-        Networks of different seeds whose probabilities are averaged.
+        Number of networks with different seeds whose probabilities are averaged.
     seed : int
         Seed of initial weights, batches, masks, dropout and held-out speakers.
 
@@ -83,22 +83,22 @@ class SequenceOptions(Options):
 
     @property
     def planned_epochs(self) -> int:
-        """Epochs that are told of in a training, of all networks."""
+        """Number of epochs reported in training, over all networks."""
         return self.epochs * self.members
 
 
 @dataclass(frozen=True)
 class CnnOptions(SequenceOptions):
-    """The convolutional network, for log-mel levels or MFCC.
+    """Options of the convolutional network, for log-mel spectrograms or MFCC.
 
     Attributes
     ----------
     block : {"residual", "plain"}
-        Blocks of two convolutions with a shortcut, or the plain stack of convolutions and pooling.
+        Residual blocks, or convolutions with max pooling.
     channels : tuple of int
-        Channels of the first convolution and of each block after it; each halves time and frequency.
+        Channels of the first convolution and of each block; each block halves time and frequency.
     embedding : int
-        Width of a frame before it is pooled.
+        Width of a frame before pooling.
     """
 
     block: Literal["residual", "plain"] = "residual"
@@ -114,7 +114,7 @@ class CnnOptions(SequenceOptions):
 
 @dataclass(frozen=True)
 class RnnOptions(SequenceOptions):
-    """The recurrent network in both directions, for MFCC, F0 and energy.
+    """Options of the bidirectional recurrent network, for MFCC, F0 and energy.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class RnnOptions(SequenceOptions):
     units, layers : int
         Units of a layer in each direction, number of layers.
     stride : int
-        Frames that are taken together before the recurrent layers.
+        Number of frames stacked before the recurrent layers.
     """
 
     cell: Literal["lstm", "gru"] = "lstm"
@@ -140,7 +140,7 @@ class RnnOptions(SequenceOptions):
 
 @dataclass(frozen=True)
 class FramesOptions(SequenceOptions):
-    """A feed-forward network on each frame: the yardstick for the two that see the order of the frames.
+    """Options of a feed-forward network on each frame: a baseline without temporal order.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Putting the graphs of a stack's members, and of what weighs their answers, into one."""
+"""Merge the graphs of the members of a stack, and of its combiner, into one."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from emovox.model.file import OUTPUT
 
 
 def merged(sets: Sequence[Mapping[str, Graph]], combiner: Graph | None) -> onnx.ModelProto:
-    """Put graphs side by side.
+    """Merge graphs.
 
     Parameters
     ----------
     sets : sequence of mapping of str to Graph
-        Sets of members, one graph a member in each, with one input and the output ``probabilities``.  In the result,
-        the name of a member stands before its input, which all sets share: ``cnn.features``, for example.
+        Sets of members, with one graph per member, one input and the output ``probabilities``.  In the result, inputs
+        are prefixed with the name of the member and shared by all sets: ``cnn.features``, for example.
     combiner : Graph or None
-        From ``features``, the probabilities of a set side by side, to ``probabilities``; None takes their mean.
+        Graph from ``features``, the concatenated probabilities of a set, to ``probabilities``; None averages them.
 
     Returns
     -------
     ModelProto
-        With an input a member, and the output ``probabilities``: the mean of what is made of each set.
+        With one input per member, and the output ``probabilities``, the mean over the sets.
     """
     whole, nodes, inputs, answers = [], [], {}, []
     for number, graphs in enumerate(sets):
@@ -60,7 +60,7 @@ def merged(sets: Sequence[Mapping[str, Graph]], combiner: Graph | None) -> onnx.
 
 
 def _prefixed(graph: Graph, prefix: str, inside: str = "") -> onnx.ModelProto:
-    """Put a prefix before all names of a graph, another one before that of all but its inputs."""
+    """Prefix all names of a graph, and all names except those of inputs with another prefix."""
     # skl2onnx declares the oldest operator set that would do.
     named = compose.add_prefix(version_converter.convert_version(graph.answering(), OPSET[""]), prefix)
     return compose.add_prefix(named, inside, rename_inputs=False) if inside else named

@@ -1,4 +1,4 @@
-"""Several models whose answers another one weighs: stacked generalisation, with speakers kept apart."""
+"""Stacked generalisation: several models, and a combiner of their predictions for held-out speakers."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from emovox.types import FeatureSpec, Float32Array
 
 @dataclass(frozen=True)
 class Member:
-    """One model of a stack.
+    """A member of a stack.
 
     Attributes
     ----------
     name : str
-        Name, which is that of its features too.
+        Name of the member and of its features.
     family : str
         Model family.
     options : dataclass
-        That family's options, with the seed.
+        Options of the family, with the seed.
     """
 
     name: str
@@ -51,30 +51,30 @@ class Member:
 
 @dataclass(frozen=True)
 class StackOptions(Options):
-    """What weighs the members' answers; the members themselves are tables of the recipe.
+    """Options of the combiner; the members are tables of the recipe.
 
     Attributes
     ----------
     combine : {"svm", "logistic", "average"}
-        A support vector machine or a logistic regression over the class probabilities of all members, or their mean.
-        Every class counts the same to the first two, however many clips it has.
+        Combiner: a support vector machine or a logistic regression on the class probabilities of all members, both with
+        balanced classes, or their mean.
     folds : int
-        Groups of training speakers: a member answers for those of a group after it was trained on the others, and what
-        weighs the answers is fitted on these.  A mean needs no groups, so it works with a single speaker too.
+        Groups of training speakers: the combiner is fitted on predictions for each group by members trained on the
+        others.  A mean needs no groups, so it works with a single speaker too.
     bagged : bool
-        Keep the members that were trained on the groups, beside those trained on all speakers: what weighs the answers
-        weighs those of each set of members, and the mean is the answer.  False keeps the last set alone: the file is
-        smaller, the answer quicker, and a little worse.
+        Keep the members trained without each group beside those trained on all speakers; the prediction is the mean of
+        the combiner over all sets of members.  False keeps the last set only: smaller, faster and slightly less
+        accurate.
     kernel : {"rbf", "linear"}
-        Kernel of the machine.
+        Kernel of the support vector machine.
     C : float
-        Weight of the training errors against the width of the margin, or against the size of the coefficients.
+        Regularisation parameter of the combiner: smaller values regularise more.
     gamma : "scale" or float
         Width of the RBF kernel; ``"scale"`` is 1 / number of probabilities, as these are standardised.
     seed : int
         Seed of all members.
     members : tuple of Member
-        The models, which the recipe's ``[members]`` name.
+        The members, from the table ``[members]`` of the recipe.
     """
 
     combine: Literal["svm", "logistic", "average"] = "svm"
@@ -88,16 +88,15 @@ class StackOptions(Options):
 
     @property
     def planned_epochs(self) -> int:
-        """Epochs that are told of in a training, of all networks of all members."""
+        """Number of epochs reported in training, over all networks of all members."""
         times = 1 + (self.folds if self.combine == "svm" else 0)
         return times * sum(int(member.options.planned_epochs) for member in self.members)
 
 
-#: What the mean of the members' answers is called.
+#: Name of the mean over the members.
 AVERAGE = "average"
 
-#: Makes an unfitted pipeline of a family and its options; fits one on a training set.
-#: See `emovox.lab.estimators.families`.
+#: `emovox.lab.estimators.families.build` and `emovox.lab.estimators.families.fit`.
 Build = Callable[[str, Any], Pipeline]
 Fit = Callable[..., Pipeline]
 
@@ -108,7 +107,7 @@ class StackClassifier(Estimator):
     Parameters
     ----------
     options : StackOptions
-        What weighs the answers.
+        Options of the combiner, with the members.
     build, fit_member : callable
         :func:`emovox.lab.estimators.families.build` and :func:`emovox.lab.estimators.families.fit`.
 
@@ -117,20 +116,20 @@ class StackClassifier(Estimator):
     classes_ : ndarray
         Labels in output order.
     sets_ : list of dict of str to Pipeline
-        Sets of all members; the last is fitted on all clips, those before it without a group of speakers each.
+        Sets of members; the last is fitted on all clips, each of the others without one group of speakers.
     combiner_ : Pipeline or None
-        What weighs the answers of a set; None averages.
+        Combiner of the predictions of a set; None averages.
     answers_ : ndarray of float32, shape (n_clips, n_members * n_classes)
-        What the machine was fitted on: answers of members that heard neither clip nor speaker; for a mean, zeros.
+        Predictions for held-out speakers, on which the combiner was fitted; zeros for a mean.
     curves_ : list of list of dict
-        Learning curves of the members, where they have some.
+        Learning curves of the members that have epochs.
 
     Notes
     -----
     Source: D. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
     """
 
-    needs = ("speakers", "corpora", "copies", "kept", "tell")
+    needs = ("speakers", "corpora", "copies", "kept", "on_epoch")
     level = "joint"
     standardises = True
 
@@ -145,27 +144,27 @@ class StackClassifier(Estimator):
         corpora: NDArray[Any] | None = None,
         copies: Inputs | None = None,
         kept: Path | None = None,
-        tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
+        on_epoch: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
     ) -> StackClassifier:
-        """Fit the members and what weighs their answers.
+        """Fit the members and the combiner.
 
         Parameters
         ----------
         X : Inputs
-            Raw features of each member.
+            Features of each member.
         y, corpora : ndarray, shape (n_clips,)
             Labels and corpora.
         speakers : ndarray, shape (n_clips,)
-            Speakers, who are kept apart.
+            Speakers; required.
         copies : Inputs, optional
-            Features of augmented copies, for members that learn from some.
-        kept, tell
+            Features of augmented copies, for members that use them.
+        kept, on_epoch
             As for `SequenceClassifier.fit`.
 
         Raises
         ------
         ProtocolError
-            The speakers are not known, or there are fewer than `StackOptions.folds` and answers are weighed.
+            The speakers are unknown, or fewer than `StackOptions.folds` with a combiner.
         """
         if speakers is None:
             raise ProtocolError(
@@ -176,10 +175,10 @@ class StackClassifier(Estimator):
         groups = speaker_groups_kfold(speakers, self.options.folds) if self._weighs else []
         self.sets_: list[dict[str, Pipeline]] = [{} for _ in range(1 + len(groups))]
         answers = []
-        # Without corpora every clip is of the same one.
+        # Without corpora all clips belong to the same one.
         clips = TrainingSet(X, y, speakers, np.full(len(y), "") if corpora is None else corpora, copies, kept=kept)
         for member in self.options.members:
-            own = dataclasses.replace(clips.part(member.name), tell=partial(_named, tell, member.name))
+            own = dataclasses.replace(clips.part(member.name), on_epoch=partial(_named, on_epoch, member.name))
 
             def trained(rows: Any, member: Member = member, own: TrainingSet = own) -> Pipeline:
                 return self.fit_member(self.build(member.family, member.options), own[rows])
@@ -194,7 +193,7 @@ class StackClassifier(Estimator):
         self.combiner_ = self._combiner(y, speakers) if self._weighs else None
         if not self.options.bagged:
             self.sets_ = self.sets_[-1:]
-        self.curves_ = [course for pipeline in self.sets_[-1].values() for course in learner(pipeline).curves]
+        self.curves_ = [epochs for pipeline in self.sets_[-1].values() for epochs in learner(pipeline).curves]
         return self
 
     @property
@@ -202,7 +201,7 @@ class StackClassifier(Estimator):
         return self.options.combine != "average"
 
     def _combiner(self, y: NDArray[Any], speakers: NDArray[Any]) -> Pipeline:
-        """Fit what weighs the answers that the members gave for speakers whom they had not heard."""
+        """Fit the combiner on predictions for held-out speakers."""
         given, counts = self.options, compute_sample_weight("balanced", y)
         steps: list[tuple[str, Any]] = [("scale", StandardScaler())]
         if given.combine == "logistic":
@@ -216,32 +215,32 @@ class StackClassifier(Estimator):
         return aligned(pipeline.predict_proba(X), pipeline.classes_, self.classes_)
 
     def each_set(self, X: Inputs) -> list[dict[str, Float32Array]]:
-        """Class probabilities of each member of each set by itself, shape (n_clips, n_classes) each."""
+        """Predict class probabilities of each member of each set, shape (n_clips, n_classes) each."""
         return [{name: self._answer(pipeline, X.parts[name]) for name, pipeline in each.items()} for each in self.sets_]
 
     def each_proba(self, X: Inputs) -> dict[str, Float32Array]:
-        """Class probabilities of each member, the mean over all sets, shape (n_clips, n_classes) each."""
+        """Predict class probabilities of each member, the mean over all sets, shape (n_clips, n_classes) each."""
         sets = self.each_set(X)
         return {name: np.mean([answers[name] for answers in sets], axis=0) for name in sets[0]}
 
     def predict_proba(self, X: Inputs) -> NDArray[np.float32]:
-        """Class probabilities, shape (n_clips, n_classes)."""
+        """Predict class probabilities, shape (n_clips, n_classes)."""
         return np.asarray(np.mean([self.combined(answers) for answers in self.each_set(X)], axis=0), dtype=np.float32)
 
     def combined(self, each: Mapping[str, Float32Array]) -> NDArray[np.float32]:
-        """Weigh the answers of one set of members."""
+        """Combine the predictions of one set of members."""
         answers = [each[member.name] for member in self.options.members]
         if self.combiner_ is None:
             return np.asarray(np.mean(answers, axis=0), dtype=np.float32)
         return np.asarray(self.combiner_.predict_proba(np.hstack(answers)), dtype=np.float32)
 
     def parts(self, X: Inputs) -> dict[str, Float32Array]:
-        """Class probabilities of each member, and their mean under the name :data:`AVERAGE`."""
+        """Predict class probabilities of each member, and their mean under the name :data:`AVERAGE`."""
         each = self.each_proba(X)
         return {**each, AVERAGE: np.mean(list(each.values()), axis=0)}
 
     def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
-        """Return the graphs of all members side by side, each from what it sees, and what weighs their answers."""
+        """Return the merged graph of all members, each with its own input, and the combiner."""
         fronts = spec.parts()
         graphs = [
             {name: graph_of(pipeline, fronts[name], baseline=False) for name, pipeline in members.items()}
@@ -260,7 +259,7 @@ class StackClassifier(Estimator):
 
 
 def aligned(found: NDArray[Any], given: NDArray[Any], wanted: NDArray[Any]) -> Float32Array:
-    """Put probabilities into the order of other classes; one that was not trained on has none.
+    """Reorder the columns of probabilities; classes that a member does not know get 0.
 
     Examples
     --------
@@ -272,6 +271,6 @@ def aligned(found: NDArray[Any], given: NDArray[Any], wanted: NDArray[Any]) -> F
     return result
 
 
-def _named(tell: Callable[[Mapping[str, Any]], None], name: str, epoch: Mapping[str, Any]) -> None:
-    """Tell of an epoch of one of the members."""
-    tell({**epoch, "model": name})
+def _named(on_epoch: Callable[[Mapping[str, Any]], None], name: str, epoch: Mapping[str, Any]) -> None:
+    """Report an epoch with the name of the member."""
+    on_epoch({**epoch, "model": name})

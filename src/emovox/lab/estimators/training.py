@@ -1,4 +1,4 @@
-"""What models are trained on: one object for tables of vectors, sequences, several inputs and clips to be heard."""
+"""Training sets: features of any kind, labels, speakers, corpora, augmented copies, waveforms and sentences."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from emovox.errors import ProtocolError
 from emovox.lab.extraction.sequences import Inputs
 from emovox.types import FeatureSpec, Float32Array
 
-#: Positions of clips, or anything else that indexes an array.
+#: Indices of clips, or anything else that indexes an array.
 Rows = Any
-#: From the number of a view (0: the clip itself, 1: its first augmented copy, ...) to preprocessed samples at 16 kHz.
+#: Function from the number of a view (0 the clip, 1 its first augmented copy, ...) to preprocessed samples at 16 kHz.
 Sound = Callable[[int], Float32Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Speech:
-    """Clips that can be heard, for estimators that tune the encoder of their features.
+    """Waveforms of the clips, for estimators that fine-tune the encoder of their features.
 
     Attributes
     ----------
     sounds : sequence of callable
-        One a clip, see :data:`Sound`: views 0, 1, ... are what the features of the clip and of its copies are of.
+        One per clip, see :data:`Sound`; its views correspond to the features of the clip and of its copies.
     encoder : FeatureSpec
-        The features.
+        Specification of the features.
     checkpoints : Path or None
-        Folder for the state of unfinished trainings and for finished ones; None keeps nothing.
+        Folder for checkpoints; None writes none.
     jobs : int
-        Processes that make sounds; -1 is one a core.
-    tell : callable
+        Number of processes that read waveforms; -1 is one per core.
+    progress : callable
         Progress callback: stage, done, total.
     """
 
@@ -44,28 +44,28 @@ class Speech:
     encoder: FeatureSpec
     checkpoints: Path | None = None
     jobs: int = 1
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
 
     def of(self, rows: NDArray[np.intp]) -> Speech:
-        """Keep some clips."""
+        """Select clips."""
         return dataclasses.replace(self, sounds=[self.sounds[row] for row in rows])
 
     def heard(self, rows: NDArray[np.intp], views: NDArray[np.intp]) -> list[Float32Array]:
-        """Return the samples of some clips, each in its view."""
+        """Read the samples of some clips, each in its view."""
         tasks = (delayed(self.sounds[row])(int(view)) for row, view in zip(rows, views, strict=True))
         return list(Parallel(n_jobs=self.jobs)(tasks))
 
 
 @dataclass(frozen=True, eq=False)
 class Sentences:
-    """Development sentences, as the words of a training clip might have been.
+    """Development sentences, which replace the words of training clips in the training of fusion.
 
     Attributes
     ----------
     words : ndarray of float32, shape (n, len(NAMES))
-        Their words vectors.
+        Linguistic features.
     labels : ndarray of str, shape (n,)
-        The emotion of the words.
+        Emotion of the words.
     """
 
     words: Float32Array
@@ -74,7 +74,7 @@ class Sentences:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Clips with everything that an estimator may learn from; row by row, but for `sentences`, `kept` and `tell`.
+    """Training data of an estimator; arrays have one row per clip, except `sentences`.
 
     Attributes
     ----------
@@ -83,19 +83,19 @@ class TrainingSet:
     y : ndarray of str, shape (n_clips,)
         Labels.
     speakers : ndarray of str, shape (n_clips,), or None
-        Speakers; None where not all are known.
+        Speakers; None unless all are known.
     corpora : ndarray of str, shape (n_clips,), or None
         Names of the corpora.
     copies : ndarray of float32, shape (n_clips, n_copies, n_features), Sequences, Inputs, or None
         Features of augmented copies.
     speech : Speech or None
-        The clips to be heard.
+        Waveforms of the clips.
     sentences : Sentences or None
-        Development sentences, for estimators that take words.
+        Development sentences, for estimators that use words.
     kept : Path or None
-        Folder for networks that are finished: a training that was interrupted goes on from there.
-    tell : callable
-        Called after each epoch of a network with what is known of it.
+        Folder for finished networks, from which an interrupted training is resumed.
+    on_epoch : callable
+        Callback after each epoch of a network, called with its number, losses and recalls.
 
     Examples
     --------
@@ -112,13 +112,13 @@ class TrainingSet:
     speech: Speech | None = None
     sentences: Sentences | None = None
     kept: Path | None = None
-    tell: Callable[[Mapping[str, Any]], None] = lambda epoch: None
+    on_epoch: Callable[[Mapping[str, Any]], None] = lambda epoch: None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, rows: Rows) -> TrainingSet:
-        """Take some clips."""
+        """Select clips."""
 
         def some(values: Any) -> Any:
             return None if values is None else values[rows]
@@ -134,7 +134,7 @@ class TrainingSet:
         )
 
     def part(self, name: str) -> TrainingSet:
-        """Take one of several named inputs, see `Inputs`: what a member of a stack, or the voice of a fusion, sees."""
+        """Select one of several named inputs, see `Inputs`: of a member of a stack, or the voice of a fusion."""
         X, copies = self.X, self.copies
         assert isinstance(X, Inputs)
         return dataclasses.replace(
@@ -143,12 +143,12 @@ class TrainingSet:
 
     @property
     def recordings(self) -> Speech:
-        """The clips to be heard.
+        """Waveforms of the clips.
 
         Raises
         ------
         ProtocolError
-            They cannot be heard.
+            The training set has no waveforms.
         """
         if self.speech is None:
             raise ProtocolError("this model tunes an encoder and needs the recordings: train it from a recipe")
@@ -156,11 +156,11 @@ class TrainingSet:
 
     @property
     def n_views(self) -> int:
-        """Number of views of a clip: the clip itself and its copies."""
+        """Number of views of a clip: the clip and its augmented copies."""
         copies: Any = self.copies
         return 1 if copies is None else 1 + copies.shape[1]
 
     def view(self, number: int) -> Float32Array:
-        """Features of all clips in one view, shape (n_clips, n_features): 0 is the clips themselves."""
+        """Return the features of one view, shape (n_clips, n_features); view 0 are the clips themselves."""
         found: Any = self.X if number == 0 or self.copies is None else self.copies[:, number - 1]
         return np.asarray(found)

@@ -1,1 +1,1 @@
-"""Recipes, and what is done with them: training, evaluation, tuning."""
+"""Experiments: recipes, training, evaluation and hyper-parameter search."""

@@ -1,4 +1,4 @@
-"""Fitting many models side by side: every fold, every seed, and the model of all clips."""
+"""Parallel fitting of the models of all folds and seeds, and of the final model."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Task:
     train : ndarray of int
         Rows to fit on.
     test : ndarray of int or None
-        Rows to predict, if any.
+        Rows to predict, or None.
     enrolled : ndarray of int
-        Rows among the test's whose mean is their speaker's baseline, for learners that take one.
+        Test rows whose mean is the baseline of their speaker, for estimators that use one.
     keep : bool
-        Return the fitted pipeline too.
+        Whether to return the fitted pipeline.
     name : str
-        What it is called where its epochs are told.
+        Name in progress messages.
     """
 
     family: str
@@ -54,24 +54,24 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What came of a task.
+    """Result of a task.
 
     Attributes
     ----------
     classes : ndarray of str
         Order of the probabilities.
     probabilities : ndarray of float32, shape (n_test, n_classes)
-        Of the test rows, if any.
+        Predictions for the test rows, if any.
     enrolled : ndarray or None
-        The same with the speakers' baselines; None for learners without, or where nobody was enrolled.
+        Predictions with baselines of the speakers; None without baselines.
     pipeline : Pipeline or None
-        Where it was to be kept.
+        Fitted pipeline, if `Task.keep`.
     curves : list of list of dict
-        For each network of the model, each epoch's losses and recalls; none for learners without epochs.
+        Learning curve of each network; empty for estimators without epochs.
     seconds : float
-        What the fit took.
+        Time of the fit.
     parts : mapping of str to ndarray
-        What each model inside says by itself, see `Estimator.parts`.
+        Predictions of each member, see `Estimator.parts`.
     """
 
     classes: NDArray[np.str_]
@@ -87,25 +87,25 @@ def fit_many(
     clips: TrainingSet,
     tasks: Sequence[Task],
     jobs: int = -1,
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[Fitted]:
-    """Fit models in parallel; those that tune an encoder, and keep all cores busy with one, one after the other.
+    """Fit models in parallel; models that fine-tune an encoder use all cores and are fitted sequentially.
 
     Parameters
     ----------
     clips : TrainingSet
-        All rows that any task needs.
+        Clips of all tasks.
     tasks : sequence of Task
         Models to fit.
     jobs : int, default -1
-        Processes; -1 is one a core.
-    tell : callable, optional
-        Called with ("training", done, total), and with what is known of the last epoch.
+        Number of processes; -1 is one per core.
+    progress : callable, optional
+        Progress callback, called with ("training", done, total) and after each epoch.
 
     Returns
     -------
     list of Fitted
-        One entry a task.
+        One entry per task.
     """
     results: list[Fitted] = []
     work: Iterable[Fitted]
@@ -113,15 +113,15 @@ def fit_many(
         work = (fit_one(clips, task) for task in tasks)
     else:
         work = Parallel(n_jobs=jobs, return_as="generator")(delayed(fit_one)(clips, task) for task in tasks)
-    with followed(_log(clips), sum(task.options.planned_epochs for task in tasks), tell):
+    with followed(_log(clips), sum(task.options.planned_epochs for task in tasks), progress):
         for result in work:
             results.append(result)
-            tell("training", len(results), len(tasks))
+            progress("training", len(results), len(tasks))
     return results
 
 
 def fit_one(clips: TrainingSet, task: Task) -> Fitted:
-    """Fit one model: scaler, early stopping and calibration see its training rows only.
+    """Fit one model; scaler, early stopping and calibration use its training rows only.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def fit_one(clips: TrainingSet, task: Task) -> Fitted:
     if task.test is not None and np.intersect1d(task.train, task.test).size:
         raise ProtocolError("a test clip is among the training clips: this must not happen, please report it")
     log, begin = _log(clips), time.perf_counter()
-    told = dataclasses.replace(clips, tell=lambda epoch: log.write({"task": task.name, **epoch}))
-    pipeline = families.fit(families.build(task.family, task.options), told[task.train])
+    logged = dataclasses.replace(clips, on_epoch=lambda epoch: log.write({"task": task.name, **epoch}))
+    pipeline = families.fit(families.build(task.family, task.options), logged[task.train])
     seconds = time.perf_counter() - begin
     test = np.empty(0, dtype=np.intp) if task.test is None else task.test
     model = learner(pipeline)
@@ -149,14 +149,14 @@ def fit_one(clips: TrainingSet, task: Task) -> Fitted:
 
 
 def _log(clips: TrainingSet) -> EpochLog:
-    """Return where epochs are told."""
+    """Return the epoch log of a training set."""
     return EpochLog(clips.kept / "epochs.jsonl" if clips.kept else None)
 
 
 def _enrolled(
     model: Estimator, clips: TrainingSet, X: Any, test: NDArray[np.intp], enrolled: NDArray[np.intp]
 ) -> Float32Array | None:
-    """Predict test rows with their speakers' baselines; those of speakers without one are NaN."""
+    """Predict test rows with baselines of their speakers; NaN for speakers without one."""
     if not model.takes_baseline or clips.speakers is None or not len(enrolled):
         return None
     answer: Any = model.predict_proba

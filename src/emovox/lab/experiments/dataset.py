@@ -1,4 +1,4 @@
-"""The data of an experiment: corpora -> clips -> features, of the clips and of augmented copies."""
+"""Data of an experiment: corpora -> clips -> features, of the clips and of augmented copies."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
-#: The longest clip to learn from, in seconds; `emovox predict` has no such limit.
+#: Longest clip in training, in seconds; `emovox predict` has no such limit.
 LONGEST_CLIP = 600
 #: What there is of a clip.
 Row = TypeVar("Row")
 #: Progress callback: stage, done, total.
-Tell = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A clip that can be heard: as the features of it, or of one of its augmented copies, are computed from it.
+    """Waveform of a clip, and of its augmented copies, from which their features are computed.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Sound:
     preprocess : mapping
         Preprocessing options.
     augment : AugmentRecipe
-        What is done to a copy.
+        Options of augmentation.
     """
 
     stretch: Stretch
@@ -62,7 +62,7 @@ class Sound:
     augment: AugmentRecipe
 
     def __call__(self, view: int) -> Float32Array:
-        """Return preprocessed samples: in view 0 of the clip, in view 1 of its first copy, and so on."""
+        """Return preprocessed samples of the clip (view 0), or of one of its copies (view 1, 2, ...)."""
         path, start, end = self.stretch
         waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
         if view:
@@ -74,7 +74,7 @@ class Sound:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Clips with their features, row by row.
+    """Clips with their features; arrays have one row per clip.
 
     Attributes
     ----------
@@ -83,19 +83,19 @@ class Data:
     X : ndarray of float32, shape (n_clips, n_features), or Sequences
         Features of the same rows.
     spec : FeatureSpec
-        How they were made.
+        Specification of the features.
     corpora : tuple of Corpus
-        Where they come from.
+        Corpora of the clips.
     skipped : tuple of str
-        Clips that could not be analysed, with the reason.
+        Clips without features, with the reason.
     paths : tuple of Path
         File of each row.
     copies : ndarray of float32, shape (n_clips, n_copies, n_features), Sequences, or None
         Features of augmented copies.
     sounds : tuple of Sound
-        What is heard of each row, for families that tune an encoder.
+        Waveforms, for families that fine-tune an encoder.
     sentences : Sentences or None
-        Development sentences, for families that take words; then X has the inputs ``features`` and ``words``.
+        Development sentences, for families that use words; X then has the inputs ``features`` and ``words``.
     """
 
     table: pd.DataFrame
@@ -119,14 +119,14 @@ class Data:
         speakers = self.table["speaker"].to_numpy(str)
         return None if (speakers == "").any() else speakers
 
-    def training_set(self, jobs: int, tell: Tell, kept: Path | None = None) -> TrainingSet:
-        """Return all clips as models are fitted on them, by `train` and by `tune` alike.
+    def training_set(self, jobs: int, progress: Progress, kept: Path | None = None) -> TrainingSet:
+        """Return the training set of all clips, for training and hyper-parameter search.
 
         Parameters
         ----------
         jobs : int
-            Processes that read clips to be heard; -1 is one a core.
-        tell : callable
+            Number of processes that read waveforms; -1 is one per core.
+        progress : callable
             Progress callback: stage, done, total.
         kept : Path, optional
             Folder of checkpoints.
@@ -137,7 +137,7 @@ class Data:
             self.speakers,
             self.table["corpus"].to_numpy(str),
             self.copies,
-            Speech(self.sounds, self.spec, kept, jobs, tell) if self.sounds else None,
+            Speech(self.sounds, self.spec, kept, jobs, progress) if self.sounds else None,
             self.sentences,
             kept,
         )
@@ -149,12 +149,12 @@ def load(
     *,
     cache: FeatureCache | None = None,
     jobs: int = -1,
-    tell: Tell = lambda stage, done, total: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Data:
-    """Read the recipe's corpora and compute their features.
+    """Read the corpora of a recipe and compute their features.
 
-    A clip that cannot be analysed is left out and listed; more than one in ten is an error, because then the corpus is
-    not what the recipe means.
+    Clips without features are skipped and listed; more than one in ten is an error, because the corpus is then probably
+    not the intended one.
     """
     missing = [name for name in recipe.corpora if name not in roots]
     if missing:
@@ -174,7 +174,7 @@ def load(
     paths = [path for corpus in corpora for path in corpus.paths()]
     cache = cache or FeatureCache()
     fronts = spec.parts()
-    found = _analysed(_stretches(paths, table), fronts, cache, jobs, tell)
+    found = _analysed(_stretches(paths, table), fronts, cache, jobs, progress)
     rows, kept, reasons = usable(found)
     skipped = tuple(reasons)
     if len(skipped) > len(paths) / 10:
@@ -185,13 +185,13 @@ def load(
     for name, part in recipe.parts().items():
         level = sets.get(fronts[name].set).level
         X[name] = gather([row[name] for row in rows], level)
-        copies[name] = _copies_of(part, _stretches(chosen, table), groups(table), fronts[name], cache, jobs, tell)
+        copies[name] = _copies_of(part, _stretches(chosen, table), groups(table), fronts[name], cache, jobs, progress)
     sounds: tuple[Sound, ...] = ()
     if families.family(recipe.family).tunes_encoder:
         stretches = zip(_stretches(chosen, table), groups(table), strict=True)
         sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
     if families.family(recipe.family).takes_words:
-        words, problems = words_of(_stretches(chosen, table), recipe.words.transcriber, recipe.words.language, tell)
+        words, problems = words_of(_stretches(chosen, table), recipe.words.transcriber, recipe.words.language, progress)
         both, sentences = Inputs({INPUT: X[""], WORDS: words}), development_sentences()
         return Data(table, both, spec, corpora, (*skipped, *problems), tuple(chosen), None, sounds, sentences)
     if not recipe.members:
@@ -200,12 +200,12 @@ def load(
 
 
 def _analysed(
-    stretches: Sequence[Stretch], fronts: Mapping[str, FeatureSpec], cache: FeatureCache, jobs: int, tell: Tell
+    stretches: Sequence[Stretch], fronts: Mapping[str, FeatureSpec], cache: FeatureCache, jobs: int, progress: Progress
 ) -> list[Mapping[str, Float32Array] | str]:
-    """Compute what each model sees of each clip; one line instead where it sees nothing."""
+    """Compute the features of each model for each clip, or one line with the reason why there are none."""
     refused = [_too_long(stretch) for stretch in stretches]
     short = [stretch for stretch, why in zip(stretches, refused, strict=True) if not why]
-    found = [extract_many(short, spec, cache, jobs, tell) for spec in fronts.values()]
+    found = [extract_many(short, spec, cache, jobs, progress) for spec in fronts.values()]
     rows = zip(*found, strict=True)
     result: list[Mapping[str, Float32Array] | str] = []
     for why in refused:
@@ -216,12 +216,12 @@ def _analysed(
 
 
 def _too_long(stretch: Stretch) -> str:
-    """Say why a clip is too long to be analysed as a whole, if it is: what it takes of memory grows with its length."""
+    """Return why a clip is too long, or None; memory grows with its length."""
     path, start, end = stretch
     try:
         end = (audio.duration(path) or 0.0) if np.isinf(end) else end
     except EmovoxError:
-        return ""  # whoever computes its features says better what is wrong
+        return ""  # feature extraction reports the error
     if end - start <= LONGEST_CLIP:
         return ""
     return (
@@ -237,39 +237,44 @@ def _copies_of(
     spec: FeatureSpec,
     cache: FeatureCache,
     jobs: int,
-    tell: Tell,
+    progress: Progress,
 ) -> Features | None:
-    """Compute the features of the augmented copies that a model learns from, if any."""
+    """Compute the features of augmented copies, if the recipe has any."""
     wanted = part.augment
     if not wanted.copies:
         return None
-    rows = extract_copies(stretches, speakers, spec, wanted.options, wanted.copies, wanted.seed, cache, jobs, tell)
+    rows = extract_copies(stretches, speakers, spec, wanted.options, wanted.copies, wanted.seed, cache, jobs, progress)
     return gather(rows, sets.get(spec.set).level)
 
 
 def groups(table: pd.DataFrame) -> list[str]:
-    """Name the speaker of each clip over all corpora; a clip without one is a group of its own."""
+    """Return the speaker of each clip; a clip without one is a group of its own."""
     files = table.index.get_level_values("file")
     names = zip(table["corpus"], table["speaker"], files, strict=True)
     return [f"{corpus}/{speaker or file}" for corpus, speaker, file in names]
 
 
 def features_of(
-    paths: Sequence[Path], table: pd.DataFrame, spec: FeatureSpec, cache: FeatureCache | None, jobs: int, tell: Tell
+    paths: Sequence[Path],
+    table: pd.DataFrame,
+    spec: FeatureSpec,
+    cache: FeatureCache | None,
+    jobs: int,
+    progress: Progress,
 ) -> tuple[Features, NDArray[np.bool_], list[str]]:
-    """Compute the features of a table's rows; say which rows have some, and why the others have none."""
+    """Compute the features of the rows of a table; return which rows have some, and why the others have none."""
     if (level := sets.get(spec.set).level) == "samples":
         raise FeatureError(f"feature set {spec.set!r} is of level {level!r}: choose another with features.set")
-    found = extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, tell)
+    found = extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, progress)
     rows, kept, skipped = usable(found)
     return gather(rows, level), kept, skipped
 
 
 def recognised(
-    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, tell: Tell
+    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, progress: Progress
 ) -> tuple[Float32Array, NDArray[np.bool_], list[str]]:
-    """Recognise a table's rows clip by clip, in windows as `emovox predict` does; say why some have no answer."""
-    # An evaluation answers every clip, one in which the gate hears nobody too.
+    """Recognise the rows of a table as `emovox predict` does; return why some have no prediction."""
+    # An evaluation includes all clips, also those that the speech gate would reject.
     recognizer = EmotionRecognizer(model, gate=GateOptions(threshold=0))
 
     def recognise(path: Path, start: float, end: float) -> Float32Array | str:
@@ -282,23 +287,23 @@ def recognised(
 
     stretches = _stretches(paths, table)
     results: list[Float32Array | str] = []
-    # Threads share one session of the graph, and it computes without holding the interpreter.
+    # Threads share one session, which releases the interpreter lock.
     parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
     for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
         results.append(one)
-        tell("clips", len(results), len(stretches))
+        progress("clips", len(results), len(stretches))
     rows, kept, skipped = usable(results)
     return np.stack(rows), kept, skipped
 
 
 def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
-    """Return file, start and end of a table's rows."""
+    """Return file, start and end of the rows of a table."""
     starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
     return list(zip(paths, starts, ends, strict=True))
 
 
 def usable(results: Sequence[Row | str]) -> tuple[list[Row], NDArray[np.bool_], list[str]]:
-    """Return what there is, one entry a clip; say which clips have a row, and why the others have none."""
+    """Return the successful results, which clips have one, and why the others do not."""
     kept = np.array([not isinstance(one, str) for one in results])
     skipped = [one for one in results if isinstance(one, str)]
     if not kept.any():
@@ -307,7 +312,7 @@ def usable(results: Sequence[Row | str]) -> tuple[list[Row], NDArray[np.bool_], 
 
 
 def shown_clips(data: Data, count: int = 60) -> list[Float32Array]:
-    """Return clips as a model of samples gets them, evenly out of all, to show what 8 bits change."""
+    """Return preprocessed samples of some clips, evenly from all, to measure the effect of quantisation."""
     spec = sets.samples_spec(data.spec.preprocess)
     stretches = _stretches(data.paths, data.table)[:: max(1, len(data.paths) // count)]
     return [
@@ -317,7 +322,7 @@ def shown_clips(data: Data, count: int = 60) -> list[Float32Array]:
 
 
 def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
-    """Keep the clips with these labels; none named keeps all."""
+    """Select the clips with these labels; an empty sequence selects all."""
     unknown = [label for label in labels if label not in set(corpus.table["label"])]
     if unknown:
         raise CorpusError(
@@ -329,7 +334,7 @@ def select(corpus: Corpus, labels: Sequence[str]) -> Corpus:
 
 
 def summaries(data: Data) -> tuple[CorpusSummary, ...]:
-    """Describe the corpora of an experiment for the model card."""
+    """Return the description of the corpora for the model card."""
     result = []
     for corpus in data.corpora:
         rows = data.table[data.table["corpus"] == corpus.name]

@@ -1,4 +1,4 @@
-"""An experiment: folds -> scores -> one model file and a run folder."""
+"""Experiments: evaluation by folds, a final model, and a run folder with model, metrics and report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from emovox.lab.estimators.adaptive import ORDINARY
 from emovox.lab.evaluation.costs import costs
 from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
-from emovox.lab.experiments.dataset import Data, Tell, features_of, load, recognised, shown_clips, summaries
+from emovox.lab.experiments.dataset import Data, Progress, features_of, load, recognised, shown_clips, summaries
 from emovox.lab.experiments.recipe import Recipe, to_toml
 from emovox.lab.export.export import export
 from emovox.lab.extraction.cache import FeatureCache
@@ -58,45 +58,45 @@ def run(
     cache: FeatureCache | None = None,
     jobs: int = -1,
     keep_folds: bool = False,
-    tell: Tell = lambda stage, done, total: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Evaluate by the recipe's protocol, then fit on everything, export and report.
+    """Evaluate a recipe by its protocol, then train on all clips, export and report.
 
     Parameters
     ----------
     recipe : Recipe
         The experiment.
     roots : mapping of str to Path
-        Folder or manifest of each corpus that the recipe names.
+        Folder or manifest of each corpus of the recipe.
     out : Path
-        Run folder to make.  It appears whole, or not at all.
+        Run folder, created atomically.
     cache : FeatureCache, optional
         Where features are kept; the default is the user's cache.
     jobs : int, default -1
-        Processes; -1 is one a core.
+        Number of processes; -1 is one per core.
     keep_folds : bool, default False
-        Write each fold's model of the first seed too, as ``folds/NAME.onnx``: models that never heard their test
-        speakers, for further tests of those.
-    tell : callable, optional
-        Called with (stage, done, total).
+        Also write the model of each fold with the first seed as ``folds/NAME.onnx``, for further tests on the test
+        speakers of the folds.
+    progress : callable, optional
+        Progress callback: stage, done, total.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds.
+        Content of ``metrics.json``.
 
     Raises
     ------
     InputError
-        A corpus, a clip or the protocol does not allow the experiment, or `out` exists already.
+        A corpus or clip is invalid, the protocol is impossible, or `out` exists.
     """
     if out.exists():
         raise InputError(f"{out} exists already: give another folder with --out, or remove it")
-    data = load(recipe, roots, cache=cache, jobs=jobs, tell=tell)
+    data = load(recipe, roots, cache=cache, jobs=jobs, progress=progress)
     wanted = recipe.protocol
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     kept = checkpoints(out)
-    trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, tell=tell, kept=kept)
+    trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, progress=progress, kept=kept)
     labels = ordered(data.y)
     results = {
         "recipe": recipe.name,
@@ -134,9 +134,9 @@ def run(
 
 
 def checkpoints(out: Path) -> Path:
-    """Return the folder in which the models that tune an encoder keep their state until the run folder is there.
+    """Return the folder of the checkpoints of an experiment, until its run folder is complete.
 
-    A training that was interrupted goes on from it when the same experiment is run with the same `out`.
+    An interrupted training is resumed if the same experiment is run with the same `out`.
 
     Examples
     --------
@@ -148,24 +148,23 @@ def checkpoints(out: Path) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What training gives.
+    """Result of training.
 
     Attributes
     ----------
     predictions : DataFrame
-        One row a tested clip and seed.
+        One row per tested clip and seed.
     enrolled : DataFrame or None
-        The same with the baselines of the test speakers, for models that use one; the clips that told the baseline
-        are not in it.
+        Predictions with baselines of the test speakers, for models that use one; without the enrolled clips.
     final : Pipeline
-        Fitted on every clip that takes part in the protocol, with the first seed.
+        Model trained on all clips of the protocol, with the first seed.
     folds : mapping of str to Pipeline
-        Those fitted on the folds with the first seed, where they were to be kept.
+        Models of the folds with the first seed, if they are kept.
     curves : tuple of dict
         Learning curve of each network of each fold: ``seed``, ``fold``, ``member`` and ``epochs``, which
         :attr:`emovox.lab.estimators.estimator.Estimator.curves` describes.
     seconds : float
-        What the fit of a fold took, on average.
+        Mean time of the fit of a fold.
     members : mapping of str to dict
         Scores of each member of a stack, and of their mean: ``uar``, ``wa``, ``macro_f1``, ``sd_folds``.
     """
@@ -185,13 +184,13 @@ def train(
     protocol: Protocol,
     *,
     jobs: int,
-    tell: Tell,
+    progress: Progress,
     keep_folds: bool = False,
     kept: Path | None = None,
 ) -> Trained:
-    """Fit every fold with every seed, and the model of all clips; `kept` is the folder of their checkpoints."""
+    """Fit all folds with all seeds, and the final model; `kept` is the folder of checkpoints."""
     labels = ordered(data.y)
-    clips = data.training_set(jobs, tell, kept)
+    clips = data.training_set(jobs, progress, kept)
     seeds = recipe.protocol.seeds
     where = [(seed, fold) for seed in seeds for fold in protocol.folds]
     tasks = [
@@ -207,7 +206,7 @@ def train(
         for seed, fold in where
     ]
     everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True, name="all clips")
-    *tested, final = fit_many(clips, [*tasks, everything], jobs, tell)
+    *tested, final = fit_many(clips, [*tasks, everything], jobs, progress)
     plain, enrolled = [], []
     for (seed, fold), task, found in zip(where, tasks, tested, strict=True):
         table = data.table.iloc[fold.test]
@@ -221,9 +220,9 @@ def train(
         final.pipeline,
         {fold.name: found.pipeline for (_, fold), found in zip(where, tested, strict=True) if found.pipeline},
         tuple(
-            {"seed": seed, "fold": fold.name, "member": member, "epochs": course}
+            {"seed": seed, "fold": fold.name, "member": member, "epochs": epochs}
             for (seed, fold), found in zip(where, tested, strict=True)
-            for member, course in enumerate(found.curves)
+            for member, epochs in enumerate(found.curves)
         ),
         float(np.mean([found.seconds for found in tested])),
         {name: _member_scores(name, data, where, tested, labels) for name in tested[0].parts},
@@ -243,12 +242,12 @@ def _member_scores(
 
 
 def takes_baseline(recipe: Recipe) -> bool:
-    """Say whether a recipe's model can be told a speaker's baseline."""
+    """Return whether the model of a recipe uses baselines of speakers."""
     return families.family(recipe.family).takes_baseline
 
 
 def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:
-    """Draw the neutral clips that tell the baselines of the test speakers who have more than `clips` of them.
+    """Draw the neutral clips to enrol, of each test speaker with more than `clips` of them.
 
     Returns
     -------
@@ -267,7 +266,7 @@ def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDAr
 
 
 def enrolled_scores(trained: Trained, recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
-    """Score what the model says when it knows the speakers' baselines; nothing for models without."""
+    """Score the predictions with baselines; empty for models without."""
     if trained.enrolled is None:
         return {}
     return {"enrolled": {"clips": recipe.protocol.enrol, **score(trained.enrolled, labels)}}
@@ -276,7 +275,7 @@ def enrolled_scores(trained: Trained, recipe: Recipe, labels: Sequence[str]) -> 
 def _predictions(
     table: pd.DataFrame, seed: int, fold: str, found: Float32Array, classes: NDArray[np.str_], labels: Sequence[str]
 ) -> pd.DataFrame:
-    """Put the test rows of one fold beside what was predicted for them."""
+    """Return the test rows of one fold with their predictions."""
     columns = dict(zip(classes.tolist(), found.T, strict=True))
     frame = table[["corpus", "speaker", "sex", "label"]].reset_index()
     frame.insert(0, "fold", fold)
@@ -288,7 +287,7 @@ def _predictions(
 
 
 def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelCard:
-    """Write the card of the model that is fitted on everything."""
+    """Return the card of the final model."""
     corpora = summaries(data)
     restricted = any("NC" in corpus.licence for corpus in corpora)
     licences = ", ".join(sorted({corpus.licence for corpus in corpora}))
@@ -322,7 +321,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
 
 
 def text_card(recipe: Recipe) -> dict[str, Any]:
-    """Tell what a model needs to be told of the words; empty for one that takes none."""
+    """Return the entry of the card on words; empty for models without words."""
     if not families.family(recipe.family).takes_words:
         return {}
     return {
@@ -335,17 +334,17 @@ def text_card(recipe: Recipe) -> dict[str, Any]:
 
 
 def _threshold(results: Mapping[str, Any]) -> float:
-    """Return the confidence under which the model abstains; 0 where nothing is known of its answers to new voices."""
+    """Return the threshold of abstention; 0 if the protocol is not speaker-independent."""
     return results["selective"]["threshold"] or 0.0 if results["protocol"]["speaker_independent"] else 0.0
 
 
 def _short(enrolled: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
-    """Keep of the scores with baselines what belongs into a card."""
+    """Return the scores with baselines that are part of a card."""
     return {key: enrolled[key] for key in ("clips", *kept, "corpora", "per_class", "calibration")}
 
 
 def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, results: dict[str, Any]) -> Model:
-    """Write model, metrics with what the model costs, predictions, recipe and report."""
+    """Write model, metrics with costs, predictions, recipe and report."""
     (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     for name, table in (("predictions", trained.predictions), ("enrolled", trained.enrolled)):
         if table is not None:
@@ -365,7 +364,7 @@ def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, result
 def _export(
     pipeline: Any, card: ModelCard, path: Path, recipe: Recipe, data: Data, results: Mapping[str, Any]
 ) -> Model:
-    """Write one model with the temperatures that predictions for unheard speakers gave."""
+    """Export one model, calibrated by the temperatures of predictions for held-out speakers."""
     example, temperature = data.X[:: max(1, len(data.X) // 64)], _temperature(results, results["protocol"])
     return export(
         pipeline,
@@ -380,7 +379,7 @@ def _export(
 
 
 def _temperature(scores: Mapping[str, Any] | None, protocol: Mapping[str, Any]) -> float:
-    """Return the temperature of some scores; one from leaking folds would not hold for new voices."""
+    """Return the temperature of some scores, or 1 if the folds leak speakers."""
     if scores is None or not protocol["speaker_independent"]:
         return 1.0
     return scores["calibration"]["temperature"] or 1.0
@@ -392,26 +391,26 @@ def evaluate(
     *,
     cache: FeatureCache | None = None,
     jobs: int = -1,
-    tell: Tell = lambda stage, done, total: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score a finished model on whole corpora, which it should not have been trained on.
+    """Evaluate a model on corpora that it was not trained on.
 
     Parameters
     ----------
     model : Model
-        Read with `emovox.model.file.load`.
+        Loaded with `emovox.model.file.load`.
     roots : mapping of str to Path
         Corpora by name.
-    cache, jobs, tell
+    cache, jobs, progress
         As for :func:`run`.
 
     Returns
     -------
     metrics : dict
-        As :func:`emovox.lab.evaluation.scores.score` gives them; ``protocol`` says whether the model was trained on a
+        Result of :func:`emovox.lab.evaluation.scores.score`; ``protocol`` states whether the model was trained on a
         corpus of that name.
     predictions : DataFrame
-        One row a clip.
+        One row per clip.
     """
     labels = model.card.labels
     corpora = tuple(registry.load(name, root) for name, root in roots.items())
@@ -422,9 +421,9 @@ def evaluate(
     paths = [path for corpus in corpora for path in corpus.paths()]
     chosen = [path for path, keep in zip(paths, known, strict=True) if keep]
     if not model.takes_vectors:
-        found, usable, skipped = recognised(model, chosen, table[known], jobs, tell)
+        found, usable, skipped = recognised(model, chosen, table[known], jobs, progress)
     else:
-        X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, tell)
+        X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, progress)
         found = model.run(np.asarray(X)).probabilities
     predictions = _predictions(table[known][usable], 0, "all", found, np.array(labels), labels)
     seen = sorted({corpus.name for corpus in model.card.corpora} & {corpus.name for corpus in corpora})

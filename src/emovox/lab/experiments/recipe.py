@@ -1,4 +1,4 @@
-"""A recipe: one experiment, written down completely in a TOML file."""
+"""Recipes: the complete specification of an experiment in a TOML file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emovox.lab.experiments.search_space import TUNABLE, TuneRecipe, extremes
 from emovox.text.rules import Rule
 from emovox.types import FeatureSpec
 
-#: Where the recipes inside the package lie.
+#: Package with the built-in recipes.
 HOME = "emovox.recipes"
 
 
@@ -32,14 +32,14 @@ class _Strict(BaseModel):
 
 
 class CorpusRecipe(_Strict):
-    """How one corpus takes part.
+    """A corpus of a recipe.
 
     Attributes
     ----------
     labels : tuple of str
         Use only clips with these labels; empty uses all.
     options : mapping
-        Options of the corpus's reader, for example ``kind = "speech"``.
+        Options of the reader, for example ``kind = "speech"``.
     """
 
     labels: tuple[str, ...] = ()
@@ -47,20 +47,20 @@ class CorpusRecipe(_Strict):
 
 
 class ProtocolRecipe(_Strict):
-    """How the model is evaluated.
+    """Evaluation protocol of a recipe.
 
     Attributes
     ----------
     name : str
-        A name that `emovox.lab.corpora.splits.by_name` takes.
+        Name of the protocol, see `emovox.lab.corpora.splits.by_name`.
     seeds : tuple of int
         Seeds of the model; the whole evaluation is repeated for each, and scores are means over them.
-        The first one is that of the exported model, and of splits that are drawn.
+        The first is also the seed of the exported model and of random splits.
     tested : str
-        The one corpus that is tested, while others are trained on; where it is empty, the protocol says.
+        Name of the only corpus to test, with the others used for training; empty tests what the protocol tests.
     enrol : int
-        Neutral clips that tell a speaker's baseline in a second evaluation of models that use one; these clips leave
-        that test.
+        Number of neutral clips per speaker to enrol in a second evaluation of models with baselines; these clips are
+        excluded from that evaluation.
     """
 
     name: str = "speaker"
@@ -75,11 +75,11 @@ class AugmentRecipe(_Strict):
     Attributes
     ----------
     copies : int
-        Copies of each clip; 0 is none.
+        Number of copies of each clip.
     seed : int
         Seed of the copies.
     options : AugmentOptions
-        What is done to a copy.
+        Options of augmentation.
     """
 
     copies: int = Field(default=0, ge=0)
@@ -88,26 +88,26 @@ class AugmentRecipe(_Strict):
 
 
 class ExportRecipe(_Strict):
-    """How the model file is written.
+    """Options of the model file.
 
     Attributes
     ----------
     int8 : bool
-        Store the matrices of an encoder in 8 bits: a third of the size, and faster.
+        Quantise the encoder to 8 bits: a third of the size, and faster.
     """
 
     int8: bool = False
 
 
 class WordsRecipe(_Strict):
-    """How the words of the clips are had, for families that take them.
+    """Transcription of the clips, for families that use words.
 
     Attributes
     ----------
     transcriber : str
-        Whisper model that recognises them: a name, a folder or a Hugging Face id.
+        Whisper model: a name, a folder or a Hugging Face id.
     language : str
-        Two-letter code of what is spoken; features of the words are known for English only.
+        Two-letter code of the language; linguistic features exist for English only.
     """
 
     transcriber: str = "tiny.en"
@@ -115,30 +115,30 @@ class WordsRecipe(_Strict):
 
 
 class DecisionRecipe(_Strict):
-    """What is made of the probabilities in the end.
+    """Decision rules.
 
     Attributes
     ----------
     rules : tuple of Rule
-        Rules that may change the label where voice and words disagree; the first that applies does.  None by default.
+        Rules that may change the label if voice and words disagree; the first that applies is used.  None by default.
     """
 
     rules: tuple[Rule, ...] = ()
 
 
 class ModelRecipe(_Strict):
-    """A model and what it sees: a recipe's own, or a member of its stack.
+    """A model with its features and augmentation: that of a recipe, or a member of its stack.
 
     Attributes
     ----------
     preprocess : mapping
         Options of `emovox.audio.preprocess.PreprocessOptions`.
     features : mapping
-        ``set`` and that set's parameters; a stack has none of its own.
+        ``set`` and its parameters; a stack has none of its own.
     model : mapping
-        ``family`` and that family's options.
+        ``family`` and its options.
     augment : AugmentRecipe
-        Augmented copies, for families that learn from them.
+        Augmented copies, for families that use them.
     """
 
     preprocess: dict[str, Any] = Field(default_factory=dict)
@@ -152,11 +152,11 @@ class ModelRecipe(_Strict):
         return str(self.model["family"])
 
     def options(self, seed: int) -> Options:
-        """Options of the model, with their defaults and a seed."""
+        """Return the options of the model, with defaults and a seed."""
         return parse(self.model, seed)[1]
 
     def feature_spec(self) -> FeatureSpec:
-        """Write the front end down completely."""
+        """Return the complete specification of preprocessing and features."""
         parameters = {key: value for key, value in self.features.items() if key != "set"}
         return sets.spec(str(self.features["set"]), parameters, self.preprocess)
 
@@ -167,22 +167,22 @@ class Recipe(ModelRecipe):
     Attributes
     ----------
     name, description : str
-        For people; the name is that of the model.
+        Name of the recipe and of its model, and a description.
     corpora : mapping of str to CorpusRecipe
-        The corpora, by registry name or by a name that ``--corpus NAME=DIR`` gives a folder.
+        Corpora by name: a registered one, or any name with a folder given by ``--corpus NAME=DIR``.
     members : mapping of str to ModelRecipe
-        The models of a stack (``model.family = "stack"``), by names of your choice.  ``recipe = "ravdess-cnn"`` takes
-        preprocessing, features, augmentation and model of another recipe; what else is given changes them.
+        Members of a stack (``model.family = "stack"``) by name.  ``recipe = "ravdess-cnn"`` copies preprocessing,
+        features, augmentation and model of another recipe; other keys override them.
     protocol : ProtocolRecipe
-        Evaluation.
+        Evaluation protocol.
     export : ExportRecipe
-        The model file.
+        Options of the model file.
     tune : TuneRecipe or None
-        What `emovox tune` searches.
+        Hyper-parameter search by `emovox tune`.
     words : WordsRecipe
-        How the words are had, for families that take them.
+        Transcription, for families that use words.
     decision : DecisionRecipe
-        Rules that look at voice and words together.
+        Decision rules on voice and words.
     """
 
     name: str
@@ -196,7 +196,7 @@ class Recipe(ModelRecipe):
     decision: DecisionRecipe = DecisionRecipe()
 
     def options(self, seed: int) -> Options:
-        """Options of the model, with their defaults and a seed, which the members of a stack share."""
+        """Return the options of the model, with defaults and a seed that the members of a stack share."""
         options: Any = super().options(seed)
         if family(self.family).level != "joint":
             return options  # type: ignore[no-any-return]
@@ -204,24 +204,24 @@ class Recipe(ModelRecipe):
         return dataclasses.replace(options, members=tuple(members))  # type: ignore[no-any-return]
 
     def parts(self) -> Mapping[str, ModelRecipe]:
-        """Return what sees features: the members of a stack by name, or the model itself without one."""
+        """Return the models with features: the members of a stack by name, or the model itself."""
         return self.members or {"": self}
 
     def complete(self) -> dict[str, Any]:
-        """Return the recipe as plain values, with every default of the model written out."""
+        """Return the recipe as plain values, with all defaults of the model."""
         options: Any = self.options(self.protocol.seeds[0])
         model = {"family": self.family, **dataclasses.asdict(options)}
         return {**self.model_dump(mode="json", exclude={"tune"}), "model": model}
 
     def changed(self, changes: Mapping[str, Any], source: str) -> Recipe:
-        """Return a recipe with other values and nothing left to tune.
+        """Return a recipe with changed values and without the table ``[tune]``.
 
         Parameters
         ----------
         changes : mapping
             Dotted keys with values.
         source : str
-            What to call it in messages.
+            Name in messages.
 
         Raises
         ------
@@ -258,7 +258,7 @@ def load(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe
     Raises
     ------
     RecipeError
-        No such recipe, not TOML, an unknown key or an impossible value; the message names key and value.
+        The recipe does not exist, is not TOML, or has an unknown key or an invalid value, which the message names.
 
     Examples
     --------
@@ -282,7 +282,7 @@ def builtin() -> tuple[str, ...]:
 
 
 def _read(name: str | Path) -> tuple[str, str]:
-    """Return a recipe's text and what to call it."""
+    """Return the text of a recipe, and its name for messages."""
     if str(name) in builtin():
         return (resources.files(HOME) / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
     path = Path(name)
@@ -304,7 +304,7 @@ def _override(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def validate(values: Mapping[str, Any], source: str) -> Recipe:
-    """Check a recipe's values; every name in it is looked up now, not after an hour of training."""
+    """Validate a recipe; all names are resolved before training."""
     values = {**values, "members": _expanded(values, source)} if values.get("members") else values
     try:
         recipe = Recipe.model_validate(values)
@@ -324,7 +324,7 @@ def validate(values: Mapping[str, Any], source: str) -> Recipe:
 
 
 def _require_space(recipe: Recipe, tune: TuneRecipe, source: str) -> None:
-    """Refuse a search of something that is not there, or of values that are not possible."""
+    """Raise if a search space has unknown keys or invalid values."""
     for path, value in extremes(tune.space):
         key = f'{source}: tune.space."{path}"'
         if path.split(".")[0] not in TUNABLE or "." not in path:
@@ -333,7 +333,7 @@ def _require_space(recipe: Recipe, tune: TuneRecipe, source: str) -> None:
 
 
 def _expanded(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Put the recipes that members name in place of their names."""
+    """Replace the recipes named by members by their content."""
     if not isinstance(values["members"], dict):
         raise RecipeError(f"{source}: members is no table: write for example [members.cnn]")
     result = {}
@@ -353,7 +353,7 @@ def _expanded(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def _require_same_labels(base: Recipe, corpora: Mapping[str, Any], source: str) -> None:
-    """Refuse a member whose recipe uses a corpus with other labels than the stack does."""
+    """Raise if the recipe of a member uses other labels of a corpus than the stack."""
     for name in base.corpora.keys() & corpora.keys():
         own = tuple(base.corpora[name].labels)
         wanted = tuple(corpora[name].get("labels", ())) if isinstance(corpora[name], dict) else own
@@ -365,7 +365,7 @@ def _require_same_labels(base: Recipe, corpora: Mapping[str, Any], source: str) 
 
 
 def _check_model(part: ModelRecipe, source: str) -> None:
-    """Look up every name of a model and its features."""
+    """Validate a model and its features."""
     if not isinstance(part.model.get("family"), str):
         raise RecipeError(f'{source}: [model] needs family = "..."')
     try:
@@ -386,7 +386,7 @@ def _check_model(part: ModelRecipe, source: str) -> None:
 
 
 def _check_stack(recipe: Recipe, source: str) -> None:
-    """Refuse members without a stack, and those that cannot be one."""
+    """Raise if members exist without a stack, or are invalid."""
     if not isinstance(recipe.model.get("family"), str):
         raise RecipeError(f'{source}: [model] needs family = "..."')
     if family(recipe.family).level != "joint":
@@ -411,7 +411,7 @@ def _check_stack(recipe: Recipe, source: str) -> None:
 
 
 def _explain(error: ValidationError, source: str, model: type) -> str:
-    """Put pydantic's first complaint into one line."""
+    """Convert the first error of pydantic to one line."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -423,7 +423,7 @@ def _explain(error: ValidationError, source: str, model: type) -> str:
 
 
 def _keys(model: type, location: tuple[int | str, ...]) -> list[str]:
-    """List the keys allowed where an unknown one was found."""
+    """Return the allowed keys at the place of an unknown one."""
     nested = {
         "corpora": CorpusRecipe,
         "members": ModelRecipe,
@@ -470,7 +470,7 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, except that TOML wants DEL escaped too.
+        # JSON and TOML have the same escapes, but TOML requires DEL to be escaped too.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }"

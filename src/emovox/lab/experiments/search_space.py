@@ -1,4 +1,4 @@
-"""What a hyper-parameter search may change, and how: the `[tune]` table of a recipe."""
+"""Search space of hyper-parameters: the table `[tune]` of a recipe."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-#: Tables of a recipe that a search may change.  The protocol and the corpora are not: they are what is asked.
+#: Tables of a recipe that a search may change; with other protocols or corpora, scores would not be comparable.
 TUNABLE = ("model", "features", "preprocess", "augment", "members")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from one to another, both included.
+    """A range of numbers, both ends included.
 
     Attributes
     ----------
     low, high : float or int
-        Smallest and largest; whole numbers where both are written without a point.
+        Ends of the range; values are integers if both are.
     log : bool
-        Draw evenly on a logarithmic scale.
+        Sample uniformly on a logarithmic scale.
     step : float, int or None
-        Distance of the values; the default is 1 for whole numbers and none for others.
+        Spacing of the values; the default is 1 for integers and none for floats.
     """
 
     low: float
@@ -38,7 +38,7 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Say whether the values are whole numbers."""
+        """Return whether the values are integers."""
         return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
 
     def ends(self) -> tuple[float, float]:
@@ -48,12 +48,12 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """Values to choose from, of any kind that a recipe may hold.
+    """A list of values of any type that a recipe can contain.
 
     Attributes
     ----------
     values : tuple
-        Two at least.
+        At least two values.
     """
 
     values: tuple[Any, ...]
@@ -64,7 +64,7 @@ class Choices:
 
 
 def dimension(given: Any) -> Range | Choices:
-    """Read what a recipe says of one parameter.
+    """Parse the range or the choices of one parameter.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def dimension(given: Any) -> Range | Choices:
     Raises
     ------
     ValueError
-        Neither, or an impossible range; pydantic puts the key before the message.
+        Neither, or an invalid range; pydantic prefixes the message with the key.
 
     Examples
     --------
@@ -111,24 +111,23 @@ def dimension(given: Any) -> Range | Choices:
 
 
 class TuneRecipe(BaseModel):
-    """How the recipe's settings are searched for, by `emovox tune`; `emovox train` passes over it.
+    """Hyper-parameter search by `emovox tune`; `emovox train` ignores it.
 
     Attributes
     ----------
     trials : int
-        Settings tried in a search.  There is one search for each test part of the protocol and one on all clips.
+        Number of trials per search.  There is one search for each test part of the protocol and one on all clips.
     timeout : float or None
-        Seconds after which a search starts no other trial; none by default.
+        Time in seconds after which a search starts no more trials; unlimited by default.
     inner : str
-        Protocol inside the training part, by which trials are scored: a name as in ``[protocol]``.  The default holds
-        speakers out.
+        Protocol by which trials are scored within the training part, named as in ``[protocol]``.
     pruning : bool
-        Give a trial up when its mean after some inner folds is below the median of the trials before it.
+        Stop a trial if its mean after some inner folds is below the median of earlier trials.
     seed : int
         Seed of the search.
     space : mapping of str to Range or Choices
-        What is searched: keys of the recipe such as ``"model.dropout"``, each with ``{low, high, log, step}`` or a list
-        of values.
+        Search space: keys of the recipe such as ``"model.dropout"``, each with ``{low, high, log, step}`` or a list of
+        values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -141,7 +140,7 @@ class TuneRecipe(BaseModel):
     space: dict[str, Annotated[Range | Choices, BeforeValidator(dimension)]] = Field(min_length=1)
 
     def plain(self) -> dict[str, Any]:
-        """Return the table as a recipe has it."""
+        """Return the table as plain values."""
         space: dict[str, Any] = {}
         for path, one in self.space.items():
             if isinstance(one, Choices):
@@ -154,12 +153,12 @@ class TuneRecipe(BaseModel):
 
 
 def suggest(trial: BaseTrial, space: Mapping[str, Range | Choices]) -> dict[str, Any]:
-    """Let a trial choose a value for each parameter.
+    """Sample a value of each parameter.
 
     Parameters
     ----------
     trial : optuna.trial.BaseTrial
-        What draws, and notes what it drew.
+        Trial that samples and records the values.
     space : mapping of str to Range or Choices
         The parameters.
 
@@ -177,7 +176,7 @@ def suggest(trial: BaseTrial, space: Mapping[str, Range | Choices]) -> dict[str,
     chosen: dict[str, Any] = {}
     for path, one in space.items():
         if isinstance(one, Choices):
-            # A study keeps text; a list such as the sizes of layers comes back from it as it was.
+            # Studies store text: lists such as layer sizes are encoded as JSON.
             chosen[path] = json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in one.values]))
         elif one.whole:
             low, high, step = int(one.low), int(one.high), int(one.step or 1)
@@ -188,7 +187,7 @@ def suggest(trial: BaseTrial, space: Mapping[str, Range | Choices]) -> dict[str,
 
 
 def extremes(space: Mapping[str, Range | Choices]) -> Iterator[tuple[str, Any]]:
-    """Name each parameter with the values that must be possible, if all are to be: the ends of a range, every choice.
+    """Yield the values of each parameter that must be valid for all to be: the ends of a range, every choice.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""The words of an experiment: transcripts of its clips, and the development sentences that fusion is fitted on."""
+"""Words of an experiment: transcripts of its clips, and the development sentences for fusion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emovox.text.transcribe import CachedTranscriber, Transcriber, transcribe
 from emovox.text.whisper import WhisperTranscriber
 from emovox.types import Float32Array, Transcript
 
-#: Seconds that a sentence of the development set takes; only its rate depends on it, which training replaces.
+#: Nominal duration of development sentences in seconds; affects only the speech rate, which training replaces.
 SENTENCE = 2.5
 
 
@@ -29,7 +29,7 @@ def words_of(
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     transcriber: Transcriber | None = None,
 ) -> tuple[Float32Array, list[str]]:
-    """Transcribe clips and compute their words vectors; transcripts are kept in the user's cache.
+    """Transcribe clips and compute their linguistic features; transcripts are cached.
 
     Parameters
     ----------
@@ -45,21 +45,21 @@ def words_of(
     Returns
     -------
     words : ndarray of float32, shape (n_clips, len(NAMES))
-        Words vectors; zeros for clips without words.
+        Linguistic features; zeros for clips without words.
     problems : list of str
-        A line for each of these.
+        One line for each clip without words.
 
     Raises
     ------
     ModelError
-        The Whisper model cannot be found, or no clip could be transcribed.
+        The Whisper model is not found, or no clip could be transcribed.
     MissingExtraError
         The [text] extra is not installed.
     """
     listener = transcriber or CachedTranscriber(WhisperTranscriber(model, language))
-    _ = listener.name  # finds the model now, not clip by clip
+    _ = listener.name  # raises now if the model is missing, instead of for each clip
     rows, problems = np.zeros((len(stretches), len(NAMES)), dtype=np.float32), []
-    words_vector(Transcript("now"), 1.0)  # a missing extra is one error, not one a clip
+    words_vector(Transcript("now"), 1.0)  # a missing extra is one error, instead of one per clip
     for index, (path, start, end) in enumerate(stretches):
         try:
             waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
@@ -73,7 +73,7 @@ def words_of(
 
 
 def development_sentences() -> Sentences:
-    """Return the sentences from which fusion learns what words are worth; see docs/fusion.md.
+    """Return the development sentences on which fusion is trained; see docs/fusion.md.
 
     Examples
     --------

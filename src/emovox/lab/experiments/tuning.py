@@ -1,4 +1,4 @@
-"""Searching a recipe's settings, nested: what a search is worth is told by speakers that it never saw."""
+"""Hyper-parameter search with nested cross-validation, scored on unseen speakers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.evaluation import metrics, paired
 from emovox.lab.evaluation.metrics import Counts
 from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
-from emovox.lab.experiments.dataset import Data, Tell, load
+from emovox.lab.experiments.dataset import Data, Progress, load
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.experiments.search_space import TuneRecipe, suggest
 from emovox.lab.extraction.cache import FeatureCache
@@ -36,15 +36,15 @@ from emovox.version import __version__
 
 Rows = NDArray[np.intp]
 
-#: Note of a trial whose settings do not go together.
+#: Note of a trial whose values are incompatible.
 IMPOSSIBLE = "impossible"
 #: Name of the search on all clips.
 EVERYTHING = "all clips"
-#: Data of so many settings of features and copies stay in memory; the cache on disk has all.
+#: Number of data sets (settings of features and copies) kept in memory; the cache on disk has all.
 KEPT = 4
-#: So many trials are there before one is pruned.
+#: Complete trials before pruning starts.
 BEFORE_PRUNING = 5
-#: What a trial ended as.
+#: Final states of trials.
 STATES = ("complete", "pruned", "impossible")
 
 
@@ -56,72 +56,72 @@ def tune(
     outer: int | None = None,
     cache: FeatureCache | None = None,
     jobs: int = -1,
-    tell: Tell = lambda stage, done, total: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> tuple[Recipe, dict[str, Any]]:
-    """Search the settings in a recipe's ``[tune]`` table.
+    """Search the hyper-parameters in the table ``[tune]`` of a recipe by nested cross-validation.
 
-    For each test part of the recipe's protocol a search of its own scores trials on its training part alone, by the
-    inner protocol; what it finds is fitted on that training part and scored on the test part.  A last search uses all
-    clips and finds the recipe that is returned.
+    For each test part of the protocol, a search on its training part alone scores trials by the inner protocol; the
+    best recipe is trained on the training part and scored on the test part.  A final search on all clips gives the
+    returned recipe.
 
     Parameters
     ----------
     recipe : Recipe
-        With a ``[tune]`` table.
+        Recipe with a table ``[tune]``.
     roots : mapping of str to Path
         Folder or manifest of each corpus.
     storage : str
-        SQLAlchemy URL of the database that keeps the trials: the same call goes on where it, or another machine with
-        the same database, left off.
+        SQLAlchemy URL of the database of trials; the same call, also on other machines with the same database, resumes
+        the search.
     outer : int, optional
-        Search only for so many of the protocol's test parts, the first ones; 0 leaves the honest score out.
+        Number of test parts to search for, the first ones; 0 gives no outer score.
     cache : FeatureCache, optional
-        Where features are kept; the default is the user's cache.
+        Feature cache; the default is that of the user.
     jobs : int, default -1
-        Processes for features, and for the inner folds of a trial that is not pruned between them; -1 is one a core.
-        For more, run the same command several times with the same database.
-    tell : callable, optional
-        Called with (stage, done, total).
+        Number of processes for features, and for the inner folds without pruning; -1 is one per core.  To parallelise
+        trials, run the same command several times with the same database.
+    progress : callable, optional
+        Progress callback: stage, done, total.
 
     Returns
     -------
     best : Recipe
-        What the last search found, ready for `emovox.lab.experiments.experiment.run`.
+        Best recipe of the final search, for `emovox.lab.experiments.experiment.run`.
     results : dict
         ``outer``: for each test part ``chosen`` settings, ``inner`` and ``outer`` score (UAR), their difference
-        ``optimism``, the score ``untuned`` of the recipe as it was, and counts of trials; ``inner_score``,
+        ``optimism``, the score ``untuned`` of the original recipe, and counts of trials; ``inner_score``,
         ``outer_score``, ``optimism`` and ``untuned`` as means over these; ``gain`` of tuning with a bootstrap by
-        speaker; ``best``: settings and inner score of the last search, and ``history``, its trials.
+        speaker; ``best``: values and inner score of the final search, and ``history``, its trials.
 
     Raises
     ------
     RecipeError
-        The recipe says nothing of what to search, or no trial was possible.
+        The recipe has no table ``[tune]``, or all trials failed.
     InputError
-        A corpus or the protocol does not allow the search, or the database cannot be used.
+        A corpus is invalid, the protocol is impossible, or the database cannot be used.
     """
     if recipe.tune is None:
         raise RecipeError(
             f"recipe {recipe.name!r} has nothing to tune: add a table [tune.space] "
             'with lines such as "model.dropout" = [0.0, 0.5]'
         )
-    material = _Material(roots, cache, jobs, tell)
+    material = _Material(roots, cache, jobs, progress)
     data = material.data(recipe)
     wanted = recipe.protocol
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     with database():
-        return _tune(_Search(recipe, recipe.tune, material, data, storage), protocol, outer, tell)
+        return _tune(_Search(recipe, recipe.tune, material, data, storage), protocol, outer, progress)
 
 
-def _tune(search: _Search, protocol: Protocol, outer: int | None, tell: Tell) -> tuple[Recipe, dict[str, Any]]:
+def _tune(search: _Search, protocol: Protocol, outer: int | None, progress: Progress) -> tuple[Recipe, dict[str, Any]]:
     """Search for each test part, then on all clips."""
     recipe = search.recipe
     parts = protocol.folds if outer is None else protocol.folds[:outer]
-    # What the inner protocol does not allow is known before an hour of trials.
+    # Impossible inner protocols are detected before the first trial.
     for part in parts:
         search.inner_folds(part.train)
-    tested = [_test(search, part, tell) for part in parts]
-    study = search.run(EVERYTHING, protocol.clips, tell)
+    tested = [_test(search, part, progress) for part in parts]
+    study = search.run(EVERYTHING, protocol.clips, progress)
     best = recipe.changed(_settings(study.best_trial, search.tune), EVERYTHING)
     words = f"{recipe.description}; tuned by emovox" if recipe.description else "Tuned by emovox"
     best = best.model_copy(update={"name": f"{recipe.name}-tuned", "description": words})
@@ -130,16 +130,16 @@ def _tune(search: _Search, protocol: Protocol, outer: int | None, tell: Tell) ->
 
 @dataclass(frozen=True, eq=False)
 class _Tested:
-    """What a search found, on speakers that it never saw."""
+    """Result of a search on unseen speakers."""
 
     summary: dict[str, Any]
     tuned: Counts | None
     untuned: Counts | None
 
 
-def _test(search: _Search, part: Fold, tell: Tell) -> _Tested:
-    """Search on the training part of a fold, and score what is found, and the recipe as it was, on its test part."""
-    study = search.run(part.name, part.train, tell, unseen=part.test)
+def _test(search: _Search, part: Fold, progress: Progress) -> _Tested:
+    """Search on the training part of a fold; score the best and the original recipe on its test part."""
+    study = search.run(part.name, part.train, progress, unseen=part.test)
     chosen = _settings(study.best_trial, search.tune)
     scores, matrices = [], []
     for recipe in (search.recipe.changed(chosen, part.name), search.recipe):
@@ -160,14 +160,14 @@ def _test(search: _Search, part: Fold, tell: Tell) -> _Tested:
 
 
 class _Material:
-    """Data by the settings of features and copies, which several trials share."""
+    """Cache of data sets by settings of features and copies, shared by trials."""
 
-    def __init__(self, roots: Mapping[str, Path], cache: FeatureCache | None, jobs: int, tell: Tell) -> None:
-        self.roots, self.cache, self.jobs, self.tell = roots, cache, jobs, tell
+    def __init__(self, roots: Mapping[str, Path], cache: FeatureCache | None, jobs: int, progress: Progress) -> None:
+        self.roots, self.cache, self.jobs, self.progress = roots, cache, jobs, progress
         self._kept: dict[str, Data] = {}
 
     def data(self, recipe: Recipe) -> Data:
-        """Return the data that a recipe needs."""
+        """Return the data set of a recipe."""
         parts = [
             [name, part.family, part.model_dump(mode="json", include={"preprocess", "features", "augment"})]
             for name, part in recipe.parts().items()
@@ -176,7 +176,7 @@ class _Material:
         if key not in self._kept:
             while len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = load(recipe, self.roots, cache=self.cache, jobs=self.jobs, tell=self.tell)
+            self._kept[key] = load(recipe, self.roots, cache=self.cache, jobs=self.jobs, progress=self.progress)
         return self._kept[key]
 
 
@@ -189,13 +189,13 @@ class _Scored:
 
 
 class _Search:
-    """The searches of one recipe: what they share."""
+    """Shared state of the searches of one recipe."""
 
     def __init__(self, recipe: Recipe, tune: TuneRecipe, material: _Material, data: Data, storage: str) -> None:
         self.recipe, self.tune, self.material, self.data = recipe, tune, material, data
         self.labels = ordered(data.y)
         self.storage = open_storage(storage)
-        # Trials of other settings, other clips or another version answer another question: they get another study.
+        # Trials of another recipe, other clips or another version are not comparable: they get another study.
         budget = {"trials", "timeout", "pruning"}
         asked = recipe.model_copy(update={"tune": None}).model_dump(mode="json")
         space = {key: value for key, value in tune.plain().items() if key not in budget}
@@ -204,7 +204,7 @@ class _Search:
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def inner_folds(self, rows: Rows) -> list[Fold]:
-        """Divide some rows by the inner protocol; positions are those of all rows."""
+        """Split some rows by the inner protocol; positions refer to all rows."""
         try:
             inner = splits.by_name(self.tune.inner, self.data.table.iloc[rows], self.tune.seed)
         except ProtocolError as error:
@@ -213,8 +213,8 @@ class _Search:
             ) from error
         return [Fold(fold.name, rows[fold.train], rows[fold.test]) for fold in inner.folds]
 
-    def run(self, name: str, rows: Rows, tell: Tell, unseen: Rows | None = None) -> optuna.Study:
-        """Search on some rows until the budget is used up; trials that are there already count."""
+    def run(self, name: str, rows: Rows, progress: Progress, unseen: Rows | None = None) -> optuna.Study:
+        """Search on some rows until the budget is used; existing trials count."""
         folds = self.inner_folds(rows)
         seen = np.unique(np.concatenate([np.concatenate([fold.train, fold.test]) for fold in folds]))
         if unseen is not None and np.intersect1d(seen, unseen).size:
@@ -226,24 +226,24 @@ class _Search:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING),
             load_if_exists=True,
         )
-        self._trials(study, folds, f"trials, {name}", tell)
+        self._trials(study, folds, f"trials, {name}", progress)
         if not counts(study)["complete"]:
             reasons = (one.user_attrs[IMPOSSIBLE] for one in study.trials if IMPOSSIBLE in one.user_attrs)
             raise RecipeError(f"no trial of {name} was possible, the first: {next(reasons)}")
         return study
 
-    def _trials(self, study: optuna.Study, folds: Sequence[Fold], stage: str, tell: Tell) -> None:
+    def _trials(self, study: optuna.Study, folds: Sequence[Fold], stage: str, progress: Progress) -> None:
         begin = time.monotonic()
         while (done := sum(counts(study).values())) < self.tune.trials:
-            tell(stage, done, self.tune.trials)
+            progress(stage, done, self.tune.trials)
             late = self.tune.timeout is not None and time.monotonic() - begin > self.tune.timeout
             if late and counts(study)["complete"]:
                 break
             self._trial(study, folds)
-        tell(stage, done, self.tune.trials)
+        progress(stage, done, self.tune.trials)
 
     def _trial(self, study: optuna.Study, folds: Sequence[Fold]) -> None:
-        """Try one setting, drawn with a seed of its own: a search that goes on or is shared does not repeat itself."""
+        """Run one trial with its own seed, so that resumed and shared searches do not repeat trials."""
         trial = study.ask()
         seed = int(np.random.default_rng([self.tune.seed, trial.number]).integers(2**31))
         study.sampler = optuna.samplers.TPESampler(seed=seed)
@@ -254,12 +254,12 @@ class _Search:
         except InputError as error:
             trial.set_user_attr(IMPOSSIBLE, str(error))
             study.tell(trial, state=TrialState.FAIL)
-        except BaseException:  # Ctrl-C too: the trial does not stay open, and does not count
+        except BaseException:  # also on Ctrl-C, so that the trial is not left open
             study.tell(trial, state=TrialState.FAIL)
             raise
 
     def _objective(self, trial: optuna.Trial, folds: Sequence[Fold]) -> float:
-        """Score one setting: the mean UAR of the inner folds."""
+        """Return the mean UAR of the inner folds of a trial."""
         recipe = self.recipe.changed(suggest(trial, self.tune.space), f"trial {trial.number}")
         seeds = self.recipe.protocol.seeds[:1]
         if not self.tune.pruning:
@@ -280,7 +280,7 @@ class _Search:
             for fold in folds
             for seed in seeds
         ]
-        clips = data.training_set(self.material.jobs, self.material.tell)
+        clips = data.training_set(self.material.jobs, self.material.progress)
         found = fit_many(clips, tasks, min(len(tasks), effective_n_jobs(self.material.jobs)))
         return [self._scored(one, data, task) for one, task in zip(found, tasks, strict=True)]
 
@@ -296,7 +296,7 @@ class _Search:
         return _Scored(float(metrics.uar(matrix)), by_speaker)
 
     def _rows(self, data: Data, rows: Rows) -> Rows:
-        """Find clips in other data, which may lack one that its features could not be had of."""
+        """Return the rows of clips in another data set, in which clips may be missing."""
         if data is self.data:
             return rows
         found = data.table.index.get_indexer(self.data.table.index[rows])
@@ -315,7 +315,7 @@ def sqlite(path: Path) -> str:
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Open the database of the trials, and make its tables where they are missing.
+    """Open the database of the trials, and create its tables if they are missing.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     Raises
     ------
     InputError
-        It is no URL, its driver is not installed, or the database cannot be reached; the message has no password.
+        Invalid URL, missing driver, or unreachable database; the message does not contain the password.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -350,7 +350,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Turn the loss of the database into one line."""
+    """Convert errors of the database to one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -362,17 +362,17 @@ def database() -> Iterator[None]:
 
 
 def _settings(trial: optuna.trial.FrozenTrial, tune: TuneRecipe) -> dict[str, Any]:
-    """Return what a finished trial had chosen, as the recipe has it."""
+    """Return the values of a finished trial as changes of the recipe."""
     return suggest(optuna.trial.FixedTrial(trial.params), tune.space)
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
-    """Count the trials of a study that count: those that were stopped from outside do not.
+    """Count the finished trials of a study; interrupted ones are ignored.
 
     Returns
     -------
     dict
-        ``complete``, ``pruned`` and ``impossible``, settings that do not go together.
+        ``complete``, ``pruned`` and ``impossible`` (incompatible values).
     """
     trials = study.get_trials(deepcopy=False)
     return dict(zip(STATES, (sum(_state(one) == state for one in trials) for state in STATES), strict=True))
@@ -385,7 +385,7 @@ def _state(trial: optuna.trial.FrozenTrial) -> str:
 
 
 def _results(search: _Search, protocol: Protocol, tested: Sequence[_Tested], study: optuna.Study) -> dict[str, Any]:
-    """Put together what the report shows."""
+    """Return the content of the report."""
     parts = [one.summary for one in tested]
     means = {
         name: float(np.mean([part[key] for part in parts])) if parts else None
@@ -422,7 +422,7 @@ def _results(search: _Search, protocol: Protocol, tested: Sequence[_Tested], stu
 
 
 def _gain(tested: Sequence[_Tested]) -> dict[str, float] | None:
-    """Say what tuning gained on the unseen speakers, who are in one test part each."""
+    """Return the gain of tuning on unseen speakers."""
     pairs = [(one.tuned, one.untuned) for one in tested if one.tuned is not None and one.untuned is not None]
     if not pairs:
         return None
@@ -432,7 +432,7 @@ def _gain(tested: Sequence[_Tested]) -> dict[str, float] | None:
 
 
 def _history(study: optuna.Study, tune: TuneRecipe) -> list[dict[str, Any]]:
-    """List the trials of a study; a pruned one has the mean of the folds that it got to."""
+    """Return the trials of a study; the score of a pruned one is the mean of its completed folds."""
     rows: list[dict[str, Any]] = []
     for trial in study.trials:
         if _state(trial) in STATES:

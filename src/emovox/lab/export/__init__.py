@@ -1,1 +1,1 @@
-"""From fitted estimators to one ONNX file."""
+"""Export of fitted estimators to one ONNX file, and quantisation."""

@@ -1,4 +1,4 @@
-"""Writing a model: a fitted pipeline to one ONNX file with scaler, calibration and card inside."""
+"""Export of a fitted pipeline to one ONNX file with scaler, calibration and card."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from emovox.writing import replacing
 TOLERANCE = 1e-5
 #: Largest mean difference between the probabilities of a graph and of its quantised form.
 INT8_TOLERANCE = 0.02
-#: Lengths in seconds at which a graph of samples is compared, besides one drawn at random.
+#: Lengths in seconds for parity checks of graphs of samples, beside a random one.
 LENGTHS = (0.3, 1.0, 2.37, 6.0)
-#: Numbers of frames at which a graph of frames is compared.
+#: Numbers of frames for parity checks of graphs of frames.
 FRAMES = (1, 7, 100, 301)
 
-#: Inputs of a graph for a comparison, and what to call them in a message.
+#: Inputs of a graph for a parity check, and their description for messages.
 Case = tuple[Mapping[str, Any], str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """From an estimator's probabilities to those of a file.
+    """Reordering and temperature scaling: from the probabilities of an estimator to those of a file.
 
     Attributes
     ----------
     order : tuple of int
-        Which of the estimator's classes is each output.
+        Index of the class of the estimator for each output.
     temperature, enrolled_temperature : float
-        Calibration of answers without and with a speaker's baseline, see `emovox.decision.temper`.
+        Temperatures without and with a baseline of the speaker, see `emovox.decision.temper`.
     """
 
     order: tuple[int, ...]
@@ -59,7 +59,7 @@ class Calibration:
     enrolled_temperature: float = 1.0
 
     def __call__(self, probabilities: NDArray[np.floating], given: Arrays) -> NDArray[np.floating]:
-        """Calibrate probabilities, shape (n, n_classes), of some inputs."""
+        """Calibrate probabilities, shape (n, n_classes), for given inputs."""
         known = np.zeros(len(probabilities), dtype=bool)
         if BASELINE in given:
             known = np.abs(given[BASELINE]).max(axis=1) > 0
@@ -78,41 +78,40 @@ def export(
     int8: bool = False,
     clips: Sequence[Float32Array] = (),
 ) -> Model:
-    """Write a fitted pipeline as one ONNX file, and prove that the file computes the same.
+    """Write a fitted pipeline as one ONNX file, and check that the file gives the same probabilities.
 
-    Where the features come from a pretrained encoder, the encoder goes into the file too: it starts from samples, and
-    its card says ``samples``.
+    If the features are computed by a pretrained encoder, the encoder becomes part of the file, whose input are samples.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Standardisation and a fitted estimator, as :mod:`emovox.lab.estimators.families` builds them.
+        Fitted pipeline from :mod:`emovox.lab.estimators.families`.
     card : ModelCard
-        Its label order becomes the order of the graph's output; its features tell what comes before the pipeline.
+        Card of the model; the order of its labels becomes that of the output.
     path : Path
-        Where to write; an existing file is replaced in one step, so no half-written file is ever seen.
+        Output file; an existing file is replaced atomically.
     example : ndarray of float32, shape (n, n_features), Sequences, or Inputs
-        Real features for the comparison; n is at least 2.
+        Real features for the parity check; n is at least 2.
     temperature : float, default 1.0
-        Calibration, see `emovox.decision.temper`.
+        Temperature of the calibration, see `emovox.decision.temper`.
     enrolled_temperature : float, default 1.0
-        Calibration of answers that use a speaker's baseline.
+        Temperature with a baseline of the speaker.
     int8 : bool, default False
-        Store an encoder's matrices in 8 bits, see :func:`quantise`.
+        Quantise the encoder to 8 bits, see :func:`quantise`.
     clips : sequence of ndarray of float32, shape (t,), optional
-        Real preprocessed samples that show what 8 bits change; noise by default.  The card tells the difference in
+        Real preprocessed samples to measure the effect of quantisation; noise by default.  The card records it in
         ``evaluation["int8"]``.
 
     Returns
     -------
     Model
-        The file, read back.
+        The written model, loaded.
 
     Raises
     ------
     ModelError
-        The file and the estimator differ by more than :data:`TOLERANCE`, at any batch size or length; or 8 bits
-        change the probabilities by more than :data:`INT8_TOLERANCE` on average.
+        The file and the estimator differ by more than :data:`TOLERANCE`, at any batch size or length; or
+        quantisation changes the probabilities by more than :data:`INT8_TOLERANCE` on average.
     """
     model = learner(pipeline)
     order = tuple(list(pipeline.classes_).index(label) for label in card.labels)
@@ -132,7 +131,7 @@ def export_samples(
     int8: bool = False,
     clips: Sequence[Float32Array] = (),
 ) -> Model:
-    """Write a network that starts from samples as one ONNX file, and prove that the file computes the same.
+    """Write a network with samples as input as one ONNX file, and check that the file gives the same probabilities.
 
     Parameters
     ----------
@@ -141,27 +140,27 @@ def export_samples(
         Returns calibrated probabilities, shape (n, n_classes), in the order of the card's labels, or a tuple of
         these and the embedding, shape (n, d); a baseline needs an embedding of its width.
     card : ModelCard
-        Its features say how the samples are preprocessed; the rest of them is replaced by ``samples``.
+        Card of the model; of its features the preprocessing is kept, and the set is replaced by ``samples``.
     path : Path
-        Where to write; an existing file is replaced in one step.
+        Output file; an existing file is replaced atomically.
     baseline_width : int, default 0
         Width of the baseline, 0 for a network without one.
     int8 : bool, default False
-        Store matrices in 8 bits, see :func:`quantise`.
+        Quantise to 8 bits, see :func:`quantise`.
     clips : sequence of ndarray of float32, shape (t,), optional
-        Real preprocessed samples that show what 8 bits change; noise by default.  The card tells the difference in
+        Real preprocessed samples to measure the effect of quantisation; noise by default.  The card records it in
         ``evaluation["int8"]``.
 
     Returns
     -------
     Model
-        The file, read back.
+        The written model, loaded.
 
     Raises
     ------
     ModelError
-        The file and the network differ by more than :data:`TOLERANCE`, at any batch size or length; or 8 bits
-        change the probabilities by more than :data:`INT8_TOLERANCE` on average.
+        The file and the network differ by more than :data:`TOLERANCE`, at any batch size or length; or
+        quantisation changes the probabilities by more than :data:`INT8_TOLERANCE` on average.
     """
     inputs, names = [noise(2, 1.0)], [SAMPLES]
     if baseline_width:
@@ -181,7 +180,7 @@ def _write(
     int8: bool,
     clips: Sequence[Float32Array],
 ) -> Model:
-    """Put calibration and card into a graph, compare it with its origin, and write it."""
+    """Add calibration and card to a graph, check parity, and write it."""
     fronts = card.features.parts()
     taken = sets.samples_spec(card.features.preprocess) if SAMPLES in graph.inputs else _taken(card.features)
     card = dataclasses.replace(card, features=taken)
@@ -199,7 +198,7 @@ def _write(
 
 
 def _taken(spec: FeatureSpec) -> FeatureSpec:
-    """Return what a graph takes of `spec`: samples, where an encoder is a part of the graph."""
+    """Return the specification of the input of a graph: samples if an encoder is part of the graph."""
     if spec.set == JOINT:
         return FeatureSpec.joint({name: _taken(part) for name, part in spec.parts().items()})
     return sets.samples_spec(spec.preprocess) if "weights" in spec.parameters else spec
@@ -208,7 +207,7 @@ def _taken(spec: FeatureSpec) -> FeatureSpec:
 def smaller(
     graph: onnx.ModelProto, model: Model, path: Path, clips: Sequence[Float32Array]
 ) -> tuple[onnx.ModelProto, Model]:
-    """Quantise a finished model, unless that changes its answers too much, and tell in its card how much it does."""
+    """Quantise a finished model, unless the probabilities change too much, and record the change in its card."""
     smaller = quantise(graph)
     clips = clips or [noise(1, seconds)[0] for seconds in LENGTHS]
     found = difference(model, Model(smaller.SerializeToString(), str(path)), clips)
@@ -217,8 +216,8 @@ def smaller(
             f"8 bits change a probability by {found.mean:.3f} on average (at most {INT8_TOLERANCE} is allowed): "
             "export without int8"
         )
-    told = {"clips": len(clips), **found._asdict()}
-    card = dataclasses.replace(model.card, evaluation={**model.card.evaluation, "int8": told})
+    change = {"clips": len(clips), **found._asdict()}
+    card = dataclasses.replace(model.card, evaluation={**model.card.evaluation, "int8": change})
     helper.set_model_props(smaller, {CARD_KEY: json.dumps(card.to_dict())})
     return smaller, Model(smaller.SerializeToString(), str(path))
 
@@ -229,18 +228,19 @@ def check_parity(
     calibration: Callable[[NDArray[np.floating], Arrays], NDArray[np.floating]] | None,
     cases: Iterator[Case],
 ) -> None:
-    """Compare a finished graph with its origin; an exporter may freeze a dimension silently.
+    """Compare a graph with its reference at several shapes, because exporters may freeze dimensions silently.
 
     Parameters
     ----------
     finished : ModelProto
-        What is to be written.
+        Graph to be written.
     graph : Graph
-        Its origin.
+        Graph with the reference.
     calibration : callable or None
-        From the origin's probabilities and inputs to those of the file; None for a network that is calibrated.
+        Function from probabilities and inputs of the reference to calibrated probabilities; None if they are
+        calibrated.
     cases : iterator of (mapping, str)
-        Inputs, and what to call them.
+        Inputs, and their description.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def _require(worst: float, what: str) -> None:
 
 
 def _cases(graph: Graph, example: Features, fronts: Mapping[str, FeatureSpec]) -> Iterator[Case]:
-    """Return inputs of several shapes for what a graph takes: features, samples at several lengths, or joint inputs."""
+    """Yield inputs of several shapes: features, samples of several lengths, or named inputs."""
     if SAMPLES in graph.inputs:
         yield from _heard(graph, example)
     elif INPUT in graph.inputs:
@@ -289,7 +289,7 @@ def _cases(graph: Graph, example: Features, fronts: Mapping[str, FeatureSpec]) -
 
 
 def _heard(graph: Graph, example: Features) -> Iterator[Case]:
-    """Return samples of several lengths, one clip at a time and two at once, with baselines and words where taken."""
+    """Yield samples of several lengths, one and two clips, with baselines and words if the graph uses them."""
     rng = np.random.default_rng(0)
     shapes = {one.name: one.type.tensor_type.shape.dim for one in graph.model.graph.input}
     for seconds in (*LENGTHS, round(rng.uniform(0.3, 6), 3)):
@@ -304,7 +304,7 @@ def _heard(graph: Graph, example: Features) -> Iterator[Case]:
 
 
 def _batches(example: Features) -> Iterator[dict[str, Float32Array]]:
-    """Return the same features in batches of several shapes; clips of frames as they are, then at equal lengths."""
+    """Yield features in batches of several shapes; sequences one by one, then at equal lengths."""
     if not isinstance(example, Sequences):
         for rows in (slice(0, 1), slice(0, 2), slice(None)):
             some = example[rows]
@@ -317,7 +317,7 @@ def _batches(example: Features) -> Iterator[dict[str, Float32Array]]:
 
 
 def finish(graph: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
-    """Append label order and calibration to a graph's probabilities."""
+    """Append reordering and calibration to the probabilities of a graph."""
     finished = onnx.ModelProto()
     finished.CopyFrom(graph)
     body = finished.graph

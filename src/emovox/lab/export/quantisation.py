@@ -1,4 +1,4 @@
-"""A model in 8 bits, and how far its answers are from those of the model in 32."""
+"""Quantisation of a model to 8 bits, and the difference of its probabilities from those of the original."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emovox.types import Float32Array
 
 
 class Difference(NamedTuple):
-    """How far the probabilities of two models are apart.
+    """Differences between the probabilities of two models.
 
     Attributes
     ----------
@@ -30,12 +30,12 @@ class Difference(NamedTuple):
 
 
 def difference(first: Model, second: Model, clips: Sequence[Float32Array]) -> Difference:
-    """Measure how far two models of samples are apart on some clips.
+    """Compare the probabilities of two models of samples on some clips.
 
     Parameters
     ----------
     first, second : Model
-        For example a model in 32 bits and its quantised form.
+        For example a model in float32 and its quantised form.
     clips : sequence of ndarray of float32, shape (t,)
         Preprocessed samples.
 
@@ -50,10 +50,10 @@ def difference(first: Model, second: Model, clips: Sequence[Float32Array]) -> Di
 
 
 def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Store matrices in 8 bits, with one scale a column; activations are quantised as they come.
+    """Quantise matrices to 8 bits, with one scale per column; activations are quantised dynamically.
 
-    Kernels of convolutions over several channels are stored in 8 bits, too, and computed with in 32.  The spectrum and
-    classic learners stay as they are.
+    Kernels of convolutions over several channels are stored in 8 bits and computed in float32.  The spectrum and
+    classical estimators are not quantised.
 
     Parameters
     ----------
@@ -63,11 +63,12 @@ def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
     Returns
     -------
     ModelProto
-        Another one, about a quarter of the size, with the same card.
+        A new graph, about a quarter of the size, with the same card.
     """
     marked = onnx.ModelProto()
     marked.CopyFrom(graph)
-    # The quantiser asks for a preparation that has nothing to do here; this mark says that it was done.
+    # The quantiser warns unless a preprocessing step was run, which has no effect here; this mark suppresses the
+    # warning.
     helper.set_model_props(marked, {"onnx.quant.pre_process": "onnxruntime.quant"})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -78,15 +79,15 @@ def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Store matrices of signed bytes as unsigned ones with their zero point moved along: the same product.
+    """Convert matrices of signed bytes to unsigned ones with a shifted zero point, which gives the same product.
 
-    Processors without instructions for neural networks add two products of an unsigned and a signed byte in 16 bits,
-    which overflows; of two unsigned bytes they make the exact sum, as all others do.
+    Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which may overflow; sums of
+    products of unsigned bytes are exact.
 
     Parameters
     ----------
     graph : ModelProto
-        A quantised model; it is changed in place.
+        A quantised model; modified in place.
 
     Returns
     -------
@@ -108,12 +109,12 @@ def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def packed(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Store the kernels of convolutions over several channels as bytes, with one scale an output channel.
+    """Store the kernels of convolutions over several channels as bytes, with one scale per output channel.
 
     Parameters
     ----------
     graph : ModelProto
-        A finished model; it is changed in place.
+        A finished model; modified in place.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def packed(graph: onnx.ModelProto) -> onnx.ModelProto:
     names = {node.input[1] for node in body.node if node.op_type == "Conv"} & stored.keys()
     for name in sorted(names):
         values = numpy_helper.to_array(stored[name])
-        if values.shape[1] == 1:  # a filter bank, as the spectrum is
+        if values.shape[1] == 1:  # a filter bank, part of the spectrum
             continue
         scale = np.abs(values).reshape(len(values), -1).max(axis=1) / np.float32(127)
         scale[scale == 0] = 1

@@ -1,1 +1,1 @@
-"""Features of many recordings: on all cores, cached on disk."""
+"""Feature extraction for many recordings, in parallel and with a cache on disk."""

@@ -1,9 +1,8 @@
-"""Features on disk, so that no clip is analysed twice for the same purpose.
+"""Feature cache on disk.
 
-The key is a digest of the audio file's bytes, the stretch of it, the feature specification, the pretrained weights and
-the source code that computes features: a changed file, parameter or line of code is a new key, and nothing stale is
-ever read.
-Entries are written under a temporary name and renamed, so any number of processes can share a folder.
+The key of an entry is a digest of the content of the audio file, start and end, the feature specification, the
+pretrained weights and the source code that computes features: a change of any of them gives a new key, so entries are
+never stale.  Entries are written under a temporary name and renamed, so several processes can share a folder.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from emovox.hub import file_digest
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import cache_folder, replacing
 
-#: Sources whose change may change a feature.
+#: Packages whose source code may affect features.
 SOURCES = (
     "audio",
     "features",
@@ -36,7 +35,7 @@ SOURCES = (
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Digest of the source code that computes features.
+    """Return a digest of the source code that computes features.
 
     Examples
     --------
@@ -48,7 +47,7 @@ def code_version() -> str:
     for entry in SOURCES:
         path = package / entry
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            # The syntax tree, not the text: a comment or a line break changes no feature.
+            # The syntax tree instead of the text: comments and line breaks do not affect features.
             digest.update(f"{file.name}\0{ast.dump(ast.parse(file.read_bytes()))}".encode())
     return digest.hexdigest()[:16]
 
@@ -59,7 +58,7 @@ class FeatureCache:
     Parameters
     ----------
     folder : Path, optional
-        Where they are kept; the default is :func:`cache_folder`.
+        Cache folder; the default is :func:`emovox.writing.cache_folder`.
 
     Examples
     --------
@@ -73,21 +72,21 @@ class FeatureCache:
         self.folder = folder or cache_folder()
 
     def features(self, path: Path, spec: FeatureSpec, start: float = 0.0, end: float = np.inf) -> Float32Array:
-        """Return the features of a recording or a stretch of one, computed at most once.
+        """Return the features of a recording or a part of it, from the cache or computed and stored.
 
         Parameters
         ----------
         path : Path
             Audio file.
         spec : FeatureSpec
-            What to compute.
+            Features to compute.
         start, end : float
-            The stretch, in seconds; infinity is the recording's end.
+            Start and end in seconds; infinity is the end of the recording.
 
         Returns
         -------
         ndarray of float32
-            As `emovox.features.sets.extract` gives it.
+            Result of `emovox.features.sets.extract`.
 
         Raises
         ------
@@ -140,20 +139,20 @@ class FeatureCache:
             return error
 
     def key(self, path: Path, spec: FeatureSpec, start: float, end: float, *more: object) -> str:
-        """Digest of everything that the features depend on, and of what else is given."""
+        """Return a digest of everything that the features depend on, and of additional values."""
         parts = [dataclasses.asdict(spec), float(start), float(end), code_version(), weights_digest(spec), *more]
         what = json.dumps(parts, sort_keys=True, default=str)
         digest = hashlib.sha256(what.encode())
         try:
             digest.update(file_digest(path).encode())
         except OSError:
-            # Opening it through the audio stage gives the error its proper words.
+            # Opening it through emovox.audio gives the appropriate error.
             audio.duration(path)
             raise
         return digest.hexdigest()
 
     def load(self, key: str) -> Float32Array | None:
-        """Return an entry, None where there is none or it is damaged."""
+        """Return an entry, or None if it does not exist or is damaged."""
         try:
             with self._path(key).open("rb") as file:
                 return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
@@ -161,7 +160,7 @@ class FeatureCache:
             return None
 
     def store(self, key: str, features: Float32Array) -> None:
-        """Keep an entry: other processes see all of it or nothing."""
+        """Write an entry atomically."""
         path = self._path(key)
         try:
             with replacing(path, unique=True) as part, part.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Features of many recordings at once, on all cores: as they are, and of augmented copies."""
+"""Parallel extraction of features of many recordings, and of augmented copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emovox.lab.augmentation.augment import Augmenter, AugmentOptions
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
-#: Clips a process takes at a time: some tenths of a second of work.
+#: Clips per task of a worker process: some tenths of a second of work.
 BATCH = 32
 
 Stretch = tuple[Path, float, float]
@@ -29,41 +29,41 @@ def extract_many(
     spec: FeatureSpec,
     cache: FeatureCache,
     jobs: int = -1,
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[Float32Array | str]:
-    """Compute the features of many stretches of recordings.
+    """Compute the features of many recordings or parts of them.
 
     Parameters
     ----------
     stretches : sequence of (Path, float, float)
-        File, start and end in seconds; an infinite end is the recording's own.
+        File, start and end in seconds; an infinite end is the end of the recording.
     spec : FeatureSpec
-        What to compute.
+        Features to compute.
     cache : FeatureCache
-        Where features are kept.
+        Feature cache.
     jobs : int, default -1
-        Processes; -1 is one a core.
-    tell : callable, optional
-        Called with ("features", done, total).
+        Number of processes; -1 is one per core.
+    progress : callable, optional
+        Progress callback, called with ("features", done, total).
 
     Returns
     -------
     list of ndarray or str
-        One entry a stretch: its features, or one line that says why it has none.
+        For each part its features, or one line with the reason why it has none.
 
     Raises
     ------
     ModelError
-        The pretrained weights that the features need cannot be found.
+        The pretrained weights are not found.
     """
-    # Weights that cannot be had are one error, not one a clip; and those of the hub are fetched once, here.
+    # Missing weights are one error instead of one per clip; and weights on the hub are fetched once, here.
     weights_digest(spec)
     results: dict[int, Float32Array | str] = {}
     batches = by_file(stretches, jobs)
     work = (delayed(_extract)([stretches[one] for one in batch], spec, cache) for batch in batches)
     for batch, found in zip(batches, Parallel(n_jobs=jobs, return_as="generator")(work), strict=True):
         results.update(zip(batch, found, strict=True))
-        tell("features", len(results), len(stretches))
+        progress("features", len(results), len(stretches))
     return [results[number] for number in range(len(stretches))]
 
 
@@ -113,31 +113,31 @@ def extract_copies(
     seed: int,
     cache: FeatureCache,
     jobs: int = -1,
-    tell: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[list[Float32Array]]:
-    """Compute the features of augmented copies of many stretches, all of which can be analysed.
+    """Compute the features of augmented copies of many recordings or parts of them.
 
-    In one copy of a corpus all clips of a speaker have the same speed, so that the copy sounds like another speaker
-    with a voice of her own; everything else is drawn for each clip.  The babble that is mixed in is made of the clip
-    itself, backwards: no voice but the clip's own enters its features.
+    In one copy of a corpus all clips of a speaker have the same speed change, so that the copy sounds like another
+    speaker; all other distortions are drawn for each clip.  Babble is made from the reversed clip itself, so that no
+    other voice enters its features.
 
     Parameters
     ----------
-    stretches, spec, cache, jobs, tell
-        As for :func:`extract_many`; the stage is called "copies".
+    stretches, spec, cache, jobs, progress
+        As for :func:`extract_many`; the stage of the progress callback is "copies".
     groups : sequence of str
-        Speaker of each stretch.
+        Speaker of each part.
     options : AugmentOptions
-        What is done to a copy.
+        Options of augmentation.
     copies : int
-        Copies of each stretch.
+        Number of copies of each part.
     seed : int
-        Seed of the copies; a clip's copies depend on it, on the speaker and on the clip's file name only.
+        Seed; the copies of a clip depend on it, on the speaker and on the file name only.
 
     Returns
     -------
     list of list of ndarray of float32
-        For each stretch, the features of each copy.
+        For each part, the features of each copy.
     """
     tasks = list(zip(stretches, groups, strict=True))
     rows: dict[int, list[Float32Array]] = {}
@@ -145,7 +145,7 @@ def extract_copies(
     work = (delayed(_copies)([tasks[one] for one in batch], spec, options, copies, seed, cache) for batch in batches)
     for batch, found in zip(batches, Parallel(n_jobs=jobs, return_as="generator")(work), strict=True):
         rows.update(zip(batch, found, strict=True))
-        tell("copies", len(rows), len(tasks))
+        progress("copies", len(rows), len(tasks))
     return [rows[number] for number in range(len(tasks))]
 
 
@@ -157,7 +157,7 @@ def _copies(
     seed: int,
     cache: FeatureCache,
 ) -> list[list[Float32Array]]:
-    """Compute the copies of some stretches, in a worker process; one entry of the cache holds one copy."""
+    """Compute the copies of some parts in a worker process; each copy is one entry of the cache."""
     keys, results = [], []
     for (path, start, end), group in batch:
         own = [cache.key(path, spec, start, end, dataclasses.asdict(options), n, seed, group) for n in range(copies)]
@@ -180,7 +180,7 @@ def _copies(
 def augmented(
     samples: Float32Array, options: AugmentOptions, draw: tuple[int, int], group: str, clip: str
 ) -> Float32Array:
-    """Make one copy of a clip; `draw` is its seed and number.
+    """Return an augmented copy of a clip; `draw` is the seed and the number of the copy.
 
     Examples
     --------
@@ -194,18 +194,18 @@ def augmented(
     alike = dataclasses.replace(options, speed=1.0, speed_range=(speed, speed))
     chain = Augmenter(alike, voices=[np.ascontiguousarray(samples[::-1])])
     result = chain(samples, np.random.default_rng([*draw, _number(clip)]))
-    # What a copy of a very short clip lacks is silence, as with the clip itself.
+    # A copy of a very short clip is padded with zeros, like the clip itself.
     lack = max(0, int(audio.MIN_DURATION * RATE) - len(result))
     return np.pad(result, (0, lack)) if lack else result
 
 
 def _number(text: str) -> int:
-    """Turn a name into a seed that is the same on every machine."""
+    """Convert a name to a seed, the same on every machine."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 def _extract(batch: Sequence[Stretch], spec: FeatureSpec, cache: FeatureCache) -> list[Float32Array | str]:
-    """Compute the features of some stretches, in a worker process; a failure is a result too."""
+    """Compute the features of some parts in a worker process; errors are returned as text."""
     results: list[Float32Array | str] = []
     for path, same in itertools.groupby(batch, key=lambda one: one[0]):
         found = cache.features_of(path, spec, [(start, end) for _, start, end in same])

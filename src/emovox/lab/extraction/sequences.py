@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one array: what models of frames are fitted on."""
+"""Arrays of sequences of different lengths, and of several named inputs, for estimators."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from emovox.types import Float32Array
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """An array of sequences: it is indexed like one of numpy, and an element is the frames of one clip.
+    """An array of sequences, indexed like a numpy array; an element is the frames of one clip.
 
-    All frames lie in one block, so that taking some of the sequences copies no frame, and processes share the block.
+    All frames are in one block, so that selecting sequences copies no frames, and processes can share the block.
 
     Attributes
     ----------
     frames : ndarray of float32, shape (n_frames, n_features)
-        The frames of all sequences, one after the other.
+        The frames of all sequences, concatenated.
     starts, lengths : ndarray of int, shape (n_clips,) or (n_clips, n_copies)
-        Where each sequence lies.
+        Position of each sequence in `frames`.
 
     Examples
     --------
@@ -38,12 +38,12 @@ class Sequences:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of clips, and of copies of each where there are some."""
+        """Number of clips and, if any, of copies of each."""
         return self.starts.shape
 
     @property
     def width(self) -> int:
-        """Number of features of a frame."""
+        """Number of features per frame."""
         return int(self.frames.shape[1])
 
     def __len__(self) -> int:
@@ -61,12 +61,12 @@ class Sequences:
 
 
 def pack(clips: Sequence[Any] | NDArray[Any] | Sequences) -> Sequences:
-    """Put sequences into one array; what is packed already stays as it is.
+    """Build an array of sequences; one that is already packed is returned unchanged.
 
     Parameters
     ----------
     clips : sequence of ndarray, shape (n_frames, n_features) each, or (n_copies,) lists of those
-        At least one; all of the same number of features, and all with the same number of copies.
+        At least one; all with the same number of features and of copies.
 
     Returns
     -------
@@ -93,12 +93,12 @@ def pack(clips: Sequence[Any] | NDArray[Any] | Sequences) -> Sequences:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Several named inputs of the same clips: what each member of a stack sees, or features and words of a fusion.
+    """Several named inputs of the same clips: of the members of a stack, or features and words of a fusion.
 
     Attributes
     ----------
     parts : mapping of str to ndarray or Sequences, or None
-        Each input, row by row; None where there is none, as for a member without augmented copies.
+        Inputs with one row per clip; None for a missing one, such as copies of a member without augmentation.
 
     Examples
     --------
@@ -113,29 +113,29 @@ class Inputs:
         return max((len(part) for part in self.parts.values() if part is not None), default=0)
 
     def __getitem__(self, rows: Any) -> Inputs:
-        """Take some clips."""
+        """Select clips."""
         return Inputs({name: None if part is None else part[rows] for name, part in self.parts.items()})
 
 
-#: Features of clips: one row a clip, the frames of each, or several named inputs.
+#: Features of clips: one row per clip, sequences of frames, or several named inputs.
 Features = Float32Array | Sequences | Inputs
 
 
 def gather(clips: Sequence[Any], level: str) -> Features:
-    """Put the features of clips into one array: vectors become rows, and frames `Sequences`.
+    """Combine the features of clips: vectors into rows of an array, frames into `Sequences`.
 
     Parameters
     ----------
     clips : sequence of ndarray, or of lists of the copies' ndarray
         Features of each clip.
     level : {"clip", "frame"}
-        What they are.
+        Level of the feature set.
     """
     return pack(clips) if level == "frame" else np.stack(clips)
 
 
 def padded(clips: Sequence[Float32Array]) -> tuple[Float32Array, NDArray[np.int64]]:
-    """Put sequences side by side, with zeros after the shorter ones.
+    """Pad sequences with zeros to the length of the longest.
 
     Returns
     -------
