@@ -76,7 +76,7 @@ def voices(n_speakers: int = 12, seed: int = 1) -> tuple[NDArray[np.float32], ND
     """Embeddings in which a speaker's voice is several times as loud as her emotion."""
     rng = np.random.default_rng(seed)
     speakers = np.repeat([f"s{index}" for index in range(n_speakers)], 24)
-    labels = np.tile(LABELS, len(speakers) // 3)
+    labels = np.tile(("neutral", "happy", "sad"), len(speakers) // 3)
     voice = rng.normal(size=(n_speakers, 5))[np.repeat(np.arange(n_speakers), 24)]
     emotion = np.eye(3, 5)[np.tile(np.arange(3), len(speakers) // 3)]
     noise = rng.normal(size=(len(speakers), 5))
