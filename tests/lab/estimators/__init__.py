@@ -17,7 +17,7 @@ from emovox.lab.estimators.finetuning import FinetunedClassifier
 from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import recipe
 from emovox.types import FeatureSpec, Float32Array, Waveform
-from tests.conftest import LABELS, toy_clip
+from tests.conftest import toy_clip
 
 VIEWS, TAKES, SPEAKERS = 3, 2, 5
 QUICK = FinetuneOptions(epochs=2, learning_rate=1e-3, head_rate=1e-3, batch_size=8, patience=0, penalty=0.01, threads=1)
