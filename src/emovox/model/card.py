@@ -67,6 +67,9 @@ class ModelCard:
     dimensions : tuple of str
         Names of the emotion dimensions that the network predicts besides or instead of classes, for example
         ``("arousal", "valence")``, in the order of its output ``dimensions``; empty for most models.
+    training_digest : str
+        What tells whether a clip was trained on: the first 4 bytes of a digest of the sound of each training clip,
+        sorted, in Base64; empty where it is not known.  No recording can be had from it.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class ModelCard:
     rate: int = RATE
     format_version: int = FORMAT_VERSION
     dimensions: tuple[str, ...] = ()
+    training_digest: str = ""
 
     def __post_init__(self) -> None:
         if not self.labels and not self.dimensions:

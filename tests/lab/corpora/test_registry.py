@@ -13,10 +13,11 @@ import pytest
 
 from emovox.errors import CorpusError
 from emovox.lab.corpora import readers, registry
+from emovox.lab.corpora.files import other_files
 from emovox.lab.corpora.readers import folder, nemo
 from emovox.lab.corpora.registry import detect, load
 from emovox.lab.corpora.table import Clip, Corpus, Provenance, combine, from_clips
-from tests.lab.corpora import NEMO_HEAD, files_of, tree, write, write_nemo
+from tests.lab.corpora import NEMO_HEAD, files_of, reasons, tree, write, write_nemo
 
 # --- folders that are no corpora
 
@@ -66,12 +67,12 @@ def test_bad_nemo_tables(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read everything")
 def test_unreadable_folder(tmp_path: Path) -> None:
-    tree(tmp_path, "sad/1.wav").joinpath("sad").chmod(0)
+    tree(tmp_path, "sad/1.wav").chmod(0)
     try:
         with pytest.raises(CorpusError, match="cannot read folder"):
             folder(tmp_path)
     finally:
-        (tmp_path / "sad").chmod(0o700)
+        tmp_path.chmod(0o700)
 
 
 def test_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +120,38 @@ def test_load_guesses_and_names(tmp_path: Path) -> None:
 )
 def test_detect(tmp_path: Path, files: list[str], kind: str) -> None:
     assert detect(tree(tmp_path, *files)) == kind
+
+
+def test_corpora_below_a_folder_are_found(tmp_path: Path) -> None:
+    song, talk = "03-02-03-01-01-01-01.wav", "03-01-03-01-01-01-02.wav"
+    tree(tmp_path, f"a/r/Actor_01/{talk}", f"a/r/Actor_02/{talk}", f"a/r/Actor_02/{song}", "a/t/x/OAF_back_fear.wav")
+    tree(tmp_path, "n/samples/AB0_anger_1.wav", "mine/sad/1.wav", "mine/sad/2.wav", "n/samples/OAF_back_fear.wav")
+    write_nemo(tmp_path / "n", "AB0_anger_1.wav\tanger\tKot.\tkot\tAB0\tfemale\t23")
+    found = [(kind, str(path.relative_to(tmp_path))) for kind, path in registry.find(tmp_path)]
+    assert found == [("ravdess", "a/r"), ("ravdess-song", "a/r/Actor_02"), ("tess", "a/t/x"), ("nemo", "n")]
+    assert registry.strangers(tmp_path, [path for _, path in registry.find(tmp_path)]) == [("mine", 2)]
+    for inside, kind in (("a/r/Actor_01", "ravdess"), ("a/t", "tess"), ("n", "nemo"), ("mine", "folder")):
+        assert registry.find(tmp_path / inside) == [(kind, tmp_path / inside)]
+    listed = write(tmp_path / "list.csv", "file,label\nmine/sad/1.wav,sad\n")
+    assert registry.find(listed) == [("manifest", listed)]
+
+
+def test_files_of_other_endings_are_counted(tmp_path: Path) -> None:
+    tree(tmp_path, "sad/1.wav", "sad/1.txt", "sad/2.TXT", "README", ".hidden", "happy/x.npy")
+    assert sorted(other_files(tmp_path)) == [("", 1), (".npy", 1), (".txt", 2)]
+
+
+def test_a_folder_below_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "sad/1.wav", "happy/1.wav")
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == "happy":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert reasons(folder(tmp_path)) == {"in folders that cannot be read (change their permissions)": ("happy",)}
 
 
 def test_registry_refusals(tmp_path: Path) -> None:

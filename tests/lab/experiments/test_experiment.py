@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import dataset, experiment, recipe
 from emovox.lab.experiments.crossfit import Task, fit_one
 from emovox.model.file import load
-from tests.conftest import ANY_SOUND
+from tests.conftest import ANY_SOUND, LABELS, toy_clip
 
 BASE: dict[str, Any] = {
     "name": "toy",
@@ -155,11 +156,30 @@ def test_other_families_run_too(family: str, toy_manifest: Path, tmp_path: Path)
 
 
 def test_evaluate_scores_a_model_on_a_corpus(finished: Path, toy_manifest: Path) -> None:
-    results, predictions = experiment.evaluate(load(finished), {"other": toy_manifest}, jobs=1)
+    model, other = load(finished), toy_manifest.with_name("other.csv")
+    lines = ["Path,Emotion,noise"]
+    for label in LABELS:
+        soundfile.write(toy_manifest.with_name(f"new-{label}.wav"), toy_clip(label, 9, 9), 16000)
+        lines.append(f"new-{label}.wav,{label},10 dB")
+    other.write_text("\n".join(lines))
+    results, predictions = experiment.evaluate(model, {"other": other}, jobs=1)
     assert results["uar"] == pytest.approx(balanced_accuracy_score(predictions["label"], predictions["predicted"]))
+    assert set(predictions["noise"]) == {"10 dB"}, "further columns are kept along"
     assert results["protocol"]["speaker_independent"] is True
-    seen, _ = experiment.evaluate(load(finished), {"toy": toy_manifest}, jobs=1)
+    assert results["protocol"]["note"].startswith("None of these clips was in the model's training data")
+
+
+def test_clips_that_were_trained_on_are_known_by_their_sound(finished: Path, toy_manifest: Path) -> None:
+    model = load(finished)
+    renamed, _ = experiment.evaluate(model, {"other": toy_manifest}, jobs=1)
+    assert "trained on 96 of these 96 clips, by their sound" in renamed["protocol"]["note"]
+    assert renamed["protocol"]["speaker_independent"] is False
+    without = model
+    object.__setattr__(without, "card", dataclasses.replace(model.card, training_digest=""))
+    seen, _ = experiment.evaluate(without, {"toy": toy_manifest}, jobs=1)
     assert "trained on toy" in seen["protocol"]["note"]
+    unknown, _ = experiment.evaluate(without, {"other": toy_manifest}, jobs=1)
+    assert unknown["protocol"]["note"].endswith("its card has no digests of the clips.")
 
 
 def test_a_bad_clip_is_left_out_and_named(toy_manifest: Path, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from emovox.errors import MissingExtraError
-from emovox.outputs.console import standard_output
+from emovox.outputs.console import progress_bars, standard_output
 
 app = typer.Typer(
     name="data",
@@ -42,12 +43,14 @@ def list_corpora() -> None:
 
 @app.command("check")
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus, or a manifest.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus or of several, or a manifest.")],
     name: Annotated[
         str | None, typer.Option("--corpus", "-c", help="Its name; the default is to guess from the content.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Look at names and tables only; listen to nothing.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
 ) -> None:
-    """Read a corpus and compare it with what its authors published.
+    """Read a corpus, compare it with what its authors published, and listen to every clip.
 
     Examples
     --------
@@ -55,14 +58,53 @@ def check(
     - `emovox data check recordings.csv`
     """
     registry = _registry()
-    corpus = registry.load(name, folder) if name else registry.load(folder)
+    found = [(name, folder)] if name else registry.find(folder)
+    several = len(found) > 1 or found[0][1] != folder
+    for kind, place in found:
+        if several:
+            typer.echo(f"{place}:")
+        _check(registry.load(kind, place), place, quick, jobs)
+    if several and (strangers := registry.strangers(folder, [place for _, place in found])):
+        told = ", ".join(f"{count} in {name}" for name, count in strangers)
+        typer.echo(f"recordings of no corpus that emovox knows: {told}; check them by themselves")
+
+
+def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
+    """Print what is found in one corpus."""
+    from emovox.lab.corpora import registry
+    from emovox.lab.extraction.inspection import inspect
+
     table = corpus.table
     speakers = table["speaker"][table["speaker"] != ""].nunique()
     typer.echo(f"{corpus.name}: {len(table)} clips, {speakers} speakers, licence {corpus.licence or 'not stated'}")
     for label, count in table["label"].value_counts().items():
         typer.echo(f"  {label}: {count}")
+    for note in (*corpus.notes, *_left_out(corpus, place)):
+        typer.echo(note)
     findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
+    if not quick:
+        with progress_bars() as tell:
+            findings += inspect(corpus, jobs, tell)
     for finding in findings:
         typer.echo(finding)
     if not findings:
-        typer.echo("complete, as published" if registry.CORPORA.get(corpus.name) else "no fault found")
+        typer.echo("complete, as published" if _published(registry, corpus) else "no fault found")
+
+
+def _published(registry: Any, corpus: Any) -> bool:
+    """Say whether there are published numbers to compare a corpus with."""
+    entry = registry.CORPORA.get(corpus.name)
+    return entry is not None and entry.clips > 0
+
+
+def _left_out(corpus: Any, place: Path) -> list[str]:
+    """Say what is no part of the corpus: files of other endings, recordings that a manifest does not name."""
+    from emovox.lab.corpora.files import audio_files, other_files
+
+    if place.is_file():
+        named = {path.resolve() for path in corpus.paths()}
+        beside = audio_files(place.parent, defaultdict(list))
+        count = sum((place.parent / file).resolve() not in named for file in beside)
+        return [f"recordings beside the manifest that it does not name: {count}"] if count else []
+    endings = [f"{count} {ending or 'without ending'}" for ending, count in other_files(place)]
+    return [f"files of other endings, not looked at: {', '.join(endings)}"] if endings else []

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emovox.errors import ProtocolError
+from emovox.lab.corpora.same_sound import merged, moments, voices
 from emovox.lab.corpora.table import Positions, StringArray, sentences, strings
 
 
@@ -29,7 +30,7 @@ def known_speakers(table: pd.DataFrame, needed: int = 2) -> StringArray:
     Returns
     -------
     ndarray of str, shape (n_clips,)
-        No value is empty.
+        No value is empty.  Speakers with sound in common are one (:func:`emovox.lab.corpora.same_sound.voices`).
 
     Raises
     ------
@@ -38,8 +39,25 @@ def known_speakers(table: pd.DataFrame, needed: int = 2) -> StringArray:
     """
     speakers = strings(table, "speaker")
     _require_known(speakers)
-    _require_speakers(np.unique(speakers), needed)
-    return speakers
+    joined = voices(table)
+    _require_speakers(np.unique(joined), needed, joined_remark(speakers, joined))
+    return joined
+
+
+def joined_remark(speakers: StringArray, joined: StringArray) -> str:
+    """Tell which speakers count as one because they have sound in common; empty where none do.
+
+    Examples
+    --------
+    >>> joined_remark(np.array(["a", "b", "c"]), np.array(["a + b", "a + b", "c"]))
+    'Speakers with sound in common are kept together: a + b.'
+    """
+    together = sorted(set(joined.tolist()) - set(speakers.tolist()))
+    if not together:
+        return ""
+    shown = ", ".join(name if len(name) <= 80 else f"{name[:77]}..." for name in together[:3])
+    more = f" and {len(together) - 3} more" if len(together) > 3 else ""
+    return f"Speakers with sound in common are kept together: {shown}{more}."
 
 
 def speaker_groups(table: pd.DataFrame, k: int | None, seed: int) -> tuple[Positions, int]:
@@ -69,7 +87,7 @@ def speaker_groups(table: pd.DataFrame, k: int | None, seed: int) -> tuple[Posit
     speakers = known_speakers(table)
     names, first = np.unique(speakers, return_index=True)
     k = min(5, len(names)) if k is None else k
-    _require_groups(k, len(names), "speakers")
+    _require_groups(k, len(names), "speakers", joined_remark(strings(table, "speaker"), speakers))
     kinds = np.char.add(strings(table, "corpus")[first], np.char.add("/", strings(table, "sex")[first]))
     shuffled = np.random.default_rng(seed).permutation(len(names))
     order = shuffled[np.argsort(kinds[shuffled], kind="stable")]
@@ -105,6 +123,7 @@ def text_groups(table: pd.DataFrame, k: int, seed: int) -> Positions:
             f"{unknown} of {len(table)} clips have no text, so sentences cannot be held out: "
             "give a manifest with a text column"
         )
+    texts = merged(texts, moments(table))
     names = np.unique(texts)
     _require_groups(k, len(names), "sentences")
     return _assign(texts, np.random.default_rng(seed).permutation(names), k)
@@ -221,18 +240,18 @@ def _require_known(speakers: StringArray) -> None:
         )
 
 
-def _require_speakers(names: StringArray, needed: int) -> None:
+def _require_speakers(names: StringArray, needed: int, remark: str = "") -> None:
     """Raise if there are too few speakers."""
     if len(names) < needed:
         only = f", {str(names[0])!r}" if len(names) == 1 else ""
         raise ProtocolError(
             f"there are only {len(names)} speakers{only}, and {needed} are needed to hold one out: "
-            "add speakers, or use the protocol 'random' without early stopping"
+            "add speakers, or use the protocol 'random' without early stopping" + (remark and f". {remark}")
         )
 
 
-def _require_groups(k: int, count: int, what: str) -> None:
+def _require_groups(k: int, count: int, what: str, remark: str = "") -> None:
     """Raise if there are fewer members than groups."""
     if not 2 <= k <= count:
         remedy = f"choose from 2 to {count}" if count > 1 else "at least 2 are needed"
-        raise ProtocolError(f"{k} groups cannot be made of {count} {what}: {remedy}")
+        raise ProtocolError(f"{k} groups cannot be made of {count} {what}: {remedy}" + (remark and f". {remark}"))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from emovox.errors import ProtocolError
+from emovox.lab.corpora.same_sound import moments, voices
 from emovox.lab.corpora.table import Positions, StringArray, sentences, strings
 
 
@@ -42,9 +43,10 @@ class Protocol:
     folds : tuple of Fold
         At least one.
     speaker_independent : bool
-        No speaker of a test part is in the training part of the same fold.
+        No speaker of a test part is in the training part of the same fold, nor any of its sound
+        (:func:`emovox.lab.corpora.same_sound.moments`).
     text_independent : bool
-        No sentence of a test part is in the training part of the same fold.
+        No sentence of a test part is in the training part of the same fold, nor any of its sound.
     note : str
         One sentence that is printed with every score.
     clips : ndarray of int
@@ -86,13 +88,13 @@ def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
     ------
     ProtocolError
         There is no fold; a part is empty, or has positions outside the table or duplicates; the parts of a fold share a
-        clip, or a speaker or sentence although the protocol excludes it; training has fewer than two labels or lacks a
-        tested one; a clip is unused, or tested more than once; or a clip of `trained_only` is tested, or missing from
-        training although its speaker is not tested.
+        clip, or a speaker, a sentence or sound although the protocol excludes it; training has fewer than two labels or
+        lacks a tested one; a clip is unused, or tested more than once; or a clip of `trained_only` is tested, or
+        missing from training although its speaker is not tested.
     """
     if not protocol.folds:
         raise ProtocolError(f"protocol {protocol.name!r} has no folds: give it a corpus with more speakers or labels")
-    labels = strings(table, "label")
+    labels, sounds, speakers = strings(table, "label"), moments(table), voices(table)
     for fold in protocol.folds:
         where = f"protocol {protocol.name!r}, {fold.name!r}"
         _verify_positions(fold, len(table), where)
@@ -100,8 +102,10 @@ def verify(protocol: Protocol, table: pd.DataFrame) -> Protocol:
             _verify_disjoint(fold, strings(table, "speaker"), "speaker", where)
         if protocol.text_independent:
             _verify_disjoint(fold, sentences(table), "text", where)
+        if protocol.speaker_independent or protocol.text_independent:
+            _verify_sounds(fold, sounds, table, where)
         _verify_labels(fold, labels, where)
-        _verify_trained_only(fold, protocol.trained_only, strings(table, "speaker"), where)
+        _verify_trained_only(fold, protocol.trained_only, speakers, where)
     _verify_coverage(protocol, len(table))
     return protocol
 
@@ -128,6 +132,32 @@ def _verify_disjoint(fold: Fold, values: StringArray, what: str, where: str) -> 
     common = np.intersect1d(train, test)
     if len(common):
         raise ProtocolError(f"{where}: {what} {str(common[0])!r} is in both training and test")
+
+
+def _verify_sounds(fold: Fold, sounds: Positions, table: pd.DataFrame, where: str) -> None:
+    """Check that training and test have no sound in common."""
+    common = np.intersect1d(sounds[fold.train], sounds[fold.test])
+    if len(common):
+        heard, tested = (clip_name(table, part[sounds[part] == common[0]][0]) for part in (fold.train, fold.test))
+        raise ProtocolError(
+            f"{where}: {tested} is tested and has sound in common with {heard}, which is trained on: "
+            "leave one of them out"
+        )
+
+
+def clip_name(table: pd.DataFrame, row: int) -> str:
+    """Name a clip in a message: its file, and the seconds of a stretch.
+
+    Examples
+    --------
+    >>> from emovox.lab.corpora.table import Clip, Provenance, from_clips
+    >>> clip_name(from_clips([Clip("a.wav", "sad", start=1, end=2.5)], "demo", Provenance()), 0)
+    "'a.wav' from 1 s to 2.5 s"
+    """
+    file, start, end = table.index[row]
+    if start == 0 and np.isinf(end):
+        return repr(file)
+    return f"{file!r} from {start:g} s " + ("on" if np.isinf(end) else f"to {end:g} s")
 
 
 def _verify_labels(fold: Fold, labels: StringArray, where: str) -> None:

@@ -61,7 +61,8 @@ def emobox(table: pd.DataFrame) -> Protocol:
             f"protocol 'emobox' is defined on RAVDESS speech, and the clips are from "
             f"{', '.join(np.unique(corpora).tolist())}: add the corpus ravdess, or use 'speaker' or 'cross-corpus'"
         )
-    speakers = known_speakers(table)
+    known_speakers(table)
+    speakers = strings(table, "speaker")
     _require_all("emobox", "actors of RAVDESS", set(fold_of), set(speakers[tested].tolist()))
     voice = np.array([fold_of.get(speaker, -1) for speaker in speakers.tolist()])
     note = (

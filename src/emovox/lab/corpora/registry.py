@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -184,6 +185,60 @@ def detect(root: Path) -> str:
     raise CorpusError(
         f"nothing in {str(root)!r} is a corpus: give a folder with a folder for each label, or a manifest"
     )
+
+
+def find(root: Path) -> list[tuple[str, Path]]:
+    """Find the corpora at a path and below it.
+
+    Parameters
+    ----------
+    root : Path
+        A folder or a manifest.
+
+    Returns
+    -------
+    list of (str, Path)
+        Names of :data:`CORPORA` and where each lies: `root` itself, as :func:`detect` says, unless recordings of
+        several corpora lie below it; then the folder nearest to the recordings of each.  Recordings in such a folder
+        that are named after none are of none.
+
+    Raises
+    ------
+    CorpusError
+        No reader can read `root`.
+    """
+    if root.is_file() or readers.is_nemo_index(root / "data.tsv"):
+        return [(detect(root), root)]
+    found: dict[str, list[PurePosixPath]] = {}
+    indexed = [PurePosixPath(index.parent.relative_to(root)) for index in sorted(root.rglob("data.tsv"))]
+    indexed = [folder for folder in indexed if readers.is_nemo_index(root / folder / "data.tsv")]
+    for file in audio_files(root, defaultdict(list)):
+        if any(file.is_relative_to(folder) for folder in indexed):
+            continue
+        kind = _kind_of(file)
+        if kind and kind != "folder":
+            found.setdefault(kind, []).append(file)
+    places = [(kind, _common_folder(files)) for kind, files in found.items()]
+    places += [("nemo", folder) for folder in indexed]
+    if not indexed and len({folder for _, folder in places}) <= 1:
+        return [(detect(root), root)]
+    return [(kind, root / folder) for kind, folder in sorted(places, key=lambda one: (str(one[1]), one[0]))]
+
+
+def strangers(root: Path, places: Sequence[Path]) -> list[tuple[str, int]]:
+    """Count the recordings below a folder that lie in none of the corpora found there, by folder or file in it."""
+    inside = [PurePosixPath(place.relative_to(root)) for place in places]
+    others = (file for file in audio_files(root, defaultdict(list)) if not any(map(file.is_relative_to, inside)))
+    return Counter(file.parts[0] for file in others).most_common()
+
+
+def _common_folder(files: list[PurePosixPath]) -> PurePosixPath:
+    """Return the deepest folder that holds all files."""
+    folders = [file.parent.parts for file in files]
+    shared = (
+        level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
+    )
+    return PurePosixPath(*shared)
 
 
 def _kind_of(file: PurePosixPath) -> str | None:

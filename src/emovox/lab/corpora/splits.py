@@ -16,6 +16,7 @@ import pandas as pd
 from emovox.errors import ProtocolError, did_you_mean
 from emovox.lab.corpora.groups import (
     held_out_speakers,
+    joined_remark,
     known_speakers,
     speaker_groups,
     speaker_groups_kfold,
@@ -23,6 +24,7 @@ from emovox.lab.corpora.groups import (
 )
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.published import EMOBOX_RAVDESS, emobox, tfds
+from emovox.lab.corpora.same_sound import moments, voices
 from emovox.lab.corpora.table import Positions, StringArray, sentences, strings
 
 __all__ = [
@@ -89,7 +91,8 @@ def speaker_kfold(table: pd.DataFrame, k: int | None = None, seed: int = 0) -> P
         group,
         [f"fold {number + 1}" for number in range(k)],
         speaker_independent=True,
-        note=f"Speaker-independent: {k} folds over {count} speakers, each testing voices new to its model.",
+        note=f"Speaker-independent: {k} folds over {count} speakers, each testing voices new to its model."
+        + _joined(table),
     )
 
 
@@ -118,7 +121,8 @@ def leave_one_speaker_out(table: pd.DataFrame) -> Protocol:
         group,
         names.tolist(),
         speaker_independent=True,
-        note=f"Speaker-independent: each of the {len(names)} speakers is new to the model that it tests.",
+        note=f"Speaker-independent: each of the {len(names)} speakers is new to the model that it tests."
+        + _joined(table),
     )
 
 
@@ -194,7 +198,7 @@ def speaker_text_independent(table: pd.DataFrame, k: int | None = None, seed: in
         folds=tuple(fold for fold in folds if len(fold.test)),
         speaker_independent=True,
         text_independent=True,
-        note="Speaker- and text-independent: the model never heard the tested speakers or sentences.",
+        note="Speaker- and text-independent: the model never heard the tested speakers or sentences." + _joined(table),
         clips=np.arange(len(table)),
         tests_each_once=True,
     )
@@ -231,8 +235,11 @@ def cross_corpus(table: pd.DataFrame) -> Protocol:
             f"{len(shared)}: give their labels common words"
         )
     heard_in = np.unique(np.stack([speakers, corpora]), axis=1)
+    sounds = moments(table)
+    heard = np.unique(np.stack([sounds, np.unique(corpora, return_inverse=True)[1]]), axis=1)
     independent = "" not in speakers and heard_in.shape[1] == len(np.unique(speakers))
-    voices = "Its speakers are new too." if independent else "NOT shown to be speaker-independent."
+    independent = independent and heard.shape[1] == len(np.unique(sounds))
+    remark = "Its speakers are new too." if independent else "NOT shown to be speaker-independent."
     return _leave_group_out(
         table,
         "cross-corpus",
@@ -240,7 +247,7 @@ def cross_corpus(table: pd.DataFrame) -> Protocol:
         names,
         speaker_independent=independent,
         note=f"Cross-corpus over the {len(shared)} labels that {', '.join(names)} share: "
-        f"each corpus is tested by a model that never heard it. {voices}",
+        f"each corpus is tested by a model that never heard it. {remark}",
     )
 
 
@@ -271,14 +278,18 @@ def split_column(table: pd.DataFrame) -> Protocol:
         if part not in split:
             raise ProtocolError(f"protocol 'split-column': no clip has the split {part!r}; give it to some")
     fold = Fold("split", np.flatnonzero(np.isin(split, ("train", "valid"))), np.flatnonzero(split == "test"))
-    independent = _shares_none(fold, strings(table, "speaker"))
-    voices = "Speaker-independent." if independent else "NOT shown to be speaker-independent."
+    sounds = moments(table)
+    common = int(np.isin(sounds[fold.test], sounds[fold.train]).sum())
+    independent = _shares_none(fold, strings(table, "speaker")) and not common
+    remark = "Speaker-independent." if independent else "NOT shown to be speaker-independent."
+    if common:
+        remark += f" {common} of the test clips have sound in common with clips that are trained on."
     protocol = Protocol(
         name="split-column",
         folds=(fold,),
         speaker_independent=independent,
-        text_independent=_shares_none(fold, sentences(table)),
-        note=f"The manifest's own split: {len(fold.train)} clips train, {len(fold.test)} test. {voices}",
+        text_independent=_shares_none(fold, sentences(table)) and not common,
+        note=f"The manifest's own split: {len(fold.train)} clips train, {len(fold.test)} test. {remark}",
         clips=np.flatnonzero(split != ""),
         tests_each_once=False,
     )
@@ -392,7 +403,7 @@ def by_name(name: str, table: pd.DataFrame, seed: int = 0, tested: str = "") -> 
 
 def _with_others(name: str, table: pd.DataFrame, seed: int, tested: str) -> Protocol:
     """Build a protocol from one corpus, with the others added to training."""
-    corpora, speakers = strings(table, "corpus"), strings(table, "speaker")
+    corpora, speakers = strings(table, "corpus"), voices(table)
     own, others = np.flatnonzero(corpora == tested), np.flatnonzero(corpora != tested)
     if not len(own):
         raise ProtocolError(
@@ -452,6 +463,12 @@ def _apportion(sizes: Sequence[int], share: float) -> list[int]:
     for stratum in largest_remainder[: round(sum(exact)) - sum(counts)]:
         counts[stratum] += 1
     return [min(max(count, 1), size - 1) for count, size in zip(counts, sizes, strict=True)]
+
+
+def _joined(table: pd.DataFrame) -> str:
+    """Return the sentence that says which speakers have sound in common, after a blank."""
+    remark = joined_remark(strings(table, "speaker"), voices(table))
+    return remark and f" {remark}"
 
 
 def _shares_none(fold: Fold, values: StringArray) -> bool:

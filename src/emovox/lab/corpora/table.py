@@ -41,7 +41,7 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "split": ("train", "valid", "test", ""),
 }
 #: Names that a further column of a manifest cannot have.
-RESERVED = (*INDEX, *COLUMNS, "split", "sound")
+RESERVED = (*INDEX, *COLUMNS, "split", "content", "sound")
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from emovox import audio
 from emovox.errors import CorpusError, EmovoxError, FeatureError
 from emovox.features import sets
 from emovox.lab.corpora import registry
+from emovox.lab.corpora.same_sound import moments
 from emovox.lab.corpora.table import Corpus, combine
 from emovox.lab.estimators import families
 from emovox.lab.estimators.training import Sentences, Speech, TrainingSet
 from emovox.lab.experiments.recipe import AugmentRecipe, ModelRecipe, Recipe
 from emovox.lab.experiments.spoken import development_sentences, words_of
+from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many
 from emovox.lab.extraction.sequences import Features, Inputs, gather
@@ -174,29 +176,46 @@ def load(
     paths = [path for corpus in corpora for path in corpus.paths()]
     cache = cache or FeatureCache()
     fronts = spec.parts()
-    found = _analysed(_stretches(paths, table), fronts, cache, jobs, progress)
+    found = _analysed(stretches_of(paths, table), fronts, cache, jobs, progress)
     rows, kept, reasons = usable(found)
     skipped = tuple(reasons)
     if len(skipped) > len(paths) / 10:
         raise CorpusError(f"{len(skipped)} of {len(paths)} clips cannot be analysed, the first: {skipped[0]}")
-    table = table[kept]
     chosen = [path for path, keep in zip(paths, kept, strict=True) if keep]
+    table = listened(table[kept], chosen, cache, jobs, progress)
     X, copies = {}, {}
     for name, part in recipe.parts().items():
         level = sets.get(fronts[name].set).level
         X[name] = gather([row[name] for row in rows], level)
-        copies[name] = _copies_of(part, _stretches(chosen, table), groups(table), fronts[name], cache, jobs, progress)
+        copies[name] = _copies_of(part, stretches_of(chosen, table), groups(table), fronts[name], cache, jobs, progress)
     sounds: tuple[Sound, ...] = ()
     if families.family(recipe.family).tunes_encoder:
-        stretches = zip(_stretches(chosen, table), groups(table), strict=True)
+        stretches = zip(stretches_of(chosen, table), groups(table), strict=True)
         sounds = tuple(Sound(stretch, group, spec.preprocess, recipe.augment) for stretch, group in stretches)
     if families.family(recipe.family).takes_words:
-        words, problems = words_of(_stretches(chosen, table), recipe.words.transcriber, recipe.words.language, progress)
+        words, problems = words_of(
+            stretches_of(chosen, table), recipe.words.transcriber, recipe.words.language, progress
+        )
         both, sentences = Inputs({INPUT: X[""], WORDS: words}), development_sentences()
         return Data(table, both, spec, corpora, (*skipped, *problems), tuple(chosen), None, sounds, sentences)
     if not recipe.members:
         return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
     return Data(table, Inputs(X), spec, corpora, skipped, tuple(chosen), Inputs(copies), sounds)
+
+
+def listened(
+    table: pd.DataFrame, paths: Sequence[Path], cache: FeatureCache, jobs: int, progress: Progress
+) -> pd.DataFrame:
+    """Add to a table what is found by listening: ``content``, a digest, and ``sound``, the group of each clip.
+
+    Clips of the same content or of overlapping stretches of one recording, under whatever names, are of one group; see
+    :func:`emovox.lab.corpora.same_sound.moments`.
+    """
+    heard = content.listen(stretches_of(paths, table), jobs, progress, cache.folder)
+    digests = [one.digest for one in heard]
+    groups = moments(table, [one.recording for one in heard], digests)
+    columns = {"content": digests, "sound": [str(group) for group in groups]}
+    return table.assign(**{name: pd.array(values, dtype="str") for name, values in columns.items()})
 
 
 def _analysed(
@@ -265,7 +284,7 @@ def features_of(
     """Compute the features of the rows of a table; return which rows have some, and why the others have none."""
     if (level := sets.get(spec.set).level) == "samples":
         raise FeatureError(f"feature set {spec.set!r} is of level {level!r}: choose another with features.set")
-    found = extract_many(_stretches(paths, table), spec, cache or FeatureCache(), jobs, progress)
+    found = extract_many(stretches_of(paths, table), spec, cache or FeatureCache(), jobs, progress)
     rows, kept, skipped = usable(found)
     return gather(rows, level), kept, skipped
 
@@ -285,7 +304,7 @@ def recognised(
             return str(error)
         return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)
 
-    stretches = _stretches(paths, table)
+    stretches = stretches_of(paths, table)
     results: list[Float32Array | str] = []
     # Threads share one session, which releases the interpreter lock.
     parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
@@ -296,7 +315,7 @@ def recognised(
     return np.stack(rows), kept, skipped
 
 
-def _stretches(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
+def stretches_of(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:
     """Return file, start and end of the rows of a table."""
     starts, ends = (table.index.get_level_values(name) for name in ("start", "end"))
     return list(zip(paths, starts, ends, strict=True))
@@ -314,7 +333,7 @@ def usable(results: Sequence[Row | str]) -> tuple[list[Row], NDArray[np.bool_], 
 def shown_clips(data: Data, count: int = 60) -> list[Float32Array]:
     """Return preprocessed samples of some clips, evenly from all, to measure the effect of quantisation."""
     spec = sets.samples_spec(data.spec.preprocess)
-    stretches = _stretches(data.paths, data.table)[:: max(1, len(data.paths) // count)]
+    stretches = stretches_of(data.paths, data.table)[:: max(1, len(data.paths) // count)]
     return [
         sets.extract(audio.read(path, start=start, end=None if np.isinf(end) else end), spec)
         for path, start, end in stretches

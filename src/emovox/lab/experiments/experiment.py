@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,27 @@ from numpy.typing import NDArray
 from emovox.errors import CorpusError, InputError
 from emovox.lab.corpora import registry, splits
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
-from emovox.lab.corpora.table import combine
+from emovox.lab.corpora.table import RESERVED, combine
 from emovox.lab.estimators import families
 from emovox.lab.estimators.adaptive import ORDINARY
 from emovox.lab.evaluation.costs import costs
 from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
-from emovox.lab.experiments.dataset import Data, Progress, features_of, load, recognised, shown_clips, summaries
+from emovox.lab.experiments.dataset import (
+    Data,
+    Progress,
+    features_of,
+    load,
+    recognised,
+    shown_clips,
+    stretches_of,
+    summaries,
+)
 from emovox.lab.experiments.recipe import Recipe, to_toml
 from emovox.lab.export.export import export
+from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
+from emovox.lab.extraction.extraction import Stretch
 from emovox.lab.reports import report
 from emovox.labels import ordered
 from emovox.model.card import ModelCard
@@ -167,6 +178,8 @@ class Trained:
         Mean time of the fit of a fold.
     members : mapping of str to dict
         Scores of each member of a stack, and of their mean: ``uar``, ``wa``, ``macro_f1``, ``sd_folds``.
+    digest : str
+        What tells which clips `final` was fitted on, see :func:`emovox.lab.extraction.content.packed`.
     """
 
     predictions: pd.DataFrame
@@ -176,6 +189,7 @@ class Trained:
     curves: tuple[Mapping[str, Any], ...] = ()
     seconds: float = 0.0
     members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    digest: str = ""
 
 
 def train(
@@ -226,6 +240,7 @@ def train(
         ),
         float(np.mean([found.seconds for found in tested])),
         {name: _member_scores(name, data, where, tested, labels) for name in tested[0].parts},
+        content.packed(data.table["content"].iloc[protocol.clips].tolist()) if "content" in data.table else "",
     )
 
 
@@ -278,11 +293,15 @@ def _predictions(
     """Return the test rows of one fold with their predictions."""
     columns = dict(zip(classes.tolist(), found.T, strict=True))
     frame = table[["corpus", "speaker", "sex", "label"]].reset_index()
+    further = [column for column in table.columns if column not in RESERVED]
     frame.insert(0, "fold", fold)
     frame.insert(0, "seed", seed)
     frame["predicted"] = classes[found.argmax(axis=1)]
     for label in labels:
         frame[f"p_{label}"] = columns.get(label, np.zeros(len(frame)))
+    for column in further:
+        if column not in frame:
+            frame[column] = table[column].to_numpy()
     return frame
 
 
@@ -349,13 +368,13 @@ def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, result
     for name, table in (("predictions", trained.predictions), ("enrolled", trained.enrolled)):
         if table is not None:
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5f", lineterminator="\n")
-    card = model_card(recipe, data, results)
+    card = dataclasses.replace(model_card(recipe, data, results), training_digest=trained.digest)
     model = _export(trained.final, card, folder / "model.onnx", recipe, data, results)
     results["costs"] = {**results["costs"], **costs(model, folder / "model.onnx")}
     (folder / "metrics.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for name, pipeline in trained.folds.items():
         (folder / "folds").mkdir(exist_ok=True)
-        limited = dataclasses.replace(card, name=f"{card.name}, fold {name}", evaluation={})
+        limited = dataclasses.replace(card, name=f"{card.name}, fold {name}", evaluation={}, training_digest="")
         _export(pipeline, limited, folder / "folds" / f"{name.replace('/', '-')}.onnx", recipe, data, results)
     report.write(folder, results, trained.predictions, model.card)
     return model
@@ -407,8 +426,8 @@ def evaluate(
     Returns
     -------
     metrics : dict
-        Result of :func:`emovox.lab.evaluation.scores.score`; ``protocol`` states whether the model was trained on a
-        corpus of that name.
+        As :func:`emovox.lab.evaluation.scores.score` gives them; ``protocol`` says whether the model was trained on
+        these clips, by their sound where its card has digests, or on a corpus of that name.
     predictions : DataFrame
         One row per clip.
     """
@@ -426,15 +445,11 @@ def evaluate(
         X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, progress)
         found = model.run(np.asarray(X)).probabilities
     predictions = _predictions(table[known][usable], 0, "all", found, np.array(labels), labels)
-    seen = sorted({corpus.name for corpus in model.card.corpora} & {corpus.name for corpus in corpora})
-    note = (
-        f"The model was trained on {', '.join(seen)}: this is not a score on unseen voices."
-        if seen
-        else "No corpus of these names was in the model's training data."
-    )
+    stretches = [one for one, there in zip(stretches_of(chosen, table[known]), usable, strict=True) if there]
+    unseen, note = _acquaintance(model.card, roots, stretches, (cache or FeatureCache()).folder, jobs, progress)
     if model.card.text:
         note += " It was given no words: this is the voice alone."
-    protocol = {"name": "whole corpora", "folds": 1, "speaker_independent": not seen, "note": note, "seeds": [0]}
+    protocol = {"name": "whole corpora", "folds": 1, "speaker_independent": unseen, "note": note, "seeds": [0]}
     left_out = [f"{int((~known).sum())} clips have labels that the model does not know"] if (~known).any() else []
     return {
         "model": model.card.name,
@@ -442,3 +457,24 @@ def evaluate(
         **score(predictions, labels),
         "skipped": left_out + skipped,
     }, predictions
+
+
+def _acquaintance(
+    card: ModelCard, names: Iterable[str], stretches: Sequence[Stretch], folder: Path, jobs: int, progress: Progress
+) -> tuple[bool, str]:
+    """Say whether a model was trained on clips: by their sound where its card tells it, and by the names of corpora."""
+    named = sorted({corpus.name for corpus in card.corpora} & set(names))
+    known = content.unpacked(card.training_digest)
+    heard = content.listen(stretches, jobs, progress, folder) if known else []
+    same = sum(one.digest[: 2 * content.SHORT] in known for one in heard)
+    if same:
+        note = f"The model was trained on {same} of these {len(heard)} clips, by their sound"
+        return False, f"{note}: this is not a score on unseen voices."
+    if named:
+        return False, f"The model was trained on {', '.join(named)}: this is not a score on unseen voices."
+    if known:
+        return (
+            True,
+            "None of these clips was in the model's training data, by their sound and by the names of the corpora.",
+        )
+    return True, "No corpus of these names was in the model's training data; its card has no digests of the clips."
