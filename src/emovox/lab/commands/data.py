@@ -82,19 +82,14 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
     for note in (*corpus.notes, *_left_out(corpus, place)):
         typer.echo(note)
     findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
-    if not quick:
-        with progress_bars() as tell:
-            findings += inspect(corpus, jobs, tell)
-    for finding in findings:
-        typer.echo(finding)
-    if not findings:
-        typer.echo("complete, as published" if _published(registry, corpus) else "no fault found")
-
-
-def _published(registry: Any, corpus: Any) -> bool:
-    """Say whether there are published numbers to compare a corpus with."""
     entry = registry.CORPORA.get(corpus.name)
-    return entry is not None and entry.clips > 0
+    if entry is not None and entry.clips and not findings:
+        findings.append("complete, as published")
+    if not quick:
+        with progress_bars() as progress:
+            findings += inspect(corpus, jobs, progress)
+    for finding in findings or ["no fault found"]:
+        typer.echo(finding)
 
 
 def _left_out(corpus: Any, place: Path) -> list[str]:
