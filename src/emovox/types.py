@@ -22,32 +22,6 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Waveform:
-    """Mono speech at 16 kHz.
-
-    Attributes
-    ----------
-    samples : ndarray of float32, shape (n_samples,)
-        Finite values, nominally in [-1, 1].
-    start : float
-        Where this stretch begins in its recording, in seconds.
-    """
-
-    samples: Float32Array
-    start: float = 0.0
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return len(self.samples) / RATE
-
-    @property
-    def end(self) -> float:
-        """Where this stretch ends in its recording, in seconds."""
-        return self.start + self.duration
-
-
 @dataclass(frozen=True)
 class Unread:
     """A stretch of a recording that cannot be read.
@@ -72,6 +46,35 @@ class Unread:
     def __str__(self) -> str:
         span = f"from {self.start:.2f} s" if self.end <= self.start else f"{self.start:.2f} to {self.end:.2f} s"
         return f"{span}: {self.reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """Mono speech at 16 kHz.
+
+    Attributes
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Finite values, nominally in [-1, 1].
+    start : float
+        Where this stretch begins in its recording, in seconds.
+    unread : tuple of Unread
+        Parts of it that could not be read and are silence here, or missing at its end.
+    """
+
+    samples: Float32Array
+    start: float = 0.0
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / RATE
+
+    @property
+    def end(self) -> float:
+        """Where this stretch ends in its recording, in seconds."""
+        return self.start + self.duration
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,10 @@ class Prediction:
     dimensions : mapping of str to float or None
         Emotion dimensions by name, for example ``"arousal"``, on the model's scale (nominally from -1 to 1, 0 is
         neutral); None for a model that has none.
+    unread : tuple of Unread
+        Stretches of the recording that cannot be read, and take no part in the answer; empty where all was heard.
+    notes : tuple of str
+        What there is to say about the recording: a channel that was turned over, channels with different voices.
     """
 
     file: str
@@ -221,6 +228,8 @@ class Prediction:
     baseline: str | None = None
     channel: int | None = None
     dimensions: Mapping[str, float] | None = None
+    unread: tuple[Unread, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes."""

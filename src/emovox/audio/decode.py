@@ -73,6 +73,8 @@ class Recording:
         and the number of channels may change from one to the next.
     unread : list of Unread
         What cannot be read: grows while the pieces are taken.
+    channel : int or None
+        The channel that is wanted, the first is 1; None for a mix of all.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Recording:
     origin: float = 0.0
     pieces: Iterator[Piece] = field(default_factory=lambda: iter(()))
     unread: list[Unread] = field(default_factory=list)
+    channel: int | None = None
 
 
 @contextmanager

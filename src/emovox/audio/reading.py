@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
-import soxr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from emovox.audio import decoders
-from emovox.audio.decode import (
-    Piece,
-    Recording,
-    Source,
-    checked_rate,
-    open_recording,
-    seekable,
-    source_name,
-    to_float,
-)
+from emovox.audio.convert import LOUDEST, Converter
+from emovox.audio.decode import Recording, Source, seekable, source_name
+from emovox.audio.sound import Channel, Samples, Sound, as_sound, opened
 from emovox.errors import AudioError
-from emovox.types import RATE, Float32Array, Waveform
+from emovox.types import RATE, Float32Array, Unread, Waveform
 
 __all__ = [
+    "LEAD_IN",
+    "LOUDEST",
     "MIN_DURATION",
+    "Blocks",
+    "Channel",
     "Converter",
     "Samples",
     "Sound",
     "Source",
     "as_sound",
     "blocks",
+    "channels",
     "duration",
     "from_array",
     "read",
@@ -42,89 +37,8 @@ __all__ = [
 #: Shortest sound that can be analysed, in seconds: a short syllable.
 MIN_DURATION = 0.1
 
-#: Largest sample accepted.  Full scale is 1, integers stored as float reach 2**31; from about 1e16 on, powers
-#: summed over a spectrum no longer fit float32.
-LOUDEST = 1e12
-
 #: Seconds read before a stretch, so that the resampling filter has settled when the stretch begins.
 LEAD_IN = 0.5
-
-
-class Samples(NamedTuple):
-    """A recording in memory: a pair of samples and rate that may have a name.
-
-    Attributes
-    ----------
-    samples : ndarray, shape (n_samples,) or (n_samples, n_channels)
-        Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers.
-    rate : float
-        Sampling rate in Hz, a whole number from 1000 to 768000.
-    name : str, default "<array>"
-        What to call it in results and messages.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> read(Samples(np.zeros((44100, 2)), 44100)).duration
-    1.0
-    """
-
-    samples: NDArray[Any]
-    rate: float
-    name: str = "<array>"
-
-
-#: What can be analysed: a recording in a file (:data:`Source`), or samples with their rate.
-Sound: TypeAlias = Source | Samples | tuple[NDArray[Any], float]
-
-
-def as_sound(source: Sound | NDArray[Any], rate: float | None = None, name: str | None = None) -> Source | Samples:
-    """Make sure that a source is one, with a rate where it is an array.
-
-    Parameters
-    ----------
-    source : str, path, bytes, binary file, array, Samples or pair of array and rate
-        A recording in a file, or its samples.
-    rate : float, optional
-        Sampling rate in Hz of an array; everything else tells its own.
-    name : str, optional
-        What to call an array.
-
-    Returns
-    -------
-    str, path, bytes, binary file or Samples
-        What :func:`read` and :func:`blocks` take.
-
-    Raises
-    ------
-    AudioError
-        An array comes without its rate, a file with one, or a tuple is not such a pair.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> as_sound(np.zeros(160))
-    Traceback (most recent call last):
-        ...
-    emovox.errors.AudioError: an array does not tell its sampling rate: give rate=16000, or whatever it is in Hz, ...
-    >>> as_sound((np.zeros(2), 8000), name="take 1").name
-    'take 1'
-    """
-    if hasattr(source, "__array__"):
-        if rate is None:
-            raise AudioError(
-                "an array does not tell its sampling rate: give rate=16000, or whatever it is in Hz, "
-                "or a pair (samples, rate)"
-            )
-        return Samples(np.asarray(source), rate, name or "<array>")
-    if rate is not None:
-        raise AudioError(f"rate={rate:g} is given for {source_name(source)}, which tells its own: leave rate out")
-    if not isinstance(source, tuple):
-        return source
-    pair = Samples(*source) if 2 <= len(source) <= 3 else None
-    if pair is None or not hasattr(pair.samples, "__array__") or not np.isscalar(pair.rate):
-        raise AudioError("a tuple is not a pair of an array and its rate: give (samples, rate), rate in Hz")
-    return pair._replace(name=name) if name else pair
 
 
 def read(source: Sound, *, start: float = 0.0, end: float | None = None) -> Waveform:
@@ -165,22 +79,23 @@ def read(source: Sound, *, start: float = 0.0, end: float | None = None) -> Wave
     first, last = sample_span(start, end)
     source = as_sound(source)
     pieces: list[Float32Array] = []
-    with _opened(source, skip=max(0.0, start - LEAD_IN)) as recording:
+    with opened(source, skip=max(0.0, start - LEAD_IN)) as recording:
         position = round(recording.origin * RATE)
-        for piece in _resampled(recording):
+        for piece in _resampled(recording, []):
             stop = len(piece) if last is None else max(0, last - position)
             pieces.append(piece[max(0, first - position) : stop])
             position += len(piece)
             if last is not None and position >= last:
                 break
+        unread = tuple(one for one in recording.unread if one.end >= start and (end is None or one.start < end))
     samples = _joined(pieces)
     if not len(samples) and position:
         name = source_name(source)
         raise AudioError(f"{name} ends at {position / RATE:g} s: a stretch from {start:g} s lies outside")
-    return Waveform(_not_empty(samples, source_name(source)), first / RATE)
+    return Waveform(_not_empty(samples, source_name(source)), first / RATE, unread)
 
 
-def blocks(source: Sound, duration: float = 30.0) -> Iterator[Waveform]:
+def blocks(source: Sound, duration: float = 30.0) -> Blocks:
     """Read a recording block by block, in memory that does not grow with its length.
 
     Parameters
@@ -192,7 +107,7 @@ def blocks(source: Sound, duration: float = 30.0) -> Iterator[Waveform]:
 
     Returns
     -------
-    iterator of Waveform
+    Blocks
         Consecutive blocks at 16 kHz; put together they are exactly what :func:`read` gives.
 
     Raises
@@ -210,7 +125,88 @@ def blocks(source: Sound, duration: float = 30.0) -> Iterator[Waveform]:
     """
     if not (math.isfinite(duration) and round(duration * RATE) >= 1):
         raise AudioError(f"a block cannot last {duration:g} s: give a positive number of seconds")
-    return _blocks(as_sound(source), round(duration * RATE))
+    return Blocks(as_sound(source), round(duration * RATE))
+
+
+class Blocks(Iterator[Waveform]):
+    """The blocks of a recording, and what there is to say about it once they have been read.
+
+    Attributes
+    ----------
+    unread : tuple of Unread
+        What cannot be read, as far as it has been met.
+    notes : tuple of str
+        What there is to say about the channels: one that is another upside down, two with different voices.
+    """
+
+    def __init__(self, source: Source | Samples | Channel, size: int) -> None:
+        self._source, self._size = source, size
+        self._unread: list[Unread] = []
+        self._notes: list[str] = []
+        self._blocks = self._cut()
+
+    def __next__(self) -> Waveform:
+        return next(self._blocks)
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """What cannot be read, as far as it has been met."""
+        return tuple(self._unread)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say about the channels, once all is read."""
+        return tuple(dict.fromkeys(self._notes))
+
+    def _cut(self) -> Iterator[Waveform]:
+        """Cut the recording into blocks."""
+        pieces: list[Float32Array] = []
+        held = given = 0
+        with opened(self._source) as recording:
+            self._unread = recording.unread
+            for piece in _resampled(recording, self._notes):
+                pieces.append(piece)
+                held += len(piece)
+                if held < self._size:
+                    continue
+                samples = _joined(pieces)
+                whole = held // self._size * self._size
+                for begin in range(0, whole, self._size):
+                    yield Waveform(samples[begin : begin + self._size], (given + begin) / RATE)
+                given += whole
+                pieces = [samples[whole:]]
+                held -= whole
+        if held or not given:
+            yield Waveform(_not_empty(_joined(pieces), source_name(self._source)), given / RATE)
+
+
+def channels(source: Sound) -> int:
+    """Count the channels of a recording.
+
+    Parameters
+    ----------
+    source : str, path, bytes, binary file, Samples or pair of array and rate
+        What to look at, as in :func:`read`.
+
+    Returns
+    -------
+    int
+        How many there are where the sound begins.
+
+    Raises
+    ------
+    AudioError, MissingExtraError
+        The source cannot be opened, or nothing in it decoded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> channels((np.zeros((1600, 2)), 16000))
+    2
+    """
+    with opened(as_sound(source)) as recording:
+        piece = next(recording.pieces, None)
+        return 1 if piece is None else piece.samples.shape[1]
 
 
 def from_array(samples: NDArray[Any], rate: float) -> Waveform:
@@ -272,7 +268,7 @@ def duration(source: Sound) -> float | None:
     """
     if hasattr(source, "read") and not seekable(cast(BinaryIO, source)):
         return None
-    with _opened(as_sound(source)) as recording:
+    with opened(as_sound(source)) as recording:
         return recording.duration
 
 
@@ -313,121 +309,7 @@ def require_signal(waveform: Waveform, name: str) -> Waveform:
     return waveform
 
 
-class Converter:
-    """Bring sound that goes on to 16 kHz mono, from pieces of any size: files and streams alike.
-
-    What is kept from piece to piece is the state of the resampling filter; the cut into pieces changes nothing.
-
-    Parameters
-    ----------
-    rate : float, default 16000
-        Sampling rate of what comes, in Hz, a whole number from 1000 to 768000.
-    channels : int, default 1
-        Number of channels of what comes; they are averaged.
-    name : str
-        What to call the sound in an error.
-    origin : float, default 0
-        Seconds of the recording before the first piece, for errors.
-
-    Raises
-    ------
-    AudioError
-        The rate is out of its range, or there are no channels.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> converter = Converter(rate=8000, channels=2)
-    >>> sum(len(converter.push(np.zeros((100, 2)))) for _ in range(80)) + len(converter.finish())
-    16000
-    """
-
-    def __init__(self, rate: float = RATE, channels: int = 1, name: str = "the stream", origin: float = 0.0) -> None:
-        if channels < 1:
-            raise AudioError(f"{name} cannot have {channels} channels: expected 1 or more")
-        self.rate, self.channels, self.name = checked_rate(rate, name), channels, name
-        self._origin, self._frames = origin, 0
-        self._resampler: Any = None
-        if self.rate != RATE:
-            self._resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
-
-    def push(self, samples: ArrayLike) -> Float32Array:
-        """Take the next samples.
-
-        Parameters
-        ----------
-        samples : array_like, shape (n_samples,) of one channel, or (n_samples, n_channels)
-            Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers; any number of
-            them, none included.
-
-        Returns
-        -------
-        ndarray of float32, shape (n,)
-            What there is to give at 16 kHz by now: the filter holds the last few milliseconds back.
-
-        Raises
-        ------
-        AudioError
-            Samples of another shape or type, or some that are not finite numbers; the converter is as it was before.
-        """
-        piece = np.asarray(samples)
-        if piece.ndim == 1 and self.channels == 1:
-            piece = piece[:, np.newaxis]
-        if piece.ndim != 2 or piece.shape[1] != self.channels:
-            promised = f"{self.channels} channel" + "s" * (self.channels > 1)
-            raise AudioError(
-                f"{self.name} gave samples of shape {piece.shape}, and {promised} were promised: "
-                f"expected (n_samples{', ' + str(self.channels) if self.channels > 1 else ''})"
-            )
-        chunk = to_float(piece, self.name)
-        # Written so that a comparison with NaN, which is never true, ends in the error.
-        if not (chunk.max(initial=0) <= LOUDEST and chunk.min(initial=0) >= -LOUDEST):
-            frame, channel = np.argwhere(~(np.abs(chunk) <= LOUDEST))[0]
-            raise AudioError(
-                f"{self.name} has a sample of {chunk[frame, channel]:g} at "
-                f"{self._origin + (self._frames + frame) / self.rate:.3f} s: samples must be finite numbers with full "
-                "scale 1, export it again"
-            )
-        self._frames += len(chunk)
-        mono = chunk[:, 0] if self.channels == 1 else chunk.mean(axis=1)
-        return mono if self._resampler is None else np.asarray(self._resampler.resample_chunk(mono), np.float32)
-
-    def finish(self) -> Float32Array:
-        """End the sound: what the filter held back, shape (n,)."""
-        if self._resampler is None:
-            return np.empty(0, np.float32)
-        return np.asarray(self._resampler.resample_chunk(np.empty(0, np.float32), last=True), np.float32)
-
-
-@contextmanager
-def _opened(source: Source | Samples, skip: float = 0.0) -> Iterator[Recording]:
-    """Open a recording in a file or in memory."""
-    if isinstance(source, Samples):
-        yield _in_memory(source)
-    else:
-        with open_recording(source, skip) as recording:
-            yield recording
-
-
-def _in_memory(source: Samples) -> Recording:
-    name, array = source.name, np.asarray(source.samples)
-    if array.ndim not in (1, 2):
-        raise AudioError(f"{name} has shape {array.shape}: expected (n_samples,) or (n_samples, n_channels)")
-    if array.size == 0:
-        raise AudioError(f"{name} has shape {array.shape}, no samples: expected a recording")
-    if array.ndim == 2 and array.shape[1] > array.shape[0]:
-        raise AudioError(
-            f"{name} has shape {array.shape}, more channels than samples: expected (n_samples, n_channels), "
-            "transpose it"
-        )
-    frames = array.reshape(len(array), -1)
-    step = max(1, decoders.CHUNK // frames.shape[1])
-    rate = checked_rate(source.rate, name)
-    pieces = (Piece(rate, to_float(frames[i : i + step], name)) for i in range(0, len(frames), step))
-    return Recording(name, len(frames) / rate, pieces=pieces)
-
-
-def _resampled(recording: Recording) -> Iterator[Float32Array]:
+def _resampled(recording: Recording, notes: list[str]) -> Iterator[Float32Array]:
     """Bring a recording to 16 kHz mono, in pieces of any length."""
     converter: Converter | None = None
     due = 0.0
@@ -436,32 +318,14 @@ def _resampled(recording: Recording) -> Iterator[Float32Array]:
         if converter is None or shape != (converter.rate, converter.channels):
             if converter is not None:
                 yield converter.finish()
-            converter = Converter(*shape, recording.name, recording.origin + due)
+                notes += converter.notes
+            channel = None if shape[1] == 1 else recording.channel  # a stretch of silence or of mono has but one
+            converter = Converter(*shape, recording.name, recording.origin + due, channel)
         due += len(piece.samples) / piece.rate
         yield converter.push(piece.samples)
     if converter:
         yield converter.finish()
-
-
-def _blocks(source: Source | Samples, size: int) -> Iterator[Waveform]:
-    """Cut a recording into blocks of `size` samples."""
-    pieces: list[Float32Array] = []
-    held = given = 0
-    with _opened(source) as recording:
-        for piece in _resampled(recording):
-            pieces.append(piece)
-            held += len(piece)
-            if held < size:
-                continue
-            samples = _joined(pieces)
-            whole = held // size * size
-            for begin in range(0, whole, size):
-                yield Waveform(samples[begin : begin + size], (given + begin) / RATE)
-            given += whole
-            pieces = [samples[whole:]]
-            held -= whole
-    if held or not given:
-        yield Waveform(_not_empty(_joined(pieces), source_name(source)), given / RATE)
+        notes += converter.notes
 
 
 def sample_span(start: float, end: float | None) -> tuple[int, int | None]:

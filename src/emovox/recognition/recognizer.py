@@ -175,9 +175,8 @@ class EmotionRecognizer:
         'take 1'
         """
         sound = audio.as_sound(source, rate, name)
-        return self._predict(
-            audio.blocks(sound, self.windows.duration), name or source_name(sound), progress, transcript
-        )
+        blocks = audio.blocks(sound, self.windows.duration)
+        return _noted(self._predict(blocks, name or source_name(sound), progress, transcript), sound, blocks)
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window of a recording or stream.
@@ -257,7 +256,8 @@ class EmotionRecognizer:
         sound = audio.as_sound(source, rate, name)
         blocks, name, options = audio.blocks(sound, _BLOCK), name or source_name(sound), options or TimelineOptions()
         if not (self.transcriber or transcript):
-            return StreamingRecognizer(self._voice, options).timeline(blocks, name, progress)
+            whole = StreamingRecognizer(self._voice, options).timeline(blocks, name, progress)
+            return replace(whole, predictions=tuple(_noted(one, sound, blocks) for one in whole.predictions))
         from emovox.text.words import Hearing, require_times
 
         if transcript:
@@ -267,7 +267,8 @@ class EmotionRecognizer:
         found = StreamingRecognizer(self._voice, untidy).timeline(hearing.tap(blocks), name, progress)
         heard = hearing.result(found.duration)
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
-        return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
+        tidy = tidied([self._with_words(*part) for part in parts], options)
+        return replace(found, predictions=tuple(_noted(one, sound, blocks) for one in tidy))
 
     def predict_many(
         self,
@@ -431,3 +432,9 @@ class EmotionRecognizer:
         if not rows:
             raise refused or AudioError(f"{name} has no samples: give a recording that is not empty")
         return rows, weights
+
+
+def _noted(prediction: Prediction, sound: Sound, blocks: audio.Blocks) -> Prediction:
+    """Add what reading the recording has brought up: the channel, what could not be read, what was done to channels."""
+    channel = sound.number if isinstance(sound, audio.Channel) else None
+    return replace(prediction, unread=blocks.unread, notes=blocks.notes, channel=channel)
