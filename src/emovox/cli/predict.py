@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emovox import audio
-from emovox.audio.decode import Source
+from emovox.audio import Sound
 from emovox.cli import results
 from emovox.cli.results import Found, Place
 from emovox.cli.words import (
@@ -25,7 +26,7 @@ from emovox.cli.words import (
     TranscriptOption,
     WordOptions,
 )
-from emovox.errors import EmovoxError, NoSpeechError
+from emovox.errors import EmovoxError, InputError, NoSpeechError
 from emovox.model import profiles
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.formats import Format
@@ -84,6 +85,15 @@ def predict(
     text_model: TextModelOption = None,
     fuse: FuseOption = None,
     rules: RulesOption = False,
+    channels: Annotated[
+        str,
+        typer.Option(
+            "--channels",
+            metavar="mix|each|1|2",
+            help="Mix them, judge each by itself, or judge one; mix.",
+            show_default=False,
+        ),
+    ] = "mix",
     timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Answer segment by segment.")] = False,
     mode: Annotated[
         Mode | None, typer.Option("--mode", help="Segments: utterances (the default), or intervals of --hop seconds.")
@@ -151,7 +161,7 @@ def predict(
         fuse=fuse,
         rules=_default_rules() if rules else None,
     )
-    work = Work(recognizer, files, words, pictures, cut, jobs)
+    work = Work(recognizer, files, words, pictures, cut, jobs, channels)
     if summary:
         results.print_summaries(work.summaries(), form)
     else:
@@ -160,7 +170,9 @@ def predict(
         say(f"emovox: {words.missing} of {len(work.sources)} recordings are judged by the voice alone")
     if work.failed:
         say(f"emovox: {work.failed} of {len(work.sources)} recordings could not be analysed")
-    if work.failed or words.missing:
+    if work.partly:
+        say(f"emovox: {work.partly} of {len(work.sources)} recordings could not be read whole")
+    if work.failed or work.partly or words.missing:
         raise typer.Exit(2)
 
 
@@ -181,20 +193,32 @@ class Work:
         pictures: Place | None = None,
         cut: TimelineOptions | None = None,
         jobs: int | None = None,
+        channels: str = "mix",
     ) -> None:
         self.recognizer = recognizer
         self.words = words
         self.cut = cut
-        self.sources = sources
+        self.sources, self.channels = numbered(sources, channels)
         self.pictures = pictures
-        self.jobs = min(checked_jobs(jobs), len(sources))
-        self.failed = 0
+        self.jobs = min(checked_jobs(jobs), len(self.sources))
+        self.failed = self.partly = 0
+        self._noted: set[str] = set()
 
     def results(self) -> Iterator[Found]:
-        """Yield what is found in each recording as it comes; report what fails and go on."""
+        """Yield what is found in each recording as it comes, all its channels together."""
+        if all(number is None for number in self.channels):
+            yield from self._each()
+            return
+        for file, parts in groupby(self._each(), key=lambda one: one.file):
+            found = list(parts)
+            predictions = tuple(one for part in found for one in part.predictions)
+            yield Found(file, predictions, max(part.duration for part in found))
+
+    def _each(self) -> Iterator[Found]:
+        """Yield what is found in each recording or channel; report what fails and go on."""
         with progress_bars() as progress, ExitStack() as stack:
             bars = Bars(progress, self.sources)
-            opened: deque[Source] = deque()
+            opened: deque[Sound] = deque()
             again = self.pictures is not None or self.jobs > 1
             for number, found in enumerate(self._analysed(self._opened(stack, opened, again), bars.heard)):
                 source = opened.popleft()
@@ -210,21 +234,22 @@ class Work:
         for one in self.results():
             yield Timeline(one.file, one.duration, one.predictions).summary()
 
-    def _opened(self, stack: ExitStack, opened: deque[Source], again: bool) -> Iterator[Source]:
+    def _opened(self, stack: ExitStack, opened: deque[Sound], again: bool) -> Iterator[Sound]:
         """Give the recordings out, and remember those whose results are to come."""
-        for name in self.sources:
-            opened.append(stack.enter_context(results.readable_twice(name, again)))
+        for name, number in zip(self.sources, self.channels, strict=True):
+            source = stack.enter_context(results.readable_twice(name, again))
+            opened.append(source if number is None else audio.Channel(source, number))
             yield opened[-1]
 
     def _analysed(
-        self, sources: Iterator[Source], heard: Callable[[int, float], None]
+        self, sources: Iterator[Sound], heard: Callable[[int, float], None]
     ) -> Iterator[Prediction | Timeline | Failure]:
         said = [self.words.given] if self.words.given else None
         if self.cut:
             return self.recognizer.timeline_many(sources, self.cut, jobs=self.jobs, transcripts=said, progress=heard)
         return self.recognizer.predict_many(sources, jobs=self.jobs, transcripts=said, progress=heard)
 
-    def _checked(self, one: Prediction | Timeline | Failure, source: Source) -> Found:
+    def _checked(self, one: Prediction | Timeline | Failure, source: Sound) -> Found:
         """Refuse what has failed; say what is missing of the words, and draw the picture."""
         if isinstance(one, Failure):
             raise EmovoxError(one.error)
@@ -235,9 +260,52 @@ class Work:
         if not found.predictions:
             raise NoSpeechError(f"{found.file} holds no speech that can be judged in {found.duration:.1f} s")
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
+        self._tell(found)
         if self.pictures:
             results.draw(found, source, self.pictures.path(found.file))
         return found
+
+    def _tell(self, found: Found) -> None:
+        """Say what could not be read of a recording, and what there is to say about its channels."""
+        first = found.predictions[0]
+        for one in first.unread:
+            say(f"emovox: {found.file} cannot be read {one}")
+        self.partly += bool(first.unread)
+        for note in first.notes:
+            if f"{found.file} {note}" not in self._noted:
+                self._noted.add(f"{found.file} {note}")
+                say(f"emovox: {found.file}: {note}")
+
+
+def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | None]]:
+    """Turn recordings and ``--channels`` into what is judged: names, and the channel of each or None for all mixed.
+
+    Raises
+    ------
+    InputError
+        The option is none of mix, each or a number; standard input is to be read once for each of its channels.
+
+    Examples
+    --------
+    >>> numbered(["a.wav", "b.wav"], "2")
+    (['a.wav', 'b.wav'], [2, 2])
+    """
+    if channels == "mix":
+        return sources, [None] * len(sources)
+    if channels.isdecimal() and int(channels) > 0:
+        return sources, [int(channels)] * len(sources)
+    if channels != "each":
+        raise InputError(f"--channels {channels}: expected mix, each or the number of a channel, 1 for the first")
+    if "-" in sources:
+        raise InputError("--channels each reads a recording once a channel, and standard input can be read only once")
+    both: list[tuple[str, int | None]] = []
+    for name in sources:
+        try:
+            count = audio.channels(name)
+        except EmovoxError:  # reported when the recording's turn comes
+            count = 1
+        both += [(name, None)] if count == 1 else [(name, number) for number in range(1, count + 1)]
+    return [name for name, _ in both], [number for _, number in both]
 
 
 class Bars:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from emovox.audio import Sound
 from emovox.audio.decode import SPOOL, Source
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks
@@ -138,7 +139,7 @@ def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
     return place
 
 
-def draw(found: Found, source: Source, path: Path) -> None:
+def draw(found: Found, source: Sound, path: Path) -> None:
     """Draw the picture of one recording."""
     from emovox.outputs import plots
 

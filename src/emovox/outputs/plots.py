@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox import audio, decision
-from emovox.audio.decode import Source, source_name
+from emovox.audio import Sound
+from emovox.audio.decode import source_name
 from emovox.errors import InputError, MissingExtraError
 from emovox.features import pitch
 from emovox.types import RATE, Float32Array, Prediction
@@ -106,7 +107,7 @@ class Contour(NamedTuple):
     duration: float
 
 
-def contour(source: Source, columns: int = COLUMNS) -> Contour:
+def contour(source: Sound, columns: int = COLUMNS) -> Contour:
     """Read a recording block by block and keep what a picture shows of it.
 
     Parameters
@@ -218,7 +219,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def write(predictions: Sequence[Prediction], source: Source, path: Path, title: str | None = None) -> None:
+def write(predictions: Sequence[Prediction], source: Sound, path: Path, title: str | None = None) -> None:
     """Draw a recording with its predictions over time, in one step: a half-drawn picture is never left.
 
     Parameters

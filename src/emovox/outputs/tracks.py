@@ -79,7 +79,7 @@ def to_vtt(predictions: Iterable[Prediction]) -> Iterator[str]:
 def to_textgrid(
     predictions: Iterable[Prediction], duration: float | None = None, marks: Sequence[Mark] = ()
 ) -> Iterator[str]:
-    """Write a Praat TextGrid of one recording: a tier of emotions, one of confidences, and one of marks.
+    """Write a Praat TextGrid of one recording: a tier of emotions and one of confidences (a channel), one of marks.
 
     Parameters
     ----------
@@ -115,11 +115,17 @@ def to_textgrid(
     length = max([duration or 0.0, *(one.end for one in found), *(time for time, _ in marks)])
     if length <= 0:
         raise InputError("a TextGrid cannot be empty, and nothing was recognised: name another format")
-    stretches = _without_gaps(found, length)
-    tiers = [
-        ("emotion", [(start, end, _emotion(one)) for start, end, one in stretches]),
-        ("confidence", [(start, end, f"{one.confidence:.4f}" if one else "") for start, end, one in stretches]),
-    ]
+    tiers = []
+    for channel in sorted({one.channel or 0 for one in found}) or [0]:
+        stretches = _without_gaps([one for one in found if (one.channel or 0) == channel], length)
+        of = f" (channel {channel})" if channel else ""
+        tiers += [
+            (f"emotion{of}", [(start, end, _emotion(one)) for start, end, one in stretches]),
+            (
+                f"confidence{of}",
+                [(start, end, f"{one.confidence:.4f}" if one else "") for start, end, one in stretches],
+            ),
+        ]
     yield 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
     yield f"xmin = 0\nxmax = {length:.9g}\ntiers? <exists>\nsize = {len(tiers) + bool(marks)}\nitem []:\n"
     for number, (name, intervals) in enumerate(tiers, 1):
