@@ -53,6 +53,8 @@ def test_json_has_the_fixed_fields(clip: Path) -> None:
         "baseline",
         "channel",
         "dimensions",
+        "unread",
+        "notes",
     }
     assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-6)
     assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)

@@ -50,6 +50,8 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
             "baseline",
             "channel",
             "dimensions",
+            "unread",
+            "notes",
         }
         assert sum(one["probabilities"].values()) == 1
 

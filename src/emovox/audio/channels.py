@@ -58,7 +58,7 @@ class Downmix:
     >>> bool(np.allclose(mix.push(np.stack([x, -x], axis=1)), x))
     True
     >>> mix.notes
-    ['channel 2 is channel 1 upside down, and was turned over before they were mixed']
+    ['channel 2 is upside down, and was turned over before the channels were mixed']
     """
 
     def __init__(self, rate: int, channels: int, channel: int | None = None, name: str = "the sound") -> None:
@@ -104,32 +104,23 @@ class Downmix:
         grams = centred.transpose(0, 2, 1) @ centred
         self._measure(grams, size)
         sums = self._gram + np.cumsum(grams, axis=0)
+        heard = np.trace(np.concatenate([self._gram[np.newaxis], sums[:-1]]), axis1=1, axis2=2) > 0
         self._gram = sums[-1]
         signs = _signs(sums)
         before = np.concatenate([self._signs[np.newaxis], signs[:-1]])
+        before = np.where(heard[:, np.newaxis], before, signs)
         self._signs = signs[-1]
         if (signs > 0).all() and (before > 0).all():
             return np.asarray(samples.mean(axis=1))
-        self._tell(signs, sums)
+        self._tell(signs)
         # A change of sign is spread over a tenth of the block, so that it makes no click.
         ramp = np.minimum(1, np.arange(size, dtype=np.float32) * 10 / size)[:, np.newaxis]
-        if not self._begun(sums, grams):
-            before[0] = signs[0]
         gains = before[:, np.newaxis] + (signs - before)[:, np.newaxis] * ramp
         return np.asarray((blocks * gains).reshape(len(samples), -1).mean(axis=1), np.float32)
 
-    @staticmethod
-    def _begun(sums: Float64Array, grams: Float64Array) -> bool:
-        """Tell whether anything was heard before these blocks."""
-        return bool(np.trace(sums[0]) > np.trace(grams[0]))
-
-    def _tell(self, signs: Float32Array, sums: Float64Array) -> None:
+    def _tell(self, signs: Float32Array) -> None:
         for channel in np.flatnonzero((signs < 0).any(axis=0)):
-            at = int(np.flatnonzero(signs[:, channel] < 0)[0])
-            other = int(sums[at].diagonal().argmax())
-            text = (
-                f"channel {channel + 1} is channel {other + 1} upside down, and was turned over before they were mixed"
-            )
+            text = f"channel {channel + 1} is upside down, and was turned over before the channels were mixed"
             if text not in self.notes:
                 self.notes.append(text)
 
@@ -153,9 +144,10 @@ class Downmix:
 
 
 def _signs(sums: Float64Array) -> Float32Array:
-    """Tell which channels are the loudest one upside down, shape (n_blocks, n_channels): -1 for those, 1 for others."""
+    """Tell which channels are others upside down, shape (n_blocks, n_channels): -1 for those, 1 for others."""
     energies = np.diagonal(sums, axis1=1, axis2=2)
     loudest = energies.argmax(axis=1)
     cross = sums[np.arange(len(sums)), loudest]
     scale = np.sqrt(energies * energies.max(axis=1, keepdims=True))
-    return np.where(cross < OPPOSITE * scale, np.float32(-1), np.float32(1))
+    signs = np.where(cross < OPPOSITE * scale, np.float32(-1), np.float32(1))
+    return signs * signs[:, :1]  # by the first channel, because which is the loudest may change
