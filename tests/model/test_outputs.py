@@ -59,7 +59,6 @@ def test_a_model_gives_classes_and_dimensions(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
     np.testing.assert_array_equal(found.dimensions, ROWS[:, 1:])
     assert found.embedding is None
-    assert found.words_weight is None
     named = model.run({"features": ROWS})
     np.testing.assert_array_equal(named.probabilities, found.probabilities)
 

@@ -348,7 +348,6 @@ class _Clock:
         self._shift = 0.0
         self._filled = 0.0
         self._unread = unread
-        self._shape = (0, 1)
 
     def base_origin(self, origin: float) -> float:
         """Seconds of the part that were left out."""

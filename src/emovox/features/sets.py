@@ -13,6 +13,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -174,7 +175,9 @@ class FeatureSet:
         >>> get("classic193").names()[:2]
         ('mfcc_01', 'mfcc_02')
         """
-        return self.naming(**self.complete(parameters))
+        complete = self.complete(parameters)
+        # Not of encoders: what a name of weights means may change, and their names are short work.
+        return self.naming(**complete) if self.pretrained else _names(self.naming, **complete)
 
     def compute(self, analysis: Analysis, **parameters: Value) -> Float32Array:
         """Compute the features of a waveform that is already preprocessed.
@@ -185,6 +188,12 @@ class FeatureSet:
             Shape (n_features,) at clip level, (n_frames, n_features) at frame level, (n_samples,) for samples.
         """
         return np.ascontiguousarray(self.computing(analysis, **self.complete(parameters)), dtype=np.float32)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _names(naming: Callable[..., tuple[str, ...]], /, **parameters: Value) -> tuple[str, ...]:
+    """Return the names of a set's features, put together once: each clip of a training asks for thousands of them."""
+    return naming(**parameters)
 
 
 def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:

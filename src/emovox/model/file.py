@@ -31,8 +31,6 @@ DIMENSIONS = "dimensions"
 SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
 #: The optional input of models that fuse voice and words: rows of `emovox.text.evidence.words_vector`.
 WORDS = "words"
-#: The optional output of these: how much the words counted, shape (n,).
-WEIGHT = "words_weight"
 #: Where the models inside the package lie, and the one that is used when none is named.
 PRETRAINED = "emovox.pretrained"
 DEFAULT = "default"
@@ -53,14 +51,11 @@ class ModelOutput:
         Emotion dimensions in the order of ``card.dimensions``; None where a model has none.
     embedding : ndarray of float32, shape (n, d), or None
         What the voice is like in these clips, what a speaker's baseline is made of; None where a model gives none.
-    words_weight : ndarray of float32, shape (n,), or None
-        How much the words counted, in [0, 1]; None where a model does not tell.
     """
 
     probabilities: Float32Array
     dimensions: Float32Array | None = None
     embedding: Float32Array | None = None
-    words_weight: Float32Array | None = None
 
 
 class Model:
@@ -137,7 +132,7 @@ class Model:
                 f"{len(self.card.dimensions)}: get the model file again"
             )
         self._shapes = {name: inputs[name] for name in self.inputs}
-        self._outputs = [name for name in (OUTPUT, DIMENSIONS, EMBEDDING, WEIGHT) if name in outputs]
+        self._outputs = [name for name in (OUTPUT, DIMENSIONS, EMBEDDING) if name in outputs]
 
     def _check_samples(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
         """Refuse a graph of samples whose shapes or card do not fit."""
@@ -235,7 +230,6 @@ class Model:
             found.get(OUTPUT, np.zeros((count, 0), dtype=np.float32)),
             found.get(DIMENSIONS),
             found.get(EMBEDDING),
-            found.get(WEIGHT),
         )
 
     def _given(self, inputs: Float32Array | Mapping[str, Float32Array]) -> dict[str, Float32Array]:

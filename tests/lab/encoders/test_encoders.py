@@ -22,7 +22,6 @@ from emovox.errors import MissingExtraError, ModelError
 from emovox.hub import HUB_FILES, find
 from emovox.lab.encoders.embedders import Embedder
 from emovox.lab.encoders.encoders import (
-    AttentiveStatistics,
     HuggingFaceEncoder,
     LogMel,
     WhisperEncoder,
@@ -340,17 +339,6 @@ def test_a_constant_channel_does_not_spoil_the_gradient() -> None:
     statistics(states).sum().backward()  # type: ignore[no-untyped-call]
     assert states.grad is not None
     assert states.grad.isfinite().all()
-
-
-def test_attentive_statistics() -> None:
-    torch.manual_seed(0)
-    pool = AttentiveStatistics(4, hidden=8)
-    states = torch.randn(2, 9, 4)
-    mask = torch.arange(9) < torch.tensor([[9], [6]])
-    torch.testing.assert_close(pool(states, mask)[1:], pool(states[1:, :6]))
-    for value in pool.score.parameters():  # every frame counts alike
-        torch.nn.init.zeros_(value)
-    torch.testing.assert_close(pool(states), statistics(states))
 
 
 # --- other encoders ----------------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ def test_a_recipe_becomes_a_model_that_predicts_files(toy_manifest: Path, tmp_pa
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     curves = metrics["learning_curves"]
     assert [(curve["seed"], curve["member"], len(curve["epochs"])) for curve in curves] == [(0, 0, 12)] * 2
-    assert {"parameters", "bytes", "fit_seconds", "latency_ms"} == set(metrics["costs"])
+    assert {"parameters", "bytes", "fit_seconds", "graph_ms"} == set(metrics["costs"])
     assert not list(tmp_path.glob("*.checkpoints"))
     model = load(tmp_path / "run")
     recognizer = EmotionRecognizer(model, gate=ANY_SOUND)

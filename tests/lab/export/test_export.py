@@ -289,7 +289,6 @@ def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_pa
     else:
         assert described is None
     assert output.dimensions is None
-    assert output.words_weight is None
 
 
 def test_the_baseline_reaches_the_graph(tmp_path: Path) -> None:

@@ -383,36 +383,3 @@ def statistics(states: Tensor, weights: Tensor | None = None) -> Tensor:
         variance = (share * (states - mean).square()).sum(dim=1)
     # The derivative of the square root at 0 is infinite; constant channels must have a finite gradient.
     return torch.cat([mean.squeeze(1), variance.clamp(min=1e-12).sqrt()], dim=1)
-
-
-class AttentiveStatistics(nn.Module):
-    """Attentive statistics pooling: mean and standard deviation over time with learned weights.
-
-    Parameters
-    ----------
-    width : int
-        Width of the states.
-    hidden : int, default 128
-        Units of the attention.
-
-    Notes
-    -----
-    Source: K. Okabe, T. Koshinaka and K. Shinoda, *Attentive statistics pooling for deep speaker embedding*,
-    Interspeech 2018, equations 3 to 6.
-
-    Examples
-    --------
-    >>> AttentiveStatistics(8)(torch.zeros(2, 50, 8)).shape
-    torch.Size([2, 16])
-    """
-
-    def __init__(self, width: int, hidden: int = 128) -> None:
-        super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
-
-    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool states, shape (batch, time, width), to (batch, 2 * width); `mask`, (batch, time), is true where real."""
-        scores = self.score(states).squeeze(-1)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        return statistics(states, torch.softmax(scores, dim=1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emovox.errors import InputError, ModelError
+from emovox.errors import ModelError
+from emovox.writing import replacing
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Checkpoint:
 
     Examples
     --------
+    >>> import tempfile
     >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()), "demo")
     >>> checkpoint.read().state
     {}
@@ -98,16 +99,11 @@ class Checkpoint:
         if self.path is None:
             return
         whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix="part-") as folder:
-                partial = Path(folder) / self.path.name
-                save_file(whole, partial, metadata={"state": json.dumps(dict(state))})
-                partial.replace(self.path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"cannot write the checkpoint {self.path} ({error}): make room, or give another --out"
-            ) from error
+        with replacing(self.path, unique=True, advice="make room, or give another --out") as part:
+            try:
+                save_file(whole, part, metadata={"state": json.dumps(dict(state))})
+            except SafetensorError as error:  # its name for an error of the disk
+                raise OSError(str(error)) from error
 
     def read(self) -> Stored:
         """Read the checkpoint.

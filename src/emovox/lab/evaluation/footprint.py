@@ -91,13 +91,13 @@ def costs(folder: Path, measured: dict[str, Any], *, measure: bool) -> dict[str,
     Returns
     -------
     dict
-        ``bytes``, ``parameters``, ``fit_seconds`` per fold (None if not recorded), ``latency_ms`` from samples to label
-        (None if not measured).
+        ``bytes``, ``parameters``, ``fit_seconds`` per fold (None if not recorded), ``clip_ms``, the latency from
+        samples to label in milliseconds (None if not measured).
     """
     model = folder / "model.onnx"
     return {
         "bytes": size(model),
         "parameters": measured.get("parameters") or parameters(model),
         "fit_seconds": measured.get("fit_seconds"),
-        "latency_ms": latency(model) if measure and model.is_file() else None,
+        "clip_ms": latency(model) if measure and model.is_file() else None,
     }

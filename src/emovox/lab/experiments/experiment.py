@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from emovox.errors import CorpusError, InputError
+from emovox.errors import CorpusError
 from emovox.lab.corpora import registry, splits
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.table import RESERVED, combine
@@ -46,6 +46,7 @@ from emovox.model.file import Model
 from emovox.text.evidence import NAMES, VERSION
 from emovox.types import Float32Array
 from emovox.version import __version__
+from emovox.writing import creating_folder, require_new
 
 #: No rows.
 NOBODY: NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -101,9 +102,14 @@ def run(
     InputError
         A corpus or clip is invalid, the protocol is impossible, or `out` exists.
     """
+<<<<<<< HEAD
     if out.exists():
         raise InputError(f"{out} exists already: give another folder with --out, or remove it")
     data = load(recipe, roots, cache=cache, jobs=jobs, progress=progress)
+=======
+    require_new(out)
+    data = load(recipe, roots, cache=cache, jobs=jobs, tell=tell)
+>>>>>>> 1314222 (One writer of whole files and folders in lab; graph_ms and clip_ms apart; names of features put together once; dead code goes)
     wanted = recipe.protocol
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     kept = checkpoints(out)
@@ -130,16 +136,8 @@ def run(
         "skipped": list(data.skipped),
         "software": __version__,
     }
-    partial = out.with_name(out.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        write_run(partial, recipe, data, trained, results)
-        partial.replace(out)
-    except OSError as error:
-        raise InputError(f"cannot write the run folder {out}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with creating_folder(out) as part:
+        write_run(part, recipe, data, trained, results)
     shutil.rmtree(kept, ignore_errors=True)
     return results
 

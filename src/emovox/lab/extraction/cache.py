@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from emovox import audio
-from emovox.errors import EmovoxError, InputError
+from emovox.errors import EmovoxError
 from emovox.features.sets import extract, weights_digest
 from emovox.hub import file_digest
 from emovox.types import FeatureSpec, Float32Array, Waveform
@@ -160,6 +160,7 @@ class FeatureCache:
             return None
 
     def store(self, key: str, features: Float32Array) -> None:
+<<<<<<< HEAD
         """Write an entry atomically."""
         path = self._path(key)
         try:
@@ -170,6 +171,12 @@ class FeatureCache:
                 f"cannot write the feature cache {self.folder} ({error.__cause__}): "
                 "set EMOVOX_CACHE to a folder that can be written"
             ) from error
+=======
+        """Keep an entry: other processes see all of it or nothing."""
+        advice = "it is an entry of the feature cache, set EMOVOX_CACHE to a folder that can be written"
+        with replacing(self._path(key), unique=True, advice=advice) as part, part.open("wb") as file:
+            np.save(file, features, allow_pickle=False)
+>>>>>>> 1314222 (One writer of whole files and folders in lab; graph_ms and clip_ms apart; names of features put together once; dead code goes)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"

@@ -54,7 +54,7 @@ def _draw(group: Group) -> Iterator[tuple[str, Drawing]]:
     yield "per_class", _per_class(results)
     if results["speakers"] and results["speakers"] > 1:
         yield "speakers", _speakers(results)
-    if sum(run["costs"]["latency_ms"] is not None for run in runs) > 1:
+    if sum(run["costs"]["clip_ms"] is not None for run in runs) > 1:
         yield "costs", _costs(results)
     for rank, (run, row) in enumerate(zip(group.runs[:MAX_DRAWN], runs, strict=False), 1):
         yield f"confusion-{rank}", plots.draw_confusion(np.array(row["confusion"]), row["labels"])
@@ -181,21 +181,21 @@ def _speakers(results: Mapping[str, Any]) -> Drawing:
 
 def _costs(results: Mapping[str, Any]) -> Drawing:
     """Draw UAR against latency."""
-    rows = [row for row in results["runs"] if row["costs"]["latency_ms"] is not None]
+    rows = [row for row in results["runs"] if row["costs"]["clip_ms"] is not None]
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     for row in rows:
-        x, y = row["costs"]["latency_ms"], 100 * row["uar"]
+        x, y = row["costs"]["clip_ms"], 100 * row["uar"]
         axes.plot(x, y, "o", color=BLUE, ms=5, mew=0)
         axes.annotate(shortened(row["name"], MAX_NAME_LENGTH), (x, y), (4, 4), textcoords="offset points", size=7)
-    times = [row["costs"]["latency_ms"] for row in rows]
+    times = [row["costs"]["clip_ms"] for row in rows]
     axes.set(xscale="log", xlim=(min(times) / 1.6, max(times) * 4))
     axes.set(xlabel="milliseconds for 3 s of speech, one thread", ylabel="UAR, percent")
     ticks = [one for one in (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000) if min(times) / 2 < one < max(times) * 4]
     axes.set_xticks(ticks, [f"{one:g}" for one in ticks])
     axes.set_xticks([], minor=True)
     axes.grid()
-    words = [f"{row['name']} {row['costs']['latency_ms']:.1f} ms" for row in rows]
+    words = [f"{row['name']} {row['costs']['clip_ms']:.1f} ms" for row in rows]
     return figure, f"UAR against latency: {', '.join(words)}."
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from emovox.errors import InputError
 from emovox.lab.evaluation.comparison import ALPHA, MAX_MISSED, Group, to_dict
 from emovox.lab.reports import compare_plots, page
 from emovox.version import __version__
+from emovox.writing import creating_folder
 
 #: Template of the page, beside this module.
 TEMPLATE = "compare_report.html.j2"
@@ -37,25 +36,15 @@ def write(groups: Sequence[Group], folder: Path) -> None:
     InputError
         The folder exists already, or cannot be written.
     """
-    if folder.exists():
-        raise InputError(f"{folder} exists already: give another folder with --out, or remove it")
-    partial = folder.with_name(folder.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with creating_folder(folder) as part:
         places = [_pictures(groups, number) for number in range(1, len(groups) + 1)]
-        drawn = [compare_plots.write(partial / place, group) for place, group in zip(places, groups, strict=True)]
+        drawn = [compare_plots.write(part / place, group) for place, group in zip(places, groups, strict=True)]
         text = json.dumps(to_dict(groups), indent=1, ensure_ascii=False)
-        (partial / "comparison.json").write_text(text + "\n", encoding="utf-8", newline="\n")
-        (partial / "comparison.html").write_text(render(groups, drawn, places), encoding="utf-8", newline="\n")
+        (part / "comparison.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+        (part / "comparison.html").write_text(render(groups, drawn, places), encoding="utf-8", newline="\n")
         sections = [f"# Comparison of {sum(len(group.runs) for group in groups)} runs\n"]
         sections += [markdown(group, f"{place}/{{}}.png") for group, place in zip(groups, places, strict=True)]
-        (partial / "comparison.md").write_text("\n".join(sections), encoding="utf-8", newline="\n")
-        partial.replace(folder)
-    except OSError as error:
-        raise InputError(f"cannot write the comparison {folder}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        (part / "comparison.md").write_text("\n".join(sections), encoding="utf-8", newline="\n")
 
 
 def _pictures(groups: Sequence[Group], number: int) -> str:
@@ -256,7 +245,7 @@ def _emotions(results: Mapping[str, Any], picture: str) -> Iterator[str]:
 def _costs(results: Mapping[str, Any]) -> Iterator[str]:
     """Render the costs of each model."""
     yield from ("### Costs", "")
-    timed = any(run["costs"]["latency_ms"] is not None for run in results["runs"])
+    timed = any(run["costs"]["clip_ms"] is not None for run in results["runs"])
     if timed:
         yield from ("Latency is that of the whole chain, for 3 s of speech on one thread of the machine at hand.", "")
     rows = []
@@ -264,7 +253,7 @@ def _costs(results: Mapping[str, Any]) -> Iterator[str]:
         cost = run["costs"]
         size = "–" if cost["bytes"] is None else f"{cost['bytes'] / 1e6:.2f}"
         inside = "–" if cost["parameters"] is None else f"{cost['parameters']:,}"
-        latency = "–" if cost["latency_ms"] is None else f"{cost['latency_ms']:.1f}"
+        latency = "–" if cost["clip_ms"] is None else f"{cost['clip_ms']:.1f}"
         fitting = "–" if cost["fit_seconds"] is None else f"{cost['fit_seconds'] / 60:.1f}"
         rows.append([f"`{run['name']}`", size, inside, fitting, *([latency] if timed else [])])
     head = ["run", "file, MB", "numbers inside", "fit of a fold, min", *(["latency, ms"] if timed else [])]

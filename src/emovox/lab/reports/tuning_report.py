@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from emovox.errors import InputError
 from emovox.lab.reports import plots
 from emovox.lab.reports.page import template
+from emovox.writing import cannot_write, replacing
 
 #: Template of the page, beside this module.
 TEMPLATE = "tuning.html.j2"
@@ -42,11 +42,10 @@ def write(folder: Path, results: Mapping[str, Any], best: str) -> None:
         drawn = plots.save(folder / "plots", lambda: {"history": _history(results)})
         texts = (json.dumps(results, indent=1, ensure_ascii=False) + "\n", render(results, drawn), best)
         for name, text in zip(FILES, texts, strict=True):
-            partial = folder / f"{name}.part"
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            partial.replace(folder / name)
+            with replacing(folder / name, unique=True) as part:
+                part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise InputError(f"cannot write the report into {folder}: {error.strerror}") from error
+        raise cannot_write(folder, error) from error
 
 
 def render(results: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
