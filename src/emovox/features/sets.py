@@ -176,7 +176,7 @@ class FeatureSet:
         ('mfcc_01', 'mfcc_02')
         """
         complete = self.complete(parameters)
-        # Not of encoders: what a name of weights means may change, and their names are short work.
+        # Not of encoders: the size of weights on disk may change under their name.
         return self.naming(**complete) if self.pretrained else _names(self.naming, **complete)
 
     def compute(self, analysis: Analysis, **parameters: Value) -> Float32Array:
@@ -192,7 +192,7 @@ class FeatureSet:
 
 @lru_cache(maxsize=256, typed=True)
 def _names(naming: Callable[..., tuple[str, ...]], /, **parameters: Value) -> tuple[str, ...]:
-    """Return the names of a set's features, put together once: each clip of a training asks for thousands of them."""
+    """Return the names of a set's features, put together once: each clip of a training asks for all of them."""
     return naming(**parameters)
 
 

@@ -325,13 +325,8 @@ def test_damaged_checkpoints_are_named(training_set: TrainingSet, tmp_path: Path
 
 def test_a_checkpoint_that_cannot_be_written_is_named(training_set: TrainingSet, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-<<<<<<< HEAD
-    with pytest.raises(InputError, match=r"cannot write the checkpoint .*make room, or give another --out"):
-        fitted(training_set, QUICK, checkpoints=tmp_path / "file")
-=======
     with pytest.raises(InputError, match=r"cannot write .*make room, or give another --out"):
-        fitted(lesson, QUICK, checkpoints=tmp_path / "file")
->>>>>>> 1314222 (One writer of whole files and folders in lab; graph_ms and clip_ms apart; names of features put together once; dead code goes)
+        fitted(training_set, QUICK, checkpoints=tmp_path / "file")
 
 
 # --- its parts ---------------------------------------------------------------------------------------------

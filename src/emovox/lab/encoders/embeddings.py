@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,24 +120,32 @@ def names(name: str, *, weights: Value, blocks: Value, pooling: Value) -> tuple[
     ('whisper-tiny.en_b1_mean_383', 'whisper-tiny.en_b3_mean_000')
     """
     parts = encoders({"weights": weights, "blocks": blocks})
+    stems = [name if len(parts) == 1 else Path(one.weights).name for one in parts]
     return tuple(
-        label
-        for one in parts
-        for label in _names(name, name if len(parts) == 1 else Path(one.weights).name, one, str(pooling))
+        chain.from_iterable(_names(name, stem, one, str(pooling)) for stem, one in zip(stems, parts, strict=True))
     )
 
 
-def _names(name: str, stem: str, encoder: Encoder, pooling: str) -> Iterator[str]:
+def _names(name: str, stem: str, encoder: Encoder, pooling: str) -> tuple[str, ...]:
     """Return the names of the features of one encoder."""
     source, blocks = encoder
     chosen = _numbers(name, blocks)
     width, available = _sizes(name, source)
     if chosen[-1] > available:
         raise FeatureError(f"{name}.blocks={blocks!r} is not possible: {source} has the blocks 1 to {available}")
+    return _numbered(stem, chosen, pooling, width)
+
+
+@lru_cache(maxsize=256)
+def _numbered(stem: str, blocks: tuple[int, ...], pooling: str, width: int) -> tuple[str, ...]:
+    """Put the names together, once: each clip of a training asks for all of them."""
     digits = len(str(width - 1))
-    for block in chosen:
-        for part in pooling.split("-"):
-            yield from (f"{stem}_b{block}_{part}_{index:0{digits}d}" for index in range(width))
+    return tuple(
+        f"{stem}_b{block}_{part}_{index:0{digits}d}"
+        for block in blocks
+        for part in pooling.split("-")
+        for index in range(width)
+    )
 
 
 def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, pooling: Value) -> Float32Array:

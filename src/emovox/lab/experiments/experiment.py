@@ -102,14 +102,8 @@ def run(
     InputError
         A corpus or clip is invalid, the protocol is impossible, or `out` exists.
     """
-<<<<<<< HEAD
-    if out.exists():
-        raise InputError(f"{out} exists already: give another folder with --out, or remove it")
-    data = load(recipe, roots, cache=cache, jobs=jobs, progress=progress)
-=======
     require_new(out)
-    data = load(recipe, roots, cache=cache, jobs=jobs, tell=tell)
->>>>>>> 1314222 (One writer of whole files and folders in lab; graph_ms and clip_ms apart; names of features put together once; dead code goes)
+    data = load(recipe, roots, cache=cache, jobs=jobs, progress=progress)
     wanted = recipe.protocol
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     kept = checkpoints(out)

@@ -160,23 +160,10 @@ class FeatureCache:
             return None
 
     def store(self, key: str, features: Float32Array) -> None:
-<<<<<<< HEAD
         """Write an entry atomically."""
-        path = self._path(key)
-        try:
-            with replacing(path, unique=True) as part, part.open("wb") as file:
-                np.save(file, features, allow_pickle=False)
-        except InputError as error:
-            raise InputError(
-                f"cannot write the feature cache {self.folder} ({error.__cause__}): "
-                "set EMOVOX_CACHE to a folder that can be written"
-            ) from error
-=======
-        """Keep an entry: other processes see all of it or nothing."""
         advice = "it is an entry of the feature cache, set EMOVOX_CACHE to a folder that can be written"
         with replacing(self._path(key), unique=True, advice=advice) as part, part.open("wb") as file:
             np.save(file, features, allow_pickle=False)
->>>>>>> 1314222 (One writer of whole files and folders in lab; graph_ms and clip_ms apart; names of features put together once; dead code goes)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"
