@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
@@ -89,6 +89,23 @@ def _is_pointer(file: Path) -> bool:
             return stream.read(24) == b"version https://git-lfs."
     except OSError:  # reported when the recording is read
         return False
+
+
+def other_files(root: Path) -> list[tuple[str, int]]:
+    """Count the files below a folder that :func:`audio_files` does not look at, by ending.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Returns
+    -------
+    list of (str, int)
+        Ending in lower case, ``""`` for none, and number of files; the most frequent first.
+    """
+    endings = (file.suffix.lower() for file in _walk(root, defaultdict(list)) if not file.name.startswith("."))
+    return Counter(ending for ending in endings if ending not in AUDIO_SUFFIXES).most_common()
 
 
 def _walk(root: Path, notes: Notes) -> Iterable[Path]:
