@@ -156,7 +156,7 @@ def test_other_families_run_too(family: str, toy_manifest: Path, tmp_path: Path)
 
 
 def test_evaluate_scores_a_model_on_a_corpus(finished: Path, toy_manifest: Path) -> None:
-    model, other = load(finished), toy_manifest.with_name("other.csv")
+    model, other = load(finished), toy_manifest.with_name("unheard.csv")
     lines = ["Path,Emotion,noise"]
     for label in LABELS:
         soundfile.write(toy_manifest.with_name(f"new-{label}.wav"), toy_clip(label, 9, 9), 16000)

@@ -28,7 +28,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path) -> dict[
         folder.mkdir()
         for label, number in EMOTIONS.items():
             name = f"03-01-{number}-01-01-01-{actor:02d}.wav"
-            soundfile.write(folder / name, toy_clip(label, actor % 6, actor), 16000)
+            soundfile.write(folder / name, toy_clip(label, actor % 6, 100 + actor), 16000)
     rows = toy_manifest.read_text(encoding="utf-8").splitlines()
     other = toy_manifest.with_name("other.csv")
     other.write_text("\n".join(rows).replace(",neutral,", ",boredom,") + "\n", encoding="utf-8")
