@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import emovox
-from emovox.cli.main import app
+from emovox.cli.commands import app
 from emovox.errors import EmovoxError
 from emovox.live import devices
 from tests.cli import EMOVOX, emovox_command

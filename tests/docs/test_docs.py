@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-import typer
 
-from emovox.cli.main import app
+from emovox.cli.commands import app
 from tests import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -106,9 +106,9 @@ def test_enough_commands_ran() -> None:
 
 def options(command: str) -> set[str]:
     """Return the long and short options that a command really has."""
-    current: Any = typer.main.get_command(app)
+    current: Any = app
     for word in command.split():
-        current = current.commands[word]
+        current = current.get_command(click.Context(current), word)
     names = {name for parameter in current.params for name in (*parameter.opts, *parameter.secondary_opts)}
     return {name for name in names if name.startswith("-")} | {"--help", "-h"}
 
@@ -129,11 +129,11 @@ COMMANDS = (
 
 
 def test_all_commands_are_known_here() -> None:
-    top: Any = typer.main.get_command(app)
+    context = click.Context(app)
     names = [
         f"{name} {below}".strip()
-        for name, command in top.commands.items()
-        for below in getattr(command, "commands", [""])
+        for name in app.list_commands(context)
+        for below in getattr(app.get_command(context, name), "commands", [""])
     ]
     assert sorted(names) == sorted(COMMANDS)
 

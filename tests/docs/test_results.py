@@ -37,7 +37,7 @@ def test_the_command_of_a_run_makes_its_recipe(script: dict[str, Any]) -> None:
             line = script["command"](report, name)
             changes = re.findall(r"--set '([^']+)'", line)
             protocol = re.search(r"--protocol (\S+)", line)
-            made = recipe.load(name, overrides(protocol[1] if protocol else None, None, changes))
+            made = recipe.load(name, overrides(protocol[1] if protocol else None, [], changes))
             wanted = report.load(name)
             for part in ("corpora", "protocol", "model", "features", "preprocess", "members"):
                 assert getattr(made, part) == getattr(wanted, part), line

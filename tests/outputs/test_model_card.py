@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from emovox.cli.main import app
+from emovox.cli.commands import app
 from emovox.lab.evaluation.scores import score
 from emovox.model.card import CorpusSummary, ModelCard
 from emovox.model.file import CARD_KEY, DEFAULT, PRETRAINED, builtin, load

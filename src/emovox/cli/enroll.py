@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
+from emovox.cli.options import model_option
 from emovox.errors import InputError, ProfileError
 from emovox.model import profiles
+from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import recordings, say, standard_output
 from emovox.recognition.recognizer import EmotionRecognizer
 
 
+@command()
+@argument("name", metavar="NAME", required=False, help="What to call the speaker.")
+@argument("sources", metavar="AUDIO...", nargs=-1, help="Ordinary speech: files, folders, quoted patterns, or -.")
+@model_option
+@option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write to this file instead of the folder of profiles.",
+)
+@option("--force", is_flag=True, help="Replace a profile that exists already.")
+@option("--list", "listing", is_flag=True, help="List the stored profiles.")
+@option("--remove", metavar="NAME", help="Delete a stored profile.")
 def enroll(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="What to call the speaker.")] = None,
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="AUDIO...", help="Ordinary speech: files, folders, quoted patterns, or -."),
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write to this file instead of the folder of profiles.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a profile that exists already.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="List the stored profiles.")] = False,
-    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Delete a stored profile.")] = None,
+    name: str | None,
+    sources: tuple[str, ...],
+    model: str | None,
+    out: Path | None,
+    force: bool,
+    listing: bool,
+    remove: str | None,
 ) -> None:
-    """Store what a speaker's voice is ordinarily like, for `emovox predict --speaker NAME`.
+    """Store what a speaker's voice is ordinarily like.
 
     Examples
     --------
@@ -51,10 +62,10 @@ def enroll(
     elif remove is not None:
         say(f"removed {profiles.remove(remove)}")
     elif name is not None:
-        _enroll(name, sources or [], model, out, force)
+        _enroll(name, sources, model, out, force)
 
 
-def _enroll(name: str, sources: list[str], model: str | None, out: Path | None, force: bool) -> None:
+def _enroll(name: str, sources: Sequence[str], model: str | None, out: Path | None, force: bool) -> None:
     """Make one profile; what must fail fails before the first recording is read."""
     path = profiles.stored(name) if out is None else out
     if not force:
@@ -89,4 +100,4 @@ def _list() -> None:
     for fault in damaged:
         say(f"emovox: {fault}")
     if damaged:
-        raise typer.Exit(2)
+        raise click.exceptions.Exit(2)

@@ -4,33 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from emovox import audio
 from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, MissingExtraError, did_you_mean
 from emovox.features import sets
+from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.recognition.windows import join_rest
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing, require_writable
 
 
-def features(
-    sources: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Files, folders or quoted patterns.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .csv or .parquet file.")],
-    name: Annotated[
-        str,
-        typer.Option(
-            "--set", "-s", help=f"One of {', '.join(sets.available())}, or of an encoder, such as whisper-tiny.en."
-        ),
-    ] = "prosodic",
-    window: Annotated[
-        float, typer.Option("--window", "-w", min=0.5, help="Seconds of a row; longer recordings get several.")
-    ] = 60.0,
-) -> None:
-    """Compute acoustic features and write them as CSV or Parquet, one row a recording (or a frame).
+@command()
+@argument("sources", metavar="AUDIO...", nargs=-1, required=True, help="Files, folders or quoted patterns.")
+@option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="Where to write: a .csv or .parquet file.",
+)
+@option(
+    "--set",
+    "-s",
+    "name",
+    metavar="NAME",
+    default="prosodic",
+    help=f"One of {', '.join(sets.available())}, or of an encoder, such as whisper-tiny.en.",
+)
+@option(
+    "--window",
+    "-w",
+    type=click.FloatRange(min=0.5),
+    metavar="SECONDS",
+    default=60.0,
+    help="Seconds of a row; longer recordings get several.",
+)
+def features(sources: tuple[str, ...], out: Path, name: str, window: float) -> None:
+    """Write acoustic features as CSV or Parquet.
 
     Examples
     --------
@@ -67,7 +82,7 @@ def features(
         say(f"wrote {len(rows)} rows of {spec.dimension} features to {out}")
     if failed:
         say(f"emovox: {failed} of {len(files)} recordings could not be analysed")
-        raise typer.Exit(2)
+        raise click.exceptions.Exit(2)
 
 
 def _stretches(file: str, window: float, spec: FeatureSpec) -> Iterator[tuple[Waveform, Float32Array]]:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
+import click
 import numpy as np
-import typer
 
-from emovox.cli.words import AsrOption, LanguageOption
+from emovox.cli.options import model_option, recognition_options, speaker_option, threshold_option
 from emovox.errors import InputError
 from emovox.live import check, devices
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
@@ -22,6 +21,7 @@ from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Sou
 from emovox.live.state import CHECKED, State
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model import profiles
+from emovox.outputs.commands import Choice, argument, command, option
 from emovox.outputs.console import say, standard_output
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
@@ -37,50 +37,77 @@ class ListenFormat(StrEnum):
     JSON = "json"
 
 
+_PIPE = "Raw sound from a pipe"
+_CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
+
+
+@command()
+@argument("source", metavar="[-]", required=False, help="Raw PCM or WAV on standard input, not a microphone.")
+@option("--device", "-d", metavar="NUMBER|NAME", help="Which microphone: see --list-devices.")
+@option("--list-devices", is_flag=True, help="List the microphones and stop.")
+@option("--check", "only_check", is_flag=True, help="Check the sound for 5 s, say what to do and stop.")
+@option(
+    "--format",
+    "-f",
+    "form",
+    type=Choice(ListenFormat),
+    metavar="FORMAT",
+    default=ListenFormat.TABLE,
+    help="table (default) for people; json: an event a line.",
+)
+@option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep the timeline: .json, .csv, .vtt, .TextGrid, .rttm or .txt (Audacity).",
+)
+@option("--save-audio", type=click.Path(path_type=Path), metavar="FILE", help="Keep the sound too, as .wav.")
+@model_option
+@speaker_option
+@threshold_option
+@option("--no-gate", is_flag=True, help="Judge any sound that passes for speech at first.")
+@option(
+    "--window",
+    type=float,
+    metavar="SECONDS",
+    default=TimelineOptions.window,
+    section="Timeline",
+    help="Seconds judged at once at most.",
+)
+@option(
+    "--hop",
+    type=float,
+    metavar="SECONDS",
+    default=TimelineOptions.hop,
+    section="Timeline",
+    help="Seconds between running estimates.",
+)
+@recognition_options
+@option("--encoding", metavar="NAME", section=_PIPE, help=_CODES)
+@option("--rate", type=int, metavar="HZ", default=RATE, section=_PIPE, help="Sampling rate.")
+@option("--channels", type=int, metavar="N", default=1, section=_PIPE, help="Channels; they are averaged.")
 def listen(
-    source: Annotated[
-        str | None, typer.Argument(metavar="[-]", help="- for raw PCM or WAV on standard input; else a microphone.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", "-d", metavar="NUMBER|NAME", help="Which microphone: see --list-devices.")
-    ] = None,
-    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones and stop.")] = False,
-    only_check: Annotated[
-        bool, typer.Option("--check", help="Check the sound for 5 s, say what to do and stop.")
-    ] = False,
-    form: Annotated[
-        ListenFormat, typer.Option("--format", "-f", help="For people, or JSON lines for machines.")
-    ] = ListenFormat.TABLE,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
-    speaker: Annotated[
-        str | None, typer.Option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold", metavar="0..1", help="Confidence of an answer; the default is the model's, 0 never abstains."
-        ),
-    ] = None,
-    no_gate: Annotated[
-        bool, typer.Option("--no-gate", help="Judge any sound that passes for speech at first.")
-    ] = False,
-    window: Annotated[float, typer.Option("--window", help="Seconds judged at once at most.")] = TimelineOptions.window,
-    hop: Annotated[float, typer.Option("--hop", help="Seconds between running estimates.")] = TimelineOptions.hop,
-    save: Annotated[
-        Path | None,
-        typer.Option("--save", help="Keep the timeline: .json, .csv, .vtt, .TextGrid, .rttm or .txt (Audacity)."),
-    ] = None,
-    save_audio: Annotated[Path | None, typer.Option("--save-audio", help="Keep the sound too, as .wav.")] = None,
-    text: Annotated[bool, typer.Option("--text", help="Show what is said, too: needs the \\[text] extra.")] = False,
-    asr: AsrOption = None,
-    language: LanguageOption = None,
-    encoding: Annotated[
-        str | None, typer.Option("--encoding", help=f"Of raw sound: {', '.join(ENCODINGS)}; the default is s16le.")
-    ] = None,
-    rate: Annotated[int, typer.Option("--rate", help="Sampling rate of raw sound in Hz.")] = RATE,
-    channels: Annotated[int, typer.Option("--channels", help="Channels of raw sound; they are averaged.")] = 1,
+    source: str | None,
+    device: str | None,
+    list_devices: bool,
+    only_check: bool,
+    form: ListenFormat,
+    save: Path | None,
+    save_audio: Path | None,
+    model: str | None,
+    speaker: str | None,
+    threshold: float | None,
+    no_gate: bool,
+    window: float,
+    hop: float,
+    text: bool,
+    asr: str | None,
+    language: str | None,
+    encoding: str | None,
+    rate: int,
+    channels: int,
 ) -> None:
-    """Listen and say which emotion is heard, utterance by utterance, with running estimates.
+    """Hear a microphone or a pipe, and say what emotion it is.
 
     Examples
     --------
@@ -201,12 +228,12 @@ def _check(source: SoundInput) -> None:
             length += len(piece)
     feed.stop()
     levels = check.measure(np.concatenate([*pieces, np.empty(0, dtype=np.float32)]), source.rate)
-    typer.echo(
+    click.echo(
         f"{levels.duration:.1f} s at {levels.rate} Hz, peak {levels.peak:.0f} dB, voice {levels.loud:.0f} dB, "
         f"background {levels.noise:.0f} dB, cut off {levels.clipped:.1%}"
     )
     found = check.advice(levels)
     for line in found or ("the sound is fine",):
-        typer.echo(line)
+        click.echo(line)
     if found:
-        raise typer.Exit(2)
+        raise click.exceptions.Exit(2)

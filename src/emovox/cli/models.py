@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-import typer
+import click
 
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load_card
 from emovox.outputs.cards import percent, sections
+from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import standard_output
 
 
-def models(
-    model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="Show the whole card of this model file or name.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print cards as JSON.")] = False,
-) -> None:
-    """List the models inside the package, or show a model's card: data, licence, intended use, protocol, scores.
+@command()
+@argument("model", metavar="[MODEL]", required=False, help="Show the whole card of this model file or name.")
+@option("--json", "as_json", is_flag=True, help="Print cards as JSON.")
+def models(model: str | None, as_json: bool) -> None:
+    """List the models in the package, or show a model's card.
+
+    A card tells data, licence, intended use, protocol and scores.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def models(
     """
     if as_json:
         names = [model] if model else list(builtin())
-        typer.echo(json.dumps([load_card(name).to_dict() for name in names], indent=1))
+        click.echo(json.dumps([load_card(name).to_dict() for name in names], indent=1))
     elif model:
         _show(load_card(model))
     else:

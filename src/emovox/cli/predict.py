@@ -8,26 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from emovox import audio
 from emovox.audio import Sound
 from emovox.cli import results
+from emovox.cli.options import model_option, speaker_option, threshold_option
 from emovox.cli.results import Found, Place
-from emovox.cli.words import (
-    AsrOption,
-    FuseOption,
-    LanguageOption,
-    RulesOption,
-    TextModelOption,
-    TextOption,
-    TranscriptOption,
-    WordOptions,
-)
+from emovox.cli.words import WordOptions, word_options
 from emovox.errors import EmovoxError, InputError, NoSpeechError
 from emovox.model import profiles
+from emovox.outputs.commands import Choice, all_of, argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.formats import Format
 from emovox.recognition.many import checked_jobs
@@ -50,71 +44,79 @@ class Mode(StrEnum):
     INTERVAL = "interval"
 
 
+timeline_options = all_of(
+    option(
+        "--mode",
+        type=Choice(Mode),
+        metavar="MODE",
+        section="Timeline",
+        help="Segments: utterance (default), or interval of --hop s.",
+    ),
+    *(
+        option(name, type=float, metavar="SECONDS", section="Timeline", help=text)
+        for name, text in {
+            "--window": "Longest stretch judged at once; 6.",
+            "--hop": "Length of an interval; 1.",
+            "--smooth": "Time constant of smoothing; 0.",
+            "--merge": "Join equal neighbours with at most such a pause between.",
+        }.items()
+    ),
+)
+
+
+@command()
+@argument(
+    "sources",
+    metavar="AUDIO...",
+    nargs=-1,
+    required=True,
+    help="Files, folders, quoted patterns; - is standard input.",
+)
+@option(
+    "--format",
+    "-f",
+    "form",
+    type=Choice(Format),
+    metavar="FORMAT",
+    help="table, json, csv, vtt, textgrid, rttm or audacity; the default is by the name of --out, else table.",
+)
+@option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
+@option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers over time: .png, .svg or .pdf.")
+@option("--timeline", "-t", is_flag=True, help="Answer segment by segment.")
+@option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
+@model_option
+@speaker_option
+@threshold_option
+@option("--no-gate", is_flag=True, help="Analyse any sound, speech or not.")
+@option("--channels", metavar="mix|each|1|2", default="mix", help="Mix them (default), judge each by itself, or one.")
+@option("--jobs", "-j", type=int, metavar="N", help="Recordings at a time; one a processor core.")
+@timeline_options
+@word_options
 def predict(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="AUDIO...", help="Files, folders, quoted patterns, or - for standard input."),
-    ],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Model file, run folder or built-in name.")] = None,
-    form: Annotated[
-        Format | None,
-        typer.Option("--format", "-f", help="The default is that of the ending of --out, and a table without one."),
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder."),
-    ] = None,
-    plot: Annotated[
-        str | None,
-        typer.Option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers over time: .png, .svg or .pdf."),
-    ] = None,
-    speaker: Annotated[
-        str | None, typer.Option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold", metavar="0..1", help="Confidence of an answer; the default is the model's, 0 never abstains."
-        ),
-    ] = None,
-    no_gate: Annotated[bool, typer.Option("--no-gate", help="Analyse any sound, speech or not.")] = False,
-    text: TextOption = False,
-    asr: AsrOption = None,
-    language: LanguageOption = None,
-    transcript: TranscriptOption = None,
-    text_model: TextModelOption = None,
-    fuse: FuseOption = None,
-    rules: RulesOption = False,
-    channels: Annotated[
-        str,
-        typer.Option(
-            "--channels",
-            metavar="mix|each|1|2",
-            help="Mix them, judge each by itself, or judge one; mix.",
-            show_default=False,
-        ),
-    ] = "mix",
-    timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Answer segment by segment.")] = False,
-    mode: Annotated[
-        Mode | None, typer.Option("--mode", help="Segments: utterances (the default), or intervals of --hop seconds.")
-    ] = None,
-    window: Annotated[
-        float | None, typer.Option("--window", metavar="SECONDS", help="Longest stretch judged at once; 6.")
-    ] = None,
-    hop: Annotated[float | None, typer.Option("--hop", metavar="SECONDS", help="Length of an interval; 1.")] = None,
-    smooth: Annotated[
-        float | None, typer.Option("--smooth", metavar="SECONDS", help="Time constant of smoothing; 0.")
-    ] = None,
-    merge: Annotated[
-        float | None,
-        typer.Option("--merge", metavar="SECONDS", help="Join equal neighbours with at most such a pause between."),
-    ] = None,
-    summary: Annotated[
-        bool, typer.Option("--summary", help="Shares of time, changes and strongest moments of the timeline instead.")
-    ] = False,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", metavar="N", help="Recordings at a time; one a processor core.")
-    ] = None,
+    sources: tuple[str, ...],
+    form: Format | None,
+    out: str | None,
+    plot: str | None,
+    timeline: bool,
+    summary: bool,
+    model: str | None,
+    speaker: str | None,
+    threshold: float | None,
+    no_gate: bool,
+    channels: str,
+    jobs: int | None,
+    mode: Mode | None,
+    window: float | None,
+    hop: float | None,
+    smooth: float | None,
+    merge: float | None,
+    text: bool,
+    asr: str | None,
+    language: str | None,
+    transcript: Path | None,
+    text_model: str | None,
+    fuse: bool | None,
+    rules: bool,
 ) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
@@ -122,17 +124,8 @@ def predict(
     --------
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
-    - `emovox predict interviews/ --format textgrid --out grids/`
-    - `emovox predict call.wav --plot call.png`
+    - `emovox predict meeting.mp3 --timeline --out meeting.vtt`
     - `cat call.mp3 | emovox predict - --format json`
-    - `emovox predict call.wav --speaker anna`
-    - `emovox predict call.wav --text --format json`
-    - `emovox predict call.wav --text --fuse`
-    - `emovox predict call.wav --transcript call.txt`
-    - `emovox predict meeting.mp3 --timeline --format vtt --out meeting.vtt`
-    - `emovox predict meeting.mp3 --timeline --transcript meeting.srt --fuse`
-    - `emovox predict meeting.mp3 --timeline --mode interval --hop 5`
-    - `emovox predict meeting.mp3 --summary`
 
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
     done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
@@ -173,7 +166,7 @@ def predict(
     if work.partly:
         say(f"emovox: {work.partly} of {len(work.sources)} recordings could not be read whole")
     if work.failed or work.partly or words.missing:
-        raise typer.Exit(2)
+        raise click.exceptions.Exit(2)
 
 
 def _default_rules() -> Sequence[Rule]:

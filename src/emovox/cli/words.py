@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from emovox.cli.options import recognition_options
 from emovox.errors import InputError
+from emovox.outputs.commands import all_of, option
 from emovox.outputs.console import say
 from emovox.types import Prediction, Transcript
 
@@ -17,41 +19,30 @@ if TYPE_CHECKING:  # emovox.text is imported where words are asked for
     from emovox.text.classifier import TextClassifier
     from emovox.text.transcribe import CachedTranscriber
 
-TextOption = Annotated[bool, typer.Option("--text", help="Recognise the words, too: needs the \\[text] extra.")]
-AsrOption = Annotated[
-    str | None,
-    typer.Option(
-        "--asr",
-        metavar="MODEL",
-        help="Whisper model: a folder, a name such as base, or a hub id; implies --text. EMOVOX_ASR sets the default.",
+#: Options of predict about words.
+word_options = all_of(
+    recognition_options,
+    option(
+        "--transcript",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        section="Words",
+        help="What is said in one recording: text, JSON, VTT or SRT.",
     ),
-]
-LanguageOption = Annotated[
-    str | None,
-    typer.Option("--language", metavar="CODE", help="What is spoken, such as en; the default is detected."),
-]
-FuseOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--fuse/--no-fuse",
-        help="Whether words take part in the answer or are only reported; the default is as the model was trained.",
-    ),
-]
-RulesOption = Annotated[
-    bool, typer.Option("--rules", help="Apply the decision rules over voice and words; every change is explained.")
-]
-TranscriptOption = Annotated[
-    Path | None,
-    typer.Option("--transcript", metavar="FILE", help="What is said: text, JSON, WebVTT or SRT for one recording."),
-]
-TextModelOption = Annotated[
-    str | None,
-    typer.Option(
+    option(
         "--text-model",
         metavar="MODEL",
-        help="A text-emotion classifier of transformers that judges the words, too: a folder or a hub id.",
+        section="Words",
+        help="Judge the words' emotion, too: a folder or hub id.",
     ),
-]
+    option(
+        "--fuse/--no-fuse",
+        default=None,
+        section="Words",
+        help="Whether words take part; the default is the model's.",
+    ),
+    option("--rules", is_flag=True, section="Words", help="Apply the decision rules, and explain every change."),
+)
 
 
 @dataclass

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from emovox.audio.folders import AUDIO_SUFFIXES
 from emovox.errors import AudioError, InputError
 
@@ -25,7 +23,8 @@ WIDE = 10_000
 
 def say(message: str) -> None:
     """Write a line for people to standard error, where it does not mix with results."""
-    typer.echo(message, err=True)
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
 
 
 def standard_output() -> Console:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from emovox import EmotionRecognizer
-from emovox.cli.main import app
+from emovox.cli.commands import app
 from emovox.errors import CorpusError
 from emovox.lab.corpora import registry
 from emovox.lab.corpora.crema_d import SENTENCES as CREMA_SENTENCES

@@ -146,5 +146,5 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.setattr(experiment, "run", stopped)
     out = tmp_path / "mine"
     with pytest.raises(KeyboardInterrupt):
-        train("ravdess-whisper-tuned", out=out)
+        train.main(["ravdess-whisper-tuned", "--out", str(out)], standalone_mode=False)
     assert f"{out}.checkpoints keeps what is done: the same command with --out {out} goes on" in capsys.readouterr().err

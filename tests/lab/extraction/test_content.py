@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from emovox import audio
-from emovox.lab.commands.data import app
+from emovox.lab.commands.data import data
 from emovox.lab.corpora.manifest import manifest
 from emovox.lab.extraction import content
 from emovox.lab.extraction.content import Content, listen, packed, unpacked
@@ -128,13 +128,13 @@ def test_data_check_listens_to_every_corpus_below_a_folder(tmp_path: Path) -> No
         soundfile.write(tmp_path / name, levels(1.0, len(name)), 16000)
     shutil.copy(tmp_path / "t" / "OAF_back_fear.wav", tmp_path / "t" / "YAF_back_fear.wav")
     (tmp_path / "t" / "notes.txt").write_text("x")
-    shown = CliRunner().invoke(app, ["check", str(tmp_path), "--jobs", "1"]).stdout
+    shown = CliRunner().invoke(data, ["check", str(tmp_path), "--jobs", "1"]).stdout
     assert "ravdess: 1 clips" in shown
     assert "tess: 2 clips" in shown
     assert "2 clips hold the same sound as another" in shown
     assert "files of other endings, not looked at: 1 .txt" in shown
     assert "recordings of no corpus that emovox knows: 1 in mine; check them by themselves" in shown
-    quick = CliRunner().invoke(app, ["check", str(tmp_path), "--quick"]).stdout
+    quick = CliRunner().invoke(data, ["check", str(tmp_path), "--quick"]).stdout
     assert "same sound" not in quick
 
 

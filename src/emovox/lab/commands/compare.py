@@ -6,33 +6,34 @@ import datetime
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
+from emovox.lab.commands.options import json_option
 from emovox.lab.commands.train import import_training
+from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import say, standard_output
 
 
-def compare(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders that `emovox train` wrote.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder of the comparison; the default is runs/comparison-DATE-TIME."),
-    ] = None,
-    separate: Annotated[
-        bool,
-        typer.Option(
-            "--separate",
-            help="Set runs of other protocols, labels or clips apart, instead of refusing them all.",
-        ),
-    ] = False,
-    latency: Annotated[
-        bool, typer.Option("--latency/--no-latency", help="Measure how long each model takes, here and now.")
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json instead of tables.")] = False,
-) -> None:
-    """Rank runs of one test with intervals, test every pair, and write one HTML page, Markdown and JSON.
+@command()
+@argument("run", metavar="RUN...", nargs=-1, required=True, help="Run folders that emovox train wrote.")
+@option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the comparison; the default is runs/comparison-DATE-TIME.",
+)
+@option(
+    "--separate",
+    is_flag=True,
+    help="Set runs of other protocols, labels or clips apart, instead of refusing them all.",
+)
+@option("--latency/--no-latency", default=True, help="Measure how long each model takes, here and now.")
+@json_option("comparison.json")
+def compare(run: tuple[str, ...], out: Path | None, separate: bool, latency: bool, as_json: bool) -> None:
+    """Rank runs, test every pair, and write a page about it.
 
     Examples
     --------
@@ -48,7 +49,7 @@ def compare(
     groups = comparison.compare(run, separate=separate, measure=latency)
     compare_report.write(groups, folder)
     if as_json:
-        typer.echo(json.dumps(comparison.to_dict(groups), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(comparison.to_dict(groups), indent=1, ensure_ascii=False))
     else:
         for group in groups:
             _print(compare_report.title(group), group.results)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from emovox.errors import MissingExtraError
+from emovox.lab.commands.options import jobs_option
+from emovox.outputs.commands import Command, Group, argument, option
 from emovox.outputs.console import progress_bars, standard_output
 
-app = typer.Typer(
-    name="data",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    add_completion=False,
-    help="Know and check corpora, for example `emovox data check data/ravdess`.",
-)
+
+@click.group("data", cls=Group)
+def data() -> None:
+    """Know and check corpora.
+
+    Examples
+    --------
+    - `emovox data list`
+    - `emovox data check data/ravdess`
+    """
 
 
 def _registry() -> Any:
@@ -28,7 +33,7 @@ def _registry() -> Any:
     return registry
 
 
-@app.command("list")
+@data.command("list", cls=Command)
 def list_corpora() -> None:
     """List the corpora with a reader, their licence and address."""
     from rich.table import Table
@@ -41,15 +46,17 @@ def list_corpora() -> None:
     standard_output().print(table)
 
 
-@app.command("check")
-def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus or of several, or a manifest.")],
-    name: Annotated[
-        str | None, typer.Option("--corpus", "-c", help="Its name; the default is to guess from the content.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Look at names and tables only; listen to nothing.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
-) -> None:
+@data.command("check", cls=Command)
+@argument(
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of a corpus or of several, or a manifest.",
+)
+@option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content.")
+@option("--quick", is_flag=True, help="Look at names and tables only; listen to nothing.")
+@jobs_option
+def check(folder: Path, name: str | None, quick: bool, jobs: int) -> None:
     """Read a corpus, compare it with what its authors published, and listen to every clip.
 
     Examples
@@ -62,11 +69,11 @@ def check(
     several = len(found) > 1 or found[0][1] != folder
     for kind, place in found:
         if several:
-            typer.echo(f"{place}:")
+            click.echo(f"{place}:")
         _check(registry.load(kind, place), place, quick, jobs)
     if several and (strangers := registry.strangers(folder, [place for _, place in found])):
         told = ", ".join(f"{count} in {name}" for name, count in strangers)
-        typer.echo(f"recordings of no corpus that emovox knows: {told}; check them by themselves")
+        click.echo(f"recordings of no corpus that emovox knows: {told}; check them by themselves")
 
 
 def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
@@ -76,11 +83,11 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
 
     table = corpus.table
     speakers = table["speaker"][table["speaker"] != ""].nunique()
-    typer.echo(f"{corpus.name}: {len(table)} clips, {speakers} speakers, licence {corpus.licence or 'not stated'}")
+    click.echo(f"{corpus.name}: {len(table)} clips, {speakers} speakers, licence {corpus.licence or 'not stated'}")
     for label, count in table["label"].value_counts().items():
-        typer.echo(f"  {label}: {count}")
+        click.echo(f"  {label}: {count}")
     for note in (*corpus.notes, *_left_out(corpus, place)):
-        typer.echo(note)
+        click.echo(note)
     findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
     entry = registry.CORPORA.get(corpus.name)
     if entry is not None and entry.clips and not findings:
@@ -89,7 +96,7 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
         with progress_bars() as progress:
             findings += inspect(corpus, jobs, progress)
     for finding in findings or ["no fault found"]:
-        typer.echo(finding)
+        click.echo(finding)
 
 
 def _left_out(corpus: Any, place: Path) -> list[str]:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from emovox.errors import InputError
+from emovox.lab.commands.options import corpus_option, jobs_option, json_option
 from emovox.lab.commands.train import import_training, print_scores
 from emovox.model.file import load
+from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import named_folders, progress_bars, say
 
 
-def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file, run folder or built-in name.")],
-    corpus: Annotated[
-        list[str], typer.Option("--corpus", "-c", metavar="NAME=DIR", help="Where a corpus lies; repeatable.")
-    ],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write predictions as CSV to this file.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all metrics as JSON instead of a table.")] = False,
-) -> None:
-    """Score a model on whole corpora, and say so if it was trained on them.
+@command()
+@argument("model", metavar="MODEL", help="Model file, run folder or built-in name.")
+@corpus_option(required=True)
+@option(
+    "--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Also write predictions as CSV to this file."
+)
+@jobs_option
+@json_option("all metrics as JSON")
+def evaluate(model: str, corpus: tuple[str, ...], out: Path | None, jobs: int, as_json: bool) -> None:
+    """Score a model on whole corpora.
 
     Examples
     --------
@@ -36,7 +37,7 @@ def evaluate(
     for line in results["skipped"]:
         say(f"skipped: {line}")
     if as_json:
-        typer.echo(json.dumps(results, indent=1))
+        click.echo(json.dumps(results, indent=1))
     else:
         print_scores(results)
     if out:

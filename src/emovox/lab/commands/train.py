@@ -3,63 +3,67 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from emovox.errors import MissingExtraError, RecipeError
+from emovox.lab.commands.options import corpus_option, jobs_option, json_option, recipe_argument, set_option
+from emovox.outputs.commands import command, option
 from emovox.outputs.console import named_folders, progress_bars, say, standard_output
 
 
+@command()
+@recipe_argument
+@corpus_option(required=False)
+@option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run folder; the default is runs/RECIPE-DATE-TIME.",
+)
+@option("--protocol", "-p", metavar="NAME", help="Evaluate otherwise than the recipe says.")
+@option("--seed", type=int, metavar="N", multiple=True, help="Seed of the model; repeat it for a mean over seeds.")
+@set_option("model.epochs=50")
+@jobs_option
+@option("--keep-folds", is_flag=True, help="Keep each fold's model too, as folds/NAME.onnx.")
+@json_option("metrics.json")
 def train(
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")],
-    corpus: Annotated[
-        list[str] | None, typer.Option("--corpus", "-c", metavar="NAME=DIR", help="Where a corpus lies; repeatable.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Run folder; the default is runs/RECIPE-DATE-TIME. Where an encoder is being tuned, OUT.checkpoints "
-            "keeps what is done until the folder is there, and the same command with the same --out goes on from it.",
-        ),
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", "-p", help="Evaluate otherwise than the recipe says.")
-    ] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option("--seed", help="Seed of the model; repeat it for a mean over seeds.")
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: --set model.epochs=50; repeatable."),
-    ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
-    keep_folds: Annotated[
-        bool, typer.Option("--keep-folds", help="Write each fold's model too, as folds/NAME.onnx in the run folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
+    name: str,
+    corpus: tuple[str, ...],
+    out: Path | None,
+    protocol: str | None,
+    seed: tuple[int, ...],
+    change: tuple[str, ...],
+    jobs: int,
+    keep_folds: bool,
+    as_json: bool,
 ) -> None:
-    """Evaluate a recipe by its protocol, then fit it on everything and write one model file and a report.
+    """Evaluate a recipe, then fit it and write a model and a report.
 
     Examples
     --------
     - `emovox train ravdess-ann --corpus ravdess=data/ravdess`
     - `emovox train ravdess-svm --corpus ravdess=data/ravdess --protocol loso`
-    - `emovox train ravdess-ann --corpus ravdess=data/ravdess --seed 0 --seed 1 --seed 2`
+    - `emovox train ravdess-ann -c ravdess=data/ravdess --seed 0 --seed 1`
+
+    The protocol says which clips test: then one model is fitted on everything. Where an encoder is being tuned,
+    OUT.checkpoints keeps what is done until the run folder is there, and the same command with the same --out goes on
+    from it.
 
     Protocols: `emobox`, `tfds`, `loso`, `speaker-K`, `text`, `speaker-text`, `cross-corpus`, `split-column` and
     `random-70/30`, which leaks speakers and says so.
     """
     recipes, experiment = import_training()
-    recipe = recipes.load(name, overrides(protocol, seed, change or []))
+    recipe = recipes.load(name, overrides(protocol, seed, change))
     folder = out or Path("runs") / f"{recipe.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     try:
         with progress_bars() as progress:
             results = experiment.run(
-                recipe, named_folders(corpus or []), folder, jobs=jobs, keep_folds=keep_folds, progress=progress
+                recipe, named_folders(corpus), folder, jobs=jobs, keep_folds=keep_folds, progress=progress
             )
     except KeyboardInterrupt:
         if (kept := experiment.checkpoints(folder)).exists():
@@ -68,13 +72,13 @@ def train(
     for line in results["skipped"]:
         say(f"skipped: {line}")
     if as_json:
-        typer.echo((folder / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        click.echo((folder / "metrics.json").read_text(encoding="utf-8"), nl=False)
     else:
         print_scores(results)
     say(f"wrote {folder}: model.onnx, metrics.json, predictions.csv, recipe.toml, report.html")
 
 
-def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str]) -> dict[str, Any]:
+def overrides(protocol: str | None, seeds: Sequence[int], changes: Sequence[str]) -> dict[str, Any]:
     """Convert options to changes of a recipe; values are TOML, and a bare word is a string.
 
     Examples
@@ -96,7 +100,7 @@ def overrides(protocol: str | None, seeds: list[int] | None, changes: list[str])
     if protocol is not None:
         values["protocol.name"] = protocol
     if seeds:
-        values["protocol.seeds"] = seeds
+        values["protocol.seeds"] = list(seeds)
     return values
 
 

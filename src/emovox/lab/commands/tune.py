@@ -4,56 +4,64 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from emovox.errors import InputError, MissingExtraError
+from emovox.lab.commands.options import corpus_option, jobs_option, json_option, recipe_argument, set_option
 from emovox.lab.commands.train import import_training, overrides
+from emovox.outputs.commands import command, option
 from emovox.outputs.console import named_folders, progress_bars, say, standard_output
 
 
+@command()
+@recipe_argument
+@corpus_option(required=False)
+@option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of trials and report, default runs/RECIPE-tuning; the same one goes on.",
+)
+@option(
+    "--storage",
+    metavar="URL",
+    help="Database of the trials, default OUT/study.db; machines that share one share the work.",
+)
+@option("--trials", "-n", type=int, metavar="N", help="Trials of each search.")
+@option("--timeout", type=float, metavar="SECONDS", help="After this a search starts no other trial.")
+@option(
+    "--outer",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Search only for the first so many test parts; 0 gives no honest score.",
+)
+@set_option("tune.inner=loso")
+@jobs_option
+@json_option("tuning.json")
 def tune(
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")],
-    corpus: Annotated[
-        list[str] | None, typer.Option("--corpus", "-c", metavar="NAME=DIR", help="Where a corpus lies; repeatable.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Folder of trials and report, default runs/RECIPE-tuning; the same one goes on."
-        ),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            "--storage",
-            metavar="URL",
-            help="Database of the trials, default OUT/study.db; machines that share one share the work.",
-        ),
-    ] = None,
-    trials: Annotated[int | None, typer.Option("--trials", "-n", help="Trials of each search.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Seconds after which a search starts no other trial.")
-    ] = None,
-    outer: Annotated[
-        int | None,
-        typer.Option("--outer", min=0, help="Search only for the first so many test parts; 0 gives no honest score."),
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: --set tune.inner=loso; repeatable."),
-    ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; -1 is one a core.")] = -1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print tuning.json instead of a table.")] = False,
+    name: str,
+    corpus: tuple[str, ...],
+    out: Path | None,
+    storage: str | None,
+    trials: int | None,
+    timeout: float | None,
+    outer: int | None,
+    change: tuple[str, ...],
+    jobs: int,
+    as_json: bool,
 ) -> None:
-    """Search what the recipe's [tune] table says; score what is found on speakers that the search never saw.
+    """Search the settings of a recipe, and score what is found.
+
+    The recipe's [tune] table says what is searched; the score is that of speakers that the search never saw.
 
     Examples
     --------
     - `emovox tune ravdess-svm-tune --corpus ravdess=data/ravdess`
-    - `emovox tune mine.toml --corpus mine=recordings.csv --trials 20 --timeout 600 --outer 1`
-    - `emovox tune mine.toml -c mine=recordings.csv --storage postgresql://user@host/studies`
+    - `emovox tune mine.toml -c mine=recordings.csv --trials 20 --outer 1`
+    - `emovox tune mine.toml -c mine=clips.csv --storage postgresql://user@host/db`
     """
     recipes, _ = import_training()
     try:
@@ -62,7 +70,7 @@ def tune(
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"tuning (it imports {error.name})", "train") from error
 
-    changes = overrides(None, None, change or [])
+    changes = overrides(None, [], change)
     changes |= {f"tune.{key}": value for key, value in (("trials", trials), ("timeout", timeout)) if value is not None}
     recipe = recipes.load(name, changes)
     folder = out or Path("runs") / f"{recipe.name}-tuning"
@@ -73,15 +81,13 @@ def tune(
     where = storage or tuning.sqlite(folder / "study.db")
     try:
         with progress_bars() as progress:
-            best, results = tuning.tune(
-                recipe, named_folders(corpus or []), where, outer=outer, jobs=jobs, progress=progress
-            )
+            best, results = tuning.tune(recipe, named_folders(corpus), where, outer=outer, jobs=jobs, progress=progress)
     except KeyboardInterrupt:
         say("the trials that are done are kept: the same command goes on from there")
         raise
     tuning_report.write(folder, results, recipes.to_toml(best))
     if as_json:
-        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(results, indent=1, ensure_ascii=False))
     else:
         _print(results)
     say(f"wrote {folder}: best.toml, tuning.html, tuning.json")

@@ -1,0 +1,78 @@
+"""The sub-commands of `emovox`, each imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from emovox.outputs.commands import Group
+from emovox.version import __version__
+
+
+class Home(NamedTuple):
+    """Where a command is, and what it is for: the help of `emovox` need not import it."""
+
+    package: str
+    summary: str
+
+
+_RECOGNISE = {
+    "predict": Home("emovox.cli", "Say which emotion each recording expresses, and how sure that is."),
+    "listen": Home("emovox.cli", "Hear a microphone or a pipe, and say what emotion it is."),
+    "enroll": Home("emovox.cli", "Store what a speaker's voice is ordinarily like."),
+    "features": Home("emovox.cli", "Write acoustic features as CSV or Parquet."),
+    "models": Home("emovox.cli", "List the models in the package, or show a model's card."),
+}
+_LAB = {
+    "train": Home("emovox.lab.commands", "Evaluate a recipe, then fit it and write a model and a report."),
+    "tune": Home("emovox.lab.commands", "Search the settings of a recipe, and score what is found."),
+    "evaluate": Home("emovox.lab.commands", "Score a model on whole corpora."),
+    "compare": Home("emovox.lab.commands", "Rank runs, test every pair, and write a page about it."),
+    "data": Home("emovox.lab.commands", "Know and check corpora."),
+}
+#: The sub-commands by name: the module of that name in the package holds the command of that name.
+COMMANDS = _RECOGNISE | _LAB
+
+
+class Commands(Group):
+    """Sub-commands that are imported when they are asked for: `emovox --version` need not load them all."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the sub-commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a sub-command; None where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: Any = getattr(import_module(f"{COMMANDS[cmd_name].package}.{cmd_name}"), cmd_name)
+        return found  # type: ignore[no-any-return]
+
+    def sections(self, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Give the commands with what each is for; what trains needs another install, and stands apart."""
+        yield "Recognise", [(name, home.summary) for name, home in _RECOGNISE.items()]
+        yield "Train and compare", [(name, home.summary) for name, home in _LAB.items()]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the first word; who names a recording at once most likely means to judge it."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and Path(args[0]).exists():
+            ctx.fail(f"{args[0]} is no command: did you mean emovox predict {args[0]}?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group("emovox", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="emovox %(version)s", help="Print the version and stop.")
+def app() -> None:
+    """Speech emotion recognition: from a recording to a label.
+
+    Examples
+    --------
+    - `emovox predict call.wav`
+    - `emovox predict --help`
+    """

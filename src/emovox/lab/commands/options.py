@@ -1,0 +1,25 @@
+"""The options that several commands of the lab share."""
+
+from __future__ import annotations
+
+from emovox.outputs.commands import Decorator, argument, option
+
+recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
+jobs_option = option("--jobs", "-j", type=int, metavar="N", default=-1, help="Processes; the default is one a core.")
+
+
+def corpus_option(*, required: bool) -> Decorator:
+    """Declare where the corpora lie."""
+    text = "Where a corpus lies; repeatable."
+    return option("--corpus", "-c", metavar="NAME=DIR", multiple=True, required=required, help=text)
+
+
+def set_option(example: str) -> Decorator:
+    """Declare changes of a recipe."""
+    text = f"Change the recipe: --set {example}; repeatable."
+    return option("--set", "change", metavar="KEY=VALUE", multiple=True, help=text)
+
+
+def json_option(what: str) -> Decorator:
+    """Declare that a command prints for machines."""
+    return option("--json", "as_json", is_flag=True, help=f"Print {what} instead of tables.")
