@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from emovox.outputs import formats
+from emovox.outputs.text import from_csv_cell, shown
 from emovox.types import Prediction
 
 LABELS = ("neutral", "happy", "sad")
@@ -60,7 +61,7 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
 def test_csv_reads_back(files: list[str]) -> None:
     text = "".join(formats.to_csv((prediction(file) for file in files), LABELS))
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert [row["file"] for row in rows] == files
+    assert [from_csv_cell(row["file"]) for row in rows] == [shown(file) for file in files]
     assert all(row["p_sad"] == "0.6250" and row["label"] == "sad" for row in rows)
 
 

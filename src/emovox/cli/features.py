@@ -13,6 +13,7 @@ from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, Mis
 from emovox.features import sets
 from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
+from emovox.outputs.text import csv_line, readable
 from emovox.recognition.windows import join_rest
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing, require_writable
@@ -121,13 +122,10 @@ def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Ar
 def _write_csv(
     out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]
 ) -> None:
-    import csv
-
     with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "start", "end", *names])
+        file.write(csv_line(["file", "start", "end", *names]))
         for (source, start, end), row in zip(keys, rows, strict=True):
-            writer.writerow([source, start, end, *(f"{value:.7g}" for value in row.tolist())])
+            file.write(csv_line([source, start, end, *(f"{value:.7g}" for value in row.tolist())]))
 
 
 def _write_parquet(
@@ -139,7 +137,7 @@ def _write_parquet(
     except ImportError as error:
         raise MissingExtraError("writing Parquet", "parquet") from error
     columns: dict[str, Any] = {
-        "file": [key[0] for key in keys],
+        "file": [readable(key[0]) for key in keys],
         "start": [key[1] for key in keys],
         "end": [key[2] for key in keys],
     }

@@ -37,6 +37,9 @@ def _run() -> int:
     from emovox.errors import EmovoxError
     from emovox.outputs.commands import usage_message
     from emovox.outputs.console import say
+    from emovox.outputs.text import never_fail
+
+    never_fail()
 
     if asked := os.environ.get("_EMOVOX_COMPLETE"):  # the shell asks for completions
         from click.shell_completion import shell_complete

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from emovox.errors import InputError
 from emovox.outputs import formats, tracks
 from emovox.outputs.console import WIDE, say, standard_output
 from emovox.outputs.formats import COLOURS, JSON_END, Format
+from emovox.outputs.text import json_line, shown
 from emovox.recognition.timeline import Summary, TimelineOptions
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable
@@ -305,7 +305,7 @@ def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
     separator = "["
     try:
         for summary in summaries:
-            sys.stdout.write(f"{separator}\n{json.dumps(summary.to_dict(), ensure_ascii=False)}")
+            sys.stdout.write(f"{separator}\n{json_line(summary.to_dict())}")
             sys.stdout.flush()
             separator = ","
     finally:
@@ -326,7 +326,7 @@ def to_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
     from rich.text import Text
 
     seen = f"{clock(summary.judged)} of {clock(summary.duration)} judged, {summary.segments} segments"
-    yield Text(f"{summary.file}: {seen}, not sure in {summary.abstained:.0%} of it")
+    yield Text(f"{shown(summary.file)}: {seen}, not sure in {summary.abstained:.0%} of it")
     bars = max(0, min(20, width - _BESIDE_BARS))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("emotion", "time", "share", "strongest"):

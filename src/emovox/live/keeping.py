@@ -18,6 +18,7 @@ import numpy as np
 from emovox.errors import InputError
 from emovox.live.state import SessionEvent
 from emovox.outputs import formats
+from emovox.outputs.text import json_line
 from emovox.outputs.tracks import Mark, to_audacity
 from emovox.types import RATE, Float32Array, Prediction
 from emovox.writing import cannot_write, partial, replacing, require_writable
@@ -78,7 +79,7 @@ class TimelineKeeper:
         if one.kind not in ("result", "mark", "transcript"):
             return
         try:
-            self._file.write(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+            self._file.write(json_line(one.to_dict()) + "\n")
             self._file.flush()
         except OSError as error:
             raise cannot_write(self.path, error) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import select
@@ -15,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from emovox.live.state import ABSTAINED, SPAN, SessionEvent, State, clock
 from emovox.outputs.formats import COLOURS
+from emovox.outputs.text import json_line, shown
 from emovox.types import Prediction
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ class Lines:
     def report(self, one: SessionEvent, state: State) -> None:
         """Print utterances, marks and texts to `out`, notices to `notes`."""
         if one.kind == "notice":
-            print(f"! {one.text}", file=self._notes, flush=True)
+            print(shown(f"! {one.text}"), file=self._notes, flush=True)
         elif (line := self._line(one)) is not None:
-            print(line, file=self._out, flush=True)
+            print(shown(line), file=self._out, flush=True)
 
     def refresh(self, state: State) -> None:
         """Print nothing: lines stay."""
@@ -145,7 +145,7 @@ class JsonLines:
 
     def report(self, one: SessionEvent, state: State) -> None:
         """Print an event."""
-        print(json.dumps(one.to_dict(), ensure_ascii=False), file=self._out, flush=True)
+        print(json_line(one.to_dict()), file=self._out, flush=True)
 
     def refresh(self, state: State) -> None:
         """Print nothing: only events are of interest to a program."""
@@ -215,8 +215,10 @@ def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None 
     if state.transcripts:
         lines += [Text(), *_transcript(state, width)]
     lines.append(Text())
-    lines += [_cut(Text(f"! {one}", "bold"), width * 3, signs) for one in (*state.advice[:2], state.notice) if one]
-    keys = signs.separator.join(["m marks a moment", "q ends", *([state.saving] if state.saving else [])])
+    lines += [
+        _cut(Text(shown(f"! {one}"), "bold"), width * 3, signs) for one in (*state.advice[:2], state.notice) if one
+    ]
+    keys = signs.separator.join(["m marks a moment", "q ends", *([shown(state.saving)] if state.saving else [])])
     lines.append(_cut(Text(keys, "dim"), width, signs))
     return Group(*lines)
 
@@ -233,7 +235,7 @@ def _head(state: State, width: int, signs: Glyphs) -> Text:
 
     time = clock(state.time)
     names = signs.separator.join(name for name in (state.source, state.model, state.speaker) if name)
-    left = _cut(Text(" ".join(names.split()), "bold"), width - len(time) - 1, signs)
+    left = _cut(Text(shown(" ".join(names.split())), "bold"), width - len(time) - 1, signs)
     left.append(" " * (width - len(time) - left.cell_len) + time)
     return left
 
@@ -342,7 +344,7 @@ def _transcript(state: State, width: int) -> list[Text]:
     for moment, text in list(state.transcripts)[-_LINES:]:
         head = f"{clock(moment)}  "
         lines += textwrap.wrap(" ".join(text.split()), width, initial_indent=head, subsequent_indent=" " * len(head))
-    return [Text(line[:width]) for line in lines[-_LINES:]]
+    return [Text(shown(line)[:width]) for line in lines[-_LINES:]]
 
 
 def none() -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emovox.audio.folders import AUDIO_SUFFIXES
 from emovox.errors import AudioError, InputError
+from emovox.outputs.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ WIDE = 10_000
 
 def say(message: str) -> None:
     """Write a line for people to standard error, where it does not mix with results."""
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{shown(message)}\n")
     sys.stderr.flush()
 
 

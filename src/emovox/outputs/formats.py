@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emovox.errors import InputError
 from emovox.outputs import tracks
+from emovox.outputs.text import csv_line, json_line, shown
 from emovox.outputs.tracks import Mark
 from emovox.types import Prediction
 
@@ -72,6 +70,7 @@ def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
     Examples
     --------
     >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> import json
     >>> json.loads("".join(to_json([example])))[0]["label"]
     'sad'
     """
@@ -79,7 +78,7 @@ def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
     separator = "\n"
     try:
         for prediction in predictions:
-            yield separator + json.dumps(prediction.to_dict(), ensure_ascii=False)
+            yield separator + json_line(prediction.to_dict())
             separator = ",\n"
     except KeyboardInterrupt:
         yield JSON_END
@@ -89,6 +88,8 @@ def to_json(predictions: Iterable[Prediction]) -> Iterator[str]:
 
 def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
     """Write CSV line by line: one column a field, and ``p_<label>`` for each probability.
+
+    Text that a spreadsheet would run as a formula has a quote before it, see :func:`emovox.outputs.text.csv_line`.
 
     Where words were listened to in the first prediction, there is the column ``transcript`` after them; where it has
     emotion dimensions, there is ``d_<name>`` for each at the end.
@@ -107,7 +108,7 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
     spoken = first is not None and (first.transcript is not None or first.why is not None)
     dimensions = tuple(first.dimensions or ()) if first else ()
     fields += tuple(f"p_{label}" for label in labels) + (("transcript",) if spoken else ())
-    yield _csv_line([*fields, "baseline", "channel", *(f"d_{name}" for name in dimensions)])
+    yield csv_line([*fields, "baseline", "channel", *(f"d_{name}" for name in dimensions)])
     for one in chain([first] if first else (), coming):
         values = [
             one.file,
@@ -122,20 +123,14 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
         values += [f"{one.probabilities[label]:.4f}" for label in labels]
         values += [one.transcript or ""] if spoken else []
         values += [one.baseline or "", "" if one.channel is None else str(one.channel)]
-        yield _csv_line(values + [f"{(one.dimensions or {})[name]:.4f}" for name in dimensions])
+        yield csv_line(values + [f"{(one.dimensions or {})[name]:.4f}" for name in dimensions])
 
 
 def _below(one: Prediction) -> Iterator[str]:
     """Give the lines below a label: what was said, and what there is to explain."""
     if one.transcript is not None:
-        yield f'"{one.transcript}"' if one.transcript else "(no words)"
-        yield from one.why or ()
-
-
-def _csv_line(values: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+        yield f'"{shown(one.transcript)}"' if one.transcript else "(no words)"
+        yield from map(shown, one.why or ())
 
 
 def format_of(path: Path) -> Format:
@@ -233,16 +228,16 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     for one in predictions:
         ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
         colour = COLOURS.get(one.label, "white")
-        label = f"don't know ({one.label})" if one.abstained else one.label
+        label = shown(f"don't know ({one.label})" if one.abstained else one.label)
         bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
         sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
         cells: list[Text | str] = [
-            Text(one.file),
+            Text(shown(one.file)),
             f"{one.start:.1f}-{one.end:.1f} s",
             Text.assemble((label, colour), *((f"\n{line}", "dim") for line in _below(one))),
             Text(sure, colour),
         ]
         if wide:
-            cells.append(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
+            cells.append(Text(shown(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")))
         table.add_row(*cells)
     return table

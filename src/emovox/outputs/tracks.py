@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from emovox.errors import InputError
+from emovox.outputs.text import shown
 from emovox.types import Prediction
 
 #: What an abstention is called where a label must be one word.
@@ -301,8 +302,8 @@ def _quoted(text: str) -> str:
 
 def _one_line(text: str) -> str:
     """Make one line of any text: a tab, a line break or a control character becomes a blank."""
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
+    return shown(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip())
 
 
 def _one_word(text: str) -> str:
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "_", text.strip()) or UNKNOWN
+    return shown(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "_", text.strip())) or UNKNOWN

@@ -10,6 +10,7 @@ import click
 from emovox.errors import InputError
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option
 from emovox.lab.commands.train import import_training, print_scores
+from emovox.lab.corpora.lines import write_csv
 from emovox.model.file import load
 from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import named_folders, progress_bars, say
@@ -42,6 +43,6 @@ def evaluate(model: str, corpus: tuple[str, ...], out: Path | None, jobs: int, a
         print_scores(results)
     if out:
         try:
-            predictions.to_csv(out, index=False, float_format="%.5f", lineterminator="\n")
+            write_csv(predictions, out)
         except OSError as error:
             raise InputError(f"cannot write {out}: {error.strerror}") from error

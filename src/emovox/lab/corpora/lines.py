@@ -1,12 +1,16 @@
-"""Tables of text, comma- or tab-separated, whose rows are never swallowed by a lone quote."""
+"""Tables of text, comma- or tab-separated: read without a lone quote swallowing rows, written without formulas."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
 
 from emovox.errors import CorpusError
+from emovox.outputs.text import csv_cell
 
 
 def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
@@ -116,3 +120,23 @@ def columns(names: Sequence[str], known: dict[str, tuple[str, ...]]) -> dict[int
                 found[at] = column
                 break
     return found
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    r"""Write a table as CSV: numbers with five decimals, texts as :func:`emovox.outputs.text.csv_line` writes them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its index is left out.
+    path : Path
+        File to write.
+
+    Examples
+    --------
+    >>> write_csv(pd.DataFrame({"file": ["=1+1.wav"], "p_sad": [0.5]}), Path("out.csv"))
+    >>> Path("out.csv").read_text()
+    "file,p_sad\n'=1+1.wav,0.50000\n"
+    """
+    safe = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
+    safe.to_csv(path, index=False, float_format="%.5f", lineterminator="\n")

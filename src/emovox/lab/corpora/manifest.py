@@ -16,6 +16,7 @@ from emovox.errors import CorpusError, did_you_mean
 from emovox.lab.corpora import lines
 from emovox.lab.corpora.table import RESERVED, Clip, Corpus, Provenance, from_clips, skipped, spelt_alike
 from emovox.labels import as_seen, canonical
+from emovox.outputs.text import from_csv_cell
 
 #: Required columns of a manifest.
 REQUIRED = ("file", "label")
@@ -132,7 +133,7 @@ def _read_text(path: Path) -> _Table:
     comma = ";" if ";" in head and "," not in head else ","
     tab = path.suffix.lower() == ".tsv"
     header, *rows = lines.rows(text, "\t" if tab else comma, f"manifest {path.name!r}") or [(1, [])]
-    return _Table(header[1], [(f"line {number}", cells) for number, cells in rows])
+    return _Table(header[1], [(f"line {number}", [from_csv_cell(cell) for cell in cells]) for number, cells in rows])
 
 
 def _read_parquet(path: Path) -> _Table:

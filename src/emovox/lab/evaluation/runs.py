@@ -13,6 +13,7 @@ import pandas as pd
 
 from emovox.errors import InputError
 from emovox.lab.evaluation import metrics
+from emovox.outputs.text import from_csv_cell
 
 #: Columns that identify a tested clip.
 CLIP = ["fold", "corpus", "file", "start", "end"]
@@ -123,6 +124,7 @@ def _read(folder: Path, name: str) -> Run:
             dtype={"fold": str, "corpus": str, "file": str, "speaker": str, "sex": str, "label": str, "predicted": str},
             keep_default_na=False,
         )
+        predictions = predictions.map(lambda cell: from_csv_cell(cell) if isinstance(cell, str) else cell)
     except FileNotFoundError as error:
         raise InputError(
             f"{folder} is not a run folder, {Path(error.filename).name} is missing: give one that emovox train wrote"

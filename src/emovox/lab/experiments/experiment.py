@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from emovox.errors import CorpusError
 from emovox.lab.corpora import registry, splits
+from emovox.lab.corpora.lines import write_csv
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.table import RESERVED, combine
 from emovox.lab.estimators import families
@@ -359,7 +360,7 @@ def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, result
     (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     for name, table in (("predictions", trained.predictions), ("enrolled", trained.enrolled)):
         if table is not None:
-            table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5f", lineterminator="\n")
+            write_csv(table, folder / f"{name}.csv")
     card = dataclasses.replace(model_card(recipe, data, results), training_digest=trained.digest)
     model = _export(trained.final, card, folder / "model.onnx", recipe, data, results)
     results["costs"] = {**results["costs"], **costs(model, folder / "model.onnx")}
