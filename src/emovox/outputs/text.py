@@ -95,12 +95,12 @@ def csv_line(values: Iterable[str | float]) -> str:
     return line.getvalue()
 
 
-def fromcsv_cell(text: str) -> str:
+def from_csv_cell(text: str) -> str:
     """Return a text cell without the quote that says to a spreadsheet that it is no formula.
 
     Examples
     --------
-    >>> fromcsv_cell("'=1+1.wav"), fromcsv_cell("'tis.wav")
+    >>> from_csv_cell("'=1+1.wav"), from_csv_cell("'tis.wav")
     ('=1+1.wav', "'tis.wav")
     """
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text

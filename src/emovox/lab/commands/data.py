@@ -12,6 +12,7 @@ from emovox.errors import MissingExtraError
 from emovox.lab.commands.options import jobs_option
 from emovox.outputs.commands import Command, Group, argument, option
 from emovox.outputs.console import progress_bars, standard_output
+from emovox.outputs.text import shown
 
 
 @click.group("data", cls=Group)
@@ -87,7 +88,7 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
     for label, count in table["label"].value_counts().items():
         click.echo(f"  {label}: {count}")
     for note in (*corpus.notes, *_left_out(corpus, place)):
-        click.echo(note)
+        click.echo(shown(note))
     findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
     entry = registry.CORPORA.get(corpus.name)
     if entry is not None and entry.clips and not findings:
@@ -96,7 +97,7 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
         with progress_bars() as progress:
             findings += inspect(corpus, jobs, progress)
     for finding in findings or ["no fault found"]:
-        click.echo(finding)
+        click.echo(shown(finding))
 
 
 def _left_out(corpus: Any, place: Path) -> list[str]:
