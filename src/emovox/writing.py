@@ -170,11 +170,22 @@ def cannot_write(path: Path, error: OSError, advice: str = ADVICE) -> InputError
     return InputError(f"cannot write {path} ({error.strerror or error}): {advice}")
 
 
+def home_folder() -> Path:
+    """Return the user's home folder; one in which nothing is and nothing can be where the user has none.
+
+    A container may run as a user that the system does not know: then only what would be stored there is missing.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull) / "home"
+
+
 def cache_folder() -> Path:
     """Return the cache folder: the environment variable ``EMOVOX_CACHE``, or the default of the operating system."""
     if "EMOVOX_CACHE" in os.environ:
         return Path(os.environ["EMOVOX_CACHE"])
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "emovox"
+        return home_folder() / "Library" / "Caches" / "emovox"
     base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "emovox"
+    return (Path(base) if base else home_folder() / ".cache") / "emovox"

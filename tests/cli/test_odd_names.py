@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from emovox.errors import InputError, ProfileError
+from emovox.model import profiles
+from emovox.writing import cache_folder, replacing
 from tests import EXAMPLES
 from tests.cli import EMOVOX, emovox_command
 
@@ -38,15 +41,17 @@ ENVIRONMENTS: list[dict[str, str]] = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ODD:
-        shutil.copy(EXAMPLES / "plain.wav", os.path.join(os.fsencode(tmp_path), name))  # noqa: PTH118
+        shutil.copy(EXAMPLES / "plain.wav", tmp_path / os.fsdecode(name))
     return tmp_path
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=["utf-8", "cp1252", "C"])
-def test_every_format_holds_every_name(folder: Path, environment: dict[str, str]) -> None:
-    os.chdir(folder)
+def test_every_format_holds_every_name(
+    folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     for form in ("json", "csv", "table", "rttm"):
-        done = emovox_command("predict", ".", "-f", form, **environment)
+        done = emovox_command("predict", ".", "-f", form, stdin=b"", **environment)
         assert done.returncode == 0, done.stderr
         assert "\x1b" not in done.stdout
         if form == "json":
@@ -99,3 +104,19 @@ def test_a_terminal_without_the_signs(tmp_path: Path) -> None:
     assert process.returncode == 0, error
     assert rb"\u65e5\u672c.wav" in text
     assert b"###" in text
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a user the system does not know."""
+
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    for name in ("EMOVOX_CACHE", "EMOVOX_PROFILES", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert profiles.names() == ()
+    with pytest.raises(ProfileError, match="there is no profile of 'anna'"):
+        profiles.find("anna")
+    with pytest.raises(InputError, match="cannot write"), replacing(cache_folder() / "entry"):
+        pass

@@ -20,7 +20,7 @@ from emovox.errors import InputError, ModelError, ProfileError, did_you_mean
 from emovox.model.file import Model
 from emovox.types import Float32Array
 from emovox.version import __version__
-from emovox.writing import replacing
+from emovox.writing import home_folder, replacing
 
 #: Version of the file's structure; a file with another one is refused.
 FORMAT_VERSION = 1
@@ -183,9 +183,9 @@ def default_folder() -> Path:
     if "EMOVOX_PROFILES" in os.environ:
         return Path(os.environ["EMOVOX_PROFILES"])
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "emovox" / "profiles"
+        return home_folder() / "Library" / "Application Support" / "emovox" / "profiles"
     base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "emovox" / "profiles"
+    return (Path(base) if base else home_folder() / ".local" / "share") / "emovox" / "profiles"
 
 
 def stored(name: str) -> Path:

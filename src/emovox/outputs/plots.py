@@ -21,6 +21,7 @@ from emovox.audio import Sound
 from emovox.audio.decode import source_name
 from emovox.errors import InputError, MissingExtraError
 from emovox.features import pitch
+from emovox.outputs.text import shown
 from emovox.types import RATE, Float32Array, Prediction
 from emovox.writing import replacing
 
@@ -282,7 +283,7 @@ def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figur
 
     figure = Figure(figsize=(10, 6), layout="constrained")
     wave, melody, answers, shares = figure.subplots(4, 1, sharex=True, height_ratios=[2, 2, 0.5, 3])
-    wave.set_title(title, loc="left")
+    wave.set_title(shown(title), loc="left")
     wave.fill_between(sound.times, sound.low, sound.high, color="#555555", lw=0.3, step="post")
     peak = max(float(np.abs(sound.low).max(initial=0)), float(sound.high.max(initial=0)), 1e-3)
     wave.set(ylabel="amplitude", ylim=(-1.05 * peak, 1.05 * peak))
