@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from click.testing import CliRunner
 
 import emovox
 from emovox.cli.commands import COMMANDS, app
+from tests import ROOT
 from tests.cli import emovox_command
 
+PLAIN = ROOT / "examples" / "plain.wav"
 PAGES = (*COMMANDS, "data list", "data check")
 SOURCE = Path(emovox.__file__).parents[1]
 #: Lines of a help page at most: a terminal of usual height.
@@ -119,3 +123,22 @@ def test_ctrl_c_while_a_library_loads(module: str, code: str, tmp_path: Path) ->
 def test_a_shell_can_complete() -> None:
     done = emovox_command(_EMOVOX_COMPLETE="bash_complete", COMP_WORDS="emovox pre", COMP_CWORD="1")
     assert done.stdout == "plain,predict\n"
+
+
+@pytest.mark.parametrize("call", ["--version", "--help"])
+def test_what_judges_nothing_loads_nothing(call: str) -> None:
+    code = (
+        "import sys\n"
+        "from emovox.cli.main import run\n"
+        f"sys.argv = ['emovox', {call!r}]\n"
+        "try:\n    run()\n"
+        "finally:\n    print(sorted({'numpy', 'onnxruntime', 'soundfile', 'rich'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_table_in_a_pipe_needs_no_colours(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("raise AssertionError('rich is loaded')\n")
+    done = emovox_command("predict", PLAIN, PYTHONPATH=f"{tmp_path}{os.pathsep}{SOURCE}")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
@@ -87,6 +88,21 @@ def test_the_table_fits(width: int) -> None:
     assert max(len(line) for line in text.splitlines()) <= width
     assert "sad" in text
     assert "62%" in text
+
+
+def test_a_pipe_gets_the_table_of_a_wide_terminal() -> None:
+    spoken = dataclasses.replace(prediction("x"), probabilities={"sad": 1.0}, why=("so it is",))
+    many = [
+        prediction("call.wav"),
+        prediction("電話/cafe\u0301 [bold].wav", abstained=True),
+        dataclasses.replace(
+            prediction("x"), transcript="Gone, she said.", why=("so it is",), probabilities={"sad": 1.0}
+        ),
+        dataclasses.replace(spoken, transcript=""),
+    ]
+    console = Console(width=300, file=io.StringIO(), highlight=False)
+    console.print(formats.to_table(many, 300))
+    assert "".join(formats.to_text(many)) == console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_markup_in_a_file_name_is_shown_as_it_is() -> None:

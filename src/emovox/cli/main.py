@@ -36,8 +36,7 @@ def _run() -> int:
     from emovox.cli.commands import app
     from emovox.errors import EmovoxError
     from emovox.outputs.commands import usage_message
-    from emovox.outputs.console import say
-    from emovox.outputs.text import never_fail
+    from emovox.outputs.text import never_fail, shown
 
     never_fail()
 
@@ -51,12 +50,12 @@ def _run() -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        say(f"emovox: {usage_message(error)}")
+        click.echo(f"emovox: {shown(usage_message(error))}", err=True)
         return 2
     except EmovoxError as error:
         if _was_interrupted(error):
             raise KeyboardInterrupt from error
-        say(f"emovox: {error}")
+        click.echo(f"emovox: {shown(str(error))}", err=True)
         return 2
     return 0
 

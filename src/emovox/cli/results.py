@@ -15,7 +15,7 @@ from emovox.audio import Sound
 from emovox.audio.decode import SPOOL, Source
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks
-from emovox.outputs.console import WIDE, say, standard_output
+from emovox.outputs.console import is_terminal, say, standard_output
 from emovox.outputs.formats import COLOURS, JSON_END, Format
 from emovox.outputs.text import json_line, shown
 from emovox.recognition.timeline import Summary, TimelineOptions
@@ -202,17 +202,17 @@ def _at_the_end(found: Iterable[Found], form: Format, place: Place | None, label
     finally:
         if done and place is not None:
             _save(done, form, place.target, labels, duration)
-        elif done:
+        elif done and is_terminal(sys.stdout):
             console = standard_output()
             console.print(formats.to_table(done, console.width))
+        elif done:  # nobody looks: the library for colours need not be loaded
+            sys.stdout.writelines(formats.to_text(done))
 
 
 def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: Sequence[str], duration: float) -> None:
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         if form is Format.TABLE:
-            from rich.console import Console
-
-            Console(file=file, width=WIDE).print(formats.to_table(predictions, WIDE))
+            file.writelines(formats.to_text(predictions))
         else:
             file.writelines(formats.pieces(form, predictions, labels, duration=duration))
     say(f"wrote {path}")

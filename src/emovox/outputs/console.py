@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from emovox.audio.folders import AUDIO_SUFFIXES
 from emovox.errors import AudioError, InputError
@@ -26,6 +26,11 @@ def say(message: str) -> None:
     """Write a line for people to standard error, where it does not mix with results."""
     sys.stderr.write(f"{shown(message)}\n")
     sys.stderr.flush()
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether people look at a stream, or want it to look as if they did (``FORCE_COLOR``)."""
+    return stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
 
 
 def standard_output() -> Console:
@@ -106,7 +111,7 @@ class ProgressBars:
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, float, float | None], None]]:
     """Show progress while the block runs; where nobody looks, nothing is loaded for it."""
-    if not sys.stderr.isatty() and not os.environ.get("FORCE_COLOR"):
+    if not is_terminal(sys.stderr):
         yield lambda stage, done, total: None
         return
     progress = ProgressBars()

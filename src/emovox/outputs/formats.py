@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain
@@ -226,18 +227,52 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     if wide:
         table.add_column("then", no_wrap=True)
     for one in predictions:
-        ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
+        file, time, label, sure, *rest = _cells(one, wide)
         colour = COLOURS.get(one.label, "white")
-        label = shown(f"don't know ({one.label})" if one.abstained else one.label)
-        bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
-        sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
-        cells: list[Text | str] = [
-            Text(shown(one.file)),
-            f"{one.start:.1f}-{one.end:.1f} s",
-            Text.assemble((label, colour), *((f"\n{line}", "dim") for line in _below(one))),
-            Text(sure, colour),
-        ]
-        if wide:
-            cells.append(Text(shown(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")))
-        table.add_row(*cells)
+        said = ((f"\n{line}", "dim") for line in _below(one))
+        table.add_row(Text(file), time, Text.assemble((label, colour), *said), Text(sure, colour), *map(Text, rest))
     return table
+
+
+def to_text(predictions: Sequence[Prediction]) -> Iterator[str]:
+    """Write the same table for a pipe or a file, line by line: as wide as it needs to be, without colours.
+
+    Examples
+    --------
+    >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> [line.rstrip() for line in to_text([example])]
+    ['file       time  emotion  confidence      then', 'a.wav  0.0-1.5 s  sad      ████████░░ 75%  happy 25%']
+    """
+    rows = [["file", "time", "emotion", "confidence", "then"]]
+    for one in predictions:
+        rows.append(_cells(one, wide=True))
+        rows += [["", "", line, "", ""] for line in _below(one)]
+    widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        padding = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [f"{cell}{blank}" for cell, blank in zip(row, padding, strict=True)]
+        cells[1] = f"{padding[1]}{row[1]}"
+        yield "  ".join(cells) + "\n"
+
+
+def _cells(one: Prediction, wide: bool) -> list[str]:
+    """Give the cells of a prediction's row: file, time, label, how sure it is, the runner-up where there is room."""
+    ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
+    label = shown(f"don't know ({one.label})" if one.abstained else one.label)
+    bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
+    sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
+    then = shown(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
+    return [shown(one.file), f"{one.start:.1f}-{one.end:.1f} s", label, sure, *([then] if wide else [])]
+
+
+def columns(text: str) -> int:
+    """Count the columns that a text takes: two for a wide character, none for a mark on another.
+
+    Examples
+    --------
+    >>> columns("call.wav"), columns("電話.wav")
+    (8, 8)
+    """
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
+    )
