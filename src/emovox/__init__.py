@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from emovox.model.profiles import Profile
     from emovox.recognition.recognizer import EmotionRecognizer
     from emovox.recognition.streaming import Judge, Stream, StreamEvent, StreamingRecognizer
-    from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
-    from emovox.recognition.windows import WindowOptions
+    from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
     from emovox.text.classifier import TextClassifier
@@ -83,7 +82,7 @@ _HOMES = {
     "TranscriptError": "emovox.errors",
     "VadOptions": "emovox.speech.vad",
     "Waveform": "emovox.types",
-    "WindowOptions": "emovox.recognition.windows",
+    "WindowOptions": "emovox.recognition.timeline",
     "Word": "emovox.types",
 }
 

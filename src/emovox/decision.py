@@ -124,9 +124,9 @@ def decide(probabilities: ArrayLike, labels: Sequence[str], threshold: float) ->
     Returns
     -------
     label : str
-        Most probable label.
+        Most probable label; empty where a model has no classes.
     confidence : float
-        Its probability.
+        Its probability; 0 where there is none.
     abstained : bool
         Whether the confidence is below the threshold.
 
@@ -135,6 +135,8 @@ def decide(probabilities: ArrayLike, labels: Sequence[str], threshold: float) ->
     >>> decide([0.4, 0.6], ["sad", "happy"], 0.7)
     ('happy', 0.6, True)
     """
+    if not labels:
+        return "", 0.0, False
     values = np.asarray(probabilities, dtype=np.float64)
     best = int(values.argmax())
     confidence = float(values[best])

@@ -60,11 +60,15 @@ class Waveform:
         Where this stretch begins in its recording, in seconds.
     unread : tuple of Unread
         Parts of it that could not be read and are silence here, or missing at its end.
+    speech : ndarray of float32, shape (n_frames,), or None
+        Probability of speech, in [0, 1], of each frame of 512 samples that this stretch touches; the frames count from
+        the beginning of the recording.  None where voice activity detection has not heard it.
     """
 
     samples: Float32Array
     start: float = 0.0
     unread: tuple[Unread, ...] = ()
+    speech: Float32Array | None = None
 
     @property
     def duration(self) -> float:

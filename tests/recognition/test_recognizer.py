@@ -22,7 +22,7 @@ from emovox import (
 )
 from emovox.features import sets
 from emovox.model.file import builtin, load
-from emovox.recognition.windows import join_rest
+from emovox.recognition.timeline import join_rest
 from emovox.types import Waveform
 from tests.conftest import ANY_SOUND, sine, speech
 
@@ -128,7 +128,7 @@ def test_a_file_is_windowed_like_an_array(recognizer: EmotionRecognizer, tmp_pat
     seen: list[float] = []
     prediction = recognizer.predict(path, progress=seen.append)
     assert prediction.probabilities == recognizer.predict(samples, rate=16000).probabilities
-    assert seen == [6.0, 14.5]
+    assert seen == [10.0, 14.5]
 
 
 @pytest.mark.parametrize(

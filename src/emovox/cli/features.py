@@ -14,7 +14,7 @@ from emovox.features import sets
 from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.text import csv_line, readable
-from emovox.recognition.windows import join_rest
+from emovox.recognition.timeline import join_rest
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing, require_writable
 

@@ -19,12 +19,9 @@ from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
 from emovox.recognition.many import analysed, one_at_a_time
-from emovox.recognition.streaming import StreamingRecognizer
-from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
-from emovox.recognition.voice import Voice
-from emovox.recognition.whole import judge_whole
-from emovox.recognition.windows import WindowOptions, join_rest
-from emovox.recognition.words import Remembering, fused, rules_of
+from emovox.recognition.streaming import Judge, StreamingRecognizer
+from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions, join_rest, tidied
+from emovox.recognition.voice import Recording, Voice, fused, rules_of
 from emovox.speech.gate import GateOptions
 from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
 
@@ -34,7 +31,7 @@ if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most rec
     from emovox.text.transcribe import Transcriber
     from emovox.text.words import Heard
 
-#: Seconds of a long recording that are read at a time for a timeline.
+#: Seconds of a long recording that are read at a time.
 _BLOCK = 10.0
 
 
@@ -140,7 +137,7 @@ class EmotionRecognizer:
         """Recognise one recording of any length, in memory that does not grow with it.
 
         The answer is that of its utterances, see :meth:`timeline`: the mean of their probabilities, weighted by
-        duration.  Where voice activity finds none, as in a short scream, windows of one length are judged.
+        duration.
 
         Parameters
         ----------
@@ -174,9 +171,13 @@ class EmotionRecognizer:
         >>> recognizer.predict(samples, rate=16000, name="take 1").file
         'take 1'
         """
+        window = self.windows.duration
+        options = TimelineOptions(window=window, hop=min(window, TimelineOptions.hop))
+        judge = Recording(self._voice, keep=bool(self.transcriber or transcript) and self._takes_both())
         sound = audio.as_sound(source, rate, name)
-        blocks = audio.blocks(sound, self.windows.duration)
-        return _noted(self._predict(blocks, name or source_name(sound), progress, transcript), sound, blocks)
+        found, heard = self._analysed(judge, sound, options, name, transcript, progress, self.text_model)
+        whole = judge.whole(found)
+        return whole if heard is None else self._with_words(whole, heard, *judge.seen(found))
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window of a recording or stream.
@@ -235,9 +236,10 @@ class EmotionRecognizer:
         Returns
         -------
         Timeline
-            Without any segment where nobody speaks.  With a transcriber, which hears the recording as a whole, each has
-            its words, those whose middle lies in it; they take part in its answer as for :meth:`predict`.  A stream of
-            the same samples gives exactly the same answers of the voice, see
+            Without any segment where nobody speaks. Where voice activity finds no utterance but the speech gate hears
+            somebody, as in a short scream or whisper, windows of one length are judged. With a transcriber, which hears
+            the recording as a whole, each has its words, those whose middle lies in it; they take part in its answer as
+            for :meth:`predict`. A stream of the same samples gives exactly the same answers of the voice, see
             :class:`emovox.recognition.streaming.StreamingRecognizer`; its words are recognised utterance by utterance.
 
         Raises
@@ -253,22 +255,18 @@ class EmotionRecognizer:
         >>> [one.label in timeline.summary().share for one in timeline.predictions]
         [True]
         """
-        sound = audio.as_sound(source, rate, name)
-        blocks, name, options = audio.blocks(sound, _BLOCK), name or source_name(sound), options or TimelineOptions()
-        if not (self.transcriber or transcript):
-            whole = StreamingRecognizer(self._voice, options).timeline(blocks, name, progress)
-            return replace(whole, predictions=tuple(_noted(one, sound, blocks) for one in whole.predictions))
-        from emovox.text.words import Hearing, require_times
-
         if transcript:
+            from emovox.text.words import require_times
+
             require_times(transcript)
-        hearing = Hearing(one_at_a_time(self.transcriber), transcript)
-        untidy = replace(options, merge=None, min_segment=0.0)
-        found = StreamingRecognizer(self._voice, untidy).timeline(hearing.tap(blocks), name, progress)
-        heard = hearing.result(found.duration)
+        options = options or TimelineOptions()
+        spoken = bool(self.transcriber or transcript)
+        cut = replace(options, merge=None, min_segment=0.0) if spoken else options  # tidied with the words
+        found, heard = self._analysed(self._voice, audio.as_sound(source, rate, name), cut, name, transcript, progress)
+        if heard is None:
+            return found
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
-        tidy = tidied([self._with_words(*part) for part in parts], options)
-        return replace(found, predictions=tuple(_noted(one, sound, blocks) for one in tidy))
+        return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
 
     def predict_many(
         self,
@@ -381,22 +379,26 @@ class EmotionRecognizer:
             weights += lengths
         return profiles.build(name, self._model, rows, weights, clips)
 
-    def _predict(
+    def _analysed(
         self,
-        blocks: Iterable[Waveform],
-        name: str,
+        judge: Judge,
+        sound: Sound,
+        options: TimelineOptions,
+        name: str | None,
+        transcript: Transcript | None,
         progress: Callable[[float], None] | None,
-        transcript: Transcript | None = None,
-    ) -> Prediction:
-        window = self.windows.duration
-        if not (self.transcriber or transcript):
-            return judge_whole(self._voice, self._voice, blocks, name, window, progress)
-        from emovox.text.words import Hearing
+        classifier: TextClassifier | None = None,
+    ) -> tuple[Timeline, Heard | None]:
+        """Run a recording through a stream, and a listener of words beside it where words are asked for."""
+        blocks, hearing = audio.blocks(sound, _BLOCK), None
+        if self.transcriber or transcript:
+            from emovox.text.words import Hearing
 
-        hearing = Hearing(one_at_a_time(self.transcriber), transcript, self.text_model)
-        judge = Remembering(self._voice, wanted=self._takes_both())
-        found = judge_whole(self._voice, judge, hearing.tap(blocks), name, window, progress)
-        return self._with_words(found, hearing.result(found.end), judge.seen, judge.lengths)
+            hearing = Hearing(one_at_a_time(self.transcriber), transcript, classifier)
+        streams = StreamingRecognizer(judge, options)
+        found = streams.timeline(blocks, name or source_name(sound), progress, hearing.hear if hearing else None)
+        found = replace(found, predictions=tuple(_noted(one, sound, blocks) for one in found.predictions))
+        return found, hearing.result(found.duration) if hearing else None
 
     def _with_words(
         self,
@@ -410,7 +412,7 @@ class EmotionRecognizer:
 
         found = heard.beside(voice)
         if self.fuse:
-            found = fused(found, heard, self.card, self.threshold, self._voice.probabilities, seen, weights)
+            found = fused(found, heard, self.card, self.threshold, self._voice.output, seen, weights)
         return fusion.ruled(found, self.rules, heard, self.threshold)
 
     def _takes_both(self) -> bool:

@@ -1,6 +1,8 @@
 """Emotion as it happens: samples in pieces of any size -> voice activity -> windows -> events.
 
-A file is a stream whose pieces are its blocks: :func:`timeline` is nothing else, so live sound and files give the same.
+A file is a stream whose pieces are its blocks: :meth:`StreamingRecognizer.timeline` is nothing else, so live sound and
+files give the same.  The network of voice activity runs once, here: its probabilities go with every window to the
+speech gate, and with the samples to whoever listens for words.
 """
 
 from __future__ import annotations
@@ -14,20 +16,23 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emovox import decision
 from emovox.audio import MIN_DURATION, Converter
 from emovox.errors import InputError
-from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.recognition.timeline import Timeline, TimelineOptions, blended, tidied
 from emovox.speech.vad import FRAME, ActivityFrame, SpeechEvent, VoiceActivity
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 
-#: Samples that are taken at a time, 1 s: bounds the memory of a piece of any size.
-_PIECE = RATE
+#: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
+_PIECE = 4 * RATE
 #: What is heard with an utterance on either side of it, 0.1 s: models learn from clips with soft beginnings and ends.
 #: Chosen on test folds by ``python benchmarks/judging.py``.
 _AROUND = RATE // 10
 #: A rest of an utterance that is shorter than this, in seconds, is too short to be judged by itself.
 _REST = 0.3
+
+
+#: Who listens to a stream: called with its next samples and the probabilities of speech of the frames they complete.
+Listen = Callable[[Float32Array, Float32Array], None]
 
 
 class Judge(Protocol):
@@ -103,7 +108,15 @@ class StreamingRecognizer:
         self.recognizer = recognizer
         self.options = options or TimelineOptions()
 
-    def open(self, name: str = "<stream>", *, rate: float = RATE, channels: int = 1, estimates: bool = True) -> Stream:
+    def open(
+        self,
+        name: str = "<stream>",
+        *,
+        rate: float = RATE,
+        channels: int = 1,
+        estimates: bool = True,
+        listen: Listen | None = None,
+    ) -> Stream:
         """Begin a stream.
 
         Parameters
@@ -116,6 +129,9 @@ class StreamingRecognizer:
             Its number of channels; they are averaged.
         estimates : bool, default True
             Whether to judge what is going on every `hop` seconds; the timeline needs no such thing.
+        listen : callable, optional
+            Called with the stream's next samples, at 16 kHz, and the probabilities of speech of the frames that they
+            complete, as :meth:`emovox.text.words.Hearing.hear` takes them.
 
         Returns
         -------
@@ -126,10 +142,16 @@ class StreamingRecognizer:
         AudioError
             There is no such rate, or there are no channels.
         """
-        return Stream(self.recognizer, self.options, Converter(rate, channels, name), estimates=estimates)
+        return Stream(
+            self.recognizer, self.options, Converter(rate, channels, name), estimates=estimates, listen=listen
+        )
 
     def timeline(
-        self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None = None
+        self,
+        blocks: Iterable[Waveform],
+        name: str,
+        progress: Callable[[float], None] | None = None,
+        listen: Listen | None = None,
     ) -> Timeline:
         """Run a recording through a stream, block by block, and collect what it tells.
 
@@ -141,12 +163,14 @@ class StreamingRecognizer:
             What its predictions call it.
         progress : callable, optional
             Called with the seconds analysed so far.
+        listen : callable, optional
+            As for :meth:`open`.
 
         Returns
         -------
         Timeline
         """
-        stream = self.open(name, estimates=False)
+        stream = self.open(name, estimates=False, listen=listen)
         events: list[StreamEvent] = []
         for block in blocks:
             events += stream.push(block.samples)
@@ -185,8 +209,17 @@ class Stream:
     What is kept of the sound is a window and a pause, however long the stream lasts.
     """
 
-    def __init__(self, judge: Judge, options: TimelineOptions, converter: Converter, *, estimates: bool) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        options: TimelineOptions,
+        converter: Converter,
+        *,
+        estimates: bool,
+        listen: Listen | None = None,
+    ) -> None:
         self.name = converter.name
+        self._listen = listen
         self._converter = converter
         self._activity = VoiceActivity(options.vad)
         self._history = History()
@@ -195,6 +228,7 @@ class Stream:
             if options.mode == "interval"
             else _Utterances(judge, options, self._history, self.name, estimates=estimates)
         )
+        self._fallback = _Fallback(judge, options, self._history, self.name)
         self._finished = False
 
     @property
@@ -238,26 +272,38 @@ class Stream:
             return []
         self._finished = True
         events = list(self._take(self._converter.finish()))
-        for frame in self._activity.finish_frames():
-            events += self._cutter.step(frame)
-        return events + self._cutter.finish()
+        events += self._step(np.empty(0, dtype=np.float32), self._activity.finish_frames())
+        return [*events, *self._cutter.finish(), *self._fallback.finish()]
 
     def _take(self, samples: Float32Array) -> Iterator[StreamEvent]:
         for begin in range(0, len(samples), _PIECE):
             piece = samples[begin : begin + _PIECE]
-            self._history.append(piece)
-            for frame in self._activity.frames(piece):
-                yield from self._cutter.step(frame)
-            self._history.drop(min(self._cutter.needed, self._history.end - self._activity.reach) - _AROUND)
+            yield from self._step(piece, self._activity.frames(piece))
+            self._fallback.step(speaking=self._cutter.speaking)
+            needed = min(self._cutter.needed, self._fallback.needed, self._history.end - self._activity.reach)
+            self._history.drop(needed - _AROUND)
+
+    def _step(self, samples: Float32Array, frames: list[ActivityFrame]) -> Iterator[StreamEvent]:
+        """Take the next samples and the frames that they complete, or the last frame of the stream."""
+        # After the last frame comes a silent one of no length, which no samples belong to.
+        speech = np.array([one.probability for one in frames if one.end > self._history.told], dtype=np.float32)
+        self._history.append(samples, speech)
+        if self._listen:
+            self._listen(samples, speech)
+        for frame in frames:
+            for event in self._cutter.step(frame):
+                if event.kind == "result":
+                    self._fallback.stop()
+                yield event
 
 
 class History:
-    """The last samples of a stream, found by their place in it.
+    """The last samples of a stream and how probably they are speech, found by their place in it.
 
     Examples
     --------
     >>> history = History()
-    >>> history.append(np.arange(5, dtype=np.float32))
+    >>> history.append(np.arange(5, dtype=np.float32), np.empty(0))
     >>> history.drop(2)
     >>> history.stretch(1, 4).samples.tolist(), history.end
     ([2.0, 3.0], 5)
@@ -267,6 +313,12 @@ class History:
         self._samples = np.empty(RATE, dtype=np.float32)
         self._begin = 0
         self._size = 0
+        self._speech = np.empty(0, dtype=np.float32)  # of the frames from the one that _begin lies in
+
+    @property
+    def told(self) -> int:
+        """Where the frames end whose probability is known; at the end of the stream the last one is not full."""
+        return (self._begin // FRAME + len(self._speech)) * FRAME
 
     @property
     def end(self) -> int:
@@ -278,8 +330,9 @@ class History:
         """How much memory is held, in bytes."""
         return self._samples.nbytes
 
-    def append(self, piece: Float32Array) -> None:
-        """Add the next samples, shape (n,)."""
+    def append(self, piece: Float32Array, speech: Float32Array) -> None:
+        """Add the next samples, shape (n,), and the probabilities of the frames that they complete."""
+        self._speech = np.concatenate([self._speech, speech])
         size = self._size + len(piece)
         if size > len(self._samples):
             grown = np.empty(max(size, 2 * len(self._samples)), dtype=np.float32)
@@ -293,12 +346,20 @@ class History:
         count = min(max(0, before - self._begin), self._size)
         # Numpy copies through a buffer where source and target overlap.
         self._samples[: self._size - count] = self._samples[count : self._size]
+        self._speech = self._speech[(self._begin + count) // FRAME - self._begin // FRAME :]
         self._begin, self._size = self._begin + count, self._size - count
 
     def stretch(self, begin: int, end: int) -> Waveform:
         """Return what is known between two places: a copy."""
         first = max(begin, self._begin)
-        return Waveform(self._samples[first - self._begin : end - self._begin].copy(), first / RATE)
+        samples = self._samples[first - self._begin : end - self._begin].copy()
+        frames = first // FRAME, -(-end // FRAME)
+        return Waveform(samples, first / RATE, self.speech(*frames) if end <= self.told else None)
+
+    def speech(self, first: int, last: int) -> Float32Array:
+        """Return the probabilities of the frames of the stream from number `first` to before `last`: a copy."""
+        begin = self._begin // FRAME
+        return self._speech[first - begin : last - begin].copy()
 
 
 class _Smoother:
@@ -316,10 +377,7 @@ class _Smoother:
         """Take the next judgement and return it with what remains of those before it."""
         if self._seconds and self._before:
             kept = math.exp(-(one.end - self._before.end) / self._seconds)
-            old = self._before.probabilities
-            mixed = {label: kept * old[label] + (1 - kept) * value for label, value in one.probabilities.items()}
-            label, confidence, abstained = decision.decide(list(mixed.values()), list(mixed), self._threshold)
-            one = dataclasses.replace(one, label=label, probabilities=mixed, confidence=confidence, abstained=abstained)
+            one = blended([self._before, one], [kept, 1 - kept], self._threshold)
         self._before = one
         return one
 
@@ -337,7 +395,11 @@ class _Utterances:
         self._piece = 0  # begin of what is not judged yet
         self._last: Prediction | None = None  # judgement of the piece before, in this utterance
         self._asked = 0  # end of the last estimate
-        self._trace: list[float] = []  # probabilities of the frames up to now, as many as a window holds
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance goes on, whose judgement is to come."""
+        return self._begin is not None
 
     @property
     def needed(self) -> int:
@@ -347,14 +409,12 @@ class _Utterances:
 
     def step(self, frame: ActivityFrame) -> Iterator[StreamEvent]:
         """Take the next frame."""
-        self._trace.append(frame.probability)
-        del self._trace[: -(self._window // FRAME + 1)]
         for event in frame.events:
             yield from self._started(event) if event.kind == "start" else self._ended(event)
         if self._begin is None:
             return
         if frame.end - self._piece >= self._window and not frame.pausing:
-            yield from self._cut(self._quietest(frame.end), frame.end)
+            yield from self._cut(self._quietest(), frame.end)
         if self._estimates and frame.end - self._asked >= self._hop:
             yield from self._estimate(self._begin, frame.end)
 
@@ -373,12 +433,11 @@ class _Utterances:
         self._begin = None
         yield StreamEvent("end", event.time, event.decided)
 
-    def _quietest(self, heard: int) -> int:
+    def _quietest(self) -> int:
         """Find the middle of the least probable frame in the second half of the window."""
-        first = heard // FRAME - len(self._trace)
-        low = max(0, -((first * FRAME - self._piece - self._window // 2) // FRAME))
-        high = max(low + 1, (self._piece + self._window) // FRAME - first)
-        return (first + low + int(np.argmin(self._trace[low:high]))) * FRAME + FRAME // 2
+        low = -(-(self._piece + self._window // 2) // FRAME)
+        high = max(low + 1, (self._piece + self._window) // FRAME)
+        return (low + int(np.argmin(self._history.speech(low, high)))) * FRAME + FRAME // 2
 
     def _cut(self, end: int, heard: int, *, ended: bool = False) -> Iterator[StreamEvent]:
         """Judge the piece up to `end`, where speech may have ended; a rest too short goes with the piece before it."""
@@ -420,6 +479,7 @@ class _Intervals:
         self._window, self._hop = round(options.window * RATE), options.hop * RATE
         self._on, self._least = options.vad.on, options.vad.min_speech * RATE
         self._smoother = _Smoother(options.smoothing, judge.threshold)
+        self.speaking = False  # no judgement is ever late
         self._index = 0
         self._speech = 0  # samples of speech in the interval that is going on
 
@@ -452,3 +512,46 @@ class _Intervals:
         if judged:
             judged = self._smoother.smoothed(_placed(judged, begin / RATE, end / RATE))
             yield StreamEvent("result", end / RATE, heard / RATE, judged)
+
+
+class _Fallback:
+    """Judges windows of one length where no utterance is found or judged: the gate hears screams and whispers too.
+
+    They are judged as they pass, so that nothing but a few windows is kept, and told at the end of the stream.  A rest
+    shorter than half a window goes with the window before.  Intervals need no such thing.
+    """
+
+    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str) -> None:
+        self._judge, self._history, self._name = judge, history, name
+        self._window = round(options.window * RATE)
+        self._begin: int | None = None if options.mode == "interval" else 0  # of what is not judged yet
+        self._smoother = _Smoother(options.smoothing, judge.threshold)
+        self._found: list[Prediction] = []
+
+    @property
+    def needed(self) -> int:
+        """First sample that may be asked for."""
+        return self._history.end if self._begin is None else self._begin
+
+    def stop(self) -> None:
+        """Forget everything: an utterance has been judged."""
+        self._begin, self._found = None, []
+
+    def step(self, *, speaking: bool) -> None:
+        """Judge the windows that have passed; while somebody seems to be speaking, wait for that judgement."""
+        while self._begin is not None and self._history.end - self._begin >= self._window * (3.0 if speaking else 1.5):
+            self._begin = self._assess(self._begin, self._begin + self._window)
+
+    def finish(self) -> list[StreamEvent]:
+        """Judge what is left and tell all."""
+        self.step(speaking=False)
+        end = self._history.end
+        if self._begin is not None and end > self._begin:
+            self._begin = self._assess(self._begin, end)
+        return [StreamEvent("result", one.end, end / RATE, one) for one in self._found]
+
+    def _assess(self, begin: int, end: int) -> int:
+        if judged := self._judge.assess(self._history.stretch(begin, end), self._name):
+            placed = dataclasses.replace(judged, start=begin / RATE, end=end / RATE)
+            self._found.append(self._smoother.smoothed(placed))
+        return end

@@ -1,24 +1,43 @@
-"""The emotions of a whole recording in the order of time: options, tidying of neighbours, summary."""
+"""The emotions of a whole recording in the order of time: how it is cut, means and tidying of judgements, summary."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from emovox import decision
 from emovox.errors import InputError
 from emovox.speech.vad import VadOptions
-from emovox.types import Prediction
+from emovox.types import Prediction, Waveform
 
 Mode = Literal["utterance", "interval"]
 
+#: What a model says of a stretch.
+_JUDGEMENT = ("label", "probabilities", "confidence", "abstained", "dimensions")
 #: Two segments closer than this, in seconds, touch: less than a sample, more than a rounding error.
 _TOUCH = 1e-5
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How a recording is cut.
+
+    Attributes
+    ----------
+    duration : float
+        Longest stretch that is judged at once, in seconds, 0.3 to 30: about the length of the utterances the models
+        were trained on.  Longer utterances are cut, see :class:`emovox.TimelineOptions`.  Where no utterance is found,
+        windows of this length are judged, a rest shorter than half of it with the window before.
+    """
+
+    duration: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -175,13 +194,14 @@ class Summary:
 def summarise(timeline: Timeline) -> Summary:
     """Make the summary of a timeline, see :meth:`Timeline.summary`."""
     parts = timeline.predictions
+    named = [one for one in parts if one.label]  # a model may have dimensions only
     time: dict[str, float] = {}
-    for one in parts:
+    for one in named:
         time[one.label] = time.get(one.label, 0.0) + one.end - one.start
     ranked = sorted(time.items(), key=lambda item: -item[1])
     judged = math.fsum(one.end - one.start for one in parts)
     unsure = math.fsum(one.end - one.start for one in parts if one.abstained)
-    changes = Counter((before.label, after.label) for before, after in pairwise(parts) if before.label != after.label)
+    changes = Counter((before.label, after.label) for before, after in pairwise(named) if before.label != after.label)
     return Summary(
         file=timeline.file,
         duration=timeline.duration,
@@ -194,6 +214,61 @@ def summarise(timeline: Timeline) -> Summary:
             label: max((one for one in parts if one.label == label), key=lambda one: one.confidence)
             for label, _ in ranked
         },
+    )
+
+
+def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]:
+    """Append a last block shorter than `shortest` seconds to the one before it."""
+    before: Waveform | None = None
+    for block in blocks:
+        if before is not None and block.duration < shortest:
+            block = Waveform(np.concatenate([before.samples, block.samples]), before.start)
+        elif before is not None:
+            yield before
+        before = block
+    if before is not None:
+        yield before
+
+
+def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: float) -> Prediction:
+    """Average judgements: their probabilities, and their emotion dimensions where there are any.
+
+    Parameters
+    ----------
+    parts : sequence of Prediction
+        One or more, by the same model.
+    weights : sequence of float
+        One for each, usually durations in seconds; not all 0.
+    threshold : float
+        Confidence in [0, 1] under which the answer is an abstention.
+
+    Returns
+    -------
+    Prediction
+        The last one with the mean and what is decided by it.
+
+    Examples
+    --------
+    >>> a, b = (Prediction("a", 0, 1, x, {x: 1, y: 0}, 1.0, False, "m", dimensions={"arousal": v})
+    ...         for x, y, v in (("sad", "calm", 0.0), ("calm", "sad", 1.0)))
+    >>> mean = blended([a, b], [3, 1], 0.5)
+    >>> mean.label, mean.confidence, mean.dimensions
+    ('sad', 0.75, {'arousal': 0.25})
+    """
+    last = parts[-1]
+    labels, dimensions = list(last.probabilities), last.dimensions
+    mean = decision.combine([[one.probabilities[label] for label in labels] for one in parts], weights)
+    label, confidence, abstained = decision.decide(mean, labels, threshold)
+    if dimensions is not None:
+        rows = [[(one.dimensions or {})[name] for name in dimensions] for one in parts]
+        dimensions = dict(zip(dimensions, np.average(rows, axis=0, weights=weights).tolist(), strict=True))
+    return dataclasses.replace(
+        last,
+        label=label,
+        probabilities=dict(zip(labels, mean.tolist(), strict=True)),
+        confidence=confidence,
+        abstained=abstained,
+        dimensions=dimensions,
     )
 
 
@@ -210,8 +285,8 @@ def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple
     Returns
     -------
     tuple of Prediction
-        In order of time.  Where segments of the same label and certainty were merged, probabilities are their mean,
-        weighted by duration.
+        In order of time.  Where segments of the same label and certainty were merged, probabilities and dimensions are
+        their mean, weighted by duration.
 
     Examples
     --------
@@ -247,22 +322,22 @@ def _supported(parts: Sequence[Prediction], index: int, reach: float, shortest: 
     near = max(before + after, key=lambda other: other.end - other.start, default=one)
     if near.end - near.start < shortest:
         return one
-    same = {name: getattr(near, name) for name in ("label", "probabilities", "confidence", "abstained")}
+    same = {name: getattr(near, name) for name in _JUDGEMENT}
     return dataclasses.replace(one, **same, fusion=None, why=_shared([one, near]))
 
 
 def _joined(group: Sequence[Prediction]) -> Prediction:
     """Make one segment of some with the same label and certainty."""
-    first, labels = group[0], list(group[0].probabilities)
-    rows = [[one.probabilities[label] for label in labels] for one in group]
-    mean = dict(zip(labels, decision.combine(rows, [one.end - one.start for one in group]).tolist(), strict=True))
+    first = group[0]
+    mean = blended(group, [one.end - one.start for one in group], 0.0)
     said = [one.transcript for one in group if one.transcript]
     words = tuple(word for one in group for word in one.words or ())
     return dataclasses.replace(
         first,
         end=group[-1].end,
-        probabilities=mean,
-        confidence=mean[first.label],
+        probabilities=mean.probabilities,
+        confidence=mean.confidence,
+        dimensions=mean.dimensions,
         transcript=" ".join(said) or first.transcript,
         words=words or first.words,
         linguistic=None,  # these are about each segment by itself

@@ -33,10 +33,8 @@ class Edges:
     >>> sound[4096:8192] = 0.5
     >>> edges = Edges(reach=0.2, late=0.5)
     >>> edges.push(sound)
-    >>> edges.watch(6000)
     >>> edges.begin(5120, heard=6000)
     4096
-    >>> edges.watch(16000)
     >>> edges.end(9000, heard=16000)
     8320
     """
@@ -53,7 +51,8 @@ class Edges:
         self._watched = 0
 
     def push(self, samples: Float32Array) -> None:
-        """Take the next samples, shape (n,)."""
+        """Take the next samples, shape (n,); boundaries may then be asked for that are heard in them."""
+        self._watch(self._first + len(self._levels))
         drop = max(0, len(self._levels) - self._kept)
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) // STEP * STEP
@@ -61,13 +60,6 @@ class Edges:
         power = np.square(samples[:whole].reshape(-1, STEP), dtype=np.float64).sum(axis=1)
         self._levels = np.concatenate([self._levels[drop:], power])
         self._first += drop
-
-    def watch(self, heard: int) -> None:
-        """Note how loud the segment that is going on has become, by `heard` samples of the stream."""
-        now = heard // STEP
-        if self._loudest is not None:
-            self._loudest = max(self._loudest, self._smooth(self._watched, now).max(initial=0.0))
-            self._watched = now
 
     def begin(self, sample: int, heard: int) -> int:
         """Say where the sound begins that a detector heard from `sample` on: the first sample of a step."""
@@ -82,11 +74,18 @@ class Edges:
     def end(self, sample: int, heard: int) -> int:
         """Say where the sound has faded that a detector heard up to `sample`: the sample after a step's last."""
         pause, now = sample // STEP, heard // STEP
+        self._watch(now)
         first, last = max(self._began + 1, pause - self._reach), min(pause + self._reach, now)
         loud = np.flatnonzero(self._smooth(first, last) >= (self._loudest or 0.0) * _FALL)
         self._ended = first + (int(loud[-1]) if len(loud) else 0)
         self._loudest = None
         return min(self._ended * STEP, heard)
+
+    def _watch(self, now: int) -> None:
+        """Note how loud the segment that is going on has become by a step."""
+        if self._loudest is not None:
+            self._loudest = max(self._loudest, self._smooth(self._watched, now).max(initial=0.0))
+            self._watched = now
 
     def _smooth(self, begin: int, end: int) -> NDArray[np.float64]:
         """Power over three steps, up to each of those from `begin` to `end`."""

@@ -2,7 +2,8 @@
 
 Silero alone refuses screams, because no ordinary voice is that high, and accepts some melodies and drums.  So the gate
 listens twice, the second time at two thirds of the speed, which brings a scream down to where voices are, and weighs
-what it hears against how the sound moves: a logistic rule on a handful of numbers.
+what it hears against how the sound moves: a logistic rule on a handful of numbers.  What voice activity detection has
+heard of a stretch, the gate need not hear again: see the `speech` of :class:`emovox.types.Waveform`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from emovox.errors import InputError
 from emovox.features.analysis import Analysis
 from emovox.speech.vad import FRAME, SpeechProbability
-from emovox.types import RATE, Float32Array
+from emovox.types import RATE, Float32Array, Waveform
 
 Array = NDArray[np.float64]
 
@@ -103,13 +104,14 @@ _WEIGHTS = Measures(
 _BIAS = -0.395
 
 
-def is_speech(samples: Float32Array, options: GateOptions | None = None) -> bool:
+def is_speech(sound: Float32Array | Waveform, options: GateOptions | None = None) -> bool:
     """Tell whether somebody speaks in a recording or window: aloud, shouting or whispering.
 
     Parameters
     ----------
-    samples : ndarray of float32, shape (n_samples,)
-        Mono at 16 kHz, at any level; 0.3 to 10 s.  Cut longer recordings into windows.
+    sound : ndarray of float32, shape (n_samples,), or Waveform
+        Mono at 16 kHz, at any level; 0.3 to 10 s.  Cut longer recordings into windows.  The `speech` of a Waveform
+        is used where there is one, instead of a pass of the network.
     options : GateOptions, optional
         How sure to be.
 
@@ -127,15 +129,15 @@ def is_speech(samples: Float32Array, options: GateOptions | None = None) -> bool
     False
     """
     threshold = (options or GateOptions()).threshold
-    return threshold == 0 or speech_probability(samples) >= threshold
+    return threshold == 0 or speech_probability(sound) >= threshold
 
 
-def speech_probability(samples: Float32Array) -> float:
+def speech_probability(sound: Float32Array | Waveform) -> float:
     """Probability that somebody speaks in a recording or window.
 
     Parameters
     ----------
-    samples : ndarray of float32, shape (n_samples,)
+    sound : ndarray of float32, shape (n_samples,), or Waveform
         As :func:`is_speech`.
 
     Returns
@@ -149,13 +151,14 @@ def speech_probability(samples: Float32Array) -> float:
     >>> speech_probability(np.zeros(16000, dtype=np.float32))
     0.0
     """
-    sound = _levelled(samples)
-    if sound is None:
+    window = sound if isinstance(sound, Waveform) else Waveform(sound)
+    levelled = _levelled(window.samples)
+    if levelled is None:
         return 0.0
-    heard = _hear(sound)
+    heard = _hear(levelled, window.speech, lead=round(window.start * RATE) % FRAME)
     if heard[0] >= _CERTAIN:
         return 1.0
-    odds = _BIAS + float(np.dot(_WEIGHTS, _measures(sound, heard)))
+    odds = _BIAS + float(np.dot(_WEIGHTS, _measures(levelled, heard)))
     return 1 / (1 + math.exp(-odds))
 
 
@@ -177,7 +180,7 @@ def measure(samples: Float32Array) -> Measures | None:
 
 def _measures(sound: Float32Array, heard: tuple[float, float]) -> Measures:
     slow = soxr.resample(sound, RATE, RATE * _SLOWER)
-    return Measures(*heard, *_hear(slow, _SLOWER), *_movement(sound))
+    return Measures(*heard, *_hear(slow, slower=_SLOWER), *_movement(sound))
 
 
 def _levelled(samples: Float32Array) -> Float32Array | None:
@@ -191,13 +194,20 @@ def _levelled(samples: Float32Array) -> Float32Array | None:
     return None if loudest < _SILENT else (centred * (_LEVEL / math.sqrt(loudest))).astype(np.float32)
 
 
-def _hear(sound: Float32Array, slower: float = 1.0) -> tuple[float, float]:
-    """Silero's log-odds: mean over the loud frames, and largest mean over 0.32 s of the original."""
-    stream = SpeechProbability()
-    probability = np.concatenate([stream.push(sound), stream.finish()]).astype(np.float64)
+def _hear(
+    sound: Float32Array, speech: Float32Array | None = None, *, lead: int = 0, slower: float = 1.0
+) -> tuple[float, float]:
+    """Silero's log-odds: mean over the loud frames, and largest mean over 0.32 s of the original.
+
+    `speech` are the probabilities of the frames where they are known; the first began `lead` samples before the sound.
+    """
+    if speech is None:
+        stream = SpeechProbability()
+        speech, lead = np.concatenate([stream.push(sound), stream.finish()]), 0
+    probability = speech.astype(np.float64)
     with np.errstate(divide="ignore"):
         odds = np.clip(np.log(probability) - np.log1p(-probability), -_SURE, _SURE)
-    frames = np.pad(sound, (0, len(odds) * FRAME - len(sound))).reshape(-1, FRAME)
+    frames = np.pad(sound, (lead, len(odds) * FRAME - lead - len(sound))).reshape(-1, FRAME)
     loud = _loud(np.square(frames, dtype=np.float64).sum(axis=1))
     width = min(round(10 * slower), len(odds))
     return float(odds[loud].mean()), float(np.convolve(odds, np.full(width, 1 / width), "valid").max())

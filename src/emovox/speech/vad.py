@@ -361,6 +361,7 @@ class VoiceActivity:
         self._probability = SpeechProbability()
         self._segmenter = Segmenter(options)
         self._edges = self._new_edges()
+        self._heard = 0
 
     @property
     def speaking(self) -> bool:
@@ -373,30 +374,38 @@ class VoiceActivity:
         options = self._segmenter.options
         return FRAME + round((options.min_speech + options.min_silence + options.padding + options.reach) * RATE)
 
-    def push(self, samples: ArrayLike) -> list[SpeechEvent]:
-        """Take the next samples, as :meth:`SpeechProbability.push`, and tell what they decide."""
-        return [event for frame in self.frames(samples) for event in frame.events]
+    def push(self, samples: ArrayLike, probabilities: ArrayLike | None = None) -> list[SpeechEvent]:
+        """Take the next samples and tell what they decide.
 
-    def finish(self) -> list[SpeechEvent]:
-        """End the stream and be ready for another one."""
-        return [event for frame in self.finish_frames() for event in frame.events]
+        Parameters
+        ----------
+        samples : array_like of float32, shape (n_samples,)
+            As :meth:`SpeechProbability.push`.
+        probabilities : array_like, shape (n_frames,), optional
+            Those of the frames that these samples complete, where another :class:`SpeechProbability` has heard the same
+            stream: several rules share one pass of the network so.  The default is to run it.
+        """
+        return [event for frame in self.frames(samples, probabilities) for event in frame.events]
 
-    def frames(self, samples: ArrayLike) -> list[ActivityFrame]:
-        """Take the next samples, as :meth:`SpeechProbability.push`, and tell frame by frame what they decide."""
-        end = self._probability.heard // FRAME * FRAME
-        probabilities = self._probability.push(samples).tolist()
+    def finish(self, probabilities: ArrayLike | None = None) -> list[SpeechEvent]:
+        """End the stream and be ready for another one; `probabilities` as :meth:`SpeechProbability.finish`."""
+        return [event for frame in self.finish_frames(probabilities) for event in frame.events]
+
+    def frames(self, samples: ArrayLike, probabilities: ArrayLike | None = None) -> list[ActivityFrame]:
+        """Take the next samples, as :meth:`push`, and tell frame by frame what they decide."""
+        piece = np.asarray(samples, dtype=np.float32)
+        found = self._probability.push(piece) if probabilities is None else np.asarray(probabilities)
         if self._edges:
-            self._edges.push(np.asarray(samples, dtype=np.float32))
-        found = []
-        for probability in probabilities:
-            end += FRAME
-            found.append(self._frame(probability, end))
-        return found
+            self._edges.push(piece)
+        first = self._heard // FRAME + 1
+        self._heard += len(piece)
+        return [self._frame(one, end * FRAME) for end, one in enumerate(found.tolist(), first)]
 
-    def finish_frames(self) -> list[ActivityFrame]:
+    def finish_frames(self, probabilities: ArrayLike | None = None) -> list[ActivityFrame]:
         """End the stream and be ready for another one: the frame that is not full, or a silent one of no length."""
-        heard = self._probability.heard
-        (probability,) = self._probability.finish().tolist() or [0.0]
+        heard, self._heard = self._heard, 0
+        found = self._probability.finish() if probabilities is None else np.asarray(probabilities)
+        (probability,) = found.tolist() or [0.0]
         last = self._frame(probability, heard)
         final = self._moved(self._segmenter.finish(heard), heard)
         self._probability.reset()
@@ -411,7 +420,6 @@ class VoiceActivity:
         """Move the boundaries of a frame's events to where the sound begins or fades."""
         if self._edges is None:
             return events
-        self._edges.watch(heard)
         moved = []
         for event in events:
             place = (self._edges.begin if event.kind == "start" else self._edges.end)(round(event.time * RATE), heard)

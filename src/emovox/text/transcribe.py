@@ -18,7 +18,7 @@ import numpy as np
 
 from emovox.errors import EmovoxError, InputError, TranscriptError
 from emovox.speech.gate import is_speech
-from emovox.speech.vad import SpeechEvent, VadOptions, VoiceActivity
+from emovox.speech.vad import FRAME, SpeechEvent, SpeechProbability, VadOptions, VoiceActivity
 from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
 from emovox.writing import cache_folder, replacing
 
@@ -143,6 +143,9 @@ class Listener:
         self.problems: list[str] = []
         self._transcriber = transcriber
         self._activity = VoiceActivity(self.options.vad)
+        self._own: SpeechProbability | None = None  # where nobody else runs the network
+        self._frames: Float32Array = np.empty(0, dtype=np.float32)  # probabilities that are not used yet
+        self._speech_held: list[Float32Array] = []  # those of the samples held, as long as that is all
         self._held: Float32Array = np.empty(0, dtype=np.float32)  # the samples from _first on
         self._rest: Float32Array = np.empty(0, dtype=np.float32)  # the samples of a second that is not full
         self._first = 0
@@ -158,9 +161,23 @@ class Listener:
 
     def push(self, block: Waveform) -> None:
         """Add the next samples, any number of them; the result does not depend on the size of the blocks."""
-        if not (self._heard or len(self._rest)):
-            self._origin = block.start
-        samples = np.concatenate([self._rest, block.samples])
+        if self._own is None:
+            self._own, self._origin = SpeechProbability(), block.start
+        self.hear(block.samples, self._own.push(block.samples))
+
+    def hear(self, samples: Float32Array, speech: Float32Array) -> None:
+        """Add the next samples of a stream that somebody else has heard, instead of :meth:`push`.
+
+        Parameters
+        ----------
+        samples : ndarray of float32, shape (n_samples,)
+            Any number of them.
+        speech : ndarray of float32, shape (n_frames,)
+            Probabilities of the frames that they complete, as :class:`emovox.speech.vad.SpeechProbability` gives them;
+            at the end of the stream that of the frame that is not full, with no samples.
+        """
+        self._frames = np.concatenate([self._frames, speech])
+        samples = np.concatenate([self._rest, samples])
         whole = len(samples) // RATE * RATE
         for begin in range(0, whole, RATE):
             self._second(samples[begin : begin + RATE])
@@ -179,22 +196,30 @@ class Listener:
         TranscriptError
             Not one piece could be transcribed: the message is that of the first problem.
         """
+        if self._own:
+            self._frames = np.concatenate([self._frames, self._own.finish()])
         if len(self._rest):
             self._second(self._rest)
-        self._events(self._activity.finish())
-        if not self._speech and len(self._held) == self._heard and is_speech(self._held):
-            self._add(
-                0.0, self._heard / RATE
-            )  # a short scream or whisper, which voice activity does not take for speech
+        self._speech_held.append(self._frames)
+        self._events(self._activity.finish(self._frames))
+        if not self._speech and len(self._held) == self._heard and self._is_speech():
+            # A short scream or whisper, which voice activity does not take for speech.
+            self._add(0.0, self._heard / RATE)
         self._flush()
         if self._failed and not self._parts:
             raise TranscriptError(self.problems[0])
         return replace(joined(self._parts, self._lengths), speech=self._speech)
 
+    def _is_speech(self) -> bool:
+        return is_speech(Waveform(self._held, speech=np.concatenate(self._speech_held)))
+
     def _second(self, samples: Float32Array) -> None:
         self._held = np.concatenate([self._held, samples])
+        complete = (self._heard + len(samples)) // FRAME - self._heard // FRAME
+        speech, self._frames = self._frames[:complete], self._frames[complete:]
         self._heard += len(samples)
-        self._events(self._activity.push(samples))
+        self._speech_held.append(speech)
+        self._events(self._activity.push(samples, speech))
         now = self._heard / RATE
         if self._onset is not None:
             begin = self._piece[0] if self._piece else self._onset
@@ -272,6 +297,8 @@ class Listener:
         first = max(self._first, round((needed - self.options.margin) * RATE))
         self._held = self._held[first - self._first :]
         self._first = first
+        if first:
+            self._speech_held.clear()
 
 
 def transcribe(

@@ -14,7 +14,7 @@ from emovox.errors import EmovoxError, TranscriptError
 from emovox.text.classifier import TextClassifier
 from emovox.text.sentiment import is_english, linguistic_features
 from emovox.text.transcribe import Listener, Transcriber
-from emovox.types import Prediction, Transcript, Waveform, Word
+from emovox.types import Float32Array, Prediction, Transcript, Waveform, Word
 
 #: Mean probability of the words below which a note says that they are uncertain.
 UNSURE = 0.45
@@ -107,6 +107,13 @@ class Hearing:
         for block in blocks:
             self._listener.push(block)
             yield block
+
+    def hear(self, samples: Float32Array, speech: Float32Array) -> None:
+        """Take the next samples of a stream whose probabilities of speech are known.
+
+        See :meth:`emovox.text.transcribe.Listener.hear`; instead of :meth:`tap`.
+        """
+        self._listener.hear(samples, speech)
 
     def result(self, duration: float) -> Heard:
         """Finish the transcription and compute the linguistic features.
