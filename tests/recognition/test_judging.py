@@ -109,9 +109,9 @@ def test_the_gate_decides_by_the_frames_of_the_stream() -> None:
     network = SpeechProbability()
     frames = np.concatenate([network.push(samples), network.finish()])
     for begin in (0, 512, 9001, 12345):
-        window = Waveform(samples[begin:], begin / RATE, frames[begin // vad.FRAME :])
+        window = Waveform(samples[begin:], begin / RATE, speech=frames[begin // vad.FRAME :])
         assert speech_probability(window) == pytest.approx(speech_probability(samples[begin:]), abs=0.05)
-    silent = Waveform(samples, 0.0, np.full_like(frames, 1e-6))
+    silent = Waveform(samples, speech=np.full_like(frames, 1e-6))
     assert speech_probability(silent) < speech_probability(samples)
 
 

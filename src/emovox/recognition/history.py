@@ -65,7 +65,7 @@ class History:
         first = max(begin, self._begin)
         samples = self._samples[first - self._begin : end - self._begin].copy()
         frames = first // FRAME, -(-end // FRAME)
-        return Waveform(samples, first / RATE, self.speech(*frames) if end <= self.told else None)
+        return Waveform(samples, first / RATE, speech=self.speech(*frames) if end <= self.told else None)
 
     def speech(self, first: int, last: int) -> Float32Array:
         """Return the probabilities of the frames of the stream from number `first` to before `last`: a copy."""
