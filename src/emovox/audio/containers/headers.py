@@ -55,7 +55,7 @@ def _au(file: Guard, begin: int, end: int) -> Part:
 def _aiff(file: Guard, begin: int, end: int) -> Part:
     """Describe an AIFF or AIFC file."""
     whole = Part(((begin, end - begin),), "aiff", "aiff", native=True, exact=True)
-    common = at = begin + 12
+    common, at = 0, begin + 12
     frame_bytes = rate = 0
     plain = True
     for _ in range(1000):
@@ -82,7 +82,7 @@ def _aiff(file: Guard, begin: int, end: int) -> Part:
         return _timed(whole, left, byte_rate)
     if stated > left:
         return _promised(_timed(whole, left, byte_rate), stated, byte_rate)
-    if _chunks_lead(file, samples + stated, end) or common == begin + 12 or not byte_rate or at > begin + _FAR:
+    if _chunks_lead(file, samples + stated, end) or not common or not byte_rate or at > begin + _FAR:
         return _timed(whole, stated, byte_rate)
     mended = bytearray(file.at(begin, samples - begin))
     struct.pack_into(">I", mended, 4, min(end - begin - 8, 2**32 - 1))

@@ -43,12 +43,17 @@ class _Sound:
         return struct.unpack(">HHIIHH" if self.big else "<HHIIHH", self.form[:16])
 
     @property
-    def plain(self) -> bool:
-        """Whether samples have a fixed size."""
+    def kind(self) -> int:
+        """Number of the encoding: 1 for PCM, 3 for float."""
         form = self.numbers()[0]
         if form == 0xFFFE and len(self.form) >= 26:
             form = int.from_bytes(self.form[24:26], "big" if self.big else "little")
-        return form in _PLAIN
+        return form
+
+    @property
+    def plain(self) -> bool:
+        """Whether samples have a fixed size."""
+        return self.kind in _PLAIN
 
     @property
     def byte_rate(self) -> int:
@@ -171,7 +176,7 @@ def _is_sound(file: Guard, sound: _Sound, at: int, end: int) -> bool:
     if tail.startswith(_TAGS) or (end - at < _PADDING and not any(tail)):
         return False
     _, _, _, _, align, bits = sound.numbers()
-    kinds = {16: "i2", 32: "f4" if sound.numbers()[0] == 3 else "i4"}
+    kinds = {16: "i2", 32: "f4" if sound.kind == 3 else "i4"}
     if not sound.plain or bits not in kinds or align == 0:
         return sound.size == 0 or end - at >= _PADDING
     usable = tail[(-(at - sound.begin)) % align :]
