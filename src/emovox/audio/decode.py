@@ -52,8 +52,9 @@ TOLERANCE = 0.05
 #: Seconds between a container's clock and its samples that are rounding, not a gap.
 JITTER = 0.04
 
-#: Longest stretch without sound that is filled with silence, in seconds: beyond it a timestamp is taken for damaged.
-LONGEST_GAP = 3600.0
+#: Longest silence that is filled in, in seconds, in a container that tells its length and in one that does not: beyond
+#: it, and beyond that length, a timestamp is taken for damaged.
+LONGEST_GAP, LONGEST_UNKNOWN = 3600.0, 600.0
 
 
 @dataclass
@@ -189,7 +190,7 @@ class _Reading:
         """Ask the decoder of a part how long it is."""
         if not part.native:
             try:
-                return decoders.av_duration(self._file, part, self._name)
+                return decoders.av_duration(self._file, part, self._name)[0]
             except RefusedError as refusal:
                 raise AudioError(f"{self._name} is damaged or incomplete ({part.label}): {refusal}") from refusal
         with ExitStack() as stack:
@@ -321,7 +322,8 @@ class _Reading:
             clock.report(start, end, why)
 
         try:
-            promised = decoders.av_duration(self._file, part, self._name)
+            promised, sure = decoders.av_duration(self._file, part, self._name)
+            clock.end = None if promised is None else clock.base + promised
             for piece in av_pieces(self._file, part, self._name, report):
                 heard = heard or len(piece.samples) > 0
                 start = None if piece.start is None else clock.base + piece.start
@@ -333,7 +335,7 @@ class _Reading:
             return
         if not heard and failures and not self._heard:
             raise AudioError(f"{self._name} is damaged or incomplete ({part.label}): {failures[0]}")
-        end = part.duration or promised
+        end = part.duration or (promised if sure else None)
         now = clock.now - clock.base
         slack = TOLERANCE if part.demuxer in ("mp4", "mov", "wav", "flac", "ogg", "wv") else 0.5
         if end is not None and now < end - slack:
@@ -345,6 +347,7 @@ class _Clock:
 
     def __init__(self, base: float, unread: list[Unread]) -> None:
         self.base = self.now = base
+        self.end: float | None = None  # where the container says that the sound ends
         self._shift = 0.0
         self._filled = 0.0
         self._unread = unread
@@ -362,19 +365,23 @@ class _Clock:
         samples = piece.samples
         if piece.start is not None:
             late = piece.start + self._shift - self.now
-            if late > LONGEST_GAP or self._filled + late > LONGEST_GAP or late < -0.5:
+            if self._impossible(late):
                 # A timestamp that starts anew, or nonsense: sound is not lost over it.
                 self._shift -= late
             elif late > JITTER:
                 self._filled += late
                 yield from self._silence(late, piece)
-            elif late < -JITTER and self.now <= self.base:
-                samples = samples[round(-late * piece.rate) :]  # before the beginning
             elif late < -JITTER:
                 samples = samples[round(-late * piece.rate) :]
         if len(samples):
             self.now += len(samples) / piece.rate
             yield Piece(piece.rate, samples)
+
+    def _impossible(self, late: float) -> bool:
+        """Tell whether a timestamp that is so many seconds late cannot be meant."""
+        longest = LONGEST_UNKNOWN if self.end is None else LONGEST_GAP
+        beyond = self.end is not None and late > JITTER and self.now + late > self.end + 1
+        return late < -0.5 or self._filled + late > longest or beyond
 
     def _silence(self, seconds: float, piece: Piece) -> Iterator[Piece]:
         left, channels = round(seconds * piece.rate), piece.samples.shape[1]

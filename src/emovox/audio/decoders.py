@@ -270,27 +270,28 @@ class _Decoding:
         return Piece(rate, to_float(chunk, self._name), start)
 
 
-def av_duration(file: Guard, part: Part, name: str) -> float | None:
-    """Tell how long a part is by its container, where that is not a guess from the bit rate."""
+def av_duration(file: Guard, part: Part, name: str) -> tuple[float | None, bool]:
+    """Tell when the sound of a part ends by its container, and whether that is sure to be the sound's own end.
+
+    Returns
+    -------
+    tuple of float or None, and bool
+        Seconds from the clock's zero, None where it would be a guess from the bit rate; False where it may be the end
+        of the pictures.
+    """
     with ExitStack() as stack:
         container, stream = _open_av(file, part, name, stack)
-        return _promised(container, stream, part)
-
-
-def _promised(container: Any, stream: Any, part: Part) -> float | None:
-    """Seconds from the clock's zero to the end of the sound, as the container promises."""
-    if not part.clocked:
-        guesses = ("aac", "mp3", "amr", "ac3")
-        return None if part.demuxer in guesses or container.duration is None else container.duration / 1_000_000
-    start = 0.0
-    if part.zero and stream.start_time is not None:
-        start = max(0.0, float(stream.start_time * stream.time_base))
-    if stream.duration is not None:
-        return start + float(stream.duration * stream.time_base)
-    if container.duration is None:
-        return None
-    # Matroska counts from 0, whenever its first stream begins.
-    return float(container.duration / 1_000_000) + (start if part.demuxer != "matroska" else 0.0)
+        whole = None if container.duration is None else container.duration / 1_000_000
+        alone = len(container.streams) == 1
+        if not part.clocked:
+            return None if part.demuxer in ("aac", "mp3", "amr", "ac3") else whole, alone
+        if part.demuxer not in ("mp4", "mov", "mpegts", "mpeg", "ogg") or stream.duration is None:
+            return whole, alone
+        start = 0.0
+        if stream.start_time is not None:
+            zero = 0.0 if part.zero else (container.start_time or 0) / 1_000_000
+            start = max(0.0, float(stream.start_time * stream.time_base) - zero)
+        return start + float(stream.duration * stream.time_base), True
 
 
 def _open_av(file: Guard, part: Part, name: str, stack: ExitStack) -> tuple[Any, Any]:

@@ -45,6 +45,7 @@ class _Stream:
     rate: int
     preskip: int
     channels: int
+    block: int  # samples that a packet may hold
     slices: list[Slice] = field(default_factory=list)
     first: int | None = None  # granule position at the end of the first page with sound, and samples it may hold
     room: int = 0
@@ -139,16 +140,17 @@ def _stream(page: _Page) -> _Stream | None:
     for mark, label, native in _CODECS:
         if not body.startswith(mark):
             continue
-        rate, preskip, channels = 48000, 0, 1
+        rate, preskip, channels, block = 48000, 0, 1, 0
         if mark == b"OpusHead" and len(body) >= 12:
             preskip, channels = int.from_bytes(body[10:12], "little"), body[9]
         elif mark == b"\x01vorbis" and len(body) >= 16:
             rate, channels = int.from_bytes(body[12:16], "little"), body[11]
+            block = 1 << (body[28] >> 4) >> 1 if len(body) > 28 else 0
         elif mark == b"Speex   " and len(body) >= 52:
             rate = int.from_bytes(body[36:40], "little")
         elif len(body) >= 30:
             rate = int.from_bytes(body[27:30], "big") >> 4
-        return _Stream(page.serial, label, native, max(1, rate), preskip, channels)
+        return _Stream(page.serial, label, native, max(1, rate), preskip, channels, block)
     return None
 
 
@@ -167,7 +169,8 @@ def _take(stream: _Stream, page: _Page) -> None:
     seconds = page.granule / stream.rate
     packets = sum(one < 255 for one in page.lacing)
     if stream.first is None:
-        stream.first, stream.room = page.granule, packets * 8192
+        stream.first = page.granule
+        stream.room = _opus_samples(page) if stream.label == "Ogg Opus" else packets * stream.block
     elif stream.missing:
         # How much of this page is lost as well, only a decoder can tell: a packet may have begun on the lost one.
         before = max(0, stream.granule - stream.preskip) / stream.rate
@@ -178,9 +181,26 @@ def _take(stream: _Stream, page: _Page) -> None:
     stream.granule = page.granule
 
 
+def _opus_samples(page: _Page) -> int:
+    """Count the samples, at 48 kHz, of the packets of Opus that end on a page."""
+    total = at = begin = 0
+    for one in page.lacing:
+        at += one
+        if one < 255:
+            packet, begin = page.body[begin:at], at
+            if packet:
+                config, code = packet[0] >> 3, packet[0] & 3
+                sizes = (
+                    (480, 960, 1920, 2880) if config < 12 else (480, 960) * 2 if config < 16 else (120, 240, 480, 960)
+                )
+                frames = 1 if code == 0 else 2 if code < 3 else packet[1] & 63 if len(packet) > 1 else 0
+                total += sizes[config & 3] * frames
+    return total
+
+
 def _part(stream: _Stream) -> Part:
     first = stream.first or 0
-    known = first <= stream.room
+    known = stream.native and first <= stream.room
     seconds = max(0, stream.granule - stream.preskip) / stream.rate if known and stream.granule else None
     losses = stream.losses
     if stream.missing:
