@@ -1,6 +1,10 @@
-"""Which files of a folder are recordings."""
+"""The files of a folder and which of them are recordings: what the command line and the corpora both go by."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 #: Endings that are looked for in folders (some need the [formats] extra); a file named outright may be called anything.
 AUDIO_SUFFIXES = frozenset(
@@ -12,3 +16,33 @@ AUDIO_SUFFIXES = frozenset(
         *(".wv", ".tta", ".ape", ".ac3", ".mpg", ".mpeg", ".vob", ".mts", ".m2ts"),
     )
 )
+
+
+def walk(root: Path, closed: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    """Yield the files in a folder and below; links are followed, and what they lead to is given once, loops or not.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.  Folders with a hidden name below it are left out.
+    closed : callable
+        Called with a folder that cannot be read, and why.
+
+    Examples
+    --------
+    >>> sorted(path.name for path in walk(Path("examples"), print) if path.suffix.lower() in AUDIO_SUFFIXES)[0]
+    'lively.wav'
+    """
+    seen: set[Path] = set()
+
+    def refuse(error: OSError) -> None:
+        closed(Path(os.fsdecode(error.filename or root)), error)
+
+    for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        yield from (Path(folder, file) for file in files)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from emovox.audio.folders import AUDIO_SUFFIXES
+from emovox.audio.folders import AUDIO_SUFFIXES, walk
 from emovox.errors import AudioError, InputError
 from emovox.outputs.text import shown
 
@@ -68,10 +68,12 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         path = Path(argument)
         if argument != "-" and path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
-            if not inside:
+            closed: list[Path] = []  # stay in the list, so that they are reported as what cannot be read
+            files = walk(path, lambda folder, _, closed=closed: closed.append(folder))  # type: ignore[misc]
+            inside = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
+            if not inside and not closed:
                 raise AudioError(f"no audio file in the folder {argument}: name the files, or another folder")
-            found += [str(file) for file in inside if not file.name.startswith("._")]
+            found += [str(file) for file in [*inside, *closed] if not file.name.startswith("._")]
         elif argument != "-" and glob.has_magic(argument) and not path.exists():
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             if not matches:

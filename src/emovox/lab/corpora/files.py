@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
-from emovox.audio.folders import AUDIO_SUFFIXES
+from emovox.audio.folders import AUDIO_SUFFIXES, walk
 from emovox.errors import CorpusError
 
 #: Files that a reader skips: reason -> files.
@@ -111,21 +110,12 @@ def other_files(root: Path) -> list[tuple[str, int]]:
 def _walk(root: Path, notes: Notes) -> Iterable[Path]:
     """Yield every file below a folder once, also if links form a loop."""
 
-    def refuse(error: OSError) -> None:
-        closed = Path(os.fsdecode(error.filename or root))
+    def refuse(closed: Path, error: OSError) -> None:
         if closed == root:
             raise CorpusError(f"cannot read folder {str(root)!r}: {error.strerror}; change its permissions")
         notes[_CLOSED].append(_shown(closed.relative_to(root).as_posix()))
 
-    seen: set[Path] = set()
-    for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):
-        real = Path(folder).resolve()
-        if real in seen:
-            children.clear()
-            continue
-        seen.add(real)
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        yield from (Path(folder, file) for file in files)
+    return walk(root, refuse)
 
 
 def distinct(
