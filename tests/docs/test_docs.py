@@ -95,7 +95,7 @@ def test_enough_commands_ran() -> None:
     )
     assert len(ran) >= LEAST
     needs = {
-        "needs a corpus": r"--corpus|-c |data check",
+        "needs a corpus": r"--corpus|--corpora|-c |data check",
         "needs a microphone": r"emovox listen|arecord",
         "needs espeak-ng and flite": r"speak\.py",
     }
