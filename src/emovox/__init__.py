@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from emovox.text.classifier import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
-    from emovox.types import Failure, FeatureSpec, Prediction, Transcript, Waveform, Word
+    from emovox.types import Failure, FeatureSpec, Prediction, Transcript, Unread, Waveform, Word
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
@@ -80,6 +80,7 @@ _HOMES = {
     "Transcriber": "emovox.text.transcribe",
     "Transcript": "emovox.types",
     "TranscriptError": "emovox.errors",
+    "Unread": "emovox.types",
     "VadOptions": "emovox.speech.vad",
     "Waveform": "emovox.types",
     "WindowOptions": "emovox.recognition.timeline",
@@ -117,6 +118,7 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "TranscriptError",
+    "Unread",
     "VadOptions",
     "Waveform",
     "WindowOptions",

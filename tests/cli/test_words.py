@@ -284,9 +284,9 @@ def test_csv_has_a_column_of_words_where_they_were_listened_to(here: Run, tmp_pa
     alone = call(*here, "predict", PLAIN, "--format", "csv")[1]
     spoken = call(*here, "predict", PLAIN, "--format", "csv", "--transcript", file)[1]
     assert "transcript" not in alone
-    ((*names, last),), ((*values, said),) = ([row] for row in csv.reader(io.StringIO(spoken)))
-    assert (last, said) == ("transcript", 'He said: "I am happy, so"')
-    assert [names, values] == list(csv.reader(io.StringIO(alone)))
+    (row,) = csv.DictReader(io.StringIO(spoken))
+    assert row.pop("transcript") == 'He said: "I am happy, so"'
+    assert [row] == list(csv.DictReader(io.StringIO(alone)))
 
 
 def test_csv_has_the_column_where_the_first_words_could_not_be_had() -> None:
@@ -294,7 +294,8 @@ def test_csv_has_the_column_where_the_first_words_could_not_be_had() -> None:
     other = Prediction("b.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", transcript="Gone.")
     rows = list(csv.DictReader(io.StringIO("".join(formats.to_csv([one, other], ["sad"])))))
     assert [row["transcript"] for row in rows] == ["", "Gone."]
-    assert list(formats.to_csv([], ["sad"])) == ["file,start,end,label,confidence,abstained,model,speaker,p_sad\n"]
+    columns = "file,start,end,label,confidence,abstained,model,speaker,p_sad,baseline,channel\n"
+    assert list(formats.to_csv([], ["sad"])) == [columns]
 
 
 def test_a_transcript_that_cannot_fit_is_told_and_the_voice_answered(here: Run, tmp_path: Path) -> None:
