@@ -296,7 +296,7 @@ def test_the_hub_is_asked_for_safetensors_only(small_whisper: Path, monkeypatch:
 def test_without_a_network_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    message = r"cannot get openai/whisper-tiny.en from the Hugging Face hub \(.+\): connect once, or give a local folder, or set EMOVOX_WEI"
+    message = r"from the Hugging Face hub \(.+\): connect once, or give a local folder, or set EMOVOX_WEIGHTS"
     with pytest.raises(ModelError, match=message) as caught:
         find("whisper-tiny.en")
     assert "\n" not in str(caught.value)
