@@ -213,7 +213,7 @@ class Model:
         Examples
         --------
         >>> model = load("classic")
-        >>> model.run(np.zeros((2, 193), dtype=np.float32)).probabilities.shape
+        >>> model.run(np.zeros((2, 1235), dtype=np.float32)).probabilities.shape
         (2, 8)
         """
         given = self._given(inputs)
@@ -356,7 +356,7 @@ def load_card(model: str | Path | None = None) -> ModelCard:
     Examples
     --------
     >>> load_card("classic").features.set
-    'classic193'
+    'comprehensive'
     """
     with _opened(model) as (file, source, _):
         try:
