@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from hypothesis import settings
-
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 DATA = ROOT / "tests" / "data"
@@ -11,4 +9,6 @@ DATA = ROOT / "tests" / "data"
 
 def examples(every: int) -> int:
     """Return how many random cases to try: every one with ``scripts/test --all``, a quarter otherwise."""
+    from hypothesis import settings  # the worker processes of the tests import this package, and need it not
+
     return max(5, every * settings().max_examples // 100)

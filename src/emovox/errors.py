@@ -13,59 +13,105 @@
     │   ├── ModelError                   a model file is invalid, or needs another version of emovox
     │   ├── ProfileError                 a speaker profile is missing, damaged, or made with another model
     │   └── TranscriptError              a transcript is missing, cannot be recognised, or does not match its recording
+    ├── WorkerError                      a process that worked on a recording, beside others that go on
+    │   ├── WorkerKilledError            ... was killed, by the system or by the recording itself
+    │   └── WorkerHungError              ... gave no sign of life for too long
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
-Every message is one line with the value, what was expected and what to do.
+Every message is one line with the value, what was expected and what to do.  Each class has a `code`, which stays the
+same from version to version: programs go by it, and not by the wording.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class EmovoxError(Exception):
     """Base class of all exceptions of emovox."""
 
+    #: Name of the kind of error for programs.
+    code: ClassVar[str] = "error"
+
 
 class InputError(EmovoxError, ValueError):
     """Invalid input or option."""
+
+    code = "invalid_input"
 
 
 class AudioError(InputError):
     """A recording cannot be opened, decoded or analysed."""
 
+    code = "invalid_audio"
+
 
 class NoSpeechError(AudioError):
     """A recording contains no speech, according to the speech gate."""
+
+    code = "no_speech"
 
 
 class CorpusError(InputError):
     """A corpus folder or a manifest cannot be read."""
 
+    code = "invalid_corpus"
+
 
 class ProtocolError(InputError):
     """A split is impossible, or violates its guarantees."""
+
+    code = "invalid_protocol"
 
 
 class RecipeError(InputError):
     """A recipe has an unknown key or an invalid value."""
 
+    code = "invalid_recipe"
+
 
 class FeatureError(InputError):
     """An unknown feature set, or an invalid parameter of one."""
+
+    code = "invalid_feature"
 
 
 class ModelError(InputError):
     """A model file is invalid, or needs another version of emovox."""
 
+    code = "invalid_model"
+
 
 class ProfileError(InputError):
     """A speaker profile is missing, damaged, or made with another model."""
 
+    code = "invalid_profile"
+
 
 class TranscriptError(InputError):
     """A transcript is missing, cannot be recognised, or does not match its recording."""
+
+    code = "invalid_transcript"
+
+
+class WorkerError(EmovoxError):
+    """A process that worked on a recording failed; the others go on."""
+
+    code = "internal_error"
+
+
+class WorkerKilledError(WorkerError):
+    """A process that worked on a recording was killed, by the system or by the recording itself."""
+
+    code = "worker_killed"
+
+
+class WorkerHungError(WorkerError):
+    """A process that worked on a recording gave no sign of life for too long."""
+
+    code = "worker_hung"
 
 
 class MissingExtraError(EmovoxError, ImportError):
@@ -83,6 +129,8 @@ class MissingExtraError(EmovoxError, ImportError):
     >>> str(MissingExtraError("training", "train"))
     "training needs the [train] extra, which is not installed: pip install 'emovox[train]'"
     """
+
+    code = "missing_extra"
 
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra
