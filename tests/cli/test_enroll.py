@@ -149,7 +149,6 @@ def test_what_is_no_speech_is_refused_and_the_rest_is_done(clips: list[Path], tm
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 1)
 
 
-@pytest.mark.long
 def test_a_threshold_turns_unsure_answers_into_abstentions(clips: list[Path]) -> None:
     answers = {}
     for threshold in ("0", "1"):

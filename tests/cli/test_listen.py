@@ -21,7 +21,7 @@ import emovox
 from emovox.cli.commands import app
 from emovox.errors import EmovoxError
 from emovox.live import devices
-from tests.cli import EMOVOX, emovox_command
+from tests.cli import EMOVOX, emovox_command, emovox_process
 from tests.conftest import speech
 
 
@@ -36,7 +36,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_pipe_gives_the_timeline_of_the_file(clip: Path, tmp_path: Path) -> None:
     save, sound = tmp_path / "talk.json", tmp_path / "copy.wav"
-    done = emovox_command(
+    done = emovox_process(
         "listen", "-", "--format", "json", "--save", save, "--save-audio", sound, stdin=clip.read_bytes()
     )
     assert done.returncode == 0, done.stderr
@@ -51,15 +51,16 @@ def test_a_pipe_gives_the_timeline_of_the_file(clip: Path, tmp_path: Path) -> No
     assert done.stderr.startswith(f"heard 0:07, {len(results)} utterance")
 
 
-def test_lines_where_there_is_no_terminal_and_nothing_is_stored(clip: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*EMOVOX, "listen", "-"], input=clip.read_bytes(), capture_output=True, cwd=tmp_path, check=False
-    )
+def test_lines_where_there_is_no_terminal_and_nothing_is_stored(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = emovox_command("listen", "-", stdin=clip.read_bytes())
     assert done.returncode == 0
-    lines = done.stdout.decode().splitlines()
+    lines = done.stdout.splitlines()
     assert len(lines) == 2
     assert all(re.fullmatch(r"0:0\d-0:0\d  (don't know \([a-z]+\)|[a-z]+)  \d+%", line) for line in lines)
-    assert b"\x1b" not in done.stdout
+    assert "\x1b" not in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import emovox
 from emovox.cli.commands import COMMANDS, app
 from tests import ROOT
-from tests.cli import emovox_command
+from tests.cli import emovox_command, emovox_process
 
 PLAIN = ROOT / "examples" / "plain.wav"
 PAGES = (*COMMANDS, "data list", "data check")
@@ -116,7 +116,7 @@ def test_without_a_word_there_is_the_help_page() -> None:
 )
 def test_ctrl_c_while_a_library_loads(module: str, code: str, tmp_path: Path) -> None:
     (tmp_path / f"{module}.py").write_text(f"{code}\n")  # stands for the library, and is stopped at once
-    done = emovox_command("predict", "a.wav", PYTHONPATH=f"{tmp_path}{os.pathsep}{SOURCE}")
+    done = emovox_process("predict", "a.wav", PYTHONPATH=f"{tmp_path}{os.pathsep}{SOURCE}")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "emovox: stopped\n")
 
 
@@ -140,5 +140,5 @@ def test_what_judges_nothing_loads_nothing(call: str) -> None:
 
 def test_a_table_in_a_pipe_needs_no_colours(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text("raise AssertionError('rich is loaded')\n")
-    done = emovox_command("predict", PLAIN, PYTHONPATH=f"{tmp_path}{os.pathsep}{SOURCE}")
+    done = emovox_process("predict", PLAIN, PYTHONPATH=f"{tmp_path}{os.pathsep}{SOURCE}")
     assert (done.returncode, done.stderr) == (0, "")

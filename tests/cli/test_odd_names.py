@@ -18,7 +18,7 @@ from emovox.errors import InputError, ProfileError
 from emovox.model import profiles
 from emovox.writing import cache_folder, replacing
 from tests import EXAMPLES
-from tests.cli import EMOVOX, emovox_command
+from tests.cli import EMOVOX, Done, emovox_command, emovox_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 
@@ -31,11 +31,12 @@ ODD = {
     b"=1+1,a.wav": "=1+1,a.wav",
 }
 #: Locales and encodings that programs meet; Windows gives a redirected program cp1252.
-ENVIRONMENTS: list[dict[str, str]] = [
-    {},
-    {"PYTHONIOENCODING": "cp1252"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-]
+ENVIRONMENTS: dict[str, dict[str, str]] = {
+    "utf-8": {},
+    "cp1252": {"PYTHONIOENCODING": "cp1252"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+FORMATS = ("json", "csv", "table", "rttm")
 
 
 @pytest.fixture
@@ -45,28 +46,38 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=["utf-8", "cp1252", "C"])
-def test_every_format_holds_every_name(
-    folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def check(form: str, done: Done) -> None:
+    """Hold the output of a format to have every name."""
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    if form == "json":
+        controls = {
+            r"two\nlines.wav": "two\nlines.wav",
+            r"\x1b[31mred\x1b]0;title\x07.wav": "\x1b[31mred\x1b]0;title\x07.wav",
+        }
+        assert {one["file"] for one in json.loads(done.stdout)} == {controls.get(one, one) for one in ODD.values()}
+    elif form == "csv":
+        found = [row["file"] for row in csv.DictReader(io.StringIO(done.stdout))]
+        assert sorted(found) == sorted(one.replace("=1", "'=1") for one in ODD.values())
+    elif form == "table":
+        assert all(one in done.stdout for one in ODD.values())
+    else:
+        assert len(done.stdout.splitlines()) == len(ODD)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_holds_every_name(form: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    check(form, emovox_command("predict", ".", "-f", form))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("form", ["json", *(pytest.param(form, marks=pytest.mark.long) for form in FORMATS[1:])])
+def test_every_encoding_holds_every_name(
+    form: str, environment: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    for form in ("json", "csv", "table", "rttm"):
-        done = emovox_command("predict", ".", "-f", form, stdin=b"", **environment)
-        assert done.returncode == 0, done.stderr
-        assert "\x1b" not in done.stdout
-        if form == "json":
-            controls = {
-                r"two\nlines.wav": "two\nlines.wav",
-                r"\x1b[31mred\x1b]0;title\x07.wav": "\x1b[31mred\x1b]0;title\x07.wav",
-            }
-            assert {one["file"] for one in json.loads(done.stdout)} == {controls.get(one, one) for one in ODD.values()}
-        elif form == "csv":
-            found = [row["file"] for row in csv.DictReader(io.StringIO(done.stdout))]
-            assert sorted(found) == sorted(one.replace("=1", "'=1") for one in ODD.values())
-        elif form == "table":
-            assert all(one in done.stdout for one in ODD.values())
-        else:
-            assert len(done.stdout.splitlines()) == len(ODD)
+    check(form, emovox_process("predict", ".", "-f", form, **ENVIRONMENTS[environment]))
 
 
 def test_files_and_error_lines(folder: Path) -> None:
