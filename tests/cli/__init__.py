@@ -46,8 +46,8 @@ def _standard_input(content: bytes) -> Iterator[TextIO]:
 def emovox_command(*arguments: object, stdin: bytes = b"", **environment: str) -> Done:
     """Run the command in this process, its standard streams and its exit code as those of a process.
 
-    A process of its own costs a second of imports: :func:`emovox_process` is for what only it can show, such as signals,
-    closed pipes, locales, what a library in C prints, and what is imported.
+    A process of its own costs a second of imports: :func:`emovox_process` is for what only it can show, such as
+    signals, closed pipes, locales, what a library in C prints, and what is imported.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with (

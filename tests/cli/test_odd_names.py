@@ -77,7 +77,7 @@ def test_every_encoding_holds_every_name(
     form: str, environment: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    check(form, emovox_process("predict", ".", "-f", form, **ENVIRONMENTS[environment]))
+    check(form, emovox_process("predict", ".", "-f", form, stdin=b"", **ENVIRONMENTS[environment]))
 
 
 def test_files_and_error_lines(folder: Path) -> None:
