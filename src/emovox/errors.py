@@ -24,7 +24,6 @@ same from version to version: programs go by it, and not by the wording.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -145,6 +144,8 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     >>> did_you_mean("hapy", ["happy", "sad"])
     "did you mean 'happy'? choose one of happy, sad"
     """
+    import difflib
+
     names = list(allowed)
     near = difflib.get_close_matches(word, names, n=1)
     return (f"did you mean {near[0]!r}? " if near else "") + f"choose one of {', '.join(names) or '(none)'}"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from emovox import ModelError
 from emovox.model.file import Model, builtin, load, load_card
-from emovox.model.metadata import properties
+from emovox.session import properties
 from tests import EXAMPLES
 
 onnx = pytest.importorskip("onnx")

@@ -7,7 +7,6 @@ import json
 import re
 import runpy
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def full() -> ModelCard:
 @pytest.fixture(scope="module")
 def both(full: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the card as the page and as the command line show it."""
-    graph = onnx.load_from_string((resources.files(PRETRAINED) / "classic.onnx").read_bytes())
+    graph = onnx.load_from_string((PRETRAINED / "classic.onnx").read_bytes())
     # The graph stays what it is, and so must what the card says of its input and output.
     classic = load("classic").card
     card = dataclasses.replace(full, labels=classic.labels, features=classic.features)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import ArrayLike
 
 from emovox.audio.channels import Downmix
@@ -70,6 +69,8 @@ class Converter:
         self._origin, self._frames = origin, 0
         self._resampler: Any = None
         if self.rate != RATE:
+            import soxr  # recordings at 16 kHz need none
+
             self._resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
 
     def push(self, samples: ArrayLike) -> Float32Array:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 
+import emovox
 from emovox.errors import ModelError
 from emovox.model.card import ModelCard
-from emovox.model.metadata import properties
-from emovox.model.session import open_session
+from emovox.session import open_session, properties
 from emovox.types import FeatureSpec, Float32Array
 
 #: Key of the card in the file's metadata.
@@ -32,7 +30,7 @@ SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
 #: The optional input of models that fuse voice and words: rows of `emovox.text.evidence.words_vector`.
 WORDS = "words"
 #: Where the models inside the package lie, and the one that is used when none is named.
-PRETRAINED = "emovox.pretrained"
+PRETRAINED = Path(emovox.__file__).parent / "pretrained"
 DEFAULT = "default"
 
 _Shapes = dict[str, list[Any]]
@@ -170,6 +168,8 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the file, in hexadecimal."""
+        import hashlib  # 5 ms, and most runs need no fingerprint
+
         return hashlib.sha256(self._content).hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -371,8 +371,8 @@ def _opened(model: str | Path | None) -> Iterator[tuple[BinaryIO, str, str]]:
     """Open the file of a model; give the file, what messages call it, and how it is found again."""
     name = DEFAULT if model is None else str(model)
     if name in builtin():
-        with (resources.files(PRETRAINED) / f"{name}.onnx").open("rb") as file:
-            yield cast(BinaryIO, file), f"built-in model {name!r}", name
+        with (PRETRAINED / f"{name}.onnx").open("rb") as file:
+            yield file, f"built-in model {name!r}", name
         return
     path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
     try:
@@ -399,5 +399,4 @@ def _again(origin: str, fingerprint: str) -> Model:
 
 def builtin() -> tuple[str, ...]:
     """Return the names of the models inside the package."""
-    files = resources.files(PRETRAINED).iterdir()
-    return tuple(sorted(Path(file.name).stem for file in files if file.name.endswith(".onnx")))
+    return tuple(sorted(file.stem for file in PRETRAINED.glob("*.onnx")))

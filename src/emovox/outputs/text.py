@@ -9,7 +9,6 @@ before anything else.
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 import re
@@ -90,6 +89,8 @@ def csv_line(values: Iterable[str | float]) -> str:
     >>> csv_line(["=1+1.wav", -0.5])
     "'=1+1.wav,-0.5\n"
     """
+    import csv
+
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow([csv_cell(one) if isinstance(one, str) else one for one in values])
     return line.getvalue()

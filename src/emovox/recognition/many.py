@@ -10,7 +10,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, repeat
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +20,8 @@ from emovox.errors import EmovoxError, InputError
 from emovox.types import Failure, Transcript, Waveform
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from emovox.text.transcribe import Transcriber
 
 Item = TypeVar("Item")
@@ -89,6 +90,8 @@ def in_order(work: Callable[[Item, Callable[[], None]], Result], items: Iterable
     if jobs == 1:
         yield from (work(item, lambda: None) for item in items)
         return
+    from concurrent.futures import ThreadPoolExecutor  # 5 ms that one recording need not pay
+
     stopped = threading.Event()
 
     def check() -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from emovox.errors import InputError
@@ -179,6 +178,8 @@ def measure(samples: Float32Array) -> Measures | None:
 
 
 def _measures(sound: Float32Array, heard: tuple[float, float]) -> Measures:
+    import soxr  # few sounds are heard twice
+
     slow = soxr.resample(sound, RATE, RATE * _SLOWER)
     return Measures(*heard, *_hear(slow, slower=_SLOWER), *_movement(sound))
 

@@ -10,16 +10,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from emovox.errors import AudioError, InputError
-from emovox.model.session import open_session
+from emovox.session import open_session
 from emovox.speech.edges import Edges
 from emovox.types import RATE, Float32Array, Waveform
+
+#: Where the network lies.
+_SILERO = Path(__file__).parent / "silero"
 
 #: Samples that share one probability: 32 ms, fixed by the network.
 FRAME = 512
@@ -133,7 +136,7 @@ class SpeechEvent:
 @lru_cache(maxsize=1)
 def _session() -> Any:
     """Load the network, once for all streams of the process; it keeps no state and may be used by many threads."""
-    return open_session((resources.files("emovox.speech.silero") / "silero_vad_16k_sequence.onnx").read_bytes())
+    return open_session((_SILERO / "silero_vad_16k_sequence.onnx").read_bytes())
 
 
 class SpeechProbability:

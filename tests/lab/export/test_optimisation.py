@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import numpy as np
 import onnx
 import pytest
@@ -41,7 +39,7 @@ def test_constants_are_folded_and_what_is_said_of_the_model_stays() -> None:
 
 @pytest.mark.parametrize("name", ["default", "classic"])
 def test_the_models_of_the_package_have_nothing_left_to_simplify(name: str) -> None:
-    content = (resources.files(PRETRAINED) / f"{name}.onnx").read_bytes()
+    content = (PRETRAINED / f"{name}.onnx").read_bytes()
     graph = onnx.load_from_string(content)
     assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx.ml"}
     after = optimised(graph)

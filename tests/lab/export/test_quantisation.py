@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -42,7 +40,7 @@ def test_the_product_is_exact_where_signed_bytes_overflow(rng: np.random.Generat
 
 @pytest.mark.parametrize("name", builtin())
 def test_the_built_in_models_multiply_unsigned_bytes(name: str) -> None:
-    graph = onnx.load_from_string((resources.files(PRETRAINED) / f"{name}.onnx").read_bytes()).graph
+    graph = onnx.load_from_string((PRETRAINED / f"{name}.onnx").read_bytes()).graph
     stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
     kinds = {stored[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger"}
     assert kinds <= {TensorProto.UINT8}

@@ -25,7 +25,7 @@ from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.extraction.sequences import Features, Inputs, Sequences
 from emovox.model.card import ModelCard
 from emovox.model.file import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, WORDS, Model
-from emovox.model.session import open_session
+from emovox.session import open_session
 from emovox.types import JOINT, FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing
 

@@ -1,16 +1,62 @@
-"""What an ONNX file says of itself, read without opening a session: the texts beside its graph."""
+"""ONNX files: sessions on one thread and with telemetry off, and what a file says of itself, without a session."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from functools import cache
+from typing import TYPE_CHECKING, BinaryIO
+
+import emovox
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 #: Number of the field ``metadata_props`` of ``ModelProto``, and of key and value in each of its entries.
 _PROPERTIES, _KEY, _VALUE = 14, 1, 2
 #: How a field of a protocol buffer is stored: as a number of any length, 8 bytes, so many bytes, or 4 bytes.
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+
+
+def open_session(content: bytes) -> InferenceSession:
+    """Open a session for an ONNX file on one thread of the processor.
+
+    The networks are small: one thread is fastest, and many recordings at once do not fight for cores.  Wheels of
+    onnxruntime for Linux from 1.29 on report to their makers and write to the user's cache, unless the environment
+    variable ``ORT_DISABLE_TELEMETRY`` is set before onnxruntime is imported: ``import emovox`` sets it.  Where another
+    library imported onnxruntime before that, a warning in the log ``emovox`` says so once.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.  Nothing in it is executed but its graph, and a graph given as bytes cannot refer to other files.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+        It keeps no state and may be used by many threads.
+    """
+    import onnxruntime  # 30 ms of import that `emovox --help` need not pay
+
+    _warn_if_imported_before()
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _warn_if_imported_before() -> None:
+    """Say once that telemetry may have begun before emovox could switch it off."""
+    if "onnxruntime" in emovox.IMPORTED_BEFORE:
+        import logging  # 4 ms that nobody else needs
+
+        logging.getLogger("emovox").warning(
+            "onnxruntime was imported before emovox, with its telemetry on: import emovox first, or set "
+            "ORT_DISABLE_TELEMETRY=1 in the environment"
+        )
 
 
 def properties(file: BinaryIO) -> dict[str, str]:
