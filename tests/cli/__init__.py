@@ -43,17 +43,20 @@ def _standard_input(content: bytes) -> Iterator[TextIO]:
         os.close(kept)
 
 
-def emovox_command(*arguments: object, stdin: bytes = b"", **environment: str) -> Done:
+def emovox_command(*arguments: object, stdin: bytes = b"", together: bool = False, **environment: str) -> Done:
     """Run the command in this process, its standard streams and its exit code as those of a process.
 
     A process of its own costs a second of imports: :func:`emovox_process` is for what only it can show, such as
-    signals, closed pipes, locales, what a library in C prints, and what is imported.
+    signals, closed pipes, locales, what a library in C prints, and what is imported. `together` puts standard error
+    into standard output, as `2>&1` does.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with (
         _standard_input(stdin) as read,
         mock.patch.dict(os.environ, {"COLUMNS": "100", **environment}),
-        mock.patch.multiple(sys, argv=["emovox", *map(str, arguments)], stdin=read, stdout=out, stderr=err),
+        mock.patch.multiple(
+            sys, argv=["emovox", *map(str, arguments)], stdin=read, stdout=out, stderr=out if together else err
+        ),
         pytest.raises(SystemExit) as end,
     ):
         run()
