@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from emovox.model.card import CorpusSummary, ModelCard
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
+    from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
     from emovox.recognition.streaming import Judge, Stream, StreamEvent, StreamingRecognizer
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from emovox.text.classifier import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
-    from emovox.types import Failure, FeatureSpec, Prediction, Transcript, Unread, Waveform, Word
+    from emovox.types import Failure, FeatureSpec, Prediction, Transcript, Unread, Waveform, Word, to_frame
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
@@ -69,6 +70,7 @@ _HOMES = {
     "Prediction": "emovox.types",
     "Profile": "emovox.model.profiles",
     "ProfileError": "emovox.errors",
+    "Results": "emovox.recognition.many",
     "Rule": "emovox.text.rules",
     "Stream": "emovox.recognition.streaming",
     "StreamEvent": "emovox.recognition.streaming",
@@ -85,6 +87,7 @@ _HOMES = {
     "Waveform": "emovox.types",
     "WindowOptions": "emovox.recognition.timeline",
     "Word": "emovox.types",
+    "to_frame": "emovox.types",
 }
 
 __all__ = [
@@ -107,6 +110,7 @@ __all__ = [
     "Prediction",
     "Profile",
     "ProfileError",
+    "Results",
     "Rule",
     "Stream",
     "StreamEvent",
@@ -124,6 +128,7 @@ __all__ = [
     "WindowOptions",
     "Word",
     "__version__",
+    "to_frame",
 ]
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emovox import drawing
+from emovox.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Sampling rate of everything after `emovox.audio`, in Hz.
 RATE = 16000
@@ -242,6 +248,41 @@ class Prediction:
         }
         return {**plain, "probabilities": dict(self.probabilities)}
 
+    def to_row(self) -> dict[str, Any]:
+        """Return plain values by the names of columns: ``p_<label>`` for a probability, ``d_<name>`` for a dimension.
+
+        Examples
+        --------
+        >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+        >>> example.to_row()["p_happy"]
+        0.25
+        """
+        names = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{f"p_{label}": value for label, value in self.probabilities.items()},
+            "transcript": self.transcript,
+            "baseline": self.baseline,
+            "channel": self.channel,
+            **{f"d_{name}": value for name, value in (self.dimensions or {}).items()},
+        }
+
+    def to_frame(self) -> DataFrame:
+        """Return a table of pandas with one row, see :meth:`to_row`.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+        """
+        return frame([self.to_row()])
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: the answer, and the probabilities as bars."""
+        said = f"{drawing.answer(self.label, self.abstained)}, {self.confidence:.0%}"
+        span = f"{drawing.clock(self.start)} to {drawing.clock(self.end)}"
+        return drawing.framed(f"{self.file}, {span}: {said}", drawing.bars(self.probabilities))
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -260,3 +301,63 @@ class Failure:
     file: str
     error: str
     kind: str
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return drawing.framed(f"{self.file}: {self.kind}, {self.error}")
+
+
+def to_frame(results: Iterable[Any]) -> DataFrame:
+    """Return results as a table of pandas, one row a prediction, a segment of a timeline or a failure.
+
+    Parameters
+    ----------
+    results : iterable of Prediction, Timeline or Failure
+        For example ``list(recognizer.predict_many("calls/"))``.
+
+    Returns
+    -------
+    DataFrame
+        The columns are those of :meth:`Prediction.to_row`, and ``error``, which is missing where all went well.
+
+    Raises
+    ------
+    MissingExtraError
+        pandas is not installed.
+
+    Examples
+    --------
+    >>> good = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> to_frame([good, Failure("b.wav", "b.wav is empty", "AudioError")])[["file", "label", "error"]]
+        file label           error
+    0  a.wav   sad             NaN
+    1  b.wav   NaN  b.wav is empty
+    """
+    return frame(list(_rows(results)), "error")
+
+
+def _rows(results: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for one in results:
+        if isinstance(one, Prediction):
+            yield one.to_row()
+        elif isinstance(one, Failure):
+            yield {"file": one.file, "error": one.error}
+        else:  # a timeline, or a list of predictions
+            yield from _rows(one)
+
+
+def frame(rows: list[dict[str, Any]], *last: str) -> DataFrame:
+    """Make a table of pandas from rows; some columns stand at the end.
+
+    Raises
+    ------
+    MissingExtraError
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError("a table of pandas", "notebook") from error
+    known = dict.fromkeys(("file", "start", "end", "label", "confidence", "abstained"))
+    known |= dict.fromkeys(name for row in rows for name in row if name not in last)
+    return pandas.DataFrame(rows, columns=[*known, *last])

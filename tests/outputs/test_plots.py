@@ -13,12 +13,13 @@ import pytest
 import soundfile
 from matplotlib.colors import to_rgb
 
+from emovox.drawing import PALETTE
 from emovox.errors import InputError
 from emovox.outputs import plots
 from emovox.types import Prediction
 from tests.conftest import sine, speech
 
-LABELS = tuple(plots.PALETTE)
+LABELS = tuple(PALETTE)
 
 
 def prediction(start: float, end: float, label: str, share: float = 0.93, abstained: bool = False) -> Prediction:
@@ -71,7 +72,7 @@ def colours_of(image: np.ndarray, left: float, right: float) -> dict[str, float]
     part = image[int(0.58 * height) : int(0.87 * height), int(left * width) : int(right * width), :3]
     return {
         label: float((np.abs(part - np.array(to_rgb(colour))).max(axis=2) < 0.02).mean())
-        for label, colour in plots.PALETTE.items()
+        for label, colour in PALETTE.items()
     }
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 
 from emovox import AudioError, EmotionRecognizer, Failure, InputError, Prediction, audio
-from emovox.recognition.many import checked_jobs, in_order
+from emovox.recognition.many import Sources, checked_jobs, each_source, in_order
+from emovox.testing import FakeRecognizer
 from emovox.types import Transcript, Waveform, Word
 from tests.conftest import speech
 
@@ -161,3 +163,58 @@ def test_a_recogniser_goes_to_another_process(recognizer: EmotionRecognizer) -> 
     assert len(pickle.dumps(recognizer)) < 100_000  # by the model's name: the weights stay where they are
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(answer, recognizer).result() == answer(recognizer)
+
+
+def test_sources_are_whatever_holds_recordings(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    files = [tmp_path / "a.wav", tmp_path / "b.wav", tmp_path / "in" / "c.wav"]
+    for file in files:
+        file.write_bytes(PLAIN.read_bytes())
+    names, clip = [str(file) for file in files], np.zeros(1600)
+    cases: list[tuple[Sources, int]] = [
+        (tmp_path, 3),
+        (str(tmp_path), 3),
+        (f"{tmp_path}/*.wav", 2),
+        (names, 3),
+        (tuple(names[:2]), 2),
+        (np.array(names), 3),
+        (pandas.Series(names), 3),
+        ([tmp_path / "in", names[0]], 2),
+        (names[0], 1),
+        (PLAIN.read_bytes(), 1),
+        ((clip, 16000), 1),
+        ([(clip, 16000), (clip, 8000)], 2),
+        (audio.Channel(names[0], 1), 1),
+        (np.zeros((1600, 2)), 1),
+        ([clip, clip], 2),
+        (f"{tmp_path}/*.flac", 1),  # itself, so that it is reported
+        ((), 0),
+    ]
+    for sources, count in cases:
+        assert len(list(each_source(sources))) == count, sources
+    with PLAIN.open("rb") as opened:
+        assert list(each_source(opened)) == [opened]
+
+
+def test_arrays_take_one_rate(recognizer: EmotionRecognizer) -> None:
+    samples, rate = soundfile.read(PLAIN)
+    found = list(recognizer.predict_many([samples, PLAIN], rate=rate, names=["plain", "plain"], jobs=1))
+    assert found[0] == found[1]
+
+
+def test_results_become_a_table(tmp_path: Path) -> None:
+    results = FakeRecognizer(answer="sad").predict_many([PLAIN, tmp_path / "none.wav"], jobs=1)
+    table = results.to_frame()
+    assert table["label"].tolist()[0] == "sad"
+    assert table["error"].isna().tolist() == [True, False]
+    assert table.filter(like="p_").iloc[0].sum() == pytest.approx(1)
+    assert list(results) == []
+    several = FakeRecognizer().timeline_many([PLAIN, PLAIN], jobs=1)
+    assert len(several.to_frame()) == 2 * len(FakeRecognizer().timeline(PLAIN))
+
+
+def test_what_is_left_can_be_stopped() -> None:
+    results = FakeRecognizer().predict_many([PLAIN] * 3, jobs=2)
+    next(results)
+    results.close()
+    assert list(results) == []

@@ -46,3 +46,19 @@ def walk(root: Path, closed: Callable[[Path, OSError], None]) -> Iterator[Path]:
         seen.add(real)
         children[:] = sorted(child for child in children if not child.startswith("."))
         yield from (Path(folder, file) for file in files)
+
+
+def recordings_in(root: Path) -> list[Path]:
+    """Return the recordings in a folder and below, by their endings, sorted; then the folders that cannot be read.
+
+    Those stay in the list so that they are reported as what cannot be read.
+
+    Examples
+    --------
+    >>> recordings_in(Path("examples"))[0].name
+    'lively.wav'
+    """
+    closed: list[Path] = []
+    files = walk(root, lambda folder, _: closed.append(folder))
+    inside = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
+    return [file for file in (*inside, *closed) if not file.name.startswith("._")]

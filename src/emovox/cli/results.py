@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from emovox.audio import Sound
 from emovox.audio.decode import SPOOL, Source
+from emovox.drawing import clock
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks
 from emovox.outputs.console import is_terminal, say, standard_output
@@ -350,17 +351,3 @@ def _changes(summary: Summary, most: int = 5) -> Iterator[str]:
         yield f"{first} to {then} {count}"
     if len(summary.transitions) > most:
         yield f"{sum(list(summary.transitions.values())[most:])} others"
-
-
-def clock(seconds: float) -> str:
-    """Write a time as people read it.
-
-    Examples
-    --------
-    >>> clock(59.96), clock(61.5), clock(3 * 3600)
-    ('1:00.0', '1:01.5', '3:00:00.0')
-    """
-    tenths = round(10 * seconds)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"

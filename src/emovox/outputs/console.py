@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from emovox.audio.folders import AUDIO_SUFFIXES, walk
+from emovox.audio.folders import recordings_in
 from emovox.errors import AudioError, InputError
 from emovox.outputs.text import shown
 
@@ -68,12 +68,10 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         path = Path(argument)
         if argument != "-" and path.is_dir():
-            closed: list[Path] = []  # stay in the list, so that they are reported as what cannot be read
-            files = walk(path, lambda folder, _, closed=closed: closed.append(folder))  # type: ignore[misc]
-            inside = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
-            if not inside and not closed:
+            inside = recordings_in(path)
+            if not inside:
                 raise AudioError(f"no audio file in the folder {argument}: name the files, or another folder")
-            found += [str(file) for file in [*inside, *closed] if not file.name.startswith("._")]
+            found += map(str, inside)
         elif argument != "-" and glob.has_magic(argument) and not path.exists():
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             if not matches:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emovox.errors import InputError
 from emovox.outputs import tracks
@@ -102,29 +102,27 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
     file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy,baseline,channel
     a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500,,
     """
-    fields: tuple[str, ...] = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
     coming = iter(predictions)
     first = next(coming, None)
     # Words that could not be had are explained, so that this is known before any were recognised.
     spoken = first is not None and (first.transcript is not None or first.why is not None)
-    dimensions = tuple(first.dimensions or ()) if first else ()
-    fields += tuple(f"p_{label}" for label in labels) + (("transcript",) if spoken else ())
-    yield csv_line([*fields, "baseline", "channel", *(f"d_{name}" for name in dimensions)])
+    example = first or Prediction("", 0.0, 0.0, "", dict.fromkeys(labels, 0.0), 0.0, False, "")
+    fields = [name for name in example.to_row() if spoken or name != "transcript"]
+    yield csv_line(fields)
     for one in chain([first] if first else (), coming):
-        values = [
-            one.file,
-            f"{one.start:.3f}",
-            f"{one.end:.3f}",
-            one.label,
-            f"{one.confidence:.4f}",
-            str(one.abstained).lower(),
-            one.model,
-            one.speaker or "",
-        ]
-        values += [f"{one.probabilities[label]:.4f}" for label in labels]
-        values += [one.transcript or ""] if spoken else []
-        values += [one.baseline or "", "" if one.channel is None else str(one.channel)]
-        yield csv_line(values + [f"{(one.dimensions or {})[name]:.4f}" for name in dimensions])
+        row = one.to_row()
+        yield csv_line(_cell(name, row[name]) for name in fields)
+
+
+def _cell(name: str, value: Any) -> str:
+    """Write a value of a row: times to a millisecond, shares to four digits, nothing for what is not known."""
+    if value is None:
+        return ""
+    if name in ("start", "end"):
+        return f"{value:.3f}"
+    if name == "confidence" or name.startswith(("p_", "d_")):
+        return f"{value:.4f}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _below(one: Prediction) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio, decision
+from emovox import audio, decision, drawing
 from emovox.audio import Sound
 from emovox.audio.decode import source_name
 from emovox.errors import InputError, MissingExtraError
@@ -28,21 +28,6 @@ from emovox.writing import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-#: Okabe and Ito's colours, which colour-blind readers can tell apart, near the meaning that colours have for most.
-PALETTE = {
-    "neutral": "#999999",
-    "calm": "#56B4E9",
-    "happy": "#F0E442",
-    "sad": "#0072B2",
-    "angry": "#D55E00",
-    "fearful": "#CC79A7",
-    "disgust": "#009E73",
-    "surprised": "#E69F00",
-}
-
-#: Colours of other labels, in turn.
-MORE = ("#7F4F24", "#B5A6E3", "#2B2B2B", "#A3C586")
 
 #: Formats of a picture, by the ending of its name.
 ENDINGS = (".png", ".svg", ".pdf")
@@ -290,7 +275,7 @@ def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figur
     melody.plot(sound.times, sound.f0, ".", color="#333333", ms=2)
     melody.set(ylabel="F0 in Hz", ylim=(50, max(350.0, float(np.nan_to_num(sound.f0).max(initial=0)) * 1.1)))
     melody.grid(axis="y", alpha=0.3)
-    colours = _colours(predictions)
+    colours = drawing.colours(predictions[0].probabilities if predictions else ())
     about = "probability"
     if len(predictions) > PARTS:
         stretch = _round(sound.duration / STRETCHES)
@@ -365,12 +350,6 @@ def _mean(parts: Sequence[tuple[float, Prediction]], start: int, end: int) -> Pr
 def _round(seconds: float) -> int:
     """Find the shortest round time that is no shorter."""
     return next((step for step in _ROUND if step >= seconds), math.ceil(seconds / _ROUND[-1]) * _ROUND[-1])
-
-
-def _colours(predictions: Sequence[Prediction]) -> dict[str, str]:
-    labels = list(predictions[0].probabilities) if predictions else []
-    others = [label for label in labels if label not in PALETTE]
-    return {label: PALETTE.get(label) or MORE[others.index(label) % len(MORE)] for label in labels}
 
 
 def _draw_answers(axes: Axes, predictions: Sequence[Prediction], colours: dict[str, str], duration: float) -> None:

@@ -6,23 +6,35 @@ enough: what takes time (decoding, resampling, networks) runs outside the interp
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, repeat
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
-from emovox.audio import Sound
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox import drawing
+from emovox.audio import Channel, Samples, Sound
 from emovox.audio.decode import source_name
+from emovox.audio.folders import recordings_in
 from emovox.errors import EmovoxError, InputError
-from emovox.types import Failure, Transcript, Waveform
+from emovox.types import Failure, Transcript, Waveform, frame, to_frame
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from pandas import DataFrame
+
     from emovox.text.transcribe import Transcriber
+
+#: Recordings, or what they are found in: a folder, a pattern, one or many of them.
+Sources: TypeAlias = Sound | NDArray[Any] | Iterable[Sound | NDArray[Any]]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -113,17 +125,104 @@ def in_order(work: Callable[[Item, Callable[[], None]], Result], items: Iterable
                 one.cancel()
 
 
+class Results(Generic[Result]):
+    """Results of many recordings, one after another as they come: an iterator with a table at its end.
+
+    Examples
+    --------
+    >>> from emovox import EmotionRecognizer
+    >>> results = EmotionRecognizer().predict_many("examples")
+    >>> next(results).file
+    'examples/lively.wav'
+    >>> results.to_frame()["file"].tolist()[0]  # of those that are left
+    'examples/loud.wav'
+    """
+
+    def __init__(self, coming: Iterator[Result | Failure]) -> None:
+        self._coming = coming
+
+    def __iter__(self) -> Iterator[Result | Failure]:
+        return self
+
+    def __next__(self) -> Result | Failure:
+        return next(self._coming)
+
+    def close(self) -> None:
+        """Stop what has begun: nobody wants the rest."""
+        if isinstance(self._coming, Generator):
+            self._coming.close()
+
+    def to_frame(self) -> DataFrame:
+        """Wait for all results that are left, and return them as a table of pandas, see :func:`emovox.to_frame`.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+        """
+        frame([])  # nobody waits for an hour to be told that something is missing
+        return to_frame(self)
+
+    def _repr_html_(self) -> str:
+        """Say in a notebook what to do with it."""
+        return drawing.framed("results to come: go through them, or call to_frame()")
+
+
+def each_source(sources: Sources) -> Iterator[Sound | NDArray[Any]]:
+    """Give the recordings one by one: a folder stands for those in it and below, a pattern for what it matches.
+
+    Parameters
+    ----------
+    sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
+        An iterable is taken as it is needed.  A folder or pattern without any recording is given itself, so that it is
+        reported.
+
+    Examples
+    --------
+    >>> list(each_source("missing.wav")), len(list(each_source(["examples", "examples/pl*.wav"])))
+    (['missing.wav'], 5)
+    """
+    if isinstance(sources, str | os.PathLike):
+        path = Path(sources)
+        if path.is_dir():
+            yield from recordings_in(path) or [path]
+        elif isinstance(sources, str) and glob.has_magic(sources) and not path.exists():
+            found = sorted(glob.glob(sources, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
+            yield from each_source(found) if found else [sources]
+        else:
+            yield sources
+    elif _is_one(sources):
+        yield cast("Sound | NDArray[Any]", sources)
+    else:
+        for one in cast("Iterable[Sound | NDArray[Any]]", sources):
+            yield from each_source(one)
+
+
+def _is_one(sources: Sources) -> bool:
+    """Tell a single recording from several; a column of names in a table is an array as well."""
+    if isinstance(sources, tuple):  # a pair of samples and rate, or a few recordings
+        return isinstance(sources, Samples) or (
+            len(sources) > 1 and hasattr(sources[0], "__array__") and np.isscalar(sources[1])
+        )
+    if hasattr(sources, "__array__"):
+        return np.asarray(sources).dtype.kind not in "OUST"
+    return isinstance(sources, bytes | Channel) or hasattr(sources, "read") or not isinstance(sources, Iterable)
+
+
 def analysed(
     analyse: Callable[..., Result],
-    sources: Iterable[Sound],
+    sources: Sources,
     jobs: int | None,
     names: Iterable[str | None] | None,
     transcripts: Iterable[Transcript | None] | None,
     progress: Callable[[int, float], None] | None,
-) -> Iterator[Result | Failure]:
+    rate: float | None = None,
+) -> Results[Result]:
     """Analyse many recordings in threads; see :meth:`emovox.EmotionRecognizer.predict_many`."""
 
-    def one(item: tuple[int, Sound, str | None, Transcript | None], check: Callable[[], None]) -> Result | Failure:
+    def one(
+        item: tuple[int, Sound | NDArray[Any], str | None, Transcript | None], check: Callable[[], None]
+    ) -> Result | Failure:
         index, source, name, transcript = item
 
         def heard(seconds: float) -> None:
@@ -132,17 +231,20 @@ def analysed(
                 progress(index, seconds)
 
         try:
-            return analyse(source, name=name, transcript=transcript, progress=heard)
+            given = rate if hasattr(source, "__array__") else None
+            return analyse(source, rate=given, name=name, transcript=transcript, progress=heard)
         except EmovoxError as error:
             return Failure(name or _called(source), str(error), type(error).__name__)
 
-    items = zip(count(), sources, names or repeat(None), transcripts or repeat(None), strict=False)
-    return in_order(one, items, checked_jobs(jobs))
+    items = zip(count(), each_source(sources), names or repeat(None), transcripts or repeat(None), strict=False)
+    return Results(in_order(one, items, checked_jobs(jobs)))
 
 
-def _called(source: Sound) -> str:
+def _called(source: Sound | NDArray[Any]) -> str:
     """Tell what to call a source that may not be one."""
-    return getattr(source, "name", "<array>") if isinstance(source, tuple) else source_name(source)
+    if isinstance(source, tuple) or hasattr(source, "__array__"):
+        return getattr(source, "name", "<array>")
+    return source_name(source)
 
 
 def one_at_a_time(transcriber: Transcriber | None) -> Transcriber | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,12 @@ from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
-from emovox.recognition.many import analysed, one_at_a_time
+from emovox.recognition.many import Results, Sources, analysed, one_at_a_time
 from emovox.recognition.streaming import Judge, StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions, join_rest, tidied
 from emovox.recognition.voice import Recording, Voice, fused, rules_of
 from emovox.speech.gate import GateOptions
-from emovox.types import Failure, Float32Array, Prediction, Transcript, Waveform
+from emovox.types import Float32Array, Prediction, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
     from emovox.text.classifier import TextClassifier
@@ -270,19 +270,21 @@ class EmotionRecognizer:
 
     def predict_many(
         self,
-        sources: Iterable[Sound],
+        sources: Sources,
         *,
         jobs: int | None = None,
         names: Iterable[str | None] | None = None,
         transcripts: Iterable[Transcript | None] | None = None,
         progress: Callable[[int, float], None] | None = None,
-    ) -> Iterator[Prediction | Failure]:
+        rate: float | None = None,
+    ) -> Results[Prediction]:
         """Recognise many recordings side by side; one that fails becomes a Failure and the rest go on.
 
         Parameters
         ----------
-        sources : iterable of str, path, bytes, binary file, or pair of array and rate
-            The recordings, taken as they are needed: at most two a thread before their results are.
+        sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
+            The recordings.  A folder stands for the recordings in it and below, a pattern such as ``calls/*.wav`` for
+            what it matches.  An iterable is taken as it is needed: at most two a thread before their results are.
         jobs : int, optional
             How many are analysed at a time, each in a thread of its own; the default is one a processor core.  Words
             are recognised one recording at a time all the same.
@@ -292,11 +294,14 @@ class EmotionRecognizer:
             What is said in them, one for each.
         progress : callable, optional
             Called, in the threads, with the number of a recording, from 0, and the seconds of it analysed so far.
+        rate : float, optional
+            Sampling rate of the arrays in Hz; everything else tells its own.
 
         Returns
         -------
-        iterator of Prediction or Failure
-            In the order of the sources; the same as of :meth:`predict`.
+        Results
+            An iterator of Prediction or Failure in the order of the sources, the same as of :meth:`predict`; its
+            :meth:`~Results.to_frame` is a table of pandas.
 
         Raises
         ------
@@ -308,36 +313,39 @@ class EmotionRecognizer:
         >>> recognizer = EmotionRecognizer()
         >>> [type(one).__name__ for one in recognizer.predict_many(["examples/plain.wav", "missing.wav"])]
         ['Prediction', 'Failure']
+        >>> recognizer.predict_many("examples").to_frame()["label"].nunique() > 0
+        True
         """
-        return analysed(self.predict, sources, jobs, names, transcripts, progress)
+        return analysed(self.predict, sources, jobs, names, transcripts, progress, rate)
 
     def timeline_many(
         self,
-        sources: Iterable[Sound],
+        sources: Sources,
         options: TimelineOptions | None = None,
         *,
         jobs: int | None = None,
         names: Iterable[str | None] | None = None,
         transcripts: Iterable[Transcript | None] | None = None,
         progress: Callable[[int, float], None] | None = None,
-    ) -> Iterator[Timeline | Failure]:
+        rate: float | None = None,
+    ) -> Results[Timeline]:
         """Make the timelines of many recordings side by side, as :meth:`predict_many`.
 
         Parameters
         ----------
-        sources : iterable of str, path, bytes, binary file, or pair of array and rate
-            The recordings.
+        sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
+            The recordings, as for :meth:`predict_many`.
         options : TimelineOptions, optional
             How they are cut and judged.
-        jobs, names, transcripts, progress
+        jobs, names, transcripts, progress, rate
             As for :meth:`predict_many`.
 
         Returns
         -------
-        iterator of Timeline or Failure
-            In the order of the sources; the same as of :meth:`timeline`.
+        Results
+            An iterator of Timeline or Failure in the order of the sources, the same as of :meth:`timeline`.
         """
-        return analysed(partial(self.timeline, options=options), sources, jobs, names, transcripts, progress)
+        return analysed(partial(self.timeline, options=options), sources, jobs, names, transcripts, progress, rate)
 
     def enroll(self, name: str, sources: Iterable[Sound]) -> Profile:
         """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.

@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
-from emovox import decision
+from emovox import decision, drawing
 from emovox.errors import InputError
 from emovox.speech.vad import VadOptions
-from emovox.types import Prediction, Waveform
+from emovox.types import Prediction, Waveform, frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Mode = Literal["utterance", "interval"]
 
@@ -104,7 +107,7 @@ class TimelineOptions:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a recording expresses, segment by segment.
+    """What a recording expresses, segment by segment: a sequence of its predictions.
 
     Attributes
     ----------
@@ -125,11 +128,26 @@ class Timeline:
     ... )
     >>> timeline.summary().share["sad"]
     0.5714285714285714
+    >>> len(timeline), timeline[-1].label, [one.start for one in timeline]
+    (2, 'happy', [0, 2.5])
     """
 
     file: str
     duration: float
     predictions: tuple[Prediction, ...]
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self.predictions)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
+        return self.predictions[index]
 
     def summary(self) -> Summary:
         """Say what there was how much of, what followed what, and when each emotion was strongest."""
@@ -142,6 +160,22 @@ class Timeline:
             "duration": self.duration,
             "predictions": [one.to_dict() for one in self.predictions],
         }
+
+    def to_frame(self) -> DataFrame:
+        """Return a table of pandas, one row a segment, see :meth:`emovox.Prediction.to_row`.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+        """
+        return frame([one.to_row() for one in self.predictions])
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: the answers over time."""
+        count = f"{len(self)} segment{'' if len(self) == 1 else 's'}"
+        head = f"{self.file}, {drawing.clock(self.duration)}: {count}"
+        return drawing.framed(head, drawing.timeline(self.predictions, self.duration))
 
 
 @dataclass(frozen=True)
