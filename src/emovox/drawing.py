@@ -8,7 +8,6 @@ are text, need nothing, refer to nothing outside themselves, and take the colour
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import NamedTuple, Protocol
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart, near the meaning that colours have for most.
@@ -93,6 +92,13 @@ class Run(NamedTuple):
     def about(self) -> str:
         """The answer and its time in words."""
         return f"{answer(self.label, self.abstained)}, {clock(self.start)} to {clock(self.end)}"
+
+
+def escape(text: str) -> str:
+    """Escape a text for HTML; the library is loaded where something is drawn."""
+    import html
+
+    return html.escape(text)
 
 
 def answer(label: str, abstained: bool) -> str:
