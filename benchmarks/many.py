@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from emovox import EmotionRecognizer
-from emovox.audio.folders import AUDIO_SUFFIXES
+from emovox.audio.sources import AUDIO_SUFFIXES
 from emovox.recognition.many import cores
 
 

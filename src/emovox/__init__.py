@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from emovox.model.card import CorpusSummary, ModelCard
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
+    from emovox.recognition.cutting import Judge, StreamEvent
     from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
-    from emovox.recognition.streaming import Judge, Stream, StreamEvent, StreamingRecognizer
+    from emovox.recognition.streaming import Stream, StreamingRecognizer
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
@@ -60,7 +61,7 @@ _HOMES = {
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",
     "InputError": "emovox.errors",
-    "Judge": "emovox.recognition.streaming",
+    "Judge": "emovox.recognition.cutting",
     "MissingExtraError": "emovox.errors",
     "Model": "emovox.model.file",
     "ModelCard": "emovox.model.card",
@@ -73,7 +74,7 @@ _HOMES = {
     "Results": "emovox.recognition.many",
     "Rule": "emovox.text.rules",
     "Stream": "emovox.recognition.streaming",
-    "StreamEvent": "emovox.recognition.streaming",
+    "StreamEvent": "emovox.recognition.cutting",
     "StreamingRecognizer": "emovox.recognition.streaming",
     "Summary": "emovox.recognition.timeline",
     "TextClassifier": "emovox.text.classifier",

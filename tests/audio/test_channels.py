@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emovox import audio
-from emovox.audio.channels import Downmix
+from emovox.audio.convert import Downmix
 from emovox.errors import AudioError
 from tests.audio import encoded
 

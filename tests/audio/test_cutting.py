@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from emovox import audio
-from emovox.audio import cutting as module
+from emovox.audio import reading as module
 from emovox.errors import AudioError, EmovoxError
 from emovox.types import Waveform
 from tests.conftest import speech

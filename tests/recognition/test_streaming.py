@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, audio
 from emovox.errors import AudioError, InputError
-from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer, collect
+from emovox.recognition.cutting import StreamEvent
+from emovox.recognition.streaming import Stream, StreamingRecognizer, collect
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.speech.vad import Segment, segments
 from emovox.types import RATE, Float32Array, Prediction, Transcript, Waveform, Word
@@ -277,7 +278,7 @@ def test_what_is_kept_does_not_grow(mode: Any) -> None:
     pause = np.zeros(20000, np.float32)
     parts = [np.concatenate([speech(30.0, seed), pause]) for seed in range(4)]
     stream.push(parts[0])
-    held = stream._history.nbytes
+    held = stream._cutter.nbytes
     tracemalloc.start()
     try:
         for part in parts[1:]:
@@ -285,7 +286,7 @@ def test_what_is_kept_does_not_grow(mode: Any) -> None:
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert stream._history.nbytes == held <= 4 * RATE * 2 * 8
+    assert stream._cutter.nbytes == held <= 4 * RATE * 2 * 8
     assert kept < 1e5
     assert peak < 5e6
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from emovox.audio.cutting import stretches
+from emovox.audio.convert import LOUDEST, Converter
 from emovox.audio.reading import (
     LEAD_IN,
-    LOUDEST,
     MIN_DURATION,
     Blocks,
-    Channel,
-    Converter,
-    Samples,
-    Sound,
-    Source,
-    as_sound,
     blocks,
     channels,
     duration,
     from_array,
     read,
     require_signal,
+    stretches,
 )
+from emovox.audio.sources import Channel, Samples, Sound, Source, as_sound, source_name
 
 __all__ = [
     "LEAD_IN",
@@ -39,5 +34,6 @@ __all__ = [
     "from_array",
     "read",
     "require_signal",
+    "source_name",
     "stretches",
 ]

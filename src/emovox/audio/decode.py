@@ -13,38 +13,13 @@ from typing import Literal
 import numpy as np
 
 from emovox.audio import decoders
-from emovox.audio.containers.find import CONTAINERS, SOUND_FILES, find_parts
-from emovox.audio.containers.flac import resume
+from emovox.audio.containers.find import find_parts
 from emovox.audio.containers.part import Part
-from emovox.audio.decoders import (
-    MAX_RATE,
-    MIN_RATE,
-    NativeDecoder,
-    Piece,
-    RefusedError,
-    av_pieces,
-    checked_rate,
-    to_float,
-)
-from emovox.audio.sources import SPOOL, Guard, Source, binary_file, seekable, source_name
+from emovox.audio.convert import MIN_RATE, checked_rate, to_float
+from emovox.audio.decoders import Guard, NativeDecoder, Piece, RefusedError, View, av_pieces
+from emovox.audio.sources import Channel, Samples, Source, as_sound, binary_file, source_name
 from emovox.errors import AudioError, MissingExtraError
 from emovox.types import Unread
-
-__all__ = [
-    "CONTAINERS",
-    "MAX_RATE",
-    "MIN_RATE",
-    "SOUND_FILES",
-    "SPOOL",
-    "Piece",
-    "Recording",
-    "Source",
-    "checked_rate",
-    "open_recording",
-    "seekable",
-    "source_name",
-    "to_float",
-]
 
 #: Seconds by which decoded sound may be shorter than its bytes promise without a word.
 TOLERANCE = 0.05
@@ -87,12 +62,12 @@ class Recording:
 
 
 @contextmanager
-def open_recording(source: Source, skip: float = 0.0) -> Iterator[Recording]:
-    """Open a recording with whichever library knows its content; the name plays no part.
+def open_recording(source: Source | Samples | Channel, skip: float = 0.0) -> Iterator[Recording]:
+    """Open a recording in memory, or a file with whichever library knows its content; the name plays no part.
 
     Parameters
     ----------
-    source : str, path, bytes or binary file
+    source : str, path, bytes, binary file, Samples or Channel
         What to read.  A file object is read from its beginning and left open.
     skip : float, default 0
         Seconds of the beginning that are not needed.  They are left out where that is exact and cheap.
@@ -113,12 +88,40 @@ def open_recording(source: Source, skip: float = 0.0) -> Iterator[Recording]:
     ...     recording.duration, [piece.samples.shape for piece in recording.pieces]
     (0.00125, [(10, 2)])
     """
-    name = source_name(source)
+    number = None
+    while isinstance(source, Channel):
+        number = number or source.number
+        source = as_sound(source.source)
     with ExitStack() as stack:
-        file = Guard(binary_file(source, name, stack), name)
-        parts = _parts(source, file, name)
-        file.check()
-        yield _Reading(file, parts, name, stack).open(skip)
+        recording = _in_memory(source) if isinstance(source, Samples) else _in_file(source, skip, stack)
+        recording.channel = number
+        yield recording
+
+
+def _in_memory(source: Samples) -> Recording:
+    name, array = source.name, np.asarray(source.samples)
+    if array.ndim not in (1, 2):
+        raise AudioError(f"{name} has shape {array.shape}: expected (n_samples,) or (n_samples, n_channels)")
+    if array.size == 0:
+        raise AudioError(f"{name} has shape {array.shape}, no samples: expected a recording")
+    if array.ndim == 2 and array.shape[1] > array.shape[0]:
+        raise AudioError(
+            f"{name} has shape {array.shape}, more channels than samples: expected (n_samples, n_channels), "
+            "transpose it"
+        )
+    frames = array.reshape(len(array), -1)
+    step = max(1, decoders.CHUNK // frames.shape[1])
+    rate = checked_rate(source.rate, name)
+    pieces = (Piece(rate, to_float(frames[i : i + step], name)) for i in range(0, len(frames), step))
+    return Recording(name, len(frames) / rate, pieces=pieces)
+
+
+def _in_file(source: Source, skip: float, stack: ExitStack) -> Recording:
+    name = source_name(source)
+    file = Guard(binary_file(source, name, stack), name)
+    parts = _parts(source, file, name)
+    file.check()
+    return _Reading(file, parts, name, stack).open(skip)
 
 
 def _parts(source: Source, file: Guard, name: str) -> tuple[Part, ...]:
@@ -285,10 +288,12 @@ class _Reading:
         self, part: Part, native: NativeDecoder, seconds: float, clock: _Clock, why: str
     ) -> Iterator[Piece]:
         """Go on behind the damage of a FLAC stream, whose frames know their place."""
+        from emovox.audio.containers.flac import resume
+
         rate, channels = native.rate, native.channels
         after = round(seconds * rate)
         while True:
-            found = resume(self._file, part, after)
+            found = resume(View(self._file, part.slices), part, after)
             if found is None:
                 break
             rest, first = found
@@ -414,9 +419,7 @@ def _av_is_there() -> bool:
 
 def _wav_rate(file: Guard, part: Part) -> int:
     """Find the sampling rate in a WAV header; where there is none, answer one that nobody objects to."""
-    from emovox.audio.sources import View
-
-    head = View(file, part.slices).read(4096)
+    head = View(file, part.slices).at(0, 4096)
     order: Literal["little", "big"] = "big" if head.startswith(b"RIFX") else "little"
     at = head.find(b"fmt ") + 12
     return int.from_bytes(head[at : at + 4], order) if head.startswith(b"RIF") and at > 12 else MIN_RATE

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from emovox.audio.containers.part import Part
-from emovox.audio.sources import Guard, View, reason
+from emovox.audio.containers.part import Part, Slice
+from emovox.audio.convert import checked_rate, to_float
+from emovox.audio.sources import reason
 from emovox.errors import AudioError, MissingExtraError
 from emovox.types import Float32Array
-
-#: Sampling rates that a recording may have, in Hz.
-MIN_RATE, MAX_RATE = 1_000, 768_000
 
 #: Samples (frames times channels) that are decoded at a time, which bounds the memory in use.
 CHUNK = 2**18
@@ -53,40 +53,115 @@ class RefusedError(AudioError):
     """A decoder cannot open a part."""
 
 
-def checked_rate(rate: float, name: str) -> int:
-    """Return a sampling rate in Hz that is a whole number from 1000 to 768000.
+class Guard:
+    """A binary file whose failures, and Ctrl-C, are kept for later: the C code that reads it would swallow them."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._failure: BaseException | None = None
+
+    def __len__(self) -> int:
+        return max(0, self.seek(0, os.SEEK_END))
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end or where reading fails."""
+        try:
+            # Sliced, because a file that gives more than it was asked for would overrun the caller's buffer.
+            return bytes(self._file.read(size) or b"")[:size]
+        except BaseException as failure:
+            self._failure = failure
+            return b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place and return it; -1 where that fails."""
+        try:
+            self._file.seek(offset, whence)
+            return self._file.tell()
+        except BaseException as failure:
+            self._failure = failure
+            return -1
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from a place, fewer only where the file ends."""
+        self.seek(offset)
+        pieces: list[bytes] = []
+        while size > 0 and (piece := self.read(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def check(self) -> None:
+        """Report a failure that has been kept."""
+        if self._failure is not None:
+            if not isinstance(self._failure, Exception):
+                raise self._failure
+            raise AudioError(f"{self._name} cannot be read: {reason(self._failure)}") from self._failure
+
+
+class View:
+    """A file put together of slices of another one and of bytes: headers mended, tags and other streams left out.
+
+    Parameters
+    ----------
+    file : Guard
+        The file that slices are taken of.
+    slices : sequence of bytes or (offset, length)
+        What the view consists of, in order.
 
     Examples
     --------
-    >>> checked_rate(44100.0, "call.wav")
-    44100
+    >>> import io
+    >>> View(Guard(io.BytesIO(b"0123456789"), "x"), [b"<", (2, 3), (7, 1), b">"]).read(10)
+    b'<2347>'
     """
-    if not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
-        raise AudioError(
-            f"{name} has a sampling rate of {rate:g} Hz: expected a whole number from {MIN_RATE} to "
-            f"{MAX_RATE}, correct it or convert the recording"
-        )
-    return int(rate)
 
+    def __init__(self, file: Guard, slices: Sequence[Slice]) -> None:
+        self._file = file
+        self._slices = [one for one in slices if (len(one) if isinstance(one, bytes) else one[1]) > 0]
+        lengths = (len(one) if isinstance(one, bytes) else one[1] for one in self._slices)
+        self._ends = list(accumulate(lengths))
+        self._place = 0
 
-def to_float(samples: NDArray[Any], name: str) -> Float32Array:
-    """Bring samples of any common type to float32 with full scale 1.
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
 
-    Examples
-    --------
-    >>> to_float(np.array([0, 192], dtype=np.uint8), "call.wav").tolist()
-    [-1.0, 0.5]
-    """
-    kind, size = samples.dtype.kind, samples.dtype.itemsize
-    if kind == "f":
-        # What float32 cannot hold becomes infinite, which is found, with its place, when samples are checked.
-        with np.errstate(over="ignore"):
-            return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return samples.astype(np.float32) / np.float32(128) - np.float32(1)
-    if kind == "i" and size in (2, 4):
-        return samples.astype(np.float32) / np.float32(2.0 ** (8 * size - 1))
-    raise AudioError(f"{name} has samples of type {samples.dtype}: expected float, int16, int32 or uint8")
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, fewer only at the end."""
+        pieces: list[bytes] = []
+        index = bisect_right(self._ends, self._place)
+        while size > 0 and index < len(self._slices):
+            one = self._slices[index]
+            length = len(one) if isinstance(one, bytes) else one[1]
+            inside = self._place - (self._ends[index] - length)
+            count = min(size, length - inside)
+            if isinstance(one, bytes):
+                piece = one[inside : inside + count]
+            else:
+                self._file.seek(one[0] + inside)
+                piece = self._file.read(count)
+            if not piece:  # the file is shorter than it was
+                break
+            pieces.append(piece)
+            self._place += len(piece)
+            size -= len(piece)
+            index += len(piece) == length - inside
+        return b"".join(pieces)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place and return it."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: len(self)}[whence]
+        self._place = max(0, origin + offset)
+        return self._place
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._place
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from a place, fewer only at the end."""
+        self.seek(offset)
+        return self.read(size)
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]

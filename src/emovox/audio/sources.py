@@ -1,4 +1,4 @@
-"""What a recording is read from: paths, bytes and file objects, watched; and views that leave parts of a file out."""
+"""What a recording is read from: paths, folders, bytes and file objects, samples in memory, single channels of each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import io
 import os
 import shutil
 import tempfile
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import accumulate
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emovox.errors import AudioError
 
@@ -21,24 +23,123 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 #: A stream that cannot seek is kept in memory up to this many bytes, and on disk beyond.
 SPOOL = 2**25
 
-#: What a view is made of: bytes that stand for themselves, or (offset, length) in the file.
-Slice: TypeAlias = bytes | tuple[int, int]
+#: Endings that are looked for in folders (some need the [formats] extra); a file named outright may be called anything.
+AUDIO_SUFFIXES = frozenset(
+    (
+        *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist"),
+        *(".flac", ".fla", ".ogg", ".oga", ".ogv", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".mpa"),
+        *(".m4a", ".m4b", ".m4r", ".m4v", ".mp4", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".aac", ".adts"),
+        *(".webm", ".weba", ".mkv", ".mka", ".wma", ".wmv", ".asf", ".amr", ".awb", ".avi", ".flv", ".f4v", ".f4a"),
+        *(".wv", ".tta", ".ape", ".ac3", ".mpg", ".mpeg", ".vob", ".mts", ".m2ts"),
+    )
+)
 
 
-class Readable(Protocol):
-    """What decoders ask of a file."""
+class Samples(NamedTuple):
+    """A recording in memory: a pair of samples and rate that may have a name.
 
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, none at the end."""
+    Attributes
+    ----------
+    samples : ndarray, shape (n_samples,) or (n_samples, n_channels)
+        Floating-point numbers with full scale 1, or 16-bit, 32-bit or unsigned 8-bit integers.
+    rate : float
+        Sampling rate in Hz, a whole number from 1000 to 768000.
+    name : str, default "<array>"
+        What to call it in results and messages.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> audio.read(Samples(np.zeros((44100, 2)), 44100)).duration
+    1.0
+    """
+
+    samples: NDArray[Any]
+    rate: float
+    name: str = "<array>"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a recording: an agent's side of a call, one of several microphones.
+
+    Attributes
+    ----------
+    source : str, path, bytes, binary file, Samples or pair of array and rate
+        The recording.
+    number : int
+        Which channel, the first is 1.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> stereo = np.stack([np.full(1600, 0.5), np.zeros(1600)], axis=1)
+    >>> audio.read(Channel((stereo, 16000), 1)).samples.max().item()
+    0.5
+    """
+
+    source: Source | Samples | tuple[NDArray[Any], float]
+    number: int
+
+    @property
+    def name(self) -> str:
+        """What to call the recording."""
+        return source_name(as_sound(self.source))
+
+
+#: What can be analysed: a recording in a file (:data:`Source`), samples with their rate, or one channel of either.
+Sound: TypeAlias = Source | Samples | tuple[NDArray[Any], float] | Channel
+
+
+def as_sound(
+    source: Sound | NDArray[Any], rate: float | None = None, name: str | None = None
+) -> Source | Samples | Channel:
+    """Make sure that a source is one, with a rate where it is an array.
+
+    Parameters
+    ----------
+    source : str, path, bytes, binary file, array, Samples or pair of array and rate
+        A recording in a file, or its samples.
+    rate : float, optional
+        Sampling rate in Hz of an array; everything else tells its own.
+    name : str, optional
+        What to call an array.
+
+    Returns
+    -------
+    str, path, bytes, binary file or Samples
+        What :func:`emovox.audio.read` and :func:`emovox.audio.blocks` take.
+
+    Raises
+    ------
+    AudioError
+        An array comes without its rate, a file with one, or a tuple is not such a pair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_sound(np.zeros(160))
+    Traceback (most recent call last):
         ...
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place and return it."""
-        ...
-
-    def tell(self) -> int:
-        """Return the place."""
-        ...
+    emovox.errors.AudioError: an array does not tell its sampling rate: give rate=16000, or whatever it is in Hz, ...
+    >>> as_sound((np.zeros(2), 8000), name="take 1").name
+    'take 1'
+    """
+    if hasattr(source, "__array__"):
+        if rate is None:
+            raise AudioError(
+                "an array does not tell its sampling rate: give rate=16000, or whatever it is in Hz, "
+                "or a pair (samples, rate)"
+            )
+        return Samples(np.asarray(source), rate, name or "<array>")
+    if rate is not None:
+        raise AudioError(f"rate={rate:g} is given for {source_name(source)}, which tells its own: leave rate out")
+    if not isinstance(source, tuple):
+        return source
+    pair = Samples(*source) if 2 <= len(source) <= 3 else None
+    if pair is None or not hasattr(pair.samples, "__array__") or not np.isscalar(pair.rate):
+        raise AudioError("a tuple is not a pair of an array and its rate: give (samples, rate), rate in Hz")
+    return pair._replace(name=name) if name else pair
 
 
 def source_name(source: object) -> str:
@@ -75,112 +176,6 @@ def reason(failure: Exception) -> str:
     """Put in one line what a library said."""
     text = getattr(failure, "error_string", None) or getattr(failure, "strerror", None) or failure
     return " ".join(str(text).split()).removeprefix("Error : ").rstrip(".") or type(failure).__name__
-
-
-class Guard:
-    """A binary file whose failures, and Ctrl-C, are kept for later: the C code that calls it would swallow them."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._name = name
-        self._failure: BaseException | None = None
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, none at the end or where reading fails."""
-        try:
-            # Sliced, because a file that gives more than it was asked for would overrun the caller's buffer.
-            return bytes(self._file.read(size) or b"")[:size]
-        except BaseException as failure:
-            self._failure = failure
-            return b""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place and return it; -1 where that fails."""
-        try:
-            self._file.seek(offset, whence)
-            return self._file.tell()
-        except BaseException as failure:
-            self._failure = failure
-            return -1
-
-    def tell(self) -> int:
-        """Return the place."""
-        return self.seek(0, os.SEEK_CUR)
-
-    def at(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from a place, fewer only where the file ends."""
-        self.seek(offset)
-        pieces: list[bytes] = []
-        while size > 0 and (piece := self.read(size)):
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
-
-    def check(self) -> None:
-        """Report a failure that has been kept."""
-        if self._failure is not None:
-            if not isinstance(self._failure, Exception):
-                raise self._failure
-            raise AudioError(f"{self._name} cannot be read: {reason(self._failure)}") from self._failure
-
-
-class View:
-    """A file put together of slices of another one and of bytes: headers mended, tags and other streams left out.
-
-    Parameters
-    ----------
-    file : Readable
-        The file that slices are taken of.
-    slices : sequence of bytes or (offset, length)
-        What the view consists of, in order.
-
-    Examples
-    --------
-    >>> View(Guard(io.BytesIO(b"0123456789"), "x"), [b"<", (2, 3), (7, 1), b">"]).read(10)
-    b'<2347>'
-    """
-
-    def __init__(self, file: Readable, slices: Sequence[Slice]) -> None:
-        self._file = file
-        self._slices = [one for one in slices if (len(one) if isinstance(one, bytes) else one[1]) > 0]
-        lengths = (len(one) if isinstance(one, bytes) else one[1] for one in self._slices)
-        self._ends = list(accumulate(lengths))
-        self._place = 0
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, fewer only at the end."""
-        pieces: list[bytes] = []
-        index = bisect_right(self._ends, self._place)
-        while size > 0 and index < len(self._slices):
-            one = self._slices[index]
-            length = len(one) if isinstance(one, bytes) else one[1]
-            inside = self._place - (self._ends[index] - length)
-            count = min(size, length - inside)
-            if isinstance(one, bytes):
-                piece = one[inside : inside + count]
-            else:
-                self._file.seek(one[0] + inside)
-                piece = self._file.read(count)
-            if not piece:  # the file is shorter than it was
-                break
-            pieces.append(piece)
-            self._place += len(piece)
-            size -= len(piece)
-            index += len(piece) == length - inside
-        return b"".join(pieces)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place and return it."""
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: len(self)}[whence]
-        self._place = max(0, origin + offset)
-        return self._place
-
-    def tell(self) -> int:
-        """Return the place."""
-        return self._place
 
 
 def binary_file(source: Source, name: str, stack: ExitStack) -> BinaryIO:
@@ -223,3 +218,49 @@ def binary_file(source: Source, name: str, stack: ExitStack) -> BinaryIO:
 
 def _gives_bytes(source: object) -> bool:
     return hasattr(source, "read") and not isinstance(source, io.TextIOBase)
+
+
+def walk(root: Path, closed: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    """Yield the files in a folder and below; links are followed, and what they lead to is given once, loops or not.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.  Folders with a hidden name below it are left out.
+    closed : callable
+        Called with a folder that cannot be read, and why.
+
+    Examples
+    --------
+    >>> sorted(path.name for path in walk(Path("examples"), print) if path.suffix.lower() in AUDIO_SUFFIXES)[0]
+    'lively.wav'
+    """
+    seen: set[Path] = set()
+
+    def refuse(error: OSError) -> None:
+        closed(Path(os.fsdecode(error.filename or root)), error)
+
+    for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        yield from (Path(folder, file) for file in files)
+
+
+def recordings_in(root: Path) -> list[Path]:
+    """Return the recordings in a folder and below, by their endings, sorted; then the folders that cannot be read.
+
+    Those stay in the list so that they are reported as what cannot be read.
+
+    Examples
+    --------
+    >>> recordings_in(Path("examples"))[0].name
+    'lively.wav'
+    """
+    closed: list[Path] = []
+    files = walk(root, lambda folder, _: closed.append(folder))
+    inside = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
+    return [file for file in (*inside, *closed) if not file.name.startswith("._")]

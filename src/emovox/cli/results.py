@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from emovox.audio import Sound
-from emovox.audio.decode import SPOOL, Source
+from emovox.audio.sources import SPOOL, Source
 from emovox.drawing import clock
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks

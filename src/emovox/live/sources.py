@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.audio import LOUDEST, Converter
-from emovox.audio.decode import CONTAINERS, MAX_RATE, MIN_RATE, SOUND_FILES
+from emovox.audio.containers.find import CONTAINERS, SOUND_FILES
+from emovox.audio.convert import MAX_RATE, MIN_RATE
 from emovox.errors import AudioError, InputError
 from emovox.types import RATE, Float32Array
 

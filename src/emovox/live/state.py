@@ -11,7 +11,7 @@ import numpy as np
 
 from emovox.live import check
 from emovox.outputs.tracks import Mark
-from emovox.recognition.streaming import StreamEvent
+from emovox.recognition.cutting import StreamEvent
 from emovox.types import RATE, Float32Array, Prediction
 
 #: Seconds of the past that are displayed.
@@ -34,7 +34,7 @@ class SessionEvent:
     Attributes
     ----------
     kind : {"start", "estimate", "result", "end", "transcript", "mark", "notice"}
-        The first four are those of :class:`emovox.recognition.streaming.StreamEvent`; ``transcript`` is what was said
+        The first four are those of :class:`emovox.recognition.cutting.StreamEvent`; ``transcript`` is what was said
         in an utterance, ``mark`` a moment that the user marked, ``notice`` a message about the source.
     time : float
         Time of the event in seconds from the beginning of the session.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from emovox.audio.folders import recordings_in
+from emovox.audio.sources import recordings_in
 from emovox.errors import AudioError, InputError
 from emovox.outputs.text import shown
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emovox import audio, decision, drawing
 from emovox.audio import Sound
-from emovox.audio.decode import source_name
+from emovox.audio.sources import source_name
 from emovox.errors import InputError, MissingExtraError
 from emovox.features import pitch
 from emovox.outputs.text import shown

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from emovox import drawing
 from emovox.audio import Channel, Samples, Sound
-from emovox.audio.decode import source_name
-from emovox.audio.folders import recordings_in
+from emovox.audio.sources import recordings_in, source_name
 from emovox.errors import EmovoxError, InputError
 from emovox.types import Failure, Transcript, Waveform, frame, to_frame
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound
-from emovox.audio.decode import source_name
+from emovox.audio.sources import source_name
 from emovox.errors import AudioError, FeatureError, InputError, ModelError, NoSpeechError
 from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
+from emovox.recognition.cutting import Judge
 from emovox.recognition.many import Results, Sources, analysed, one_at_a_time
-from emovox.recognition.streaming import Judge, StreamingRecognizer
+from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions, join_rest, tidied
 from emovox.recognition.voice import Recording, Voice, fused, rules_of
 from emovox.speech.gate import GateOptions

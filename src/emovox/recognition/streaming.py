@@ -7,80 +7,19 @@ speech gate, and with the samples to whoever listens for words.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from emovox.audio import MIN_DURATION, Converter
+from emovox.audio import Converter
 from emovox.errors import InputError
-from emovox.recognition.history import History
-from emovox.recognition.timeline import Timeline, TimelineOptions, blended, tidied
-from emovox.speech.vad import FRAME, ActivityFrame, SpeechEvent, VoiceActivity
-from emovox.types import RATE, Float32Array, Prediction, Waveform
+from emovox.recognition.cutting import Cutter, Judge, Listen, StreamEvent
+from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.speech.vad import VoiceActivity
+from emovox.types import RATE, Float32Array, Waveform
 
 #: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
 _PIECE = 4 * RATE
-#: What is heard with an utterance on either side of it, 0.1 s: models learn from clips with soft beginnings and ends.
-#: Chosen on test folds by ``python benchmarks/judging.py``.
-_AROUND = RATE // 10
-#: A rest of an utterance that is shorter than this, in seconds, is too short to be judged by itself.
-_REST = 0.3
-
-
-#: Who listens to a stream: called with its next samples and the probabilities of speech of the frames they complete.
-Listen = Callable[[Float32Array, Float32Array], None]
-
-
-class Judge(Protocol):
-    """What a stream asks of a recogniser: :class:`emovox.EmotionRecognizer` is one."""
-
-    @property
-    def threshold(self) -> float:
-        """Confidence under which an answer is an abstention."""
-        ...
-
-    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
-        """Judge one window; None where nobody speaks in it."""
-        ...
-
-
-@dataclass(frozen=True)
-class StreamEvent:
-    """Something that became certain while a stream was heard.
-
-    Attributes
-    ----------
-    kind : {"start", "estimate", "result", "end"}
-        Speech begins; what the utterance that is going on sounds like so far; the judgement of an utterance, of a part
-        of a long one, or of an interval, which goes into the timeline; speech ends.
-    time : float
-        When it happens, in seconds from the beginning of the stream; of a judgement, the end of what it is about.
-    decided : float
-        How much of the stream, in seconds, had been heard when this was certain.
-    prediction : Prediction or None
-        The judgement of an "estimate" or a "result".
-    """
-
-    kind: Literal["start", "estimate", "result", "end"]
-    time: float
-    decided: float
-    prediction: Prediction | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; the keys are the attributes.
-
-        Examples
-        --------
-        >>> StreamEvent("start", 0.25, 0.5).to_dict()
-        {'kind': 'start', 'time': 0.25, 'decided': 0.5, 'prediction': None}
-        """
-        plain = {name: getattr(self, name) for name in ("kind", "time", "decided")}
-        return {**plain, "prediction": self.prediction.to_dict() if self.prediction else None}
 
 
 class StreamingRecognizer:
@@ -174,10 +113,10 @@ class StreamingRecognizer:
         stream = self.open(name, estimates=False, listen=listen)
         events: list[StreamEvent] = []
         for block in blocks:
-            events += stream.push(block.samples)
+            events += stream._take(block.samples)  # it is what the converter makes of other sound
             if progress:
                 progress(stream.heard)
-        events += stream.finish()
+        events += stream._end()
         return collect(events, name, stream.heard, self.options)
 
 
@@ -220,22 +159,16 @@ class Stream:
         listen: Listen | None = None,
     ) -> None:
         self.name = converter.name
-        self._listen = listen
         self._converter = converter
         self._activity = VoiceActivity(options.vad)
-        self._history = History()
-        self._cutter = (
-            _Intervals(judge, options, self._history, self.name)
-            if options.mode == "interval"
-            else _Utterances(judge, options, self._history, self.name, estimates=estimates)
-        )
-        self._fallback = _Fallback(judge, options, self._history, self.name)
+        self._cutter = Cutter(judge, options, self.name, self._activity.reach, estimates=estimates, listen=listen)
+        self._samples = 0
         self._finished = False
 
     @property
     def heard(self) -> float:
         """How much of the stream has been heard, in seconds."""
-        return self._history.end / RATE
+        return self._samples / RATE
 
     @property
     def speaking(self) -> bool:
@@ -265,229 +198,22 @@ class Stream:
         """
         if self._finished:
             raise InputError(f"stream {self.name!r} is finished: open another one")
-        return list(self._take(self._converter.push(samples)))
+        return self._take(self._converter.push(samples))
 
     def finish(self) -> list[StreamEvent]:
         """End the stream and tell what is left to tell; further calls tell nothing."""
         if self._finished:
             return []
         self._finished = True
-        events = list(self._take(self._converter.finish()))
-        events += self._step(np.empty(0, dtype=np.float32), self._activity.finish_frames())
-        return [*events, *self._cutter.finish(), *self._fallback.finish()]
+        return [*self._take(self._converter.finish()), *self._end()]
 
-    def _take(self, samples: Float32Array) -> Iterator[StreamEvent]:
+    def _take(self, samples: Float32Array) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
         for begin in range(0, len(samples), _PIECE):
             piece = samples[begin : begin + _PIECE]
-            yield from self._step(piece, self._activity.frames(piece))
-            self._fallback.step(speaking=self._cutter.speaking)
-            needed = min(self._cutter.needed, self._fallback.needed, self._history.end - self._activity.reach)
-            self._history.drop(needed - _AROUND)
+            self._samples += len(piece)
+            events += self._cutter.take(piece, self._activity.frames(piece))
+        return events
 
-    def _step(self, samples: Float32Array, frames: list[ActivityFrame]) -> Iterator[StreamEvent]:
-        """Take the next samples and the frames that they complete, or the last frame of the stream."""
-        # After the last frame comes a silent one of no length, which no samples belong to.
-        speech = np.array([one.probability for one in frames if one.end > self._history.told], dtype=np.float32)
-        self._history.append(samples, speech)
-        if self._listen:
-            self._listen(samples, speech)
-        for frame in frames:
-            for event in self._cutter.step(frame):
-                if event.kind == "result":
-                    self._fallback.stop()
-                yield event
-
-
-class _Smoother:
-    """Exponential smoothing of judgements that follow each other at any distance."""
-
-    def __init__(self, seconds: float, threshold: float) -> None:
-        self._seconds, self._threshold = seconds, threshold
-        self._before: Prediction | None = None
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._before = None
-
-    def smoothed(self, one: Prediction) -> Prediction:
-        """Take the next judgement and return it with what remains of those before it."""
-        if self._seconds and self._before:
-            kept = math.exp(-(one.end - self._before.end) / self._seconds)
-            one = blended([self._before, one], [kept, 1 - kept], self._threshold)
-        self._before = one
-        return one
-
-
-class _Utterances:
-    """Judges utterance by utterance, with running estimates."""
-
-    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str, *, estimates: bool) -> None:
-        self._judge, self._history, self._name = judge, history, name
-        self._window, self._hop = round(options.window * RATE), round(options.hop * RATE)
-        self._estimates = estimates
-        self._running = _Smoother(options.smoothing, judge.threshold)
-        self._results = _Smoother(options.smoothing, judge.threshold)
-        self._begin: int | None = None  # of the utterance that is going on
-        self._piece = 0  # begin of what is not judged yet
-        self._last: Prediction | None = None  # judgement of the piece before, in this utterance
-        self._asked = 0  # end of the last estimate
-
-    @property
-    def speaking(self) -> bool:
-        """Whether an utterance goes on, whose judgement is to come."""
-        return self._begin is not None
-
-    @property
-    def needed(self) -> int:
-        """First sample that may be asked for."""
-        end = self._history.end
-        return end if self._begin is None else min(self._piece, max(self._begin, end - self._window))
-
-    def step(self, frame: ActivityFrame) -> Iterator[StreamEvent]:
-        """Take the next frame."""
-        for event in frame.events:
-            yield from self._started(event) if event.kind == "start" else self._ended(event)
-        if self._begin is None:
-            return
-        if frame.end - self._piece >= self._window and not frame.pausing:
-            yield from self._cut(self._quietest(), frame.end)
-        if self._estimates and frame.end - self._asked >= self._hop:
-            yield from self._estimate(self._begin, frame.end)
-
-    def finish(self) -> list[StreamEvent]:
-        """Tell what is left: nothing, since the end of the stream ends what is said."""
-        return []
-
-    def _started(self, event: SpeechEvent) -> Iterator[StreamEvent]:
-        self._begin = self._piece = self._asked = round(event.time * RATE)
-        self._last = None
-        self._running.forget()
-        yield StreamEvent("start", event.time, event.decided)
-
-    def _ended(self, event: SpeechEvent) -> Iterator[StreamEvent]:
-        yield from self._cut(round(event.time * RATE), round(event.decided * RATE), ended=True)
-        self._begin = None
-        yield StreamEvent("end", event.time, event.decided)
-
-    def _quietest(self) -> int:
-        """Find the middle of the least probable frame in the second half of the window."""
-        low = -(-(self._piece + self._window // 2) // FRAME)
-        high = max(low + 1, (self._piece + self._window) // FRAME)
-        return (low + int(np.argmin(self._history.speech(low, high)))) * FRAME + FRAME // 2
-
-    def _cut(self, end: int, heard: int, *, ended: bool = False) -> Iterator[StreamEvent]:
-        """Judge the piece up to `end`, where speech may have ended; a rest too short goes with the piece before it."""
-        begin, self._piece = self._piece, end
-        if end <= begin:
-            return
-        judged = self._last if end - begin < _REST * RATE else None
-        if judged is None:
-            first = begin - _AROUND if begin == self._begin else begin
-            last = min(end + _AROUND, heard) if ended else end
-            judged = self._judge.assess(self._history.stretch(max(0, first), last), self._name)
-            judged = judged and self._results.smoothed(dataclasses.replace(judged, end=end / RATE))
-        self._last = judged
-        if judged:
-            judged = dataclasses.replace(judged, start=begin / RATE, end=end / RATE)
-            yield StreamEvent("result", end / RATE, heard / RATE, judged)
-
-    def _estimate(self, begin: int, heard: int) -> Iterator[StreamEvent]:
-        # The detector hears speech: the gate need not be asked every time, and is when the utterance has ended.
-        self._asked = heard
-        window = self._history.stretch(max(begin, heard - self._window), heard)
-        if judged := self._judge.assess(window, self._name, running=True):
-            judged = self._running.smoothed(dataclasses.replace(judged, end=heard / RATE))
-            yield StreamEvent("estimate", heard / RATE, heard / RATE, judged)
-
-
-def _placed(judged: Prediction, start: float, end: float) -> Prediction:
-    """Say which interval a judgement is about, and keep the words whose middle lies in it."""
-    words = judged.words and tuple(word for word in judged.words if start <= (word.start + word.end) / 2 < end)
-    said = judged.transcript if words is None else " ".join(word.text for word in words)
-    return dataclasses.replace(judged, start=start, end=end, words=words, transcript=said)
-
-
-class _Intervals:
-    """Judges interval by interval, where somebody speaks."""
-
-    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str) -> None:
-        self._judge, self._history, self._name = judge, history, name
-        self._window, self._hop = round(options.window * RATE), options.hop * RATE
-        self._on, self._least = options.vad.on, options.vad.min_speech * RATE
-        self._smoother = _Smoother(options.smoothing, judge.threshold)
-        self.speaking = False  # no judgement is ever late
-        self._index = 0
-        self._speech = 0  # samples of speech in the interval that is going on
-
-    @property
-    def needed(self) -> int:
-        """First sample that may be asked for."""
-        return round(self._index * self._hop) - self._window
-
-    def step(self, frame: ActivityFrame) -> Iterator[StreamEvent]:
-        """Take the next frame; it counts to the interval in which it ends, or the one before."""
-        for event in frame.events:
-            yield StreamEvent(event.kind, event.time, event.decided)
-        if frame.probability >= self._on:
-            self._speech += FRAME
-        while frame.end >= (end := round((self._index + 1) * self._hop)):
-            yield from self._interval(end, frame.end)
-
-    def finish(self) -> list[StreamEvent]:
-        """Judge the interval that is not full."""
-        heard = self._history.end
-        return list(self._interval(heard, heard)) if heard - self._index * self._hop >= MIN_DURATION * RATE else []
-
-    def _interval(self, end: int, heard: int) -> Iterator[StreamEvent]:
-        begin = round(self._index * self._hop)
-        enough = self._speech >= min(self._least, (end - begin) / 2)
-        self._index, self._speech = self._index + 1, 0
-        if not enough:
-            return
-        judged = self._judge.assess(self._history.stretch(max(0, end - self._window), end), self._name)
-        if judged:
-            judged = self._smoother.smoothed(_placed(judged, begin / RATE, end / RATE))
-            yield StreamEvent("result", end / RATE, heard / RATE, judged)
-
-
-class _Fallback:
-    """Judges windows of one length where no utterance is found or judged: the gate hears screams and whispers too.
-
-    They are judged as they pass, so that nothing but a few windows is kept, and told at the end of the stream.  A rest
-    shorter than half a window goes with the window before.  Intervals need no such thing.
-    """
-
-    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str) -> None:
-        self._judge, self._history, self._name = judge, history, name
-        self._window = round(options.window * RATE)
-        self._begin: int | None = None if options.mode == "interval" else 0  # of what is not judged yet
-        self._smoother = _Smoother(options.smoothing, judge.threshold)
-        self._found: list[Prediction] = []
-
-    @property
-    def needed(self) -> int:
-        """First sample that may be asked for."""
-        return self._history.end if self._begin is None else self._begin
-
-    def stop(self) -> None:
-        """Forget everything: an utterance has been judged."""
-        self._begin, self._found = None, []
-
-    def step(self, *, speaking: bool) -> None:
-        """Judge the windows that have passed; while somebody seems to be speaking, wait for that judgement."""
-        while self._begin is not None and self._history.end - self._begin >= self._window * (3.0 if speaking else 1.5):
-            self._begin = self._assess(self._begin, self._begin + self._window)
-
-    def finish(self) -> list[StreamEvent]:
-        """Judge what is left and tell all."""
-        self.step(speaking=False)
-        end = self._history.end
-        if self._begin is not None and end > self._begin:
-            self._begin = self._assess(self._begin, end)
-        return [StreamEvent("result", one.end, end / RATE, one) for one in self._found]
-
-    def _assess(self, begin: int, end: int) -> int:
-        if judged := self._judge.assess(self._history.stretch(begin, end), self._name):
-            placed = dataclasses.replace(judged, start=begin / RATE, end=end / RATE)
-            self._found.append(self._smoother.smoothed(placed))
-        return end
+    def _end(self) -> list[StreamEvent]:
+        return self._cutter.finish(self._activity.finish_frames())

@@ -28,7 +28,7 @@ REMEMBERED = 600.0
 
 @dataclass(frozen=True)
 class Voice:
-    """Judges windows by the voice alone; a stream's judge, see :class:`emovox.recognition.streaming.Judge`.
+    """Judges windows by the voice alone; a stream's judge, see :class:`emovox.recognition.cutting.Judge`.
 
     Attributes
     ----------

@@ -1,16 +1,10 @@
-"""From the first bytes of a file to the streams of sound in it."""
+"""From the first bytes of a file to the streams of sound in it; who reads a format is imported when it is met."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from emovox.audio.containers.flac import flac_parts
-from emovox.audio.containers.headers import aiff_parts, au_parts, caf_parts
-from emovox.audio.containers.mpeg import mpeg_parts, tag_length
-from emovox.audio.containers.ogg import ogg_parts
-from emovox.audio.containers.part import Part
-from emovox.audio.containers.riff import riff_parts
-from emovox.audio.sources import Guard
+from emovox.audio.containers.part import Bytes, Part
 
 #: How the files begin that libsndfile is asked to read: the formats in use, and not all it knows, because its
 #: readers for some old ones print what they meet.  MPEG frames begin with eleven set bits and come on top.
@@ -48,12 +42,12 @@ FROM_ZERO = frozenset({"mp4", "mov", "matroska", "avi"})
 _FAR = 2**16
 
 
-def find_parts(file: Guard) -> list[Part]:
+def find_parts(file: Bytes) -> list[Part]:
     """Find the streams of sound in a file.
 
     Parameters
     ----------
-    file : Guard
+    file : Bytes
         The file.
 
     Returns
@@ -61,29 +55,32 @@ def find_parts(file: Guard) -> list[Part]:
     list of Part
         In the order in which they are heard; empty where this is no recording in a known format.
     """
-    end = file.seek(0, 2)
+    end = len(file)
     begin = _behind_tags(file, 0)
     parts = _parts_at(file, begin, end)
     if not parts:
         place = _behind_garbage(file, begin)
-        parts = _parts_at(file, place, end) if place is not None else mpeg_parts(file, begin, min(end, begin + _FAR))
+        parts = _parts_at(file, place, end) if place is not None else _mpeg(file, begin, min(end, begin + _FAR))
         if parts and place is None:
-            parts = mpeg_parts(file, begin, end) if sum(part.duration or 0 for part in parts) > 0.2 else []
+            parts = _mpeg(file, begin, end) if sum(part.duration or 0 for part in parts) > 0.2 else []
     return parts
 
 
-def _behind_tags(file: Guard, at: int) -> int:
+def _behind_tags(file: Bytes, at: int) -> int:
     """Pass over ID3 tags."""
     for _ in range(100):
         head = file.at(at, 64)
-        length = tag_length(head) if head.startswith(b"ID3") else 0
-        if not length:
+        if not head.startswith(b"ID3"):
+            break
+        from emovox.audio.containers.mpeg import tag_length
+
+        if not (length := tag_length(head)):
             break
         at += length
     return at
 
 
-def _behind_garbage(file: Guard, begin: int) -> int | None:
+def _behind_garbage(file: Bytes, begin: int) -> int | None:
     """Find a header of a file that does not begin with one."""
     head = file.at(begin, _FAR)
     places = [head.find(mark) for mark in (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\x02")]
@@ -94,7 +91,7 @@ def _behind_garbage(file: Guard, begin: int) -> int | None:
     return begin + min(found) if found else None
 
 
-def _parts_at(file: Guard, begin: int, end: int) -> list[Part]:
+def _parts_at(file: Bytes, begin: int, end: int) -> list[Part]:
     """Find the streams of a file whose header stands at a place; none where it is not known."""
     head = file.at(begin, 1024)
     for offset, mark, label, demuxer in CONTAINERS:
@@ -107,26 +104,50 @@ def _parts_at(file: Guard, begin: int, end: int) -> list[Part]:
             return reader(file, begin, end)
     # Behind an ID3 tag there is mostly MPEG audio.
     if (head[:1] == b"\xff" and head[1:2] >= b"\xe0") or 0 < begin < end:
-        return mpeg_parts(file, begin, end) or [Part(((begin, end - begin),), "mp3", "mp3", native=True)]
+        return _mpeg(file, begin, end) or [Part(((begin, end - begin),), "mp3", "mp3", native=True)]
     return []
 
 
-def _ogg(file: Guard, begin: int, end: int) -> list[Part]:
+def _riff(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.containers.riff import riff_parts
+
+    return riff_parts(file, begin, end)
+
+
+def _flac(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.containers.flac import flac_parts
+
+    return flac_parts(file, begin, end)
+
+
+def _ogg(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.containers.ogg import ogg_parts
+
     return ogg_parts(file, begin, end) or [Part(((begin, end - begin),), "ogg", "ogg", native=True)]
 
 
-def _nist(file: Guard, begin: int, end: int) -> list[Part]:
+def _mpeg(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.containers.mpeg import mpeg_parts
+
+    return mpeg_parts(file, begin, end)
+
+
+def _headed(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.containers.headers import headed_parts
+
+    return headed_parts(file, begin, end)
+
+
+def _nist(_: Bytes, begin: int, end: int) -> list[Part]:
     return [Part(((begin, end - begin),), "nist", "nistsphere", native=True, exact=True)]
 
 
 #: Who reads what begins how.
-_READERS: tuple[tuple[tuple[bytes, ...], Callable[[Guard, int, int], list[Part]]], ...] = (
-    ((b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff"), riff_parts),
-    ((b"fLaC",), flac_parts),
+_READERS: tuple[tuple[tuple[bytes, ...], Callable[[Bytes, int, int], list[Part]]], ...] = (
+    ((b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff"), _riff),
+    ((b"fLaC",), _flac),
     ((b"OggS",), _ogg),
-    ((b".snd", b"dns."), au_parts),
-    ((b"FORM",), aiff_parts),
-    ((b"caff",), caf_parts),
+    ((b"FORM", b"caff", b".snd", b"dns."), _headed),
     ((b"NIST_1A",), _nist),
 )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emovox.audio.containers.part import Loss, Part
-from emovox.audio.sources import Guard, Slice
+from emovox.audio.containers.part import Bytes, Loss, Part, Slice
 
 _MARK = b"fLaC\0\0\0\x22"  # a stream and its first block, STREAMINFO of 34 bytes; \x80 where that is the only block
 _STEP = 2**20
@@ -26,12 +25,12 @@ class _Info:
     bits: int
 
 
-def flac_parts(file: Guard, begin: int, end: int) -> list[Part]:
+def flac_parts(file: Bytes, begin: int, end: int) -> list[Part]:
     """Find the streams in a FLAC file: one, or several that were joined.
 
     Parameters
     ----------
-    file : Guard
+    file : Bytes
         The file.
     begin, end : int
         Where the first stream begins, and where the file ends.
@@ -40,7 +39,7 @@ def flac_parts(file: Guard, begin: int, end: int) -> list[Part]:
     return [_part(file, at, stop) for at, stop in zip(begins, [*begins[1:], end], strict=True)]
 
 
-def _streams(file: Guard, at: int, end: int) -> list[int]:
+def _streams(file: Bytes, at: int, end: int) -> list[int]:
     """Find where further streams begin."""
     found = []
     while at < end:
@@ -70,7 +69,7 @@ def _info(head: bytes) -> _Info | None:
     return info if info.block >= 16 and info.rate else None
 
 
-def _part(file: Guard, begin: int, end: int) -> Part:
+def _part(file: Bytes, begin: int, end: int) -> Part:
     head = file.at(begin, 42)
     whole: tuple[Slice, ...] = ((begin, end - begin),)
     info = _info(head)
@@ -103,7 +102,7 @@ def _part(file: Guard, begin: int, end: int) -> Part:
     )
 
 
-def _last(file: Guard, begin: int, end: int, info: _Info) -> int | None:
+def _last(file: Bytes, begin: int, end: int, info: _Info) -> int | None:
     """Count the samples up to the end of the last frame; None where none is found."""
     reach = max(begin, end - 2**18)
     tail = file.at(reach, end - reach)
@@ -123,15 +122,15 @@ def _last(file: Guard, begin: int, end: int, info: _Info) -> int | None:
     return later[0][0] + later[0][1] if len(later) == 1 else None
 
 
-def resume(file: Guard, part: Part, after: int) -> tuple[Part, int] | None:
+def resume(stream: Bytes, part: Part, after: int) -> tuple[Part, int] | None:
     """Find where a damaged stream goes on.
 
     Parameters
     ----------
-    file : Guard
-        The file.
+    stream : Bytes
+        The bytes of the stream.
     part : Part
-        The stream.
+        Where they are in the file.
     after : int
         Samples that have been decoded before the damage.
 
@@ -140,24 +139,20 @@ def resume(file: Guard, part: Part, after: int) -> tuple[Part, int] | None:
     tuple of Part and int, or None
         The rest as a stream of its own and the sample with which it begins; None where there is no rest.
     """
-    from emovox.audio.sources import View
-
-    view = View(file, part.slices)
-    head = view.read(42)
+    head = stream.at(0, 42)
     info = _info(head)
     if info is None:
         return None
     at = 42
-    while at < len(view):
-        view.seek(at)
-        chunk = view.read(_STEP + 16)
+    while at < len(stream):
+        chunk = stream.at(at, _STEP + 16)
         place = -1
         while (place := chunk.find(b"\xff", place + 1, _STEP)) >= 0:
             frame = frame_header(chunk[place : place + 16], info.block)
             if (
                 frame is not None
                 and after <= frame[0] <= after + 3600 * info.rate
-                and _goes_on(view, at + place, frame)
+                and _goes_on(stream, at + place, frame)
             ):
                 unknown = (int.from_bytes(head[18:26], "big") >> 36 << 36).to_bytes(8, "big")
                 streaminfo = b"fLaC\x80\0\0\x22" + head[8:18] + unknown + head[26:42]
@@ -166,13 +161,9 @@ def resume(file: Guard, part: Part, after: int) -> tuple[Part, int] | None:
     return None
 
 
-def _goes_on(view: object, at: int, frame: tuple[int, int]) -> bool:
+def _goes_on(stream: Bytes, at: int, frame: tuple[int, int]) -> bool:
     """Tell whether a frame is followed by the next one, or by nothing."""
-    from emovox.audio.sources import View
-
-    assert isinstance(view, View)
-    view.seek(at + 2)
-    chunk = view.read(2**18)
+    chunk = stream.at(at + 2, 2**18)
     place = -1
     while (place := chunk.find(b"\xff", place + 1)) >= 0:
         following = frame_header(chunk[place : place + 16], frame[1])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import struct
 
-from emovox.audio.containers.part import Loss, Part
-from emovox.audio.sources import Guard
+from emovox.audio.containers.part import Bytes, Loss, Part
 
 #: Formats of AU with samples of a fixed size: bytes of each.
 _AU = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
@@ -15,22 +14,15 @@ _AU = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 _FAR = 2**20
 
 
-def au_parts(file: Guard, begin: int, end: int) -> list[Part]:
-    """Describe an AU file."""
-    return [_au(file, begin, end)]
+def headed_parts(file: Bytes, begin: int, end: int) -> list[Part]:
+    """Describe an AIFF, AIFC, CAF or AU file: one stream, for nothing can follow it."""
+    mark = file.at(begin, 4)
+    if mark == b"FORM":
+        return [_aiff(file, begin, end)]
+    return [_caf(file, begin, end) if mark == b"caff" else _au(file, begin, end)]
 
 
-def aiff_parts(file: Guard, begin: int, end: int) -> list[Part]:
-    """Describe an AIFF or AIFC file."""
-    return [_aiff(file, begin, end)]
-
-
-def caf_parts(file: Guard, begin: int, end: int) -> list[Part]:
-    """Describe a CAF file."""
-    return [_caf(file, begin, end)]
-
-
-def _au(file: Guard, begin: int, end: int) -> Part:
+def _au(file: Bytes, begin: int, end: int) -> Part:
     """Describe an AU file."""
     head = file.at(begin, 24)
     whole = Part(((begin, end - begin),), "au", "au", native=True, exact=True)
@@ -52,7 +44,7 @@ def _au(file: Guard, begin: int, end: int) -> Part:
     return part.but(slices=(mended, (begin + place, left)))
 
 
-def _aiff(file: Guard, begin: int, end: int) -> Part:
+def _aiff(file: Bytes, begin: int, end: int) -> Part:
     """Describe an AIFF or AIFC file."""
     whole = Part(((begin, end - begin),), "aiff", "aiff", native=True, exact=True)
     common, at = 0, begin + 12
@@ -91,7 +83,7 @@ def _aiff(file: Guard, begin: int, end: int) -> Part:
     return _timed(whole, left, byte_rate).but(slices=(bytes(mended), (samples, left)))
 
 
-def _caf(file: Guard, begin: int, end: int) -> Part:
+def _caf(file: Bytes, begin: int, end: int) -> Part:
     """Describe a CAF file."""
     whole = Part(((begin, end - begin),), "caf", "caf", native=True, exact=True)
     at, byte_rate = begin + 8, 0.0
@@ -139,7 +131,7 @@ def _promised(part: Part, size: int, byte_rate: float) -> Part:
     )
 
 
-def _chunks_lead(file: Guard, at: int, end: int, *, wide: bool = False) -> bool:
+def _chunks_lead(file: Bytes, at: int, end: int, *, wide: bool = False) -> bool:
     """Tell whether chunks lead from a place to the end of the file."""
     header = 12 if wide else 8
     for start in (at, at + 1):

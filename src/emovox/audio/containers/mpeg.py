@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from emovox.audio.containers.part import Loss, Part, coalesced
-from emovox.audio.sources import Guard, Slice
+from emovox.audio.containers.part import Bytes, Loss, Part, Slice, coalesced
 
 _RATES = (44100, 48000, 32000)
 #: Bit rates in kbit/s by (MPEG-1 or not, layer).
@@ -72,12 +71,12 @@ class _Run:
     size: int = 0
 
 
-def mpeg_parts(file: Guard, begin: int, end: int) -> list[Part]:
+def mpeg_parts(file: Bytes, begin: int, end: int) -> list[Part]:
     """Find the streams in an MPEG audio file; none where there are no frames.
 
     Parameters
     ----------
-    file : Guard
+    file : Bytes
         The file.
     begin, end : int
         Where to look for the first frame, and where the file ends.
@@ -99,7 +98,7 @@ def mpeg_parts(file: Guard, begin: int, end: int) -> list[Part]:
     return [part for run in runs if run.frames for part in _parts(run)]
 
 
-def _frames(file: Guard, at: int, end: int) -> Iterator[tuple[int, bytes, Frame, bytes | None, int]]:
+def _frames(file: Bytes, at: int, end: int) -> Iterator[tuple[int, bytes, Frame, bytes | None, int]]:
     """Yield place, header, what it says, its body if it is a tag, and how many bytes before it are nothing."""
     buffer, base, junk = b"", at, 0
     shape: tuple[int, int, int, int] | None = None

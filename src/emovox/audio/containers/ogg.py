@@ -6,8 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emovox.audio.containers.part import Loss, Part, coalesced
-from emovox.audio.sources import Guard, Slice
+from emovox.audio.containers.part import Bytes, Loss, Part, Slice, coalesced
 
 _STEP = 2**20
 _UNKNOWN = 2**64 - 1
@@ -57,12 +56,12 @@ class _Stream:
     clocked: bool = False
 
 
-def ogg_parts(file: Guard, begin: int, end: int) -> list[Part]:
+def ogg_parts(file: Bytes, begin: int, end: int) -> list[Part]:
     """Find the streams of sound in an Ogg file: one, or several that follow one another.
 
     Parameters
     ----------
-    file : Guard
+    file : Bytes
         The file.
     begin, end : int
         Where the first page stands, and where the file ends.
@@ -89,7 +88,7 @@ def ogg_parts(file: Guard, begin: int, end: int) -> list[Part]:
     return [_part(stream) for stream in streams if stream.slices]
 
 
-def _pages(file: Guard, at: int, end: int) -> Iterator[_Page]:
+def _pages(file: Bytes, at: int, end: int) -> Iterator[_Page]:
     """Yield the pages; bytes between them are passed over."""
     buffer, base = b"", at
     while at + 27 <= end:

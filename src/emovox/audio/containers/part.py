@@ -1,10 +1,24 @@
-"""A stream of sound in a file: what one decoder reads from its beginning to its end."""
+"""A stream of sound in a file: what one decoder reads from its beginning to its end, and how its bytes are had."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
-from emovox.audio.sources import Slice
+#: What a part is made of: bytes that stand for themselves, or (offset, length) in the file.
+Slice: TypeAlias = bytes | tuple[int, int]
+
+
+class Bytes(Protocol):
+    """What is asked of a file to find the parts in it."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def at(self, offset: int, size: int, /) -> bytes:
+        """Return `size` bytes from a place, fewer only where the file ends."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Part:
     Attributes
     ----------
     slices : tuple of bytes or (offset, length)
-        What a decoder is given, see :class:`emovox.audio.sources.View`.
+        What a decoder is given, see :class:`emovox.audio.decoders.View`.
     label : str
         What people call the format.
     demuxer : str

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emovox.audio.containers.part import Loss, Part
-from emovox.audio.sources import Guard
+from emovox.audio.containers.part import Bytes, Loss, Part
 
 #: Sizes that programs write which do not know the length: they mean "to the end".
 _PLACEHOLDERS = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000), range(2**62, 2**64))
@@ -62,12 +61,12 @@ class _Sound:
         return rate * align if self.plain else stated
 
 
-def riff_parts(file: Guard, begin: int, end: int) -> list[Part]:
+def riff_parts(file: Bytes, begin: int, end: int) -> list[Part]:
     """Find the parts of a WAV file: one, or several that were joined.
 
     Parameters
     ----------
-    file : Guard
+    file : Bytes
         The file.
     begin, end : int
         Where the first header stands, and where the file ends.
@@ -85,7 +84,7 @@ def riff_parts(file: Guard, begin: int, end: int) -> list[Part]:
     return parts or [Part(((begin, end - begin),), "wav", "wav", native=True)]
 
 
-def _look(file: Guard, begin: int, end: int) -> _Sound | None:
+def _look(file: Bytes, begin: int, end: int) -> _Sound | None:
     """Read the chunks before the samples."""
     head = file.at(begin, 40)
     if head[:4] == b"riff":
@@ -103,7 +102,7 @@ def _look(file: Guard, begin: int, end: int) -> _Sound | None:
     return None
 
 
-def _look_w64(file: Guard, begin: int, end: int) -> _Sound | None:
+def _look_w64(file: Bytes, begin: int, end: int) -> _Sound | None:
     at, form = begin + 40, b""
     for _ in range(1000):
         head = file.at(at, 24)
@@ -118,7 +117,7 @@ def _look_w64(file: Guard, begin: int, end: int) -> _Sound | None:
     return None
 
 
-def _chunks(file: Guard, at: int, end: int, big: bool) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: Bytes, at: int, end: int, big: bool) -> Iterator[tuple[bytes, int, int]]:
     """Yield (name, place of the body, size) of chunks."""
     for _ in range(1000):
         head = file.at(at, 8)
@@ -129,7 +128,7 @@ def _chunks(file: Guard, at: int, end: int, big: bool) -> Iterator[tuple[bytes, 
         at += 8 + size + size % 2
 
 
-def _end(file: Guard, sound: _Sound, end: int) -> tuple[int, int | None]:
+def _end(file: Bytes, sound: _Sound, end: int) -> tuple[int, int | None]:
     """Find where the samples end, and where another file begins behind them, if one does."""
     stated = sound.begin + sound.size
     if any(sound.size in sizes for sizes in _PLACEHOLDERS) and stated > end:
@@ -147,7 +146,7 @@ def _end(file: Guard, sound: _Sound, end: int) -> tuple[int, int | None]:
     return stated, None
 
 
-def _joined_behind(file: Guard, at: int, end: int, big: bool) -> int | None:
+def _joined_behind(file: Bytes, at: int, end: int, big: bool) -> int | None:
     """Find a file that begins behind the chunks after the samples."""
     for name, body, _ in _chunks(file, at + at % 2, end, big):
         if name in (b"RIFF", b"RIFX", b"RF64") and file.at(body, 4) == b"WAVE":
@@ -155,7 +154,7 @@ def _joined_behind(file: Guard, at: int, end: int, big: bool) -> int | None:
     return None
 
 
-def _chunks_lead(file: Guard, at: int, end: int, big: bool) -> bool:
+def _chunks_lead(file: Bytes, at: int, end: int, big: bool) -> bool:
     """Tell whether chunks lead from a place to the end of the file, or to a file that was joined."""
     for start in (at, at + 1):
         last = start
@@ -170,7 +169,7 @@ def _chunks_lead(file: Guard, at: int, end: int, big: bool) -> bool:
     return False
 
 
-def _is_sound(file: Guard, sound: _Sound, at: int, end: int) -> bool:
+def _is_sound(file: Bytes, sound: _Sound, at: int, end: int) -> bool:
     """Tell whether bytes behind the stated end are samples, and not tags, padding or other data."""
     tail = file.at(at, min(end - at, 2**16))
     if tail.startswith(_TAGS) or (end - at < _PADDING and not any(tail)):
@@ -188,7 +187,7 @@ def _is_sound(file: Guard, sound: _Sound, at: int, end: int) -> bool:
         return len(values) > 0 and bool(np.sqrt(np.mean(values**2)) <= _LOUD)
 
 
-def _without_tail(file: Guard, sound: _Sound, end: int) -> int:
+def _without_tail(file: Bytes, sound: _Sound, end: int) -> int:
     """Find the end of samples that go on to the end of the file but for tags there."""
     if file.at(end - 128, 3) == b"TAG" and end - 128 > sound.begin:
         end -= 128

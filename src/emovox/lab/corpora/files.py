@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
-from emovox.audio.folders import AUDIO_SUFFIXES, walk
+from emovox.audio.sources import AUDIO_SUFFIXES, walk
 from emovox.errors import CorpusError
 
 #: Files that a reader skips: reason -> files.
