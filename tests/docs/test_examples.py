@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,26 @@ import soundfile
 
 from emovox import EmotionRecognizer
 from tests import EXAMPLES
+from tests.cli import Done
 from tests.conftest import ANY_SOUND
 
 CLIPS = sorted(EXAMPLES.glob("*.wav"))
 
 
-def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Return what runs an example program in this process, where warnings are errors."""
+
+    def run(script: str, *arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        code: object = None
+        try:
+            runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        return Done(int(str(code or 0)), *capsys.readouterr())
+
+    return run
 
 
 def test_clips_are_small_and_plain() -> None:
@@ -33,7 +47,8 @@ def test_clips_are_small_and_plain() -> None:
 
 
 def test_predict_folder_lists_each_clip_once_under_its_label() -> None:
-    done = run("predict_folder.py", EXAMPLES)
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "predict_folder.py"), str(EXAMPLES)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240)
     assert done.returncode == 0, done.stderr
     groups = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     recognizer = EmotionRecognizer()
@@ -43,7 +58,7 @@ def test_predict_folder_lists_each_clip_once_under_its_label() -> None:
         ]
 
 
-def test_predict_folder_reports_a_bad_recording(tmp_path: Path) -> None:
+def test_predict_folder_reports_a_bad_recording(run: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_text("not sound")
     done = run("predict_folder.py", tmp_path)
     assert done.returncode == 2
@@ -52,7 +67,7 @@ def test_predict_folder_reports_a_bad_recording(tmp_path: Path) -> None:
 
 
 def test_train_from_manifest_writes_a_run_folder(
-    toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Done], toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMOVOX_CACHE", str(tmp_path / "cache"))
     done = run("train_from_manifest.py", toy_manifest, tmp_path / "mine")

@@ -10,6 +10,11 @@ from emovox.lab.reports import report
 from tests.lab.reports import Page, Run, experiment
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unpainted() -> None:
+    """Pictures are what these tests are about."""
+
+
 @pytest.fixture(scope="module")
 def run() -> Run:
     return experiment(seeds=(0, 1))
