@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from emovox.recognition.recognizer import EmotionRecognizer
     from emovox.recognition.streaming import Stream, StreamingRecognizer
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
+    from emovox.recognition.transformer import SpeechFeatures
+    from emovox.recognition.vectors import FeatureExtractor
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
     from emovox.text.classifier import TextClassifier
@@ -58,6 +60,7 @@ _HOMES = {
     "EmotionRecognizer": "emovox.recognition.recognizer",
     "EmovoxError": "emovox.errors",
     "Failure": "emovox.types",
+    "FeatureExtractor": "emovox.recognition.vectors",
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",
     "InputError": "emovox.errors",
@@ -73,6 +76,7 @@ _HOMES = {
     "ProfileError": "emovox.errors",
     "Results": "emovox.recognition.many",
     "Rule": "emovox.text.rules",
+    "SpeechFeatures": "emovox.recognition.transformer",
     "Stream": "emovox.recognition.streaming",
     "StreamEvent": "emovox.recognition.cutting",
     "StreamingRecognizer": "emovox.recognition.streaming",
@@ -98,6 +102,7 @@ __all__ = [
     "EmotionRecognizer",
     "EmovoxError",
     "Failure",
+    "FeatureExtractor",
     "FeatureSpec",
     "GateOptions",
     "InputError",
@@ -113,6 +118,7 @@ __all__ = [
     "ProfileError",
     "Results",
     "Rule",
+    "SpeechFeatures",
     "Stream",
     "StreamEvent",
     "StreamingRecognizer",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from emovox import audio
-from emovox.errors import AudioError, EmovoxError, FeatureError, InputError, MissingExtraError, did_you_mean
+from emovox.errors import EmovoxError, InputError, MissingExtraError
 from emovox.features import sets
 from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.text import csv_line, readable
-from emovox.recognition.timeline import join_rest
-from emovox.types import FeatureSpec, Float32Array, Waveform
+from emovox.recognition.vectors import FeatureExtractor
+from emovox.types import Float32Array, Waveform
 from emovox.writing import replacing, require_writable
 
 
@@ -35,23 +33,24 @@ from emovox.writing import replacing, require_writable
     "name",
     metavar="NAME",
     default="prosodic",
-    help=f"One of {', '.join(sets.available())}, or of an encoder, such as whisper-tiny.en.",
+    help=f"One of {', '.join(sets.available())}; of an encoder, such as whisper-tiny.en; the embedding of a model: "
+    "default, or its file.",
 )
 @option(
     "--window",
     "-w",
-    type=click.FloatRange(min=0.5),
+    type=float,
     metavar="SECONDS",
-    default=60.0,
-    help="Seconds of a row; longer recordings get several.",
+    help="Seconds of a row, longer recordings get several; 60, of a model 6.",
 )
-def features(sources: tuple[str, ...], out: Path, name: str, window: float) -> None:
+def features(sources: tuple[str, ...], out: Path, name: str, window: float | None) -> None:
     """Write acoustic features as CSV or Parquet.
 
     Examples
     --------
     - `emovox features clips/ --set prosodic -o features.csv`
     - `emovox features speech.wav --set logmel -o frames.parquet`
+    - `emovox features clips/ --set default -o embeddings.parquet`
 
     Rows are keyed by file, start and end in seconds; frame-level sets give one row a frame. A recording of more than
     one and a half windows is cut into windows, and one of digital silence is left out.
@@ -60,9 +59,7 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float) -> N
         raise InputError(f"--out {out} must end in .csv or .parquet")
     import emovox.lab  # noqa: F401 - makes the sets of encoders known
 
-    if name not in sets.available():
-        raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, sets.available())}")
-    spec = sets.spec(name)
+    extractor = FeatureExtractor(name, window=window)
     files = recordings(sources)
     require_writable(out)
     keys: list[tuple[str, float, float]] = []
@@ -71,42 +68,25 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float) -> N
     with progress_bars() as progress:
         for number, file in enumerate(files, 1):
             try:
-                for stretch, found in _stretches(file, window, spec):
-                    keys += _keys(file, stretch, spec, found)
+                for stretch, found in extractor.stretches(file):
+                    keys += _keys(file, stretch, extractor.hop, found)
                     rows += list(found) if found.ndim == 2 else [found]
             except EmovoxError as error:
                 failed += 1
                 say(f"emovox: {error}")
             progress("recordings", number, len(files))
     if rows:
-        _write(out, keys, rows, sets.feature_names(spec))
-        say(f"wrote {len(rows)} rows of {spec.dimension} features to {out}")
+        _write(out, keys, rows, extractor.names)
+        say(f"wrote {len(rows)} rows of {len(extractor.names)} features to {out}")
     if failed:
         say(f"emovox: {failed} of {len(files)} recordings could not be analysed")
         raise click.exceptions.Exit(2)
 
 
-def _stretches(file: str, window: float, spec: FeatureSpec) -> Iterator[tuple[Waveform, Float32Array]]:
-    """Compute features window by window, in memory that does not grow with the sound; pure silence gives none."""
-    silent: AudioError | None = None
-    heard = False
-    for stretch in join_rest(audio.blocks(file, window), window / 2):
-        try:
-            audio.require_signal(stretch, file)
-        except AudioError as error:
-            silent = error
-        else:
-            heard = True
-            yield stretch, sets.extract(stretch, spec)
-    if silent and not heard:
-        raise silent
-
-
-def _keys(file: str, stretch: Waveform, spec: FeatureSpec, found: Float32Array) -> list[tuple[str, float, float]]:
+def _keys(file: str, stretch: Waveform, hop: float, found: Float32Array) -> list[tuple[str, float, float]]:
     """Name the stretch of each row; frames of the sets are centred, a hop apart."""
     if found.ndim == 1:
         return [(file, stretch.start, stretch.end)]
-    hop = float(spec.parameters.get("hop_length", 160)) / 16000
     starts = [round(stretch.start + i * hop, 6) for i in range(len(found))]
     return [(file, start, round(start + hop, 6)) for start in starts]
 

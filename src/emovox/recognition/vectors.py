@@ -1,0 +1,164 @@
+"""Recordings to numbers: by a feature set, or by what a model makes of a voice before it answers (its embedding)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox import audio
+from emovox.audio import Sound
+from emovox.audio.decode import source_name
+from emovox.errors import AudioError, FeatureError, did_you_mean
+from emovox.features import sets
+from emovox.model.file import Model, builtin, load
+from emovox.recognition.timeline import WindowOptions, join_rest
+from emovox.types import Float32Array, Waveform
+
+#: Seconds of sound that a feature set describes by one row, where nothing else is asked for.
+WINDOW = 60.0
+#: Longest window that a model judges, in seconds.
+_LONGEST = 30.0
+
+
+class FeatureExtractor:
+    """Computes features of recordings, or the embedding of a model: what it makes of a voice before it answers.
+
+    Embeddings need no PyTorch: the encoder is in the model file, and onnxruntime runs it.
+
+    Parameters
+    ----------
+    name : str, default "prosodic"
+        A feature set, see :func:`emovox.features.sets.available`, or a model: ``"default"``, the built-in one, a model
+        file or a run folder.
+    window : float, optional
+        Seconds of sound in a row, 0.5 or more; recordings of more than one and a half windows are cut.  The default is
+        60 for a feature set and 6 for a model, which takes 30 at most.
+
+    Attributes
+    ----------
+    window : float
+        Seconds of sound in a row.
+
+    Raises
+    ------
+    FeatureError
+        There is no such set or model, the model gives no embedding, or the window is out of its range.
+    ModelError
+        The model cannot be read.
+
+    Examples
+    --------
+    >>> extractor = FeatureExtractor("prosodic")
+    >>> extractor("examples/plain.wav").shape, len(extractor.names)
+    ((91,), 91)
+    >>> bool(np.isfinite(FeatureExtractor("default")("examples/plain.wav")).all())
+    True
+    """
+
+    def __init__(self, name: str = "prosodic", *, window: float | None = None) -> None:
+        self._model: Model | None = None
+        if name in sets.available():
+            self._spec, self._stem = sets.spec(name), name
+        elif name in builtin() or Path(name).exists():
+            self._model = load(name)
+            self._spec, self._stem = self._model.card.features, self._model.card.name
+            if not self._model.embedding_width:
+                raise FeatureError(
+                    f"model {name} gives no embedding: name a feature set, or a model that does: default"
+                )
+        else:
+            raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, [*sets.available(), *builtin()])}")
+        self.window = (WindowOptions.duration if self._model else WINDOW) if window is None else window
+        longest = _LONGEST if self._model else np.inf
+        if not 0.5 <= self.window <= longest:
+            raise FeatureError(f"window is {window}: expected seconds from 0.5 to {longest:g} for {name}")
+
+    @property
+    def level(self) -> str:
+        """What a row is about: ``"clip"``, a window of sound, or ``"frame"``."""
+        return "clip" if self._model else sets.get(self._spec.set).level
+
+    @property
+    def hop(self) -> float:
+        """Seconds from one frame to the next, of a set of frames; they are centred."""
+        return float(self._spec.parameters.get("hop_length", 160)) / 16000
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns: those of the set, or the model's name and a number."""
+        if self._model is None:
+            return sets.feature_names(self._spec)
+        width = self._model.embedding_width
+        return tuple(f"{self._stem}_{number:0{len(str(width - 1))}d}" for number in range(width))
+
+    def compute(self, waveform: Waveform) -> Float32Array:
+        """Describe a waveform that is short enough: shape (n_features,), or (n_frames, n_features)."""
+        found = sets.extract(waveform, self._spec)
+        if self._model is None:
+            return found
+        return np.ravel(np.asarray(self._model.run(found[np.newaxis]).embedding, dtype=np.float32))
+
+    def stretches(self, source: Sound) -> Iterator[tuple[Waveform, Float32Array]]:
+        """Describe a recording window by window, in memory that does not grow with it.
+
+        Parameters
+        ----------
+        source : str, path, bytes, binary file, or pair of array and rate
+            The recording.
+
+        Yields
+        ------
+        Waveform
+            A window with sound in it: digital silence is left out.
+        ndarray of float32
+            What :meth:`compute` says of it.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read, is too short, or silent as a whole.
+        """
+        silent: AudioError | None = None
+        heard = False
+        for stretch in join_rest(audio.blocks(source, self.window), self.window / 2):
+            try:
+                audio.require_signal(stretch, source_name(source))
+            except AudioError as error:
+                silent = error
+            else:
+                heard = True
+                yield stretch, self.compute(stretch)
+        if not heard:
+            raise silent or AudioError(f"{source_name(source)} has no samples: give a recording that is not empty")
+
+    def __call__(self, source: Sound | NDArray[Any], *, rate: float | None = None) -> Float32Array:
+        """Describe a recording by one vector, or by its frames.
+
+        Parameters
+        ----------
+        source : str, path, bytes, binary file, array, or pair of array and rate
+            The recording.
+        rate : float, optional
+            Sampling rate of an array in Hz.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_features,) or (n_frames, n_features)
+            Of a recording with several windows the mean, weighted by duration; of a set of frames, all frames.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read, is too short, or silent.
+        """
+        parts = list(self.stretches(audio.as_sound(source, rate)))
+        if self.level == "frame":
+            return np.concatenate([found for _, found in parts])
+        lengths = [stretch.duration for stretch, _ in parts]
+        mean: Float32Array = np.average([found for _, found in parts], axis=0, weights=lengths).astype(np.float32)
+        return parts[0][1] if len(parts) == 1 else mean
