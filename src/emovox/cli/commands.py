@@ -27,6 +27,10 @@ _RECOGNISE = {
     "features": Home("emovox.cli", "Write acoustic features as CSV or Parquet."),
     "models": Home("emovox.cli", "List the models in the package, or show a model's card."),
 }
+_SERVE = {
+    "serve": Home("emovox.cli", "Answer over HTTP and WebSocket."),
+    "keys": Home("emovox.cli", "Make, list and revoke keys of the service."),
+}
 _LAB = {
     "train": Home("emovox.lab.commands", "Evaluate a recipe, then fit it and write a model and a report."),
     "tune": Home("emovox.lab.commands", "Search the settings of a recipe, and score what is found."),
@@ -35,7 +39,7 @@ _LAB = {
     "data": Home("emovox.lab.commands", "Know and check corpora."),
 }
 #: The sub-commands by name: the module of that name in the package holds the command of that name.
-COMMANDS = _RECOGNISE | _LAB
+COMMANDS = _RECOGNISE | _SERVE | _LAB
 
 
 class Commands(Group):
@@ -55,6 +59,7 @@ class Commands(Group):
     def sections(self, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         """Give the commands with what each is for; what trains needs another install, and stands apart."""
         yield "Recognise", [(name, home.summary) for name, home in _RECOGNISE.items()]
+        yield "Serve", [(name, home.summary) for name, home in _SERVE.items()]
         yield "Train and compare", [(name, home.summary) for name, home in _LAB.items()]
 
     def resolve_command(

@@ -18,7 +18,7 @@ from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
-from emovox.recognition.cutting import Judge
+from emovox.recognition.cutting import Judge, StreamEvent
 from emovox.recognition.many import Results, Sources, analysed, one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions, join_rest, tidied
@@ -216,6 +216,7 @@ class EmotionRecognizer:
         name: str | None = None,
         transcript: Transcript | None = None,
         progress: Callable[[float], None] | None = None,
+        tell: Callable[[StreamEvent], None] | None = None,
     ) -> Timeline:
         """Recognise a recording of any length segment by segment, in memory that does not grow with it.
 
@@ -233,6 +234,9 @@ class EmotionRecognizer:
             What is said in it, with the times of the words, if that is known: used instead of the transcriber.
         progress : callable, optional
             Called with the seconds analysed so far.
+        tell : callable, optional
+            Called with each event of the stream that the recording is, as soon as it is certain: the judgements of
+            the voice, before they are merged and before words are put to them.
 
         Returns
         -------
@@ -263,7 +267,8 @@ class EmotionRecognizer:
         options = options or TimelineOptions()
         spoken = bool(self.transcriber or transcript)
         cut = replace(options, merge=None, min_segment=0.0) if spoken else options  # tidied with the words
-        found, heard = self._analysed(self._voice, audio.as_sound(source, rate, name), cut, name, transcript, progress)
+        sound = audio.as_sound(source, rate, name)
+        found, heard = self._analysed(self._voice, sound, cut, name, transcript, progress, tell=tell)
         if heard is None:
             return found
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
@@ -397,6 +402,7 @@ class EmotionRecognizer:
         transcript: Transcript | None,
         progress: Callable[[float], None] | None,
         classifier: TextClassifier | None = None,
+        tell: Callable[[StreamEvent], None] | None = None,
     ) -> tuple[Timeline, Heard | None]:
         """Run a recording through a stream, and a listener of words beside it where words are asked for."""
         blocks, hearing = audio.blocks(sound, _BLOCK), None
@@ -405,7 +411,7 @@ class EmotionRecognizer:
 
             hearing = Hearing(one_at_a_time(self.transcriber), transcript, classifier)
         streams = StreamingRecognizer(judge, options)
-        found = streams.timeline(blocks, name or source_name(sound), progress, hearing.hear if hearing else None)
+        found = streams.timeline(blocks, name or source_name(sound), progress, hearing.hear if hearing else None, tell)
         found = replace(found, predictions=tuple(_noted(one, sound, blocks) for one in found.predictions))
         return found, hearing.result(found.duration) if hearing else None
 

@@ -92,6 +92,7 @@ class StreamingRecognizer:
         name: str,
         progress: Callable[[float], None] | None = None,
         listen: Listen | None = None,
+        tell: Callable[[StreamEvent], None] | None = None,
     ) -> Timeline:
         """Run a recording through a stream, block by block, and collect what it tells.
 
@@ -103,8 +104,8 @@ class StreamingRecognizer:
             What its predictions call it.
         progress : callable, optional
             Called with the seconds analysed so far.
-        listen : callable, optional
-            As for :meth:`open`.
+        listen, tell : callable, optional
+            As for :meth:`open`; called with each event as it comes.
 
         Returns
         -------
@@ -112,11 +113,18 @@ class StreamingRecognizer:
         """
         stream = self.open(name, estimates=False, listen=listen)
         events: list[StreamEvent] = []
+
+        def take(found: list[StreamEvent]) -> None:
+            events.extend(found)
+            if tell:
+                for event in found:
+                    tell(event)
+
         for block in blocks:
-            events += stream._take(block.samples)  # it is what the converter makes of other sound
+            take(stream._take(block.samples))  # it is what the converter makes of other sound
             if progress:
                 progress(stream.heard)
-        events += stream._end()
+        take(stream._end())
         return collect(events, name, stream.heard, self.options)
 
 

@@ -1,0 +1,211 @@
+"""The description of the service for programs: OpenAPI 3.1, made of the classes that check what comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+
+from emovox.serve.answers import EVENTS, TYPES
+from emovox.serve.options import RecognitionOptions
+from emovox.serve.problems import KINDS, MEDIA_TYPE
+from emovox.types import Prediction
+from emovox.version import __version__
+
+_REF = "#/components/schemas/{model}"
+_BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
+
+#: What may be wrong with any request to the service's data.
+_ALWAYS = ("bad_request", "key_missing", "scope_missing", "rate_limited", "internal_error", "server_busy")
+
+
+def ref(name: str) -> dict[str, str]:
+    """Refer to a schema by its name."""
+    return {"$ref": _REF.format(model=name)}
+
+
+def problems(*codes: str) -> dict[int | str, Any]:
+    """Describe answers with a problem; each status once, with the codes that it stands for."""
+    found: dict[int | str, list[str]] = {}
+    for code in (*_ALWAYS, *codes):
+        found.setdefault(KINDS[code].status, []).append(code)
+    return {
+        status: {
+            "description": ", ".join(f"`{code}`: {KINDS[code].title}" for code in dict.fromkeys(codes)),
+            "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
+        }
+        for status, codes in sorted(found.items())
+    }
+
+
+def recordings(options: type[BaseModel] | str, *, many: bool = False) -> dict[str, Any]:
+    """Describe a body with one recording or several, and its options."""
+    name = options if isinstance(options, str) else options.__name__
+    file: dict[str, Any] = {"type": "array", "items": _BINARY, "minItems": 1} if many else _BINARY
+    form = {"type": "object", "required": ["file"], "properties": {"file": file, "options": ref(name)}}
+    content: dict[str, Any] = {
+        "multipart/form-data": {"schema": form, "encoding": {"options": {"contentType": "application/json"}}}
+    }
+    if not many:
+        content["application/octet-stream"] = {"schema": _BINARY}
+    return {"required": True, "content": content}
+
+
+def answer(schema: Mapping[str, Any], description: str, example: Any = None, **others: Any) -> dict[str, Any]:
+    """Describe an answer in JSON, and in other kinds of content."""
+    content: dict[str, Any] = {"application/json": {"schema": dict(schema)}}
+    if example is not None:
+        content["application/json"]["example"] = example
+    for kind in others.get("kinds", ()):
+        content[kind] = {"schema": {"type": "string"}}
+    return {"description": description, "content": content}
+
+
+def operation(name: str, summary: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a route is declared with, beside its path."""
+    responses = {**problems(*more.get("problems", ())), **more.get("responses", {})}
+    extra = {key: more[key] for key in ("requestBody", "parameters") if key in more}
+    return {
+        "operation_id": name,
+        "summary": summary,
+        "tags": [more.get("tag", "recordings")],
+        "responses": {int(status): value for status, value in sorted(responses.items())},
+        "openapi_extra": extra or None,
+        "response_model": None,
+        "status_code": more.get("status", 200),
+    }
+
+
+#: What an answer looks like, for people who read the description.
+EXAMPLE_PREDICTION = Prediction(
+    "call.wav",
+    0.0,
+    3.1,
+    "happy",
+    {"neutral": 0.08, "happy": 0.81, "sad": 0.03, "angry": 0.08},
+    0.81,
+    False,
+    "default",
+).to_dict()
+EXAMPLE_ANSWER = {"request_id": "req-1", "file": "call.wav", "duration": 3.1, "predictions": [EXAMPLE_PREDICTION]}
+
+#: Codes of a recording that cannot be judged.
+UNJUDGED = (
+    "upload_too_slow",
+    "upload_too_large",
+    "audio_too_long",
+    "unsupported_media_type",
+    "options_invalid",
+    "audio_unreadable",
+    "no_speech",
+    "model_unsuitable",
+    "profile_unusable",
+    "words_unavailable",
+    "worker_died",
+    "timed_out",
+    "not_found",
+)
+
+
+def query(options: type[BaseModel]) -> list[dict[str, Any]]:
+    """Describe options that stand in the query."""
+    schema = options.model_json_schema(ref_template=_REF)
+    return [
+        {"name": name, "in": "query", "required": False, "schema": one, "description": one.get("description", "")}
+        for name, one in schema["properties"].items()
+    ]
+
+
+PREDICT: dict[str, Any] = {
+    "requestBody": recordings(RecognitionOptions),
+    "parameters": query(RecognitionOptions),
+    "problems": (*UNJUDGED, "not_acceptable"),
+    "responses": {
+        200: answer(
+            ref("Answer"),
+            "What the recording expresses: the predictions of `emovox predict --format json`.",
+            EXAMPLE_ANSWER,
+            kinds=[*(kind for kinds in TYPES.values() for kind in kinds if kind != "application/json"), EVENTS],
+        )
+    },
+}
+
+
+@cache
+def _schemas() -> dict[str, Any]:
+    """Return the schemas that are not made by routes."""
+    found: dict[str, Any] = {}
+    prediction = TypeAdapter(Prediction).json_schema(ref_template=_REF, mode="serialization")
+    found |= prediction.pop("$defs", {})
+    found["Prediction"] = prediction
+    number, text = {"type": "number"}, {"type": "string"}
+    found["Answer"] = _object(
+        {
+            "request_id": text,
+            "file": text,
+            "duration": number,
+            "predictions": {"type": "array", "items": ref("Prediction")},
+            "summary": ref("Summary"),
+        },
+        optional=("summary",),
+    )
+    change = _object({"from": text, "to": text, "count": {"type": "integer"}})
+    found["Summary"] = _object(
+        {
+            "file": text,
+            "duration": number,
+            "judged": number,
+            "segments": {"type": "integer"},
+            "abstained": number,
+            "share": {"type": "object", "additionalProperties": number},
+            "transitions": {"type": "array", "items": change},
+            "strongest": {"type": "object", "additionalProperties": ref("Prediction")},
+        }
+    )
+    mistake = _object({"pointer": text, "detail": text})
+    found["Problem"] = _object(
+        {
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "code": {"type": "string", "enum": list(KINDS)},
+            "detail": text,
+            "request_id": text,
+            "errors": {"type": "array", "items": mistake},
+        },
+        optional=("errors",),
+    )
+    found["Anything"] = {"type": "object"}
+    schema = RecognitionOptions.model_json_schema(ref_template=_REF)
+    found |= schema.pop("$defs", {})
+    found["RecognitionOptions"] = schema
+    return found
+
+
+def _object(properties: Mapping[str, Any], optional: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in optional],
+    }
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """Describe all routes of an application."""
+    found = get_openapi(
+        title="emovox",
+        version=__version__,
+        summary="Speech emotion recognition",
+        description="Every error is a problem of RFC 9457 with a stable `code` and the `request_id`.",
+        routes=app.routes,
+        openapi_version="3.1.0",
+    )
+    components = found.setdefault("components", {})
+    components.setdefault("schemas", {}).update(_schemas())
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "emovox keys create"}}
+    found["security"] = [{"key": []}, {}]
+    return found

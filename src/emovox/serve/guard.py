@@ -1,0 +1,323 @@
+"""What stands before every route: who calls, from where, how often and how much; what every answer carries."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emovox.serve.keys import SCOPES, Key, Keys
+from emovox.serve.limits import Allowance, Rates
+from emovox.serve.problems import MEDIA_TYPE, Problem, place_of
+from emovox.serve.settings import Settings, split
+from emovox.serve.telemetry import Metrics
+
+LOG = logging.getLogger("emovox.serve")
+
+#: Who calls where no key was ever made: this machine's user, who may do everything.
+NOBODY = Key("", "this machine", tuple(SCOPES))
+#: What may be asked without a key.
+OPEN = ("/healthz", "/readyz")
+#: What is nobody's secret, so that a page can ask for the key: everything that is not the service's data.
+GUARDED = ("/v1/", "/metrics")
+#: WebSocket protocol; a browser, which cannot set headers, sends its key as a second one.
+PROTOCOL = "emovox.v1"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; "
+        "media-src 'self' blob:; connect-src 'self'; worker-src 'self'; font-src 'self'; manifest-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+#: Bytes a second that an upload must bring on average once it has lasted a while.
+_SLOWEST, _PATIENCE = 1000.0, 30.0
+#: What an upload that breaks off raises inside a route.
+_DISCONNECT = "http.disconnect"
+
+
+@dataclass
+class Call:
+    """One request on its way.
+
+    Attributes
+    ----------
+    request_id : str
+        What it is called in answers and the log.
+    key : Key
+        Who calls.
+    began : float
+        When it came, by the monotonic clock.
+    allowance : Allowance or None
+        How many more may follow.
+    """
+
+    request_id: str
+    key: Key
+    began: float
+    allowance: Allowance | None = None
+
+
+def call_of(connection: HTTPConnection) -> Call:
+    """Return what the guard knows of a request."""
+    found: Call = connection.scope["state"]["call"]
+    return found
+
+
+def require(connection: HTTPConnection, scope: str) -> Key:
+    """Make sure that the caller's key has a scope.
+
+    Raises
+    ------
+    Problem
+        It has not.
+    """
+    key = call_of(connection).key
+    if scope not in key.scopes:
+        raise Problem("scope_missing", f"the key has no scope {scope!r}: make one that has, with emovox keys create")
+    return key
+
+
+class Guard:
+    """The outermost layer of the service.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What is guarded.
+    settings : Settings
+    keys : Keys
+    metrics : Metrics
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, metrics: Metrics) -> None:
+        self._app, self._settings, self._keys, self._metrics = app, settings, keys, metrics
+        self._rates = Rates()
+        self._names = {"localhost", settings.host.lower(), *(name.lower() for name in split(settings.hosts))}
+        self._origins = {origin.lower().rstrip("/") for origin in split(settings.origins)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or one WebSocket."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(10)}"
+        call = Call(request_id, NOBODY, time.monotonic())
+        scope.setdefault("state", {})["call"] = call
+        answer = _Answer(scope, send, call)
+        problem: Problem | None = None
+        try:
+            await self._admit(scope, headers, call)
+            body = _Body(receive, headers, self._settings) if scope["type"] == "http" else None
+            await self._app(scope, body.receive if body else receive, answer.send)
+        except Problem as found:
+            problem = found
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            LOG.exception("failure", extra={"request_id": request_id, "reason": place_of(error)})
+            problem = Problem("internal_error")
+        if problem is not None:
+            await answer.refuse(problem)
+        self._count(scope, call, answer.status)
+
+    async def _admit(self, scope: Scope, headers: Headers, call: Call) -> None:
+        """Refuse who may not call, or calls too often."""
+        self._check_host(headers)
+        path = scope["path"]
+        if path in OPEN:
+            return
+        preflight = self._check_origin(scope, headers)
+        if not path.startswith(GUARDED) or preflight:
+            return
+        call.key = await self._caller(headers, _client(scope), call)
+        quota = call.key.rate or self._settings.rate
+        if quota:
+            self._ask(call.key.id or _client(scope), quota, call)
+
+    def _ask(self, client: str, quota: int, call: Call) -> None:
+        """Take one of a client's requests."""
+        call.allowance = self._rates.ask(client, quota)
+        if not call.allowance.allowed:
+            raise Problem(
+                "rate_limited",
+                f"more than {quota} requests a minute: wait, and send fewer",
+                retry_after=call.allowance.wait,
+            )
+
+    def _check_host(self, headers: Headers) -> None:
+        """Refuse a name that is not ours: a page elsewhere may have made its own name point here."""
+        host = headers.get("host", "")
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:
+            name = ""
+        if name not in self._names and not _is_address(name):
+            raise Problem("host_unknown", f"the host {host[:80]!r} is unknown: name it with --hosts where it is meant")
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> bool:
+        """Refuse other people's web pages; return whether this is the question of an allowed one, before its call."""
+        origin = headers.get("origin")
+        if origin is None:
+            return False
+        ours = urlsplit(origin).netloc.lower() == headers.get("host", "").lower() if "://" in origin else False
+        if not ours and origin.lower() not in self._origins:
+            raise Problem("origin_forbidden", f"pages of {origin[:80]!r} may not call: --origins allows them")
+        return scope.get("method") == "OPTIONS" and "access-control-request-method" in headers
+
+    async def _caller(self, headers: Headers, client: str, call: Call) -> Key:
+        """Find out who calls."""
+        text = _sent(headers)
+        if not await self._exist():
+            return NOBODY
+        if text is None:
+            raise Problem("key_missing", "send Authorization: Bearer KEY (emovox keys create makes one)")
+        if self._keys.remembered(text):
+            key = self._keys.find(text)
+        else:
+            if self._settings.rate:  # guessing is counted by address
+                self._ask(f"guess {client}", self._settings.rate, call)
+            key = await asyncio.to_thread(self._keys.find, text)
+        if key is None:
+            raise Problem("key_invalid", "the key is unknown, revoked or has ended: make another one")
+        return key
+
+    async def _exist(self) -> bool:
+        return await asyncio.to_thread(self._keys.exist) if self._keys.stale else self._keys.exist()
+
+    def _count(self, scope: Scope, call: Call, status: int) -> None:
+        """Write the line of the log, and count the request."""
+        took = time.monotonic() - call.began
+        route = getattr(scope.get("route"), "path", None) or ("-" if status >= 400 else "page")
+        method = scope.get("method", "WS")
+        self._metrics.requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        if scope["type"] == "http":
+            self._metrics.latency.labels(route).observe(took)
+        extra = {"request_id": call.request_id, "method": method[:10], "route": route, "status": status}
+        level = logging.DEBUG if route in OPEN else logging.INFO
+        LOG.log(level, "request", extra={**extra, "ms": round(1000 * took, 1), "key": call.key.id or None})
+
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS")
+
+
+class _Answer:
+    """The way back: adds the headers of every answer, and remembers its status."""
+
+    def __init__(self, scope: Scope, send: Send, call: Call) -> None:
+        self._scope, self._send, self._call = scope, send, call
+        self.status = 0
+        self._started = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message on."""
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self._started, self.status = True, message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in self._headers():
+                headers.setdefault(name, value)
+            if "server" in headers:
+                del headers["server"]
+        elif message["type"] == "websocket.accept":
+            self._started, self.status = True, 101
+        await self._send(message)
+
+    def _headers(self) -> Iterable[tuple[str, str]]:
+        yield "X-Request-ID", self._call.request_id
+        yield from _HEADERS.items()
+        if self._scope["path"].startswith("/v1/"):
+            yield "Cache-Control", "no-store"
+        if self._call.allowance is not None:
+            yield from self._call.allowance.headers().items()
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with a problem, where nothing was answered yet."""
+        if self._started:
+            if self._scope["type"] == "http":  # the client must see that the answer is not whole
+                raise ConnectionAbortedError
+            return
+        kind = "http.response" if self._scope["type"] == "http" else "websocket.http.response"
+        body = problem.body(self._call.request_id)
+        headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers}
+        if problem.kind.status in (408, 413):  # what is left of the body is not read
+            headers["Connection"] = "close"
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self.send({"type": f"{kind}.start", "status": problem.kind.status, "headers": raw})
+        await self.send({"type": f"{kind}.body", "body": body})
+
+
+class _Body:
+    """The body of a request, which may be neither too large nor too slow."""
+
+    def __init__(self, receive: Receive, headers: Headers, settings: Settings) -> None:
+        self._receive, self._most, self._stall = receive, settings.upload_bytes, settings.upload_stall
+        self._bytes, self._began, self._whole = 0, time.monotonic(), False
+        stated = headers.get("content-length", "0")
+        if stated.isdecimal() and int(stated) > self._most:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """Receive the next message."""
+        if self._whole:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._stall)
+        except TimeoutError:
+            raise Problem("upload_too_slow", f"nothing came for {self._stall:g} s: send it again") from None
+        self._bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._bytes > self._most:
+            raise self._too_large()
+        lasted = time.monotonic() - self._began
+        if not self._whole and lasted > _PATIENCE and self._bytes < _SLOWEST * lasted:
+            raise Problem("upload_too_slow", f"{self._bytes} bytes came in {lasted:.0f} s: send it again")
+        return message
+
+    def _too_large(self) -> Problem:
+        return Problem("upload_too_large", f"more than {self._most / 1e6:g} MB: send less at a time")
+
+
+def _sent(headers: Headers) -> str | None:
+    """Find the key in a request."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and text.strip():
+        return text.strip()
+    if key := headers.get("x-api-key"):
+        return key
+    for protocol in split(headers.get("sec-websocket-protocol", "")):
+        if protocol != PROTOCOL:
+            return protocol
+    return None
+
+
+def _client(scope: Scope) -> str:
+    client: Any = scope.get("client")
+    return str(client[0]) if client else "-"
+
+
+def _is_address(name: str) -> bool:
+    """Say whether a host is written as a number: no name points anywhere then."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""Tests of the service: mostly in process, with a fake recogniser where the model does not matter."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from starlette.testclient import TestClient
+
+from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.serve.app import create_app
+from emovox.serve.pool import outcome, result_of
+from emovox.serve.service import Service
+from emovox.serve.settings import Settings
+from emovox.serve.work import Bench, Build, Task, Tell
+from emovox.testing import FakeRecognizer
+
+#: What the service answers every error with.
+SHAPE = {"type", "title", "status", "code", "detail", "request_id"}
+
+
+def fake(model: Any, **options: Any) -> EmotionRecognizer:
+    """Make a recogniser without a trained model; its gate stays off."""
+    options.pop("gate")
+    return FakeRecognizer(**options)
+
+
+class Inline:
+    """Workers in threads of this process."""
+
+    waiting = 0
+    ready = True
+
+    def __init__(self, build: Build = fake) -> None:
+        self.bench = Bench(build=build)
+        self.done = 0
+
+    async def run(
+        self, task: Task, tell: Tell | None = None, *, urgent: bool = False, timeout: float | None = None
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+
+        def told(what: object) -> None:
+            if tell is not None:
+                loop.call_soon_threadsafe(tell, what)
+
+        found = await asyncio.to_thread(outcome, self.bench, task, told)
+        self.done += 1
+        return result_of(*found)
+
+
+@contextmanager
+def serving(folder: Path, build: Build = fake, **settings: Any) -> Iterator[TestClient]:
+    """Serve in this process."""
+    service = Service(Settings(data=str(folder), **settings), Inline(build))
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        yield client
+
+
+def wav(seconds: float = 1.0, rate: int = 16000, seed: int = 0, form: str = "WAV") -> bytes:
+    """Write noise as a sound file."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(seed).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
+    soundfile.write(file, noise, rate, format=form)
+    return file.getvalue()
+
+
+def refused(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Make sure that an answer is a problem in the one shape; return it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert set(body) - {"errors"} == SHAPE
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text
+    assert "/src/" not in answer.text
+    assert "\n" not in body["detail"]
+    return body

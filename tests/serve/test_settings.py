@@ -1,0 +1,73 @@
+"""Settings come from options, variables and defaults; the page tells them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from emovox.cli.serve import serve
+from emovox.errors import InputError
+from emovox.serve.keys import SCOPES
+from emovox.serve.options import RecognitionOptions
+from emovox.serve.problems import KINDS
+from emovox.serve.settings import Settings, table, variable
+from tests import ROOT
+
+PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_table_of_settings() -> None:
+    assert "\n".join(table()) in PAGE
+
+
+def test_the_page_has_every_code_with_its_status() -> None:
+    lines = [f"| {kind.status} | `{code}` | {kind.title} |" for code, kind in KINDS.items()]
+    assert "\n".join(lines) in PAGE
+
+
+def test_the_page_has_every_option_and_scope() -> None:
+    for name in RecognitionOptions.model_fields:
+        assert re.search(rf"^\| .*`{name}`.* \|", PAGE, re.M), name
+    for name, text in SCOPES.items():
+        assert f"| `{name}` | {text} |" in PAGE
+
+
+def test_each_setting_is_an_option_and_a_variable() -> None:
+    options = {name for one in serve.params for name in one.opts}
+    for one in dataclasses.fields(Settings):
+        assert f"--{one.name.replace('_', '-')}" in options
+        other = {"data": "x", "database": "x", "host": "::1"}.get(one.name, "debug" if one.name == "log" else None)
+        other = other or ("10.0.0.0/8" if one.name == "webhook_networks" else "77")
+        kind: Any = type(one.default)
+        found = getattr(Settings.of({}, {variable(one.name): other}), one.name)
+        assert found == kind(other)
+        assert getattr(Settings.of({one.name: one.default}, {variable(one.name): other}), one.name) == one.default
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"port": -1}, "port is -1: expected 0 or more"),
+        ({"port": 65536}, "port is 65536"),
+        ({"timeout": 0.0}, "timeout is 0: expected 0.1 or more"),
+        ({"keep": float("nan")}, "keep is nan"),
+        ({"log": "loud"}, "expected debug"),
+        ({"webhook_networks": "here"}, "expected networks"),
+    ],
+)
+def test_impossible_values_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Settings(**values)
+
+
+def test_a_variable_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InputError, match="EMOVOX_PORT is 'x': expected a number"):
+        Settings.of({}, {"EMOVOX_PORT": "x"})
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.2", True), ("::1", True), ("0.0.0.0", False), ("::", False)])
+def test_what_only_this_machine_can_reach(host: str, loopback: bool) -> None:
+    assert Settings(host=host).loopback is loopback
