@@ -92,7 +92,7 @@ class Weights:
 
 @lru_cache(maxsize=2**16)
 def _digest(path: Path, size: int, changed: int) -> str:
-    """Digest of a file's bytes; size and time of change make a replaced file a new question."""
+    """Digest of a file's bytes; size and time of change keep a replaced file apart."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

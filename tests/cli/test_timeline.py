@@ -84,6 +84,12 @@ def test_a_summary_fits_the_terminal(width: int, duration: float) -> None:
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_a_summary_without_classes_tells_the_dimensions() -> None:
+    one = Prediction("a.wav", 0, 2, "", {}, 0.0, False, "m", dimensions={"arousal": 0.5})
+    lines = [str(line) for line in to_lines(Timeline("a.wav", 2.0, (one,)).summary())]
+    assert lines[1:] == ["mean: arousal +0.50"]
+
+
 def test_silence_is_reported_and_the_rest_is_done(talk: Path, tmp_path: Path) -> None:
     silent = tmp_path / "silent.wav"
     soundfile.write(silent, np.zeros(320000, np.float32), 16000)

@@ -109,3 +109,13 @@ def test_markup_in_a_file_name_is_shown_as_it_is() -> None:
     console = Console(width=120, file=io.StringIO())
     console.print(formats.to_table([prediction("[bold]x[/bold].wav")]))
     assert "[bold]x[/bold].wav" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_model_without_classes_shows_its_dimensions() -> None:
+    found = {"arousal": 0.314, "valence": -0.1}
+    one = Prediction("a.wav", 0.0, 2.0, "", {}, 0.0, False, "demo", dimensions=found)
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console.print(formats.to_table([one], 80))
+    for text in ("".join(formats.to_text([one])), console.file.getvalue()):  # type: ignore[attr-defined]
+        assert "arousal +0.31, valence -0.10" in text
+        assert "%" not in text

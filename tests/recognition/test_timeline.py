@@ -128,6 +128,16 @@ def test_summary_of_a_conversation() -> None:
     assert plain["strongest"]["happy"]["start"] == 5
 
 
+def test_summary_of_a_model_without_classes() -> None:
+    parts = [
+        Prediction("a.wav", start, end, "", {}, 0.0, False, "m", dimensions={"arousal": value})
+        for start, end, value in ((0, 3, 0.5), (4, 5, -0.5))
+    ]
+    found = Timeline("a.wav", 6.0, tuple(parts)).summary()
+    assert (dict(found.share), found.dimensions) == ({}, {"arousal": 0.25})
+    assert json.loads(json.dumps(found.to_dict()))["dimensions"] == {"arousal": 0.25}
+
+
 def test_summary_of_silence() -> None:
     found = Timeline("a.wav", 3600.0, ()).summary()
     assert (found.judged, found.abstained, dict(found.share), dict(found.transitions)) == (0, 0, {}, {})

@@ -265,13 +265,13 @@ class Downmix:
         self._signs = signs[-1]
         if (signs > 0).all() and (before > 0).all():
             return np.asarray(samples.mean(axis=1))
-        self._tell(signs)
+        self._note(signs)
         # A change of sign is spread over a tenth of the block, so that it makes no click.
         ramp = np.minimum(1, np.arange(size, dtype=np.float32) * 10 / size)[:, np.newaxis]
         gains = before[:, np.newaxis] + (signs - before)[:, np.newaxis] * ramp
         return np.asarray((blocks * gains).reshape(len(samples), -1).mean(axis=1), np.float32)
 
-    def _tell(self, signs: Float32Array) -> None:
+    def _note(self, signs: Float32Array) -> None:
         for channel in np.flatnonzero((signs < 0).any(axis=0)):
             text = f"channel {channel + 1} is upside down, and was turned over before the channels were mixed"
             if text not in self.notes:

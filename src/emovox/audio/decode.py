@@ -120,21 +120,19 @@ def _in_file(source: Source, skip: float, stack: ExitStack) -> Recording:
     name = source_name(source)
     file = Guard(binary_file(source, name, stack), name)
     parts = _parts(source, file, name)
-    file.check()
     return _Reading(file, parts, name, stack).open(skip)
 
 
 def _parts(source: Source, file: Guard, name: str) -> tuple[Part, ...]:
     """Find the streams of a file; those of a path are remembered, so that its stretches cost no new search."""
-    if not file.at(0, 1):
-        file.check()
-        raise AudioError(f"{name} is empty (0 bytes): expected a recording")
     if isinstance(source, str | os.PathLike):
         state = Path(source).stat()
         parts = _remembered(_Key(os.fspath(source), state.st_ino, state.st_size, state.st_mtime_ns, file))
     else:
         parts = tuple(find_parts(file))
     file.check()
+    if not parts and not len(file):
+        raise AudioError(f"{name} is empty (0 bytes): expected a recording")
     if not parts:
         raise AudioError(
             f"{name} is not a recording in a known format (WAV, FLAC, Ogg, MP3, AIFF; m4a, webm and "

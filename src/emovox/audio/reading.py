@@ -76,7 +76,7 @@ def read(source: Sound, *, start: float = 0.0, end: float | None = None) -> Wave
     if not len(samples) and position:
         name = source_name(source)
         raise AudioError(f"{name} ends at {position / RATE:g} s: a stretch from {start:g} s lies outside")
-    return Waveform(_not_empty(samples, source_name(source)), first / RATE, unread)
+    return Waveform(_not_empty(samples, source), first / RATE, unread)
 
 
 def blocks(source: Sound, duration: float = 30.0) -> Blocks:
@@ -161,7 +161,7 @@ class Blocks(Iterator[Waveform]):
                 pieces = [samples[whole:]]
                 held -= whole
         if held or not given:
-            yield Waveform(_not_empty(_joined(pieces), source_name(self._source)), given / RATE)
+            yield Waveform(_not_empty(_joined(pieces), self._source), given / RATE)
 
 
 def stretches(source: Source, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[int, Waveform | EmovoxError]]:
@@ -374,9 +374,9 @@ def _joined(pieces: list[Float32Array]) -> Float32Array:
     return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
 
 
-def _not_empty(samples: Float32Array, name: str) -> Float32Array:
+def _not_empty(samples: Float32Array, source: object) -> Float32Array:
     if not len(samples):
-        raise AudioError(f"{name} contains no samples: expected a recording")
+        raise AudioError(f"{source_name(source)} contains no samples: expected a recording")
     return samples
 
 

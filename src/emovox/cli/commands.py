@@ -62,13 +62,11 @@ class Commands(Group):
         yield "Serve", [(name, home.summary) for name, home in _SERVE.items()]
         yield "Train and compare", [(name, home.summary) for name, home in _LAB.items()]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command of the first word; who names a recording at once most likely means to judge it."""
-        if args[0] not in COMMANDS and not args[0].startswith("-") and Path(args[0]).exists():
-            ctx.fail(f"{args[0]} is no command: did you mean emovox predict {args[0]}?")
-        return super().resolve_command(ctx, args)
+    def unknown(self, ctx: click.Context, word: str) -> str:
+        """Say what is wrong with a first word; who names a recording at once most likely means to judge it."""
+        if Path(word).exists():
+            return f"{word} is no command: did you mean emovox predict {word}?"
+        return super().unknown(ctx, word)
 
 
 @click.group("emovox", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,12 @@ import click
 from emovox import audio
 from emovox.audio import Sound
 from emovox.cli import results
-from emovox.cli.options import model_option, speaker_option, threshold_option
+from emovox.cli.options import WordOptions, model_option, speaker_option, threshold_option, word_options
 from emovox.cli.results import Found, Place
-from emovox.cli.words import WordOptions, word_options
 from emovox.errors import EmovoxError, InputError, NoSpeechError
 from emovox.model import profiles
 from emovox.outputs.commands import Choice, all_of, argument, command, option
-from emovox.outputs.console import progress_bars, recordings, say
+from emovox.outputs.console import is_terminal, progress_bars, recordings, say
 from emovox.outputs.formats import Format
 from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer
@@ -211,9 +211,10 @@ class Work:
         """Yield what is found in each recording or channel; report what fails and go on."""
         with progress_bars() as progress, ExitStack() as stack:
             bars = Bars(progress, self.sources)
+            heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
             opened: deque[Sound] = deque()
             again = self.pictures is not None or self.jobs > 1
-            for number, found in enumerate(self._analysed(self._opened(stack, opened, again), bars.heard)):
+            for number, found in enumerate(self._analysed(self._opened(stack, opened, again), heard)):
                 source = opened.popleft()
                 try:
                     yield self._checked(found, source)
@@ -230,12 +231,12 @@ class Work:
     def _opened(self, stack: ExitStack, opened: deque[Sound], again: bool) -> Iterator[Sound]:
         """Give the recordings out, and remember those whose results are to come."""
         for name, number in zip(self.sources, self.channels, strict=True):
-            source = stack.enter_context(results.readable_twice(name, again))
+            source = name if name != "-" else stack.enter_context(results.standard_input(again))
             opened.append(source if number is None else audio.Channel(source, number))
             yield opened[-1]
 
     def _analysed(
-        self, sources: Iterator[Sound], heard: Callable[[int, float], None]
+        self, sources: Iterator[Sound], heard: Callable[[int, float], None] | None
     ) -> Iterator[Prediction | Timeline | Failure]:
         said = [self.words.given] if self.words.given else None
         if self.cut:
@@ -253,12 +254,12 @@ class Work:
         if not found.predictions:
             raise NoSpeechError(f"{found.file} holds no speech that can be judged in {found.duration:.1f} s")
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
-        self._tell(found)
+        self._report(found)
         if self.pictures:
             results.draw(found, source, self.pictures.path(found.file))
         return found
 
-    def _tell(self, found: Found) -> None:
+    def _report(self, found: Found) -> None:
         """Say what could not be read of a recording, and what there is to say about its channels."""
         first = found.predictions[0]
         for one in first.unread:

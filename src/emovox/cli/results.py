@@ -149,11 +149,9 @@ def draw(found: Found, source: Sound, path: Path) -> None:
 
 
 @contextmanager
-def readable_twice(name: str, again: bool) -> Iterator[Source]:
-    """Give a recording by its name; standard input is kept where it will be read `again`."""
-    if name != "-":
-        yield name
-    elif not again:
+def standard_input(again: bool) -> Iterator[Source]:
+    """Give standard input as a recording; it is kept where it will be read `again`."""
+    if not again:
         yield sys.stdin.buffer
     else:
         with _Kept(max_size=SPOOL) as kept:
@@ -341,7 +339,10 @@ def to_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
             Text(f"{bar}{share:.0%}", colour),
             f"{clock(best.start)} {best.confidence:.0%}",
         )
-    yield table
+    if summary.share or not summary.dimensions:
+        yield table
+    if summary.dimensions:
+        yield Text(shown(f"mean: {formats.dimensions(summary.dimensions)}"))
     if summary.transitions:
         yield Text("changes: " + ", ".join(_changes(summary)))
 

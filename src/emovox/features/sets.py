@@ -418,8 +418,14 @@ def weights_digest(spec: FeatureSpec) -> str:
     return digest(str(spec.parameters["weights"])) if digest else ""
 
 
-def _reproduced(spec: FeatureSpec) -> FeatureSet:
-    """Return the feature set, or raise if this version would compute other features than specified."""
+def reproduced(spec: FeatureSpec) -> FeatureSet:
+    """Return the feature set of a specification, sure to compute the features that it states.
+
+    Raises
+    ------
+    FeatureError
+        This version would compute others.
+    """
     chosen = get(spec.set)
     if spec.version != chosen.version:
         raise FeatureError(
@@ -461,7 +467,7 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
     >>> extract(Waveform(tone), spec("classic193")).shape
     (193,)
     """
-    chosen = _reproduced(spec)
+    chosen = reproduced(spec)
     cleaned = preprocess(waveform, _options(spec.preprocess))
     with np.errstate(over="ignore", invalid="ignore"):
         features = chosen.compute(Analysis(cleaned.samples), **spec.parameters)
@@ -486,4 +492,4 @@ def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
     >>> feature_names(spec("classic193"))[-1]
     'tonnetz_6'
     """
-    return _reproduced(spec).names(**spec.parameters)
+    return reproduced(spec).names(**spec.parameters)

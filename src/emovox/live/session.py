@@ -149,9 +149,9 @@ class Session:
             self._report(SessionEvent("notice", self._state.time, self._state.time, text=advice), shown=False)
         if self._words:
             self._held.append(samples)
-        self._tell_all([SessionEvent.of(event) for event in self._stream.push(samples)])
+        self._report_all([SessionEvent.of(event) for event in self._stream.push(samples)])
 
-    def _tell_all(self, events: Sequence[SessionEvent]) -> None:
+    def _report_all(self, events: Sequence[SessionEvent]) -> None:
         for one in events:
             self._report(one)
             if one.kind == "result" and one.prediction is not None and self._words:
@@ -184,7 +184,7 @@ class Session:
             self._notice(f"words are missing: {self._words.problem}")
 
     def _finish_stream(self) -> None:
-        self._tell_all([SessionEvent.of(event) for event in self._stream.finish()])
+        self._report_all([SessionEvent.of(event) for event in self._stream.finish()])
 
     def _finish_words(self) -> None:
         if self._words:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from emovox.live import check
 from emovox.outputs.tracks import Mark
-from emovox.recognition.cutting import StreamEvent
+from emovox.recognition.cutting import Event, StreamEvent
 from emovox.types import RATE, Float32Array, Prediction
 
 #: Seconds of the past that are displayed.
@@ -28,7 +28,7 @@ _FALL = 1.0
 
 
 @dataclass(frozen=True)
-class SessionEvent:
+class SessionEvent(Event):
     """An event of a live session, to display, print or record.
 
     Attributes
@@ -56,11 +56,6 @@ class SessionEvent:
     def of(cls, event: StreamEvent) -> SessionEvent:
         """Make an event of a session from one of a stream."""
         return cls(event.kind, event.time, event.decided, event.prediction)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; the keys are the attributes."""
-        plain = {name: getattr(self, name) for name in ("kind", "time", "decided", "prediction", "text")}
-        return plain | {"prediction": self.prediction.to_dict() if self.prediction else None}
 
 
 @dataclass

@@ -110,10 +110,13 @@ class Group(Command, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of the first word."""
-        names = self.list_commands(ctx)
-        if args[0] not in names and not args[0].startswith("-"):
-            ctx.fail(f"no such command {args[0]!r}: {did_you_mean(args[0], names)}")
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(self.unknown(ctx, args[0]))
         return super().resolve_command(ctx, args)
+
+    def unknown(self, ctx: click.Context, word: str) -> str:
+        """Say what is wrong with a first word that is no command."""
+        return f"no such command {word!r}: {did_you_mean(word, self.list_commands(ctx))}"
 
 
 def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -256,11 +256,25 @@ def to_text(predictions: Sequence[Prediction]) -> Iterator[str]:
 def _cells(one: Prediction, wide: bool) -> list[str]:
     """Give the cells of a prediction's row: file, time, label, how sure it is, the runner-up where there is room."""
     ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
+    time = f"{one.start:.1f}-{one.end:.1f} s"
+    if not one.label:
+        return [shown(one.file), time, shown(dimensions(one.dimensions or {})), "", *([""] if wide else [])]
     label = shown(f"don't know ({one.label})" if one.abstained else one.label)
     bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
     sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
     then = shown(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
-    return [shown(one.file), f"{one.start:.1f}-{one.end:.1f} s", label, sure, *([then] if wide else [])]
+    return [shown(one.file), time, label, sure, *([then] if wide else [])]
+
+
+def dimensions(values: Mapping[str, float]) -> str:
+    """Write emotion dimensions in a line: what stands for the label of a model that has no classes.
+
+    Examples
+    --------
+    >>> dimensions({"arousal": 0.314, "valence": -0.1})
+    'arousal +0.31, valence -0.10'
+    """
+    return ", ".join(f"{name} {value:+.2f}" for name, value in values.items())
 
 
 def columns(text: str) -> int:

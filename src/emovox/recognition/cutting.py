@@ -38,8 +38,23 @@ class Judge(Protocol):
         ...
 
 
+class Event:
+    """What the events of streams and of sessions have in common; each is a dataclass."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; the keys are the attributes.
+
+        Examples
+        --------
+        >>> StreamEvent("start", 0.25, 0.5).to_dict()
+        {'kind': 'start', 'time': 0.25, 'decided': 0.5, 'prediction': None}
+        """
+        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {name: one.to_dict() if isinstance(one, Prediction) else one for name, one in found.items()}
+
+
 @dataclass(frozen=True)
-class StreamEvent:
+class StreamEvent(Event):
     """Something that became certain while a stream was heard.
 
     Attributes
@@ -59,17 +74,6 @@ class StreamEvent:
     time: float
     decided: float
     prediction: Prediction | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; the keys are the attributes.
-
-        Examples
-        --------
-        >>> StreamEvent("start", 0.25, 0.5).to_dict()
-        {'kind': 'start', 'time': 0.25, 'decided': 0.5, 'prediction': None}
-        """
-        plain = {name: getattr(self, name) for name in ("kind", "time", "decided")}
-        return {**plain, "prediction": self.prediction.to_dict() if self.prediction else None}
 
 
 class Cutter:

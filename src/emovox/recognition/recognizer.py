@@ -117,10 +117,10 @@ class EmotionRecognizer:
         self._voice = Voice(self._model, self.gate, self.threshold, baseline, speaker.name if speaker else None)
         for name, spec in self._model.inputs.items():
             try:
-                names = sets.feature_names(spec)
+                level = sets.reproduced(spec).level
             except (FeatureError, TypeError) as error:
                 raise ModelError(f"model {self.card.name!r} cannot be used: {error}") from error
-            if sets.get(spec.set).level != self._model.level(name) or len(names) != spec.dimension:
+            if level != self._model.level(name):
                 raise ModelError(
                     f"input {name!r} of model {self.card.name!r} takes one vector a {self._model.level(name)}, and its "
                     f"card asks for {spec.set!r}: get the model file again"

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["utterance", "interval"]
 
+#: The default rule of timelines: it hears soft speech, and finds boundaries to 8 ms.
+_SOFT = VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4)
 #: What a model says of a stretch.
 _JUDGEMENT = ("label", "probabilities", "confidence", "abstained", "dimensions")
 #: Two segments closer than this, in seconds, touch: less than a sample, more than a rounding error.
@@ -91,7 +93,7 @@ class TimelineOptions:
     smoothing: float = 0.0
     merge: float | None = None
     min_segment: float = 0.0
-    vad: VadOptions = field(default_factory=lambda: VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4))
+    vad: VadOptions = _SOFT
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -201,6 +203,8 @@ class Summary:
         How often one label was followed by another one, the most frequent first.
     strongest : mapping of str to Prediction
         For each label that occurs, the segment in which it was most probable.
+    dimensions : mapping of str to float or None
+        Emotion dimensions, their mean over the judged time; None for a model that has none.
     """
 
     file: str
@@ -211,6 +215,7 @@ class Summary:
     share: Mapping[str, float]
     transitions: Mapping[tuple[str, str], int]
     strongest: Mapping[str, Prediction]
+    dimensions: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; transitions become a list of objects."""
@@ -222,6 +227,7 @@ class Summary:
                 {"from": first, "to": then, "count": count} for (first, then), count in self.transitions.items()
             ],
             "strongest": {label: one.to_dict() for label, one in self.strongest.items()},
+            "dimensions": None if self.dimensions is None else dict(self.dimensions),
         }
 
 
@@ -248,6 +254,7 @@ def summarise(timeline: Timeline) -> Summary:
             label: max((one for one in parts if one.label == label), key=lambda one: one.confidence)
             for label, _ in ranked
         },
+        dimensions=_mean_dimensions(parts, [one.end - one.start for one in parts]),
     )
 
 
@@ -290,20 +297,26 @@ def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: fl
     ('sad', 0.75, {'arousal': 0.25})
     """
     last = parts[-1]
-    labels, dimensions = list(last.probabilities), last.dimensions
+    labels = list(last.probabilities)
     mean = decision.combine([[one.probabilities[label] for label in labels] for one in parts], weights)
     label, confidence, abstained = decision.decide(mean, labels, threshold)
-    if dimensions is not None:
-        rows = [[(one.dimensions or {})[name] for name in dimensions] for one in parts]
-        dimensions = dict(zip(dimensions, np.average(rows, axis=0, weights=weights).tolist(), strict=True))
     return dataclasses.replace(
         last,
         label=label,
         probabilities=dict(zip(labels, mean.tolist(), strict=True)),
         confidence=confidence,
         abstained=abstained,
-        dimensions=dimensions,
+        dimensions=_mean_dimensions(parts, weights),
     )
+
+
+def _mean_dimensions(parts: Sequence[Prediction], weights: Sequence[float]) -> dict[str, float] | None:
+    """Average the emotion dimensions of judgements; None where they have none."""
+    if not parts or parts[-1].dimensions is None:
+        return None
+    names = list(parts[-1].dimensions)
+    rows = [[(one.dimensions or {})[name] for name in names] for one in parts]
+    return dict(zip(names, np.average(rows, axis=0, weights=weights).tolist(), strict=True))
 
 
 def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple[Prediction, ...]:

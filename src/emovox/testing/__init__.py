@@ -1,6 +1,5 @@
 """For the tests of software that is built on emovox: a recogniser without a model, and voices that nobody has."""
 
-from emovox.testing.recognizer import FakeRecognizer
-from emovox.testing.voices import synthetic_voice
+from emovox.testing.fakes import FakeRecognizer, synthetic_voice
 
 __all__ = ["FakeRecognizer", "synthetic_voice"]

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from emovox.lab.evaluation import footprint
+from emovox.lab.evaluation import costs
 
 # ---- costs -----------------------------------------------------------------------------------------------------------
 
@@ -28,16 +28,16 @@ def test_parameters_are_counted_in_initialisers_and_attributes(tmp_path: Path) -
         ],
     )
     onnx.save(helper.make_model(graph), str(tmp_path / "model.onnx"))
-    assert footprint.parameters(tmp_path / "model.onnx") == 3 * 2 + 2 + 4
+    assert costs.parameters_of(tmp_path / "model.onnx") == 3 * 2 + 2 + 4
     (tmp_path / "model.onnx").write_text("no model")
-    assert footprint.parameters(tmp_path / "model.onnx") is None
-    assert footprint.parameters(tmp_path / "none.onnx") is None
+    assert costs.parameters_of(tmp_path / "model.onnx") is None
+    assert costs.parameters_of(tmp_path / "none.onnx") is None
 
 
 def test_costs_of_a_real_model(tmp_path: Path) -> None:
     source = resources.files("emovox.pretrained") / "classic.onnx"
     (tmp_path / "model.onnx").write_bytes(source.read_bytes())
-    found = footprint.costs(tmp_path, {"fit_seconds": 12.0, "latency_ms": 1e9}, measure=True)  # the graph alone, of old
+    found = costs.run_costs(tmp_path, {"fit_seconds": 12.0, "latency_ms": 1e9}, measure=True)  # the graph alone, of old
     assert found["bytes"] == len(source.read_bytes())
     assert found["fit_seconds"] == 12.0
     assert isinstance(found["parameters"], int)
@@ -46,4 +46,4 @@ def test_costs_of_a_real_model(tmp_path: Path) -> None:
     assert 0 < found["clip_ms"] < 1e9
     assert "latency_ms" not in found
     (tmp_path / "model.onnx").write_text("no model")
-    assert footprint.latency(tmp_path / "model.onnx") is None
+    assert costs.latency(tmp_path / "model.onnx") is None

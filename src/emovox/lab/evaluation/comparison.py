@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from emovox.errors import InputError
-from emovox.lab.evaluation import footprint, paired
+from emovox.lab.evaluation import paired
+from emovox.lab.evaluation.costs import run_costs
 from emovox.lab.evaluation.metrics import Counts
 from emovox.lab.evaluation.runs import CLIP, Run, grouped, read, require_one_test
 from emovox.version import __version__
@@ -70,7 +71,7 @@ def compare(folders: Sequence[str | Path], *, separate: bool = False, measure: b
             What was tested; ``clips`` and ``speakers`` count those that all runs have in common.
         ``runs``
             The ranking by UAR: each run's ``name``, scores, ``interval`` by speaker, ``per_class``, ``confusion``,
-            ``costs`` (`emovox.lab.evaluation.footprint.costs`), ``learning_curves`` (None if the run has none), and
+            ``costs`` (`emovox.lab.evaluation.costs.run_costs`), ``learning_curves`` (None if the run has none), and
             ``level_with_best``: whether it does not differ significantly from the first.
         ``pairs``
             Every pair of runs on their common clips.  ``difference`` of UAR (first minus second, pooled over folds,
@@ -134,7 +135,7 @@ def _row(run: Run, measure: bool) -> dict[str, Any]:
         **{key: run.metrics.get(key) for key in COPIED},
         "labels": list(run.labels),
         "seeds": list(run.metrics["protocol"].get("seeds", [0])),
-        "costs": footprint.costs(run.folder, run.metrics.get("costs") or {}, measure=measure),
+        "costs": run_costs(run.folder, run.metrics.get("costs") or {}, measure=measure),
         "learning_curves": run.metrics.get("learning_curves"),
     }
 

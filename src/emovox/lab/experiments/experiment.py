@@ -22,7 +22,7 @@ from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.table import RESERVED, combine
 from emovox.lab.estimators import families
 from emovox.lab.estimators.adaptive import ORDINARY
-from emovox.lab.evaluation.costs import costs
+from emovox.lab.evaluation.costs import graph_costs
 from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
 from emovox.lab.experiments.dataset import (
@@ -363,7 +363,7 @@ def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, result
             write_csv(table, folder / f"{name}.csv")
     card = dataclasses.replace(model_card(recipe, data, results), training_digest=trained.digest)
     model = _export(trained.final, card, folder / "model.onnx", recipe, data, results)
-    results["costs"] = {**results["costs"], **costs(model, folder / "model.onnx")}
+    results["costs"] = {**results["costs"], **graph_costs(model, folder / "model.onnx")}
     (folder / "metrics.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for name, pipeline in trained.folds.items():
         (folder / "folds").mkdir(exist_ok=True)
