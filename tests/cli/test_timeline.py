@@ -14,7 +14,8 @@ import soundfile
 from rich.console import Console
 
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
-from emovox.cli.results import clock, to_lines
+from emovox.cli.results import to_lines
+from emovox.drawing import clock
 from emovox.recognition.timeline import Timeline
 from tests.cli import emovox_command
 from tests.conftest import speech
