@@ -20,8 +20,8 @@ from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError
 from emovox.live.sources import ENCODINGS, Layout
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
-from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.cutting import StreamEvent
+from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.serve.problems import Problem
 from emovox.speech.gate import GateOptions
