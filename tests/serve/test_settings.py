@@ -11,7 +11,7 @@ import pytest
 from emovox.cli.serve import serve
 from emovox.errors import InputError
 from emovox.serve.keys import SCOPES
-from emovox.serve.options import RecognitionOptions
+from emovox.serve.options import RecognitionOptions, StreamOptions
 from emovox.serve.problems import KINDS
 from emovox.serve.settings import Settings, table, variable
 from tests import ROOT
@@ -71,3 +71,9 @@ def test_a_variable_that_is_no_number_is_refused() -> None:
 @pytest.mark.parametrize(("host", "loopback"), [("127.0.0.2", True), ("::1", True), ("0.0.0.0", False), ("::", False)])
 def test_what_only_this_machine_can_reach(host: str, loopback: bool) -> None:
     assert Settings(host=host).loopback is loopback
+
+
+def test_the_page_has_every_option_of_a_stream() -> None:
+    section = PAGE.partition("## Live streams")[2].partition("\n## ")[0]
+    for name in StreamOptions.model_fields:
+        assert re.search(rf"^\| .*`{name}`.* \|", section, re.M), name

@@ -13,6 +13,7 @@ from emovox.serve.pool import Pool, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
 from emovox.serve.settings import Settings
+from emovox.serve.stream import Streams
 from emovox.serve.telemetry import Metrics
 from emovox.serve.work import Task, Tell
 
@@ -48,7 +49,7 @@ class Service:
         self.workers: Workers = workers or Pool(settings.processes, model, asr)
         # Whoever waits for an answer goes before whoever comes back for it: the operating system sees to that.
         self.job_workers: Workers = job_workers or workers or Pool(settings.job_processes, model, asr, nice=10)
-        self.began = time.monotonic()
+        self.streams = Streams(settings, self.workers, self.metrics)
         self.stopping = False
         for name, pool in self._pools().items():
             self.metrics.watch(name, lambda pool=pool: pool.waiting, lambda pool=pool: pool.deaths)  # type: ignore[misc]
@@ -65,9 +66,11 @@ class Service:
     async def drain(self) -> None:
         """Bring to an end what clients wait for, while their connections are open."""
         self.stopping = True
+        await self.streams.drain()
 
     async def stop(self) -> None:
         """End what works in the background."""
+        self.streams.stop()
         for pool in self._pools().values():
             await pool.close()
         self.database.close()

@@ -6,7 +6,7 @@ Here foreign bytes are decoded.  A task is a frozen dataclass with a method ``ru
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -336,15 +336,6 @@ class Enrol:
             return bench.recognizer(Ask()).enroll(self.name, sounds)
 
 
-@dataclass(frozen=True)
-class Describe:
-    """Say what the server's own model is."""
-
-    def run(self, bench: Bench, tell: Tell) -> Mapping[str, Any]:
-        """Return the model's card, and the threshold of its answers."""
-        return bench.recognizer(Ask()).card.to_dict()
-
-
 def layout_of(encoding: str | None, rate: int | None, channels: int | None) -> Layout | None:
     """Make the sample format of raw PCM of what a client says of it; None where it says nothing.
 
@@ -365,3 +356,20 @@ def layout_of(encoding: str | None, rate: int | None, channels: int | None) -> L
     if rate is None:
         raise AudioError(f"raw PCM as {encoding} does not tell its sampling rate: add rate in Hz")
     return Layout(encoding, rate, 1 if channels is None else channels)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Get ready to judge as a client asks, so that what is impossible is told at once.
+
+    Attributes
+    ----------
+    ask : Ask
+        Who is to judge.
+    """
+
+    ask: Ask
+
+    def run(self, bench: Bench, tell: Tell) -> float:
+        """Return the threshold of the answers."""
+        return bench.recognizer(self.ask).threshold

@@ -1,0 +1,272 @@
+"""Live streams: what is heard goes through the library's own stream, what is judged through the workers.
+
+A session outlives its connection: what became certain is kept for a client that comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from emovox.live.sources import Layout
+from emovox.outputs.text import json_line
+from emovox.recognition.cutting import StreamEvent
+from emovox.recognition.streaming import StreamingRecognizer
+from emovox.serve.options import StreamOptions
+from emovox.serve.pool import Workers
+from emovox.serve.problems import Problem
+from emovox.serve.settings import Settings
+from emovox.serve.telemetry import Metrics
+from emovox.serve.work import Ask, Judge, Prepare
+from emovox.types import Prediction, Waveform
+
+#: Seconds of sound that are heard at a time: what is certain is sent before the rest of a long message is heard.
+_PIECE = 0.5
+#: Events that are kept for a client that comes back; estimates are not.
+KEPT = 200
+#: How events of streams are called on the wire.
+_NAMES = {"start": "utterance.start", "estimate": "estimate", "result": "result", "end": "utterance.end"}
+
+
+@dataclass(frozen=True)
+class Message:
+    """An event on its way to a client.
+
+    Attributes
+    ----------
+    number : int
+        Which one of its session, from 1.
+    text : str
+        JSON.
+    """
+
+    number: int
+    text: str
+
+
+class RemoteJudge:
+    """A stream's judge that asks the workers; it is called in threads, and waits there."""
+
+    def __init__(
+        self, workers: Workers, ask: Ask, threshold: float, loop: asyncio.AbstractEventLoop, timeout: float
+    ) -> None:
+        self.threshold = threshold
+        self._workers, self._ask, self._loop, self._timeout = workers, ask, loop, timeout
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window; an estimate only where there is time for it."""
+        if running and self._workers.waiting:
+            return None
+        task = Judge(window, name, self._ask, running)
+        asked = self._workers.run(task, urgent=not running, timeout=self._timeout)
+        found: Prediction | None = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        return found
+
+
+class Session:
+    """One live stream.
+
+    Parameters
+    ----------
+    owner : str
+        Id of the key that has opened it.
+
+    Attributes
+    ----------
+    id : str
+        What it is called; knowing it is what lets a client come back.
+    received : int
+        Frames (samples of each channel) that were heard.
+    produced : int
+        Events that were made.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self.id = f"str-{secrets.token_urlsafe(18)}"
+        self.owner = owner
+        self.received = self.produced = 0
+        self.options: StreamOptions | None = None
+        self.lock = asyncio.Lock()  # one thread at a time hears
+        self.taken = asyncio.Event()  # another connection has taken over
+        self.left: float | None = None
+        self._kept: deque[Message] = deque(maxlen=KEPT)
+        self._rest = b""
+        self._layout = Layout()
+
+    def start(self, options: StreamOptions, judge: RemoteJudge) -> None:
+        """Open the stream, before the first frame."""
+        self.options = options
+        self._layout = Layout(options.encoding, options.rate, options.channels)
+        recognizer = StreamingRecognizer(judge, options.cut())
+        self._stream = recognizer.open(
+            options.name, rate=options.rate, channels=options.channels, estimates=options.estimates
+        )
+
+    @property
+    def heard(self) -> float:
+        """Seconds that were heard."""
+        return self.received / self._layout.rate
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Cut a message into whole frames, a moment each; half a frame at its end waits for the next message."""
+        data = self._rest + data
+        size = self._layout.frame_bytes
+        whole = len(data) // size * size
+        self._rest = data[whole:]
+        step = max(1, round(_PIECE * self._layout.rate)) * size
+        for begin in range(0, whole, step):
+            yield data[begin : min(whole, begin + step)]
+
+    def push(self, piece: bytes) -> list[Message]:
+        """Hear whole frames, in a thread; return what became certain."""
+        events = self._stream.push(self._layout.decoded(piece))
+        self.received += len(piece) // self._layout.frame_bytes
+        return [self._message(event) for event in events]
+
+    def finish(self) -> list[Message]:
+        """End the stream, in a thread; return what is left to tell."""
+        return [self._message(event) for event in self._stream.finish()] if self.options else []
+
+    def after(self, number: int) -> list[Message]:
+        """Return what was told after an event, for a client that comes back."""
+        return [one for one in self._kept if one.number > number]
+
+    def _message(self, event: StreamEvent) -> Message:
+        self.produced += 1
+        plain = {"type": _NAMES[event.kind], "number": self.produced, "time": event.time, "decided": event.decided}
+        if event.prediction is not None:
+            plain["prediction"] = event.prediction.to_dict()
+        found = Message(self.produced, json_line(plain))
+        if event.kind != "estimate":
+            self._kept.append(found)
+        return found
+
+
+class Streams:
+    """The live streams of one server.
+
+    Parameters
+    ----------
+    settings : Settings
+    workers : Workers
+        Who judges.
+    metrics : Metrics
+    """
+
+    def __init__(self, settings: Settings, workers: Workers, metrics: Metrics) -> None:
+        self._settings, self._workers, self._metrics = settings, workers, metrics
+        self._sessions: dict[str, Session] = {}
+        self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="emovox-stream")
+        self.stopping = asyncio.Event()
+
+    def open(self, owner: str) -> Session:
+        """Begin a session.
+
+        Raises
+        ------
+        Problem
+            There are too many, or the server stops.
+        """
+        if self.stopping.is_set():
+            raise Problem("server_busy", "the server is about to stop", retry_after=5)
+        self._forget()
+        each = sum(one.owner == owner for one in self._sessions.values())
+        if len(self._sessions) >= self._settings.streams or each >= self._settings.streams_each:
+            raise Problem("too_many_streams", f"{each} streams are open: end one, or wait", retry_after=10)
+        session = Session(owner)
+        self._sessions[session.id] = session
+        self._metrics.streams.set(len(self._sessions))
+        return session
+
+    def close(self, session: Session) -> None:
+        """Forget a session."""
+        self._sessions.pop(session.id, None)
+        self._metrics.streams.set(len(self._sessions))
+
+    def leave(self, session: Session) -> None:
+        """Keep a session whose connection broke for a while, if it has heard something."""
+        if session.id not in self._sessions:
+            return
+        session.left = time.monotonic()
+        if session.options is None or not self._settings.resume or self.stopping.is_set():
+            self.close(session)
+        else:
+            asyncio.get_running_loop().call_later(self._settings.resume + 0.1, self._forget)
+
+    def take(self, session_id: str, owner: str) -> Session:
+        """Return a session to a client that comes back; a connection that it still has is ended.
+
+        Raises
+        ------
+        Problem
+            There is no such session of this client, or it has waited too long.
+        """
+        self._forget()
+        session = self._sessions.get(session_id)
+        if session is None or session.owner != owner or session.options is None:
+            raise Problem("not_found", "there is no such session, or it has waited too long: open another one")
+        session.taken.set()
+        session.taken = asyncio.Event()
+        session.left = None
+        return session
+
+    def _forget(self) -> None:
+        """Drop the sessions whose clients have not come back."""
+        now = time.monotonic()
+        for one in list(self._sessions.values()):
+            if one.left is not None and now - one.left > self._settings.resume:
+                self.close(one)
+
+    async def start(self, session: Session, options: StreamOptions, ask: Ask) -> None:
+        """Open the stream of a session.
+
+        Raises
+        ------
+        Problem
+            The options are impossible together.
+        """
+        threshold: float = await self._workers.run(Prepare(ask), timeout=self._settings.timeout)
+        loop = asyncio.get_running_loop()
+        session.start(options, RemoteJudge(self._workers, ask, threshold, loop, self._settings.timeout))
+
+    async def hear(self, session: Session, data: bytes, send: Callable[[Message], Awaitable[Any]]) -> None:
+        """Hear a message of a client, and send what becomes certain as soon as it is."""
+        for piece in session.pieces(data):
+            began = time.monotonic()
+            before = session.heard
+            for message in await self._run(session, session.push, piece):
+                await send(message)
+            self._metrics.judged("stream", session.heard - before, time.monotonic() - began)
+            if session.heard > self._settings.stream_seconds:
+                raise Problem("audio_too_long", f"{self._settings.stream_seconds:g} s are heard: open another stream")
+
+    async def finish(self, session: Session) -> list[Message]:
+        """End the stream of a session, and return what is left to tell."""
+        found: list[Message] = await self._run(session, session.finish)
+        return found
+
+    async def _run(self, session: Session, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run in a thread; a connection that breaks meanwhile leaves nothing half done."""
+
+        async def locked() -> Any:
+            async with session.lock:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+        return await asyncio.shield(asyncio.ensure_future(locked()))
+
+    async def drain(self) -> None:
+        """End all streams with their last results."""
+        self.stopping.set()
+        until = time.monotonic() + self._settings.timeout
+        while any(one.left is None for one in self._sessions.values()) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
