@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from emovox.recognition.cutting import Judge, StreamEvent
     from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
+    from emovox.recognition.segments import SegmentFile, read_segments
     from emovox.recognition.streaming import Stream, StreamingRecognizer
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
     from emovox.recognition.transformer import SpeechFeatures
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from emovox.text.classifier import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
-    from emovox.types import Failure, FeatureSpec, Prediction, Transcript, Unread, Waveform, Word, to_frame
+    from emovox.types import Failure, FeatureSpec, Prediction, Segment, Transcript, Unread, Waveform, Word, to_frame
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
@@ -76,6 +77,8 @@ _HOMES = {
     "ProfileError": "emovox.errors",
     "Results": "emovox.recognition.many",
     "Rule": "emovox.text.rules",
+    "Segment": "emovox.types",
+    "SegmentFile": "emovox.recognition.segments",
     "SpeechFeatures": "emovox.recognition.transformer",
     "Stream": "emovox.recognition.streaming",
     "StreamEvent": "emovox.recognition.cutting",
@@ -92,6 +95,7 @@ _HOMES = {
     "Waveform": "emovox.types",
     "WindowOptions": "emovox.recognition.timeline",
     "Word": "emovox.types",
+    "read_segments": "emovox.recognition.segments",
     "to_frame": "emovox.types",
 }
 
@@ -118,6 +122,8 @@ __all__ = [
     "ProfileError",
     "Results",
     "Rule",
+    "Segment",
+    "SegmentFile",
     "SpeechFeatures",
     "Stream",
     "StreamEvent",
@@ -135,6 +141,7 @@ __all__ = [
     "WindowOptions",
     "Word",
     "__version__",
+    "read_segments",
     "to_frame",
 ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox import drawing
-from emovox.errors import MissingExtraError
+from emovox.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -177,6 +177,45 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording that is to be judged: a turn of a diarization, a row of an annotation.
+
+    Attributes
+    ----------
+    start, end : float
+        In seconds from the beginning of the recording.
+    speaker : str or None
+        Who speaks; None where it is not known.
+    columns : mapping of str to str
+        What else is known about it, carried along into the prediction.
+
+    Raises
+    ------
+    InputError
+        It begins before the recording, or does not end after it begins.
+
+    Examples
+    --------
+    >>> Segment(1.5, 4.0, speaker="anna").end
+    4.0
+    """
+
+    start: float
+    end: float
+    speaker: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end < np.inf:
+            raise InputError(
+                f"a segment from {self.start:g} to {self.end:g} s: expected 0 or more, and an end after the start"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.start:.2f} to {self.end:.2f} s"
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The emotion of one stretch of one recording.
 
@@ -219,6 +258,8 @@ class Prediction:
         Stretches of the recording that cannot be read, and take no part in the answer; empty where all was heard.
     notes : tuple of str
         What there is to say about the recording: a channel that was turned over, channels with different voices.
+    columns : mapping of str to str or None
+        What came with a segment that was given, see :class:`Segment`; None where none was, or nothing came with it.
     """
 
     file: str
@@ -240,6 +281,7 @@ class Prediction:
     dimensions: Mapping[str, float] | None = None
     unread: tuple[Unread, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: Mapping[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes."""
@@ -251,6 +293,8 @@ class Prediction:
     def to_row(self) -> dict[str, Any]:
         """Return plain values by the names of columns: ``p_<label>`` for a probability, ``d_<name>`` for a dimension.
 
+        What came with a segment that was given stands at the end, as ``given_<name>`` where the name is taken.
+
         Examples
         --------
         >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
@@ -258,7 +302,7 @@ class Prediction:
         0.25
         """
         names = ("file", "start", "end", "label", "confidence", "abstained", "model", "speaker")
-        return {
+        row = {
             **{name: getattr(self, name) for name in names},
             **{f"p_{label}": value for label, value in self.probabilities.items()},
             "transcript": self.transcript,
@@ -266,6 +310,8 @@ class Prediction:
             "channel": self.channel,
             **{f"d_{name}": value for name, value in (self.dimensions or {}).items()},
         }
+        more = (self.columns or {}).items()
+        return row | {f"given_{name}" if name in row else name: value for name, value in more}
 
     def to_frame(self) -> DataFrame:
         """Return a table of pandas with one row, see :meth:`to_row`.

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +27,10 @@ from emovox.outputs.console import is_terminal, progress_bars, recordings, say
 from emovox.outputs.formats import Format
 from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.recognition.segments import SegmentFile, read_segments
 from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
 from emovox.speech.gate import GateOptions
-from emovox.types import Failure, Prediction
+from emovox.types import Failure, Prediction, Segment
 
 if TYPE_CHECKING:
     from emovox.text.rules import Rule
@@ -45,6 +47,13 @@ class Mode(StrEnum):
 
 
 timeline_options = all_of(
+    option(
+        "--segments",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        section="Timeline",
+        help="Judge these: .csv or .tsv with start and end, or .rttm.",
+    ),
     option(
         "--mode",
         type=Choice(Mode),
@@ -105,6 +114,7 @@ def predict(
     no_gate: bool,
     channels: str,
     jobs: int | None,
+    segments: Path | None,
     mode: Mode | None,
     window: float | None,
     hop: float | None,
@@ -125,13 +135,15 @@ def predict(
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
     - `emovox predict meeting.mp3 --timeline --out meeting.vtt`
+    - `emovox predict meeting.mp3 --segments turns.rttm --format csv`
     - `cat call.mp3 | emovox predict - --format json`
 
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
     done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
     """
+    given = read_segments(segments) if segments else None
     cut = results.timeline_options(
-        timeline or summary, mode=mode and mode.value, window=window, hop=hop, smoothing=smooth, merge=merge
+        timeline or summary, given, mode=mode and mode.value, window=window, hop=hop, smoothing=smooth, merge=merge
     )
     if summary:
         results.require_summary_format(form, out)
@@ -154,17 +166,17 @@ def predict(
         fuse=fuse,
         rules=_default_rules() if rules else None,
     )
-    work = Work(recognizer, files, words, pictures, cut, jobs, channels)
+    work = Work(recognizer, files, words, pictures, cut, jobs, channels, given)
     if summary:
         results.print_summaries(work.summaries(), form)
     else:
         results.deliver(work.results(), form, place, recognizer.card.labels)
     if words.missing:
-        say(f"emovox: {words.missing} of {len(work.sources)} recordings are judged by the voice alone")
+        say(f"emovox: {words.missing} of {work.total} recordings are judged by the voice alone")
     if work.failed:
-        say(f"emovox: {work.failed} of {len(work.sources)} recordings could not be analysed")
+        say(f"emovox: {work.failed} of {work.total} recordings could not be analysed")
     if work.partly:
-        say(f"emovox: {work.partly} of {len(work.sources)} recordings could not be read whole")
+        say(f"emovox: {work.partly} of {work.total} recordings could not be read whole")
     if work.failed or work.partly or words.missing:
         raise click.exceptions.Exit(2)
 
@@ -187,15 +199,32 @@ class Work:
         cut: TimelineOptions | None = None,
         jobs: int | None = None,
         channels: str = "mix",
+        given: SegmentFile | None = None,
     ) -> None:
         self.recognizer = recognizer
         self.words = words
         self.cut = cut
         self.sources, self.channels = numbered(sources, channels)
+        self.total, self.failed, self.partly = len(self.sources), 0, 0
+        self.segments = self._segments(given) if given else None
         self.pictures = pictures
         self.jobs = min(checked_jobs(jobs), len(self.sources))
-        self.failed = self.partly = 0
         self._noted: set[str] = set()
+
+    def _segments(self, given: SegmentFile) -> list[list[Segment]]:
+        """Find the segments of each recording; one that has none is reported and left out, unless all have none."""
+        found, kept = [], []
+        for one in zip(self.sources, self.channels, strict=True):
+            try:
+                found.append(given.of(*one))
+                kept.append(one)
+            except InputError as error:
+                self.failed += 1
+                if self.failed == self.total:
+                    raise
+                say(f"emovox: {error}")
+        self.sources, self.channels = [name for name, _ in kept], [number for _, number in kept]
+        return found
 
     def results(self) -> Iterator[Found]:
         """Yield what is found in each recording as it comes, all its channels together."""
@@ -240,7 +269,8 @@ class Work:
     ) -> Iterator[Prediction | Timeline | Failure]:
         said = [self.words.given] if self.words.given else None
         if self.cut:
-            return self.recognizer.timeline_many(sources, self.cut, jobs=self.jobs, transcripts=said, progress=heard)
+            many = partial(self.recognizer.timeline_many, sources, self.cut, jobs=self.jobs, transcripts=said)
+            return many(segments=self.segments, progress=heard)
         return self.recognizer.predict_many(sources, jobs=self.jobs, transcripts=said, progress=heard)
 
     def _checked(self, one: Prediction | Timeline | Failure, source: Sound) -> Found:
@@ -251,6 +281,9 @@ class Work:
             found = Found(one.file, (one,), one.end)
         else:
             found = Found(one.file, one.predictions, one.duration)
+            if one.unjudged:
+                first, more = one.unjudged[0], f" and {len(one.unjudged) - 1} more" if len(one.unjudged) > 1 else ""
+                say(f"emovox: {one.file}: nothing to judge in the segment {first}{more}")
         if not found.predictions:
             raise NoSpeechError(f"{found.file} holds no speech that can be judged in {found.duration:.1f} s")
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))

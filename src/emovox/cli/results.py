@@ -249,13 +249,15 @@ def _flush(pieces: Iterator[str]) -> None:
 _BESIDE_BARS = 43
 
 
-def timeline_options(wanted: bool, **given: Any) -> TimelineOptions | None:
+def timeline_options(wanted: bool, segments: object = None, **given: Any) -> TimelineOptions | None:
     """Make the options of what was written on the command line.
 
     Parameters
     ----------
     wanted : bool
         Whether a timeline is wanted at all.
+    segments : object
+        What is to be judged, where that is given: it makes a timeline, and only the window matters.
     **given : mode, window, hop, smoothing, merge
         None where nothing was written.
 
@@ -267,18 +269,21 @@ def timeline_options(wanted: bool, **given: Any) -> TimelineOptions | None:
     Raises
     ------
     InputError
-        Something was written that has no meaning without a timeline, or a value is out of its range.
+        Something was written that has no meaning without a timeline or with given segments, or a value is out of its
+        range.
 
     Examples
     --------
-    >>> timeline_options(True, mode="interval", window=None, hop=10.0).window
+    >>> timeline_options(True, None, mode="interval", window=None, hop=10.0).window
     10.0
     """
     written = {name: value for name, value in given.items() if value is not None}
-    if not wanted:
-        if written:
-            name = "smooth" if "smoothing" in written else next(iter(written))
-            raise InputError(f"--{name} is about timelines: add --timeline or --summary")
+    about = ["smooth" if name == "smoothing" else name for name in written if segments is None or name != "window"]
+    if segments is not None and about:
+        raise InputError(f"--{about[0]} is about segments that are found, and --segments gives them: leave one out")
+    if not wanted and segments is None:
+        if about:
+            raise InputError(f"--{about[0]} is about timelines: add --timeline or --summary")
         return None
     if "hop" in written and "window" not in written:
         written["window"] = max(written["hop"], TimelineOptions.window)

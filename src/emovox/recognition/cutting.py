@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,7 +14,7 @@ import numpy as np
 from emovox.audio import MIN_DURATION
 from emovox.recognition.timeline import TimelineOptions, blended
 from emovox.speech.vad import FRAME, ActivityFrame, SpeechEvent
-from emovox.types import RATE, Float32Array, Prediction, Waveform
+from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
 #: What is heard with an utterance on either side of it, 0.1 s: models learn from clips with soft beginnings and ends.
 #: Chosen on test folds by ``python benchmarks/judging.py``.
@@ -95,19 +96,33 @@ class Cutter:
         Whether to judge what is going on every `hop` seconds.
     listen : callable, optional
         Called with the samples and the probabilities of speech of the frames that they complete.
+    segments : sequence of Segment, optional
+        What is to be judged; the default is what is found.
     """
 
     def __init__(
-        self, judge: Judge, options: TimelineOptions, name: str, reach: int, *, estimates: bool, listen: Listen | None
+        self,
+        judge: Judge,
+        options: TimelineOptions,
+        name: str,
+        reach: int,
+        *,
+        estimates: bool,
+        listen: Listen | None,
+        segments: Sequence[Segment] | None = None,
     ) -> None:
         self._reach, self._listen = reach, listen
         self._history = _History()
-        self._cutter = (
-            _Intervals(judge, options, self._history, name)
-            if options.mode == "interval"
-            else _Utterances(judge, options, self._history, name, estimates=estimates)
-        )
+        self._cutter: _Given | _Intervals | _Utterances
+        if segments is not None:
+            self._cutter = _Given(judge, options, self._history, name, segments)
+        elif options.mode == "interval":
+            self._cutter = _Intervals(judge, options, self._history, name)
+        else:
+            self._cutter = _Utterances(judge, options, self._history, name, estimates=estimates)
         self._fallback = _Fallback(judge, options, self._history, name)
+        if not isinstance(self._cutter, _Utterances):
+            self._fallback.stop()
 
     @property
     def nbytes(self) -> int:
@@ -362,17 +377,101 @@ class _Intervals:
             yield StreamEvent("result", end / RATE, heard / RATE, judged)
 
 
+class _Turn:
+    """A given segment that is going on: an utterance whose boundaries are known."""
+
+    def __init__(self, segment: Segment, utterance: _Utterances) -> None:
+        self.segment, self.utterance = segment, utterance
+        self.begin, self.end = round(segment.start * RATE), round(segment.end * RATE)
+        self._judged: list[Prediction] = []
+        self._begun = False
+
+    def step(self, frame: ActivityFrame, end: int | None = None) -> None:
+        """Take the next frame; `end` says that the segment ends, and where."""
+        decided = frame.end / RATE
+        events = [] if self._begun else [SpeechEvent("start", self.begin / RATE, decided)]
+        events += [] if end is None else [SpeechEvent("end", end / RATE, decided)]
+        self._begun = True
+        known = frame._replace(events=events, pausing=frame.end > self.end)
+        self._judged += [
+            one.prediction for one in self.utterance.step(known) if one.kind == "result" and one.prediction
+        ]
+
+    def judgement(self, threshold: float, heard: float) -> Prediction | None:
+        """Return the mean of its pieces, weighted by duration; None where there was nothing to judge."""
+        if not self._judged:
+            return None
+        mean = self._judged[0]
+        if len(self._judged) > 1:
+            mean = blended(self._judged, [one.end - one.start for one in self._judged], threshold)
+        return dataclasses.replace(
+            mean,
+            start=self.segment.start,
+            end=min(self.segment.end, heard),
+            speaker=self.segment.speaker or mean.speaker,
+            columns=dict(self.segment.columns) or None,
+        )
+
+
+class _Given:
+    """Judges segments that are given, in any number at a time, each as an utterance whose boundaries are known."""
+
+    speaking = False  # nothing is waited for
+
+    def __init__(
+        self, judge: Judge, options: TimelineOptions, history: _History, name: str, segments: Sequence[Segment]
+    ) -> None:
+        options = dataclasses.replace(options, smoothing=0.0)
+        self._history, self._threshold = history, judge.threshold
+        self._waiting = deque(
+            _Turn(one, _Utterances(judge, options, history, name, estimates=False))
+            for one in sorted(segments, key=lambda one: one.start)
+        )
+        self._open: list[_Turn] = []
+
+    @property
+    def needed(self) -> int:
+        """First sample that may be asked for."""
+        coming = self._waiting[0].begin if self._waiting else self._history.end
+        return min([coming, *(one.utterance.needed for one in self._open)])
+
+    def step(self, frame: ActivityFrame) -> Iterator[StreamEvent]:
+        """Take the next frame; a segment is judged when what is around it has been heard as well."""
+        while self._waiting and self._waiting[0].begin < frame.end:
+            self._open.append(self._waiting.popleft())
+        for one in tuple(self._open):
+            over = frame.end >= one.end + _AROUND
+            one.step(frame, one.end if over else None)
+            if over:
+                yield from self._closed(one, frame.end / RATE)
+
+    def finish(self) -> list[StreamEvent]:
+        """Judge what the end of the recording cuts off."""
+        heard = self._history.end
+        last = ActivityFrame(0.0, True, heard, [])
+        events: list[StreamEvent] = []
+        for one in tuple(self._open):
+            one.step(last, min(one.end, heard))
+            events += self._closed(one, heard / RATE)
+        return events
+
+    def _closed(self, one: _Turn, heard: float) -> Iterator[StreamEvent]:
+        self._open.remove(one)
+        if judged := one.judgement(self._threshold, heard):
+            yield StreamEvent("result", judged.end, heard, judged)
+
+
 class _Fallback:
     """Judges windows of one length where no utterance is found or judged: the gate hears screams and whispers too.
 
     They are judged as they pass, so that nothing but a few windows is kept, and told at the end of the stream.  A rest
-    shorter than half a window goes with the window before.  Intervals need no such thing.
+    shorter than half a window goes with the window before.  Intervals and given segments need no such thing.
     """
 
     def __init__(self, judge: Judge, options: TimelineOptions, history: _History, name: str) -> None:
         self._judge, self._history, self._name = judge, history, name
         self._window = round(options.window * RATE)
-        self._begin: int | None = None if options.mode == "interval" else 0  # of what is not judged yet
+        self._begin: int | None = 0  # of what is not judged yet
         self._smoother = _Smoother(options.smoothing, judge.threshold)
         self._found: list[Prediction] = []
 

@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
@@ -212,17 +211,25 @@ def analysed(
     analyse: Callable[..., Result],
     sources: Sources,
     jobs: int | None,
-    names: Iterable[str | None] | None,
-    transcripts: Iterable[Transcript | None] | None,
     progress: Callable[[int, float], None] | None,
-    rate: float | None = None,
+    rate: float | None,
+    **each: Iterable[Any] | None,
 ) -> Results[Result]:
-    """Analyse many recordings in threads; see :meth:`emovox.EmotionRecognizer.predict_many`."""
+    """Analyse many recordings in threads; see :meth:`emovox.EmotionRecognizer.predict_many`.
 
-    def one(
-        item: tuple[int, Sound | NDArray[Any], str | None, Transcript | None], check: Callable[[], None]
-    ) -> Result | Failure:
-        index, source, name, transcript = item
+    `each` holds further arguments of `analyse` by name, one for each recording; those without any are None.
+    """
+    given = {name: iter(values) for name, values in each.items() if values is not None}
+
+    def items() -> Iterator[tuple[int, Sound | NDArray[Any], dict[str, Any]]]:
+        for index, source in enumerate(each_source(sources)):
+            try:
+                yield index, source, {name: next(values) for name, values in given.items()}
+            except StopIteration:  # of what is given for each there is no more
+                return
+
+    def one(item: tuple[int, Sound | NDArray[Any], dict[str, Any]], check: Callable[[], None]) -> Result | Failure:
+        index, source, arguments = item
 
         def heard(seconds: float) -> None:
             check()
@@ -230,13 +237,12 @@ def analysed(
                 progress(index, seconds)
 
         try:
-            given = rate if hasattr(source, "__array__") else None
-            return analyse(source, rate=given, name=name, transcript=transcript, progress=heard)
+            own = rate if hasattr(source, "__array__") else None
+            return analyse(source, rate=own, progress=heard, **arguments)
         except EmovoxError as error:
-            return Failure(name or _called(source), str(error), type(error).__name__)
+            return Failure(arguments.get("name") or _called(source), str(error), type(error).__name__)
 
-    items = zip(count(), each_source(sources), names or repeat(None), transcripts or repeat(None), strict=False)
-    return Results(in_order(one, items, checked_jobs(jobs)))
+    return Results(in_order(one, items(), checked_jobs(jobs)))
 
 
 def _called(source: Sound | NDArray[Any]) -> str:

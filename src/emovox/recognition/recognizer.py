@@ -24,7 +24,7 @@ from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions, join_rest, tidied
 from emovox.recognition.voice import Recording, Voice, fused, rules_of
 from emovox.speech.gate import GateOptions
-from emovox.types import Float32Array, Prediction, Transcript, Waveform
+from emovox.types import Float32Array, Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
     from emovox.text.classifier import TextClassifier
@@ -215,6 +215,7 @@ class EmotionRecognizer:
         rate: float | None = None,
         name: str | None = None,
         transcript: Transcript | None = None,
+        segments: Sequence[Segment | tuple[float, float]] | None = None,
         progress: Callable[[float], None] | None = None,
         tell: Callable[[StreamEvent], None] | None = None,
     ) -> Timeline:
@@ -232,6 +233,10 @@ class EmotionRecognizer:
             What the predictions call the recording; the default is its path.
         transcript : Transcript, optional
             What is said in it, with the times of the words, if that is known: used instead of the transcriber.
+        segments : sequence of Segment or pair of float, optional
+            What is to be judged, in seconds, each by itself: as an utterance is, heard with 0.1 s on either side, and
+            if it is longer than the window, cut where speech is least probable.  :func:`emovox.read_segments` reads
+            them from files.  The default is what voice activity detection finds.
         progress : callable, optional
             Called with the seconds analysed so far.
         tell : callable, optional
@@ -253,22 +258,29 @@ class EmotionRecognizer:
             The recording cannot be read.
         TranscriptError
             The transcript does not tell when its words are said.
+        InputError
+            A segment begins before the recording, or does not end after it begins.
 
         Examples
         --------
         >>> timeline = EmotionRecognizer().timeline("examples/plain.wav")
         >>> [one.label in timeline.summary().share for one in timeline.predictions]
         [True]
+        >>> given = EmotionRecognizer().timeline("examples/plain.wav", segments=[(0.0, 1.5), Segment(1.5, 3.0, "anna")])
+        >>> [(one.start, one.end, one.speaker) for one in given]
+        [(0.0, 1.5, None), (1.5, 3.0, 'anna')]
         """
         if transcript:
             from emovox.text.words import require_times
 
             require_times(transcript)
         options = options or TimelineOptions()
-        spoken = bool(self.transcriber or transcript)
-        cut = replace(options, merge=None, min_segment=0.0) if spoken else options  # tidied with the words
+        given = None if segments is None else [one if isinstance(one, Segment) else Segment(*one) for one in segments]
+        untidied = replace(options, merge=None, min_segment=0.0)  # what is given stays, what is said is tidied with it
+        options = options if given is None else untidied
+        cut = untidied if self.transcriber or transcript else options
         sound = audio.as_sound(source, rate, name)
-        found, heard = self._analysed(self._voice, sound, cut, name, transcript, progress, tell=tell)
+        found, heard = self._analysed(self._voice, sound, cut, name, transcript, progress, tell=tell, segments=given)
         if heard is None:
             return found
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
@@ -322,7 +334,7 @@ class EmotionRecognizer:
         >>> recognizer.predict_many("examples").to_frame()["label"].nunique() > 0
         True
         """
-        return analysed(self.predict, sources, jobs, names, transcripts, progress, rate)
+        return analysed(self.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
 
     def timeline_many(
         self,
@@ -332,6 +344,7 @@ class EmotionRecognizer:
         jobs: int | None = None,
         names: Iterable[str | None] | None = None,
         transcripts: Iterable[Transcript | None] | None = None,
+        segments: Iterable[Sequence[Segment | tuple[float, float]] | None] | None = None,
         progress: Callable[[int, float], None] | None = None,
         rate: float | None = None,
     ) -> Results[Timeline]:
@@ -345,13 +358,16 @@ class EmotionRecognizer:
             How they are cut and judged.
         jobs, names, transcripts, progress, rate
             As for :meth:`predict_many`.
+        segments : iterable of sequences of Segment, optional
+            What is to be judged in each, as for :meth:`timeline`.
 
         Returns
         -------
         Results
             An iterator of Timeline or Failure in the order of the sources, the same as of :meth:`timeline`.
         """
-        return analysed(partial(self.timeline, options=options), sources, jobs, names, transcripts, progress, rate)
+        work = partial(self.timeline, options=options)
+        return analysed(work, sources, jobs, progress, rate, name=names, transcript=transcripts, segments=segments)
 
     def enroll(self, name: str, sources: Iterable[Sound]) -> Profile:
         """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.
@@ -403,6 +419,7 @@ class EmotionRecognizer:
         progress: Callable[[float], None] | None,
         classifier: TextClassifier | None = None,
         tell: Callable[[StreamEvent], None] | None = None,
+        segments: Sequence[Segment] | None = None,
     ) -> tuple[Timeline, Heard | None]:
         """Run a recording through a stream, and a listener of words beside it where words are asked for."""
         blocks, hearing = audio.blocks(sound, _BLOCK), None
@@ -411,7 +428,8 @@ class EmotionRecognizer:
 
             hearing = Hearing(one_at_a_time(self.transcriber), transcript, classifier)
         streams = StreamingRecognizer(judge, options)
-        found = streams.timeline(blocks, name or source_name(sound), progress, hearing.hear if hearing else None, tell)
+        listen = hearing.hear if hearing else None
+        found = streams.timeline(blocks, name or source_name(sound), progress, listen, tell, segments)
         found = replace(found, predictions=tuple(_noted(one, sound, blocks) for one in found.predictions))
         return found, hearing.result(found.duration) if hearing else None
 

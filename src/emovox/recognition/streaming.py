@@ -7,7 +7,8 @@ speech gate, and with the samples to whoever listens for words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from numpy.typing import ArrayLike
 
@@ -16,7 +17,7 @@ from emovox.errors import InputError
 from emovox.recognition.cutting import Cutter, Judge, Listen, StreamEvent
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.speech.vad import VoiceActivity
-from emovox.types import RATE, Float32Array, Waveform
+from emovox.types import RATE, Float32Array, Segment, Waveform
 
 #: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
 _PIECE = 4 * RATE
@@ -93,6 +94,7 @@ class StreamingRecognizer:
         progress: Callable[[float], None] | None = None,
         listen: Listen | None = None,
         tell: Callable[[StreamEvent], None] | None = None,
+        segments: Sequence[Segment] | None = None,
     ) -> Timeline:
         """Run a recording through a stream, block by block, and collect what it tells.
 
@@ -106,12 +108,15 @@ class StreamingRecognizer:
             Called with the seconds analysed so far.
         listen, tell : callable, optional
             As for :meth:`open`; called with each event as it comes.
+        segments : sequence of Segment, optional
+            What is to be judged, each by itself; the default is what voice activity detection finds.
 
         Returns
         -------
         Timeline
         """
-        stream = self.open(name, estimates=False, listen=listen)
+        converter = Converter(RATE, 1, name)
+        stream = Stream(self.recognizer, self.options, converter, estimates=False, listen=listen, segments=segments)
         events: list[StreamEvent] = []
 
         def take(found: list[StreamEvent]) -> None:
@@ -125,7 +130,8 @@ class StreamingRecognizer:
             if progress:
                 progress(stream.heard)
         take(stream._end())
-        return collect(events, name, stream.heard, self.options)
+        found = collect(events, name, stream.heard, self.options)
+        return found if segments is None else _in_order(found, segments)
 
 
 def collect(events: Iterable[StreamEvent], name: str, duration: float, options: TimelineOptions) -> Timeline:
@@ -151,6 +157,18 @@ def collect(events: Iterable[StreamEvent], name: str, duration: float, options: 
     return Timeline(name, duration, tidied(results, options))
 
 
+def _in_order(found: Timeline, segments: Sequence[Segment]) -> Timeline:
+    """Bring judgements of given segments, which come as these end, in the order of time, and say which have none."""
+    judged = Counter((one.start, one.end) for one in found.predictions)
+    left = []
+    for one in segments:
+        span = one.start, min(one.end, found.duration)
+        judged[span] -= 1
+        left += [one] if judged[span] < 0 else []
+    ordered = sorted(found.predictions, key=lambda one: (one.start, one.end))
+    return Timeline(found.file, found.duration, tuple(ordered), tuple(left))
+
+
 class Stream:
     """One stream; :meth:`StreamingRecognizer.open` makes it.
 
@@ -165,11 +183,14 @@ class Stream:
         *,
         estimates: bool,
         listen: Listen | None = None,
+        segments: Sequence[Segment] | None = None,
     ) -> None:
         self.name = converter.name
         self._converter = converter
         self._activity = VoiceActivity(options.vad)
-        self._cutter = Cutter(judge, options, self.name, self._activity.reach, estimates=estimates, listen=listen)
+        self._cutter = Cutter(
+            judge, options, self.name, self._activity.reach, estimates=estimates, listen=listen, segments=segments
+        )
         self._samples = 0
         self._finished = False
 

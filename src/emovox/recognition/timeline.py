@@ -15,7 +15,7 @@ import numpy as np
 from emovox import decision, drawing
 from emovox.errors import InputError
 from emovox.speech.vad import VadOptions
-from emovox.types import Prediction, Waveform, frame
+from emovox.types import Prediction, Segment, Waveform, frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -118,7 +118,10 @@ class Timeline:
     duration : float
         Length of the recording in seconds.
     predictions : tuple of Prediction
-        In order of time, not overlapping; empty where nobody speaks.
+        In order of time, not overlapping; empty where nobody speaks.  Of segments that were given, one for each, which
+        may overlap.
+    unjudged : tuple of Segment
+        Segments that were given, and in which there is nothing to judge: nobody speaks, or they lie beyond the end.
 
     Examples
     --------
@@ -137,6 +140,7 @@ class Timeline:
     file: str
     duration: float
     predictions: tuple[Prediction, ...]
+    unjudged: tuple[Segment, ...] = ()
 
     def __len__(self) -> int:
         return len(self.predictions)

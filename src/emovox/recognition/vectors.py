@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox import audio
-from emovox.audio import Sound
-from emovox.audio.sources import source_name
+from emovox.audio import Sound, source_name
 from emovox.errors import AudioError, FeatureError, did_you_mean
 from emovox.features import sets
 from emovox.model.file import Model, builtin, load

@@ -10,10 +10,10 @@ import click
 from emovox.errors import InputError
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option
 from emovox.lab.commands.train import import_training, print_scores
-from emovox.lab.corpora.lines import write_csv
 from emovox.model.file import load
 from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import named_folders, progress_bars, say
+from emovox.outputs.lines import write_csv
 
 
 @command()

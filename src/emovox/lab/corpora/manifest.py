@@ -12,11 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from emovox.errors import CorpusError, did_you_mean
-from emovox.lab.corpora import lines
+from emovox.errors import CorpusError, InputError, did_you_mean
 from emovox.lab.corpora.table import RESERVED, Clip, Corpus, Provenance, from_clips, skipped, spelt_alike
 from emovox.labels import as_seen, canonical
-from emovox.outputs.text import from_csv_cell
+from emovox.outputs import lines
 
 #: Required columns of a manifest.
 REQUIRED = ("file", "label")
@@ -124,16 +123,10 @@ class _Header:
 def _read_text(path: Path) -> _Table:
     """Read CSV or TSV."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise CorpusError(f"manifest {path.name!r} is not UTF-8 text: save it as UTF-8") from None
-    except OSError as error:
-        raise CorpusError(f"cannot read manifest {str(path)!r}: {error.strerror}") from None
-    head = text.lstrip().partition("\n")[0]
-    comma = ";" if ";" in head and "," not in head else ","
-    tab = path.suffix.lower() == ".tsv"
-    header, *rows = lines.rows(text, "\t" if tab else comma, f"manifest {path.name!r}") or [(1, [])]
-    return _Table(header[1], [(f"line {number}", [from_csv_cell(cell) for cell in cells]) for number, cells in rows])
+        header, *rows = lines.read(path, f"manifest {path.name!r}") or [(1, [])]
+    except InputError as error:
+        raise CorpusError(str(error)) from None
+    return _Table(header[1], [(f"line {number}", cells) for number, cells in rows])
 
 
 def _read_parquet(path: Path) -> _Table:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from emovox.errors import CorpusError
 from emovox.lab.corpora import registry, splits
-from emovox.lab.corpora.lines import write_csv
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.table import RESERVED, combine
 from emovox.lab.estimators import families
@@ -44,6 +43,7 @@ from emovox.lab.reports import report
 from emovox.labels import ordered
 from emovox.model.card import ModelCard
 from emovox.model.file import Model
+from emovox.outputs.lines import write_csv
 from emovox.text.evidence import NAMES, VERSION
 from emovox.types import Float32Array
 from emovox.version import __version__

@@ -6,11 +6,45 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from emovox.errors import InputError
+from emovox.outputs.text import csv_cell, from_csv_cell
 
-from emovox.errors import CorpusError
-from emovox.outputs.text import csv_cell
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def read(path: Path, name: str) -> list[tuple[int, list[str]]]:
+    """Read a table of text: CSV, with commas or semicolons, or TSV, by the ending.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in UTF-8.
+    name : str
+        What to call it in an error.
+
+    Returns
+    -------
+    list of (int, list of str)
+        As of :func:`rows`; nothing for an empty file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is no text, or is no table.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not UTF-8 text: save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from None
+    head = text.lstrip().partition("\n")[0]
+    comma = ";" if ";" in head and "," not in head else ","
+    found = rows(text, "\t" if path.suffix.lower() == ".tsv" else comma, name)
+    return [(number, [from_csv_cell(cell) for cell in cells]) for number, cells in found]
 
 
 def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
@@ -37,7 +71,7 @@ def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
 
     Raises
     ------
-    CorpusError
+    InputError
         A row has more or fewer cells than the header.
 
     Examples
@@ -60,7 +94,7 @@ def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
     if whole and all(len(cells) == width for _, cells in whole):
         return whole
     number, cells = short
-    raise CorpusError(
+    raise InputError(
         f"line {number} of {name} has {len(cells)} cells, its header {width}: "
         "put quotes around cells that hold the separator"
     )
@@ -122,7 +156,7 @@ def columns(names: Sequence[str], known: dict[str, tuple[str, ...]]) -> dict[int
     return found
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
+def write_csv(table: DataFrame, path: Path) -> None:
     r"""Write a table as CSV: numbers with five decimals, texts as :func:`emovox.outputs.text.csv_line` writes them.
 
     Parameters
@@ -134,6 +168,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> write_csv(pd.DataFrame({"file": ["=1+1.wav"], "p_sad": [0.5]}), Path("out.csv"))
     >>> Path("out.csv").read_text()
     "file,p_sad\n'=1+1.wav,0.50000\n"
