@@ -54,6 +54,7 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
             "dimensions",
             "unread",
             "notes",
+            "columns",
         }
         assert sum(one["probabilities"].values()) == 1
 
