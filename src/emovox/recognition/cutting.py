@@ -113,15 +113,11 @@ class Cutter:
     ) -> None:
         self._reach, self._listen = reach, listen
         self._history = _History()
-        self._cutter: _Given | _Intervals | _Utterances
-        if segments is not None:
-            self._cutter = _Given(judge, options, self._history, name, segments)
-        elif options.mode == "interval":
-            self._cutter = _Intervals(judge, options, self._history, name)
-        else:
-            self._cutter = _Utterances(judge, options, self._history, name, estimates=estimates)
-        self._fallback = _Fallback(judge, options, self._history, name)
-        if not isinstance(self._cutter, _Utterances):
+        given = (judge, options, self._history, name)
+        self._fallback = _Fallback(*given)
+        self._cutter: _Given | _Intervals | _Utterances = _Utterances(*given, estimates=estimates)
+        if segments is not None or options.mode == "interval":
+            self._cutter = _Intervals(*given) if segments is None else _Given(*given, segments)
             self._fallback.stop()
 
     @property
