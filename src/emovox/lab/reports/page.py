@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import jinja2
 
 
+@cache
 def template(name: str) -> jinja2.Template:
     """Load one of the templates beside this module.
 
