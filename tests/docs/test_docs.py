@@ -144,13 +144,18 @@ COMMANDS = (
     "models",
     "data list",
     "data check",
+    "batch run",
+    "batch status",
+    "batch merge",
+    "batch export",
+    "batch import",
     "serve",
     "keys create",
     "keys list",
     "keys revoke",
 )
 #: Commands that have a page of their own.
-GUIDES = {"serve": "serve.md", "keys": "serve.md"}
+GUIDES = {"batch": "batch.md", "serve": "serve.md", "keys": "serve.md"}
 
 
 def guide_of(command: str) -> str:

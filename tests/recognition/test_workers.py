@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from emovox.errors import InputError, WorkerError, WorkerHungError, WorkerKilledError
+from emovox.errors import EmovoxError, InputError, WorkerError, WorkerHungError, WorkerKilledError
 from emovox.recognition.workers import Work, Workers
 from tests.recognition.behaviour import behave, fail, refuse
 
@@ -98,7 +98,7 @@ def test_closing_without_waiting_ends_processes() -> None:
 
 @pytest.mark.parametrize(
     ("make", "kind", "said"),
-    [(refuse, InputError, "no such model"), (fail, WorkerError, "cannot begin: ZeroDivisionError: a fault of ours")],
+    [(refuse, InputError, "no such model"), (fail, EmovoxError, "cannot begin: ZeroDivisionError: a fault of ours")],
 )
 def test_workers_that_cannot_begin_say_so(make: Callable[[], Work[int, int]], kind: type[Exception], said: str) -> None:
     with Workers(make, jobs=1) as workers:

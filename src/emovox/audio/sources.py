@@ -247,7 +247,7 @@ def walk(root: Path, closed: Callable[[Path, OSError], None]) -> Iterator[Path]:
             continue
         seen.add(real)
         children[:] = sorted(child for child in children if not child.startswith("."))
-        yield from (Path(folder, file) for file in files)
+        yield from (Path(folder, file) for file in sorted(files))
 
 
 def recordings_in(root: Path) -> list[Path]:

@@ -24,6 +24,7 @@ _RECOGNISE = {
     "predict": Home("emovox.cli", "Say which emotion each recording expresses, and how sure that is."),
     "listen": Home("emovox.cli", "Hear a microphone or a pipe, and say what emotion it is."),
     "enroll": Home("emovox.cli", "Store what a speaker's voice is ordinarily like."),
+    "batch": Home("emovox.cli", "Judge very many recordings; goes on where it stopped."),
     "features": Home("emovox.cli", "Write acoustic features as CSV or Parquet."),
     "models": Home("emovox.cli", "List the models in the package, or show a model's card."),
 }

@@ -13,7 +13,7 @@ from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.text import csv_line, readable
 from emovox.recognition.vectors import FeatureExtractor
-from emovox.types import Float32Array, Waveform
+from emovox.types import Float32Array
 from emovox.writing import replacing, require_writable
 
 
@@ -69,7 +69,7 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float | Non
         for number, file in enumerate(files, 1):
             try:
                 for stretch, found in extractor.stretches(file):
-                    keys += _keys(file, stretch, extractor.hop, found)
+                    keys += [(file, *span) for span in extractor.spans(stretch, found)]
                     rows += list(found) if found.ndim == 2 else [found]
             except EmovoxError as error:
                 failed += 1
@@ -81,14 +81,6 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float | Non
     if failed:
         say(f"emovox: {failed} of {len(files)} recordings could not be analysed")
         raise click.exceptions.Exit(2)
-
-
-def _keys(file: str, stretch: Waveform, hop: float, found: Float32Array) -> list[tuple[str, float, float]]:
-    """Name the stretch of each row; frames of the sets are centred, a hop apart."""
-    if found.ndim == 1:
-        return [(file, stretch.start, stretch.end)]
-    starts = [round(stretch.start + i * hop, 6) for i in range(len(found))]
-    return [(file, start, round(start + hop, 6)) for start in starts]
 
 
 def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]) -> None:

@@ -369,6 +369,34 @@ def load_card(model: str | Path | None = None) -> ModelCard:
         return _card(metadata, source)
 
 
+def fingerprint_of(model: str | Path | None = None) -> str:
+    """Return the SHA-256 of a model's file without loading the model, see :attr:`Model.fingerprint`.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        As for :func:`load`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ModelError
+        There is no such file or name.
+
+    Examples
+    --------
+    >>> fingerprint_of("classic") == load("classic").fingerprint
+    True
+    """
+    with _opened(model) as (file, _, _):
+        import hashlib
+
+        return hashlib.sha256(file.read()).hexdigest()
+
+
 @contextmanager
 def _opened(model: str | Path | None) -> Iterator[tuple[BinaryIO, str, str]]:
     """Open the file of a model; give the file, what messages call it, and how it is found again."""

@@ -135,6 +135,13 @@ class FeatureExtractor:
         if not heard:
             raise silent or AudioError(f"{source_name(source)} has no samples: give a recording that is not empty")
 
+    def spans(self, stretch: Waveform, found: Float32Array) -> list[tuple[float, float]]:
+        """Tell from when to when each row of what :meth:`compute` says of a stretch goes, in seconds."""
+        if found.ndim == 1:
+            return [(stretch.start, stretch.end)]
+        starts = [round(stretch.start + number * self.hop, 6) for number in range(len(found))]
+        return [(start, round(start + self.hop, 6)) for start in starts]
+
     def __call__(self, source: Sound | NDArray[Any], *, rate: float | None = None) -> Float32Array:
         """Describe a recording by one vector, or by its frames.
 

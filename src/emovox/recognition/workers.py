@@ -254,7 +254,7 @@ class _SetupError(Exception):
 
     def as_told(self) -> EmovoxError:
         """Return the error that users see."""
-        return InputError(self.message) if self.kind == "told" else WorkerError(self.message)
+        return InputError(self.message) if self.kind == "told" else EmovoxError(self.message)
 
 
 class _Process:

@@ -1,0 +1,201 @@
+"""Who does the work: processes on this machine, or a Dask cluster by its address."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
+from typing import Any, Protocol
+from uuid import uuid4
+
+from emovox.batch.entries import Entry
+from emovox.batch.tasks import Outcome, Task
+from emovox.errors import (
+    EmovoxError,
+    InputError,
+    MissingExtraError,
+    WorkerError,
+    WorkerHungError,
+    WorkerKilledError,
+)
+from emovox.recognition.many import checked_jobs
+from emovox.recognition.workers import PATIENCE, Workers
+from emovox.version import __version__
+
+#: Entries a process that wait for their turn besides the one that it is at: it never waits for the next one.
+_AHEAD = 1
+#: How often an entry is given to a cluster whose machines are lost.
+_CLUSTER_ATTEMPTS = 10
+
+#: Called with an outcome, or with the error instead.
+Done = Callable[[Outcome | EmovoxError], None]
+
+
+class Engine(Protocol):
+    """Does what a task says with entries, several at a time."""
+
+    @property
+    def width(self) -> int:
+        """How many entries it can be given before the first is done."""
+        ...
+
+    def submit(self, entry: Entry, done: Done) -> None:
+        """Have an entry done; `done` is called from another thread."""
+        ...
+
+    def check(self) -> None:
+        """Raise InputError where the engine is gone, and nothing can be expected any more."""
+        ...
+
+    def close(self, *, wait: bool = True) -> None:
+        """End it, after all that was submitted or at once."""
+        ...
+
+
+class Local:
+    """Processes on this machine.
+
+    Parameters
+    ----------
+    task : Task
+        What to do.
+    jobs : int or None
+        How many; one a core by default.
+    patience : float
+        Seconds without a sign of life after which a recording fails.
+    """
+
+    def __init__(self, task: Task, jobs: int | None = None, patience: float = PATIENCE) -> None:
+        self.workers: Workers[Entry, Outcome] = Workers(task, checked_jobs(jobs), patience=patience)
+        self.width = self.workers.jobs * (1 + _AHEAD)
+
+    def submit(self, entry: Entry, done: Done) -> None:
+        """Have an entry done."""
+        self.workers.submit(entry).add_done_callback(lambda future: done(_result(future)))
+
+    def check(self) -> None:
+        """Nothing can be gone."""
+
+    def close(self, *, wait: bool = True) -> None:
+        """End the processes."""
+        self.workers.close(wait=wait)
+
+
+def _result(future: Any) -> Outcome | EmovoxError:
+    """Take a future's outcome or error; one that was cancelled counts as killed."""
+    if future.cancelled():
+        return WorkerError("it was given up before it began")
+    error = future.exception()
+    if error is None:
+        return future.result()  # type: ignore[no-any-return]
+    return error if isinstance(error, EmovoxError) else WorkerError(f"{type(error).__name__}: {error}")
+
+
+class Cluster:
+    """A Dask cluster.
+
+    What is done is durable in the output, not in the scheduler: each outcome is fetched as it comes.  On the machines
+    of the cluster recordings are judged in processes of their own (:class:`emovox.recognition.workers.Workers`), as
+    many as a Dask worker has threads.
+
+    Parameters
+    ----------
+    task : Task
+        What to do.
+    address : str
+        Of the scheduler: ``tcp://host:8786``.
+    patience : float
+        Seconds without a sign of life after which a recording fails.
+
+    Raises
+    ------
+    MissingExtraError
+        The [cluster] extra is not installed.
+    InputError
+        Nobody answers there.
+    """
+
+    def __init__(self, task: Task, address: str, patience: float = PATIENCE) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise MissingExtraError(f"--on {address}", "cluster") from error
+        connect: Any = Client  # it has no types
+        try:
+            self._client = connect(address, timeout=20, set_as_default=False)
+        except Exception as error:  # what a wrong address raises depends on its kind
+            raise InputError(f"no Dask scheduler answers at {address} ({_line(error)}): check the address") from error
+        self._make = pickle.dumps((task, patience))
+        self._running: dict[str, Any] = {}  # the scheduler forgets what nobody holds
+        self._numbers = count()
+        self.address = address
+
+    @property
+    def width(self) -> int:
+        """Three entries a thread of the cluster, as it is now."""
+        return max(4, 3 * int(sum(self._client.nthreads().values())))
+
+    def submit(self, entry: Entry, done: Done, attempt: int = 1) -> None:
+        """Have an entry done."""
+        key = f"emovox-{next(self._numbers)}-{uuid4().hex}"
+        future = self._client.submit(_on_machine, __version__, self._make, pickle.dumps(entry), key=key, pure=False)
+
+        def finished(found: Any) -> None:
+            result = _fetched(found)
+            self._running.pop(key, None)
+            if result is None and attempt < _CLUSTER_ATTEMPTS and self._client.status == "running":
+                self.submit(entry, done, attempt + 1)
+            else:
+                done(result or WorkerKilledError(f"the machines that it was given to were lost, {attempt} times"))
+
+        self._running[key] = future
+        future.add_done_callback(finished)
+
+    def check(self) -> None:
+        """Make sure that the scheduler is still there."""
+        if self._client.status not in ("running", "connecting") or self._client.scheduler_comm is None:
+            raise InputError(f"the cluster at {self.address} is gone: start it, and run the same command again")
+
+    def close(self, *, wait: bool = True) -> None:
+        """Let go of the cluster, which goes on without us."""
+        self._client.close(timeout=10)
+
+
+def _fetched(future: Any) -> Outcome | EmovoxError | None:
+    """Fetch an outcome; None where the machine was lost before or with it."""
+    try:
+        kind, found = pickle.loads(future.result(timeout=60))
+    except Exception:  # KilledWorker, CancelledError, a lost connection: the entry is not to blame
+        return None
+    return found if kind == "done" else _ERRORS.get(kind, EmovoxError)(found)
+
+
+#: Errors that come back from a machine by their codes.
+_ERRORS: dict[str, type[EmovoxError]] = {
+    one.code: one for one in (WorkerError, WorkerKilledError, WorkerHungError, InputError)
+}
+
+
+def _on_machine(version: str, make: bytes, entry: bytes) -> bytes:
+    """Do an entry on a machine of the cluster; exceptions go back as text, for not all of them pickle."""
+    if version != __version__:
+        text = f"a machine of the cluster has emovox {__version__}, and this is {version}: install the same everywhere"
+        return pickle.dumps((InputError.code, text))
+    try:
+        return pickle.dumps(("done", _workers(make).submit(pickle.loads(entry)).result()))
+    except EmovoxError as error:
+        return pickle.dumps((error.code, str(error)))
+
+
+@lru_cache(1)
+def _workers(make: bytes) -> Workers[Entry, Outcome]:
+    """Return the processes of this machine for a task, as many as its Dask worker has threads."""
+    from distributed import get_worker
+
+    task, patience = pickle.loads(make)
+    return Workers(task, get_worker().state.nthreads, patience=patience)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,399 @@
+"""What is done with each recording: an answer, a timeline, features or an embedding, as rows of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from importlib import import_module
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from emovox import audio
+from emovox.audio import Sound
+from emovox.batch.entries import Entry, readable
+from emovox.errors import EmovoxError, InputError, NoSpeechError
+from emovox.features import sets
+from emovox.model.card import ModelCard
+from emovox.model.file import DEFAULT, fingerprint_of, load_card
+from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.recognition.timeline import TimelineOptions
+from emovox.recognition.vectors import WINDOW, FeatureExtractor
+from emovox.recognition.workers import Work
+from emovox.speech.gate import GateOptions
+from emovox.types import RATE, Float32Array, Prediction
+
+#: A row of the output, in the order of the task's columns.
+Values: TypeAlias = tuple[Any, ...]
+
+
+class Output(StrEnum):
+    """What is written for each recording."""
+
+    PREDICTIONS = "predictions"
+    TIMELINE = "timeline"
+    FEATURES = "features"
+    EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a recording, or a channel of it, has no rows.
+
+    Attributes
+    ----------
+    code : str
+        The error's :attr:`emovox.errors.EmovoxError.code`.
+    message : str
+        One line.
+    channel : int or None
+        Which channel; None for the recording.
+    """
+
+    code: str
+    message: str
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a recording.
+
+    Attributes
+    ----------
+    rows : tuple of tuple
+        Its rows.
+    failures : tuple of Failed
+        What failed of it.
+    seconds : float
+        How much sound was heard.
+    """
+
+    rows: tuple[Values, ...] = ()
+    failures: tuple[Failed, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a task must know of its model before the model is loaded: its card, and the SHA-256 of its file."""
+
+    card: ModelCard
+    sha256: str
+
+
+class Recipe(Protocol):
+    """How the recogniser is made, in each process anew; it pickles."""
+
+    @property
+    def model(self) -> str | None:
+        """Model file, run folder or built-in name; None for the default."""
+        ...
+
+    @property
+    def spoken(self) -> bool:
+        """Whether words are listened to."""
+        ...
+
+    def __call__(self) -> EmotionRecognizer:
+        """Make the recogniser."""
+        ...
+
+    def facts(self) -> Facts:
+        """Look at the model without loading it."""
+        ...
+
+    def options(self) -> dict[str, Any]:
+        """Return what changes the answers, the model apart, in plain values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """How the recogniser is made, in each process anew.
+
+    Attributes
+    ----------
+    model : str or None
+        Model file, run folder or built-in name.
+    threshold : float or None
+        Confidence under which an answer is an abstention; None for the model's own.
+    gate : bool
+        Whether to ask if somebody speaks.
+    spoken : bool
+        Whether words are listened to.
+    asr, language, text_model : str or None
+        Speech recogniser, language and text classifier.
+    fuse : bool or None
+        Whether words take part; None for what the model says.
+    rules : bool
+        Whether the decision rules that come with emovox are applied.
+    """
+
+    model: str | None = None
+    threshold: float | None = None
+    gate: bool = True
+    spoken: bool = False
+    asr: str | None = None
+    language: str | None = None
+    text_model: str | None = None
+    fuse: bool | None = None
+    rules: bool = False
+
+    def __call__(self) -> EmotionRecognizer:
+        """Make the recogniser."""
+        words: dict[str, Any] = {}
+        if self.spoken:
+            from emovox.text.classifier import TextClassifier
+            from emovox.text.transcribe import CachedTranscriber
+            from emovox.text.whisper import WhisperTranscriber
+
+            words["transcriber"] = CachedTranscriber(WhisperTranscriber(self.asr, self.language))
+            words["text_model"] = TextClassifier(self.text_model) if self.text_model else None
+        if self.rules:
+            from emovox.text.rules import DEFAULT
+
+            words["rules"] = DEFAULT
+        gate = None if self.gate else GateOptions(threshold=0)
+        return EmotionRecognizer(self.model, gate=gate, threshold=self.threshold, fuse=self.fuse, **words)
+
+    def facts(self) -> Facts:
+        """Look at the model without loading it."""
+        return Facts(load_card(self.model), fingerprint_of(self.model))
+
+    def options(self) -> dict[str, Any]:
+        """Return what changes the answers, the model apart, in plain values."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "model"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with each recording.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        How the recogniser is made.
+    output : Output
+        What is written.
+    channels : str
+        ``"mix"``, ``"each"`` or the number of a channel.
+    cut : TimelineOptions
+        How timelines are cut.
+    features : str
+        Feature set of ``features``.
+    window : float
+        Seconds of a row of features.
+    extensions : tuple of str
+        Modules to import first in each process: they make feature sets known.
+    """
+
+    recipe: Recipe = field(default_factory=Recognition)
+    output: Output = Output.PREDICTIONS
+    channels: str = "mix"
+    cut: TimelineOptions = field(default_factory=TimelineOptions)
+    features: str = "prosodic"
+    window: float = WINDOW
+    extensions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("mix", "each") and not (self.channels.isdecimal() and int(self.channels) > 0):
+            raise InputError(
+                f"--channels {self.channels}: expected mix, each or the number of a channel, 1 for the first"
+            )
+
+    def facts(self) -> Facts | None:
+        """Look at the model, and refuse what it cannot do; None where the task has none."""
+        self._extend()
+        if self.output is Output.FEATURES:
+            sets.spec(self.features)
+            return None
+        return self.recipe.facts()
+
+    def columns(self, facts: Facts | None) -> dict[str, str]:
+        """Return the columns of the rows with their types: string, bool, int, double, float, vector or json."""
+        who = {"speaker": "string", "setting": "string", "channel": "int"}
+        where = {"id": "string", "file": "string", "start": "double", "end": "double", "duration": "double"}
+        if self.output is Output.FEATURES:
+            return {**where, **who, **dict.fromkeys(sets.feature_names(sets.spec(self.features)), "float")}
+        assert facts is not None
+        if self.output is Output.EMBEDDINGS:
+            return {**where, **who, "embedding": "vector"}
+        answer = {"label": "string", "confidence": "double", "abstained": "bool", "model": "string"}
+        numbers = [f"p_{label}" for label in facts.card.labels] + [f"d_{name}" for name in facts.card.dimensions]
+        said = {"transcript": "string", "words": "json", "linguistic": "json", "fusion": "json", "why": "json"}
+        notes = {"unread": "json", "notes": "json"}
+        spoken = said if self.recipe.spoken else {}
+        return {**where, **answer, **who, **dict.fromkeys(numbers, "double"), **spoken, **notes}
+
+    def options(self) -> dict[str, Any]:
+        """Return what changes the result, in plain values."""
+        found: dict[str, Any] = {"channels": self.channels}
+        if self.output is Output.FEATURES:
+            return {
+                **found,
+                "set": self.features,
+                "window": self.window,
+                "spec": dataclasses.asdict(sets.spec(self.features)),
+            }
+        found |= self.recipe.options()
+        if self.output is Output.TIMELINE:
+            found["timeline"] = dataclasses.asdict(self.cut)
+        return found
+
+    def __call__(self) -> Work[Entry, Outcome]:
+        """Make what a worker does with an entry."""
+        self._extend()
+        if self.output is Output.FEATURES:
+            return partial(_judge, self, _features(self))
+        if self.output is Output.EMBEDDINGS:
+            return partial(_judge, self, _embedding(self))
+        make = _timeline if self.output is Output.TIMELINE else _prediction
+        return partial(_judge, self, make(self, self.recipe()))
+
+    def _extend(self) -> None:
+        for name in self.extensions:
+            import_module(name)
+
+
+def _judge(task: Task, found: _Judge, entry: Entry, alive: Callable[[], None]) -> Outcome:
+    """Do with an entry what the task says."""
+    rows: list[Values] = []
+    failures: list[Failed] = []
+    seconds = 0.0
+
+    def heard(_: float) -> None:
+        alive()
+
+    try:
+        with readable(entry) as source:
+            for channel in _channels(task, entry, source):
+                try:
+                    sound = _sound(source, entry, channel)
+                    length, more = found(sound, entry, channel, heard)
+                except EmovoxError as error:
+                    failures.append(Failed(error.code, str(error), channel))
+                else:
+                    rows += more
+                    seconds = max(seconds, length)
+    except EmovoxError as error:
+        failures.append(Failed(error.code, str(error)))
+    return Outcome(tuple(rows), tuple(failures), seconds)
+
+
+#: Rows of one sound, and how long it is.
+_Judge: TypeAlias = Callable[[Sound, Entry, int | None, Callable[[float], None]], tuple[float, list[Values]]]
+
+
+def _channels(task: Task, entry: Entry, source: Sound) -> list[int | None]:
+    """Tell which channels are judged by themselves; None is all of them, mixed."""
+    if entry.channel is not None:
+        return [entry.channel]
+    if task.channels == "each":
+        count = audio.channels(source)
+        return [None] if count == 1 else list(range(1, count + 1))
+    return [None if task.channels == "mix" else int(task.channels)]
+
+
+def _sound(source: Any, entry: Entry, channel: int | None) -> Sound:
+    """Give the stretch and the channel of a recording."""
+    sound: Any = source if channel is None else audio.Channel(source, channel)
+    if not entry.start and entry.end is None:
+        return sound  # type: ignore[no-any-return]
+    part = audio.read(sound, start=entry.start, end=entry.end)
+    return audio.Samples(part.samples, RATE, entry.file)
+
+
+def _place(entry: Entry, start: float, end: float, duration: float) -> Values:
+    """Give the first columns of a row; times count from the beginning of the recording."""
+    return entry.id, entry.file, _time(entry.start + start), _time(entry.start + end), _time(duration)
+
+
+def _time(seconds: float) -> float:
+    """Round to a microsecond: the sum of a start and a time in a stretch has no more digits than that means."""
+    return round(seconds, 6)
+
+
+def _answer(task: Task, one: Prediction, entry: Entry, duration: float) -> Values:
+    """Make a row of a prediction."""
+    plain = one.to_dict()
+    who = (one.speaker or entry.speaker, entry.setting, one.channel or entry.channel)
+    numbers = [*one.probabilities.values(), *(one.dimensions or {}).values()]
+    said = (
+        [plain[name] for name in ("transcript", "words", "linguistic", "fusion", "why")] if task.recipe.spoken else []
+    )
+    answer = (one.label, one.confidence, one.abstained, one.model)
+    return (
+        *_place(entry, one.start, one.end, duration),
+        *answer,
+        *who,
+        *numbers,
+        *said,
+        plain["unread"],
+        plain["notes"],
+    )
+
+
+def _prediction(task: Task, recognizer: EmotionRecognizer) -> _Judge:
+    def judge(
+        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
+    ) -> tuple[float, list[Values]]:
+        one = dataclasses.replace(recognizer.predict(sound, name=entry.file, progress=heard), channel=channel)
+        return one.end, [_answer(task, one, entry, one.end)]
+
+    return judge
+
+
+def _timeline(task: Task, recognizer: EmotionRecognizer) -> _Judge:
+    def judge(
+        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
+    ) -> tuple[float, list[Values]]:
+        found = recognizer.timeline(sound, task.cut, name=entry.file, progress=heard)
+        if not found.predictions:
+            raise NoSpeechError(f"{entry.file} holds no speech that can be judged in {found.duration:.1f} s")
+        parts = (dataclasses.replace(one, channel=channel) for one in found.predictions)
+        return found.duration, [_answer(task, one, entry, found.duration) for one in parts]
+
+    return judge
+
+
+def _embedding(task: Task) -> _Judge:
+    extractor = FeatureExtractor(task.recipe.model or DEFAULT)
+
+    def judge(
+        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
+    ) -> tuple[float, list[Values]]:
+        found: list[Float32Array] = []
+        lengths: list[float] = []
+        end = 0.0
+        for stretch, vector in extractor.stretches(sound):
+            found.append(vector)
+            lengths.append(stretch.duration)
+            end = stretch.end
+            heard(end)
+        mean = np.average(found, axis=0, weights=lengths).astype(np.float32).tolist()
+        return end, [(*_place(entry, 0.0, end, end), entry.speaker, entry.setting, channel, mean)]
+
+    return judge
+
+
+def _features(task: Task) -> _Judge:
+    extractor = FeatureExtractor(task.features, window=task.window)
+
+    def judge(
+        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
+    ) -> tuple[float, list[Values]]:
+        rows: list[tuple[float, float, list[float]]] = []
+        end = 0.0
+        for stretch, found in extractor.stretches(sound):
+            values = np.atleast_2d(found).tolist()
+            rows += [(*span, one) for span, one in zip(extractor.spans(stretch, found), values, strict=True)]
+            end = stretch.end
+            heard(end)
+        who = entry.speaker, entry.setting, channel
+        return end, [(*_place(entry, start, stop, end), *who, *one) for start, stop, one in rows]
+
+    return judge
