@@ -63,6 +63,12 @@ def changed(training_set: TrainingSet, wrong: Callable[[TrainingSet], NDArray[An
     return dataclasses.replace(training_set, y=wrong(training_set))
 
 
+@pytest.fixture(scope="module")
+def quick(training_set: TrainingSet) -> FinetunedClassifier:
+    """Train once for the tests that only look."""
+    return fitted(training_set, QUICK)
+
+
 # --- learning ----------------------------------------------------------------------------------------------
 
 
@@ -73,11 +79,11 @@ def test_the_loss_falls(training_set: TrainingSet) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_blocks_and_heads_change_and_nothing_else_does(training_set: TrainingSet) -> None:
+def test_blocks_and_heads_change_and_nothing_else_does(training_set: TrainingSet, quick: FinetunedClassifier) -> None:
     spec = training_set.recordings.encoder
     before = embeddings.embedder(spec.set, **spec.parameters)
     intact = {name: value.clone() for name, value in before.state_dict().items()}
-    after = fitted(training_set, QUICK).embedder_
+    after = quick.embedder_
     moved = {name for name, value in after.state_dict().items() if not torch.equal(value, intact[name])}
     blocks = {name for name in intact if name.startswith("encoder.layers.")}
     assert moved == blocks
@@ -208,9 +214,8 @@ def test_the_best_epoch_is_that_of_held_out_speakers(
     assert all(torch.equal(value, embedder.state_dict()[name]) for name, value in model.embedder_.state_dict().items())
 
 
-def test_patience_0_looks_at_nobody(training_set: TrainingSet) -> None:
-    model = fitted(training_set, QUICK)
-    assert (model.losses_, model.epochs_) == ([], 2)
+def test_patience_0_looks_at_nobody(quick: FinetunedClassifier) -> None:
+    assert (quick.losses_, quick.epochs_) == ([], 2)
 
 
 def test_speakers_are_needed(training_set: TrainingSet) -> None:
@@ -231,8 +236,8 @@ def test_recordings_are_needed(training_set: TrainingSet) -> None:
 # --- repeating and going on --------------------------------------------------------------------------------
 
 
-def test_seeds_repeat(training_set: TrainingSet) -> None:
-    one = answers(fitted(training_set, QUICK), training_set)
+def test_seeds_repeat(training_set: TrainingSet, quick: FinetunedClassifier) -> None:
+    one = answers(quick, training_set)
     torch.manual_seed(123)  # whatever was drawn before does not matter
     np.testing.assert_array_equal(one, answers(fitted(training_set, QUICK), training_set))
     other = answers(fitted(training_set, dataclasses.replace(QUICK, seed=1)), training_set)
@@ -240,9 +245,9 @@ def test_seeds_repeat(training_set: TrainingSet) -> None:
 
 
 @pytest.mark.long
-def test_the_number_of_processes_changes_nothing(training_set: TrainingSet) -> None:
-    one, two = (answers(fitted(training_set, QUICK, jobs=jobs), training_set) for jobs in (1, 2))
-    np.testing.assert_array_equal(one, two)
+def test_the_number_of_processes_changes_nothing(training_set: TrainingSet, quick: FinetunedClassifier) -> None:
+    two = answers(fitted(training_set, QUICK, jobs=2), training_set)
+    np.testing.assert_array_equal(answers(quick, training_set), two)
 
 
 class StoppedError(Exception):
@@ -262,16 +267,31 @@ def stop_after(epochs: int) -> Callable[[str, int, int], None]:
     return progress
 
 
+SEARCHED = dataclasses.replace(QUICK, patience=2, validation=0.4)
+
+
+def farther(model: FinetunedClassifier, held: TrainingSet) -> float:
+    """Let an epoch be the better, the farther it is from the frozen encoder: two of search, and two for good."""
+    return -float(np.abs(model.embed(held.recordings) - held.X).mean())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(training_set: TrainingSet) -> FinetunedClassifier:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FinetunedClassifier, "loss", farther)
+        return fitted(training_set, SEARCHED)
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
-    epochs: int, training_set: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    epochs: int,
+    uninterrupted: FinetunedClassifier,
+    training_set: TrainingSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The farther from the frozen encoder, the better: two epochs of search, and two for good.
-    monkeypatch.setattr(
-        FinetunedClassifier, "loss", lambda self, held: -float(np.abs(self.embed(held.speech) - held.X).mean())
-    )
-    options = dataclasses.replace(QUICK, patience=2, validation=0.4)
-    whole = fitted(training_set, options)
+    monkeypatch.setattr(FinetunedClassifier, "loss", farther)
+    whole, options = uninterrupted, SEARCHED
     assert whole.epochs_ == 2
     with pytest.raises(StoppedError):
         fitted(training_set, options, checkpoints=tmp_path, progress=stop_after(epochs))
