@@ -28,9 +28,9 @@ MORE = ("#7F4F24", "#B5A6E3", "#2B2B2B", "#A3C586")
 #: Letters of the common labels; of other labels it is the first letter that is free.
 LETTERS = {"surprised": "U"} | {label: label[0].upper() for label in PALETTE if label != "surprised"}
 
-#: What an abstention is called, and the pattern that it is drawn with.
+#: What an abstention is called, and the pattern that it is drawn with: a picture with abstentions holds it once.
 UNSURE = "don't know"
-_HATCH = (
+HATCH = (
     '<pattern id="emovox-unsure" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     '<rect width="6" height="6" fill="#fff"/><rect width="2" height="6" fill="#777"/></pattern>'
 )
@@ -99,6 +99,30 @@ def escape(text: str) -> str:
     import html
 
     return html.escape(text)
+
+
+class Scale(NamedTuple):
+    """An axis of time.
+
+    Attributes
+    ----------
+    duration : float
+        Length of the recording in seconds.
+    width : float, default 640
+        Width of the picture.
+
+    Examples
+    --------
+    >>> Scale(10.0).at(2.5)
+    160.0
+    """
+
+    duration: float
+    width: float = WIDTH
+
+    def at(self, seconds: float) -> float:
+        """Return where a time is, or how wide a stretch of it."""
+        return self.width * seconds / self.duration if self.duration else 0.0
 
 
 def answer(label: str, abstained: bool) -> str:
@@ -240,13 +264,13 @@ def timeline(parts: Sequence[Part], duration: float, labels: Sequence[str] = ())
     (True, True)
     """
     known = list(labels) or list(dict.fromkeys(label for one in parts for label in (*one.probabilities, one.label)))
-    paint, signs = colours(known), letters(known)
-    body = f'<defs>{_HATCH}</defs><rect width="{WIDTH}" height="28" fill-opacity=".08"/>'
-    body += "".join(stretch(one, duration, paint, signs) for one in runs(parts))
-    body += axis(duration, 28)
-    said = dict.fromkeys(one.label for one in parts)
+    paint, signs, scale, found = colours(known), letters(known), Scale(duration), runs(parts)
+    body = f'<defs>{HATCH}</defs><rect width="{WIDTH}" height="28" fill-opacity=".08"/>'
+    body += "".join(f"<g><title>{escape(one.about)}</title>{stretch(one, scale, paint, signs)}</g>" for one in found)
+    body += axis(scale, 28)
+    said = dict.fromkeys(one.label for one in parts if one.label)
     keys, height = legend([(label, paint[label], signs[label]) for label in said], any(one.abstained for one in parts))
-    told = "; ".join(one.about for one in runs(parts)[:20])
+    told = "; ".join(one.about for one in found[:20])
     return svg(f'{body}<g transform="translate(0,52)">{keys}</g>', WIDTH, 52 + height, told or "nobody speaks")
 
 
@@ -268,34 +292,28 @@ def runs(parts: Iterable[Part | Run]) -> list[Run]:
     return found
 
 
-def stretch(one: Run, duration: float, paint: Mapping[str, str], signs: Mapping[str, str]) -> str:
-    """Draw an answer over its stretch of time, with its letter where there is room."""
-    left, width = place(one.start, duration), max(1.0, place(one.end - one.start, duration))
-    colour = "#ffffff" if one.abstained else paint[one.label]
+def stretch(one: Part | Run, scale: Scale, paint: Mapping[str, str], signs: Mapping[str, str]) -> str:
+    """Draw an answer over its stretch of time, with its letter where there is room; gray where there is no label."""
+    left, width = scale.at(one.start), max(1.0, scale.at(one.end - one.start))
+    colour = paint[one.label] if one.label and not one.abstained else "#ffffff" if one.abstained else "#999999"
     fill = "url(#emovox-unsure)" if one.abstained else colour
     drawn = f'<rect x="{left:.1f}" width="{width:.1f}" height="28" fill="{fill}" stroke="#777" stroke-width=".5"/>'
-    if width >= 12:
+    if width >= 12 and one.label:
         sign = "?" if one.abstained else signs[one.label]
         halo = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if one.abstained else ""
         middle = left + width / 2
         drawn += f'<text x="{middle:.1f}" y="18" text-anchor="middle" fill="{ink(colour)}"{halo}>{escape(sign)}</text>'
-    return f"<g><title>{escape(one.about)}</title>{drawn}</g>"
+    return drawn
 
 
-def place(seconds: float, duration: float) -> float:
-    """Return where a time is on the axis."""
-    return WIDTH * seconds / duration if duration else 0.0
-
-
-def axis(duration: float, top: float) -> str:
-    """Draw the marks of the time below a picture, about eight."""
-    step = next((mark for mark in _MARKS if duration / mark <= 8), _MARKS[-1])
+def axis(scale: Scale, top: float) -> str:
+    """Draw the marks of the time below a picture, one for about 80 points."""
+    step = next((mark for mark in _MARKS if scale.duration / mark <= scale.width / 80), _MARKS[-1])
     drawn = []
-    for number in range(int(duration / step) + 1):
-        left = place(number * step, duration)
-        seconds = number * step
-        text = f"{seconds:g} s" if duration < 60 else clock(seconds)[:-2]
-        side = "start" if left < 12 else "end" if left > WIDTH - 16 else "middle"
+    for number in range(int(scale.duration / step) + 1):
+        left, seconds = scale.at(number * step), number * step
+        text = f"{seconds:g} s" if scale.duration < 60 else clock(seconds)[:-2]
+        side = "start" if left < 12 else "end" if left > scale.width - 16 else "middle"
         drawn.append(
             f'<path d="M{left:.1f} {top:g}v4" stroke="currentColor"/>'
             f'<text x="{left:.1f}" y="{top + 16:g}" text-anchor="{side}">{text}</text>'
@@ -337,7 +355,7 @@ def legend(keys: Sequence[tuple[str, str, str]], unsure: bool) -> tuple[str, flo
     return "".join(drawn), top + 18 if keys else 0
 
 
-def shares(parts: Sequence[Part], labels: Sequence[str], duration: float, height: float = 120) -> str:
+def shares(parts: Sequence[Part], labels: Sequence[str], scale: Scale, height: float = 120) -> str:
     """Draw the probabilities over time, stacked: one path a label, however many answers there are.
 
     Parameters
@@ -346,8 +364,8 @@ def shares(parts: Sequence[Part], labels: Sequence[str], duration: float, height
         In the order of time.
     labels : sequence of str
         From the bottom to the top.
-    duration : float
-        Length of the recording in seconds.
+    scale : Scale
+        The axis of time.
     height : float, default 120
         Of the picture.
 
@@ -360,14 +378,14 @@ def shares(parts: Sequence[Part], labels: Sequence[str], duration: float, height
     --------
     >>> from emovox import Prediction
     >>> one = Prediction("a.wav", 0, 1, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
-    >>> shares([one], ["sad", "happy"], 2, height=100)
+    >>> shares([one], ["sad", "happy"], Scale(2), height=100)
     '<path d="M0.0 100.0h320.0v-75.0h-320.0z" fill="#0072B2"/><path d="M0.0 25.0h320.0v-25.0h-320.0z" fill="#F0E442"/>'
     """
     paint, bottoms, drawn = colours(labels), [height] * len(parts), []
     for label in labels:
         path = []
         for number, one in enumerate(parts):
-            left, width = place(one.start, duration), place(one.end - one.start, duration)
+            left, width = scale.at(one.start), scale.at(one.end - one.start)
             tall = height * one.probabilities[label]
             path.append(f"M{left:.1f} {bottoms[number]:.1f}h{width:.1f}v{-tall:.1f}h{-width:.1f}z")
             bottoms[number] -= tall
@@ -375,17 +393,15 @@ def shares(parts: Sequence[Part], labels: Sequence[str], duration: float, height
     return "".join(drawn)
 
 
-def waveform(low: Sequence[float], high: Sequence[float], duration: float, end: float, height: float = 60) -> str:
+def waveform(low: Sequence[float], high: Sequence[float], scale: Scale, height: float = 60) -> str:
     """Draw a waveform by the smallest and largest sample of equal steps.
 
     Parameters
     ----------
     low, high : sequence of float
         One of each a step.
-    duration : float
-        Length of the recording in seconds.
-    end : float
-        Where the last step ends, in seconds.
+    scale : Scale
+        The axis of time, which they fill.
     height : float, default 60
         Of the picture; the largest sample fills it.
 
@@ -395,7 +411,7 @@ def waveform(low: Sequence[float], high: Sequence[float], duration: float, end: 
         The inside of an SVG picture.
     """
     peak = max(1e-3, max(map(abs, low), default=0.0), max(map(abs, high), default=0.0))
-    step = place(end, duration) / max(1, len(low))
+    step = scale.width / max(1, len(low))
     middle = height / 2
     above = [f"{step * i:.1f} {middle - middle * value / peak:.1f}" for i, value in enumerate(high)]
     below = [f"{step * i:.1f} {middle - middle * value / peak:.1f}" for i, value in enumerate(low)]

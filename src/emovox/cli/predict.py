@@ -91,6 +91,8 @@ timeline_options = all_of(
 )
 @option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
 @option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers over time: .png, .svg or .pdf.")
+@option("--html", metavar="FILE|FOLDER/", help="Write a page to look at and listen: timeline, sound, table.")
+@option("--embed", is_flag=True, help="Put the sound into the page; otherwise it stays beside it.")
 @option("--timeline", "-t", is_flag=True, help="Answer segment by segment.")
 @option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
 @model_option
@@ -106,6 +108,8 @@ def predict(
     form: Format | None,
     out: str | None,
     plot: str | None,
+    html: str | None,
+    embed: bool,
     timeline: bool,
     summary: bool,
     model: str | None,
@@ -136,6 +140,7 @@ def predict(
     - `emovox predict interviews/ --format csv > emotions.csv`
     - `emovox predict meeting.mp3 --timeline --out meeting.vtt`
     - `emovox predict meeting.mp3 --segments turns.rttm --format csv`
+    - `emovox predict meeting.mp3 --html meeting.html`
     - `cat call.mp3 | emovox predict - --format json`
 
     A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
@@ -143,7 +148,13 @@ def predict(
     """
     given = read_segments(segments) if segments else None
     cut = results.timeline_options(
-        timeline or summary, given, mode=mode and mode.value, window=window, hop=hop, smoothing=smooth, merge=merge
+        timeline or summary or bool(html),
+        given,
+        mode=mode and mode.value,
+        window=window,
+        hop=hop,
+        smoothing=smooth,
+        merge=merge,
     )
     if summary:
         results.require_summary_format(form, out)
@@ -156,6 +167,9 @@ def predict(
     form = results.format_for(form, out)
     place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
     pictures = results.picture_place(plot, files)
+    if embed and not html:
+        raise InputError("--embed is about the page of --html: add --html FILE")
+    site = Place.of(html, "--html", ".html", files, one_file=html is None)
     recognizer = EmotionRecognizer(
         model,
         speaker=profiles.find(speaker) if speaker else None,
@@ -166,7 +180,8 @@ def predict(
         fuse=fuse,
         rules=_default_rules() if rules else None,
     )
-    work = Work(recognizer, files, words, pictures, cut, jobs, channels, given)
+    pages = results.Pages(site, embed, recognizer.card) if site else None
+    work = Work(recognizer, files, words, pictures, cut, jobs, channels, given, pages)
     if summary:
         results.print_summaries(work.summaries(), form)
     else:
@@ -200,6 +215,7 @@ class Work:
         jobs: int | None = None,
         channels: str = "mix",
         given: SegmentFile | None = None,
+        pages: results.Pages | None = None,
     ) -> None:
         self.recognizer = recognizer
         self.words = words
@@ -207,7 +223,7 @@ class Work:
         self.sources, self.channels = numbered(sources, channels)
         self.total, self.failed, self.partly = len(self.sources), 0, 0
         self.segments = self._segments(given) if given else None
-        self.pictures = pictures
+        self.pictures, self.pages = pictures, pages
         self.jobs = min(checked_jobs(jobs), len(self.sources))
         self._noted: set[str] = set()
 
@@ -228,21 +244,22 @@ class Work:
 
     def results(self) -> Iterator[Found]:
         """Yield what is found in each recording as it comes, all its channels together."""
-        if all(number is None for number in self.channels):
-            yield from self._each()
-            return
-        for file, parts in groupby(self._each(), key=lambda one: one.file):
-            found = list(parts)
-            predictions = tuple(one for part in found for one in part.predictions)
-            yield Found(file, predictions, max(part.duration for part in found))
+        with ExitStack() as stack:
+            each = self._each(stack)
+            if any(number is not None for number in self.channels):
+                each = (_together(list(parts)) for _, parts in groupby(each, key=lambda one: one.file))
+            for found in each:
+                if self.pages:
+                    self.pages.write(found)
+                yield found
 
-    def _each(self) -> Iterator[Found]:
+    def _each(self, stack: ExitStack) -> Iterator[Found]:
         """Yield what is found in each recording or channel; report what fails and go on."""
-        with progress_bars() as progress, ExitStack() as stack:
+        with progress_bars() as progress:
             bars = Bars(progress, self.sources)
             heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
             opened: deque[Sound] = deque()
-            again = self.pictures is not None or self.jobs > 1
+            again = self.pictures is not None or self.pages is not None or self.jobs > 1
             for number, found in enumerate(self._analysed(self._opened(stack, opened, again), heard)):
                 source = opened.popleft()
                 try:
@@ -278,9 +295,9 @@ class Work:
         if isinstance(one, Failure):
             raise EmovoxError(one.error)
         if isinstance(one, Prediction):
-            found = Found(one.file, (one,), one.end)
+            found = Found(one.file, (one,), one.end, source)
         else:
-            found = Found(one.file, one.predictions, one.duration)
+            found = Found(one.file, one.predictions, one.duration, source)
             if one.unjudged:
                 first, more = one.unjudged[0], f" and {len(one.unjudged) - 1} more" if len(one.unjudged) > 1 else ""
                 say(f"emovox: {one.file}: nothing to judge in the segment {first}{more}")
@@ -302,6 +319,14 @@ class Work:
             if f"{found.file} {note}" not in self._noted:
                 self._noted.add(f"{found.file} {note}")
                 say(f"emovox: {found.file}: {note}")
+
+
+def _together(parts: list[Found]) -> Found:
+    """Put the channels of a recording together."""
+    predictions = tuple(one for part in parts for one in part.predictions)
+    first = parts[0].source
+    whole = first.source if isinstance(first, audio.Channel) else first
+    return Found(parts[0].file, predictions, max(part.duration for part in parts), whole)
 
 
 def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -19,13 +20,15 @@ from emovox.outputs import formats, tracks
 from emovox.outputs.console import is_terminal, say, standard_output
 from emovox.outputs.formats import COLOURS, JSON_END, Format
 from emovox.outputs.text import json_line, shown
-from emovox.recognition.timeline import Summary, TimelineOptions
+from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
+
+    from emovox.model.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,14 @@ class Found:
         In the order of time.
     duration : float
         Length of the recording in seconds.
+    source : str, path, bytes, binary file, or pair of array and rate
+        Where it can be read once more.
     """
 
     file: str
     predictions: tuple[Prediction, ...]
     duration: float
+    source: Sound = ""
 
 
 @dataclass
@@ -146,6 +152,46 @@ def draw(found: Found, source: Sound, path: Path) -> None:
 
     plots.write(found.predictions, source, path, found.file)
     say(f"wrote {path}")
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Where the pages of ``--html`` go, and what they hold beside the answers.
+
+    Attributes
+    ----------
+    place : Place
+        One file, or a folder with one a recording.
+    embed : bool
+        Whether the sound is inside them; otherwise it is beside them, where it is a file.
+    card : ModelCard
+        That of the model.
+    """
+
+    place: Place
+    embed: bool
+    card: ModelCard
+
+    def write(self, found: Found) -> None:
+        """Write the page of one recording."""
+        from emovox.outputs import page, plots
+
+        path, source = self.place.path(found.file), found.source
+        address = page.inside(source) if self.embed else ""
+        if not self.embed and isinstance(source, str | os.PathLike):
+            address = page.beside(os.fsdecode(source), path)
+        shown = page.Page(
+            found.file,
+            found.predictions,
+            found.duration,
+            plots.contour(source, melody=False),
+            self.card,
+            address,
+            Timeline(found.file, found.duration, found.predictions).summary().to_dict(),
+        )
+        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(page.to_html(shown))
+        say(f"wrote {path}")
 
 
 @contextmanager

@@ -93,7 +93,7 @@ class Contour(NamedTuple):
     duration: float
 
 
-def contour(source: Sound, columns: int = COLUMNS) -> Contour:
+def contour(source: Sound, columns: int = COLUMNS, *, melody: bool = True) -> Contour:
     """Read a recording block by block and keep what a picture shows of it.
 
     Parameters
@@ -102,6 +102,8 @@ def contour(source: Sound, columns: int = COLUMNS) -> Contour:
         The recording, of any length; two hours of it take 10 MB.
     columns : int, default 1600
         Steps at most.
+    melody : bool, default True
+        Whether F0 is wanted, which takes longest; otherwise there is none.
 
     Returns
     -------
@@ -126,7 +128,8 @@ def contour(source: Sound, columns: int = COLUMNS) -> Contour:
         steps = _steps(block.samples)
         lows.append(steps.min(axis=1))
         highs.append(steps.max(axis=1))
-        tracks.append(np.repeat(pitch.track(block.samples, options).f0, every)[: len(steps)])
+        f0 = pitch.track(block.samples, options).f0 if melody else np.zeros(-(-len(steps) // every), np.float32)
+        tracks.append(np.repeat(f0, every)[: len(steps)])
     low, high, f0 = np.concatenate(lows), np.concatenate(highs), np.concatenate(tracks)
     loud = np.maximum(high, -low)
     f0[(f0 == 0) | (loud < AUDIBLE * loud.max())] = np.nan
