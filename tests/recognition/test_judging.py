@@ -17,6 +17,7 @@ from emovox.recognition.streaming import StreamingRecognizer, collect
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech import vad
 from emovox.speech.gate import speech_probability
+from emovox.speech.levelling import FRAME
 from emovox.speech.vad import SpeechProbability
 from emovox.text.transcribe import Listener
 from emovox.types import RATE, Waveform, Word
@@ -90,18 +91,18 @@ def dimension(one: Prediction) -> float:
 def test_the_network_hears_a_recording_once(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.concatenate([speech(3.0), np.zeros(RATE, np.float32), speech(2.0, 1)])
     heard: list[int] = []
-    run = SpeechProbability._run
+    advance = SpeechProbability._advance
 
     def counted(self: SpeechProbability, frames: np.ndarray) -> np.ndarray:
-        heard.append(len(frames))
-        return run(self, frames)
+        heard.append(len(frames) // FRAME)
+        return advance(self, frames)
 
-    monkeypatch.setattr(SpeechProbability, "_run", counted)
+    monkeypatch.setattr(SpeechProbability, "_advance", counted)
     recognizer = EmotionRecognizer()
     for ask in (recognizer.predict, recognizer.timeline):
         heard.clear()
         ask(samples, rate=RATE, transcript=Transcript("so", (Word("so", 0.5, 1.0),)))  # stream, gate and words
-        assert sum(heard) == -(-len(samples) // vad.FRAME)
+        assert sum(heard) == -(-len(samples) // FRAME)
 
 
 def test_the_gate_decides_by_the_frames_of_the_stream() -> None:
@@ -109,7 +110,7 @@ def test_the_gate_decides_by_the_frames_of_the_stream() -> None:
     network = SpeechProbability()
     frames = np.concatenate([network.push(samples), network.finish()])
     for begin in (0, 512, 9001, 12345):
-        window = Waveform(samples[begin:], begin / RATE, speech=frames[begin // vad.FRAME :])
+        window = Waveform(samples[begin:], begin / RATE, speech=frames[begin // FRAME :])
         assert speech_probability(window) == pytest.approx(speech_probability(samples[begin:]), abs=0.05)
     silent = Waveform(samples, speech=np.full_like(frames, 1e-6))
     assert speech_probability(silent) < speech_probability(samples)

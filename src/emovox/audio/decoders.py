@@ -45,6 +45,9 @@ class Piece:
     start: float | None = None
 
 
+#: Types of samples by ffmpeg's names of their formats.
+_KINDS = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
+
 #: Told of a stretch that cannot be read: seconds of the part, and why.
 Report = Callable[[float, float, str], None]
 
@@ -320,6 +323,8 @@ class _Decoding:
                 packet = next(packets, None)
             except Exception as failure:
                 self._file.check()
+                if isinstance(failure, IndexError):  # by PyAV, for a stream that turned up late, after all packets
+                    return
                 if not _is_av_failure(failure):
                     raise
                 report(self._now, self._now, reason(failure).lower())
@@ -327,7 +332,8 @@ class _Decoding:
             self._file.check()
             if packet is None:
                 return
-            yield packet
+            if packet.stream.index == self._stream.index:
+                yield packet
 
     def _seconds(self, ticks: int | None, base: Any) -> float | None:
         """Turn a timestamp into seconds on the container's clock; None where there is none that counts."""
@@ -336,13 +342,25 @@ class _Decoding:
         return float(ticks * base) - self._zero
 
     def _piece(self, frame: Any) -> Piece:
-        channels = frame.layout.nb_channels
-        samples = frame.to_ndarray()
-        chunk = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+        chunk = _samples(frame, self._name)
         rate = checked_rate(frame.sample_rate, self._name)
         start = self._seconds(frame.pts, frame.time_base)
         self._now = (self._now if start is None else start) + len(chunk) / rate
         return Piece(rate, to_float(chunk, self._name), start)
+
+
+def _samples(frame: Any, name: str) -> NDArray[Any]:
+    """Return the samples of a frame, shape (n, n_channels).
+
+    PyAV's own `to_ndarray` takes planes that do not exist where there are 8 channels or more, and ends the process.
+    """
+    channels, kind = frame.layout.nb_channels, frame.format.name.removesuffix("p")
+    if kind not in _KINDS:
+        raise AudioError(f"{name} has samples of type {frame.format.name}: expected float, int16, int32 or uint8")
+    if not frame.format.is_planar:
+        return np.frombuffer(frame.planes[0], _KINDS[kind], frame.samples * channels).reshape(-1, channels)
+    planes = frame.planes[:channels]
+    return np.stack([np.frombuffer(plane, _KINDS[kind], frame.samples) for plane in planes], axis=1)
 
 
 def av_duration(file: Guard, part: Part, name: str) -> tuple[float | None, bool]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from emovox.audio import MIN_DURATION
 from emovox.recognition.timeline import TimelineOptions, blended
-from emovox.speech.vad import FRAME, ActivityFrame, SpeechEvent
+from emovox.speech.levelling import FRAME
+from emovox.speech.vad import ActivityFrame, SpeechEvent
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
 #: What is heard with an utterance on either side of it, 0.1 s: models learn from clips with soft beginnings and ends.

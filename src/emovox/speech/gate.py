@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from emovox.errors import InputError
 from emovox.features.analysis import Analysis
-from emovox.speech.vad import FRAME, SpeechProbability
+from emovox.speech.levelling import FRAME
+from emovox.speech.vad import SpeechProbability
 from emovox.types import RATE, Float32Array, Waveform
 
 Array = NDArray[np.float64]
@@ -203,7 +204,7 @@ def _hear(
     `speech` are the probabilities of the frames where they are known; the first began `lead` samples before the sound.
     """
     if speech is None:
-        stream = SpeechProbability()
+        stream = SpeechProbability(level=False)
         speech, lead = np.concatenate([stream.push(sound), stream.finish()]), 0
     probability = speech.astype(np.float64)
     with np.errstate(divide="ignore"):

@@ -14,24 +14,25 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from emovox.errors import AudioError, InputError
 from emovox.session import open_session
 from emovox.speech.edges import Edges
+from emovox.speech.levelling import FRAME, Centre, Level
 from emovox.types import RATE, Float32Array, Waveform
 
 #: Where the network lies.
 _SILERO = Path(__file__).parent / "silero"
-
-#: Samples that share one probability: 32 ms, fixed by the network.
-FRAME = 512
 
 #: Samples before a frame that the network sees with it, fixed by the network.
 CONTEXT = 64
 
 #: Frames given to the network at a time at most: bounds the memory of a long piece, 16 s.
 _BLOCK = 512
+
+#: Frames that are heard again where the level rises far, 0.5 s.
+_AGAIN = 16
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,14 @@ def _session() -> Any:
 class SpeechProbability:
     """Speech probability of one stream, frame by frame, from samples in pieces of any size.
 
-    The cut of the stream into pieces changes nothing, not even the last bit.  The state is 2 kB a stream plus the
-    samples of a frame that is not full yet; the network itself is shared by all streams.
+    The level of the stream and an offset in it change nothing: the network hears it centred and levelled, by what has
+    come so far (:mod:`emovox.speech.levelling`).  Nor does the cut into pieces, not even the last bit.  The state is
+    35 kB a stream; the network itself is shared by all streams.
+
+    Parameters
+    ----------
+    level : bool, default True
+        Whether to bring the stream to a level; False for sound that has been brought to one.
 
     Source
     ------
@@ -160,14 +167,15 @@ class SpeechProbability:
     (1,)
     """
 
-    def __init__(self) -> None:
-        self._network = _session()
+    def __init__(self, *, level: bool = True) -> None:
+        self._network, self._levels = _session(), level
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream, as if new."""
         self._hidden = self._cell = np.zeros((1, 1, 128), dtype=np.float32)
-        self._waiting = np.zeros(CONTEXT, dtype=np.float32)  # context of the next frame, then its first samples
+        self._centre, self._level = Centre(), Level() if self._levels else None
+        self._past = np.zeros(CONTEXT, dtype=np.float32)  # context of the frames that may be heard again, and they
         self._heard = 0
 
     @property
@@ -199,27 +207,43 @@ class SpeechProbability:
         if not np.isfinite(piece).all():
             raise AudioError("samples that are not finite numbers (NaN or infinity): check what records them")
         self._heard += len(piece)
-        return self._advance(np.concatenate([self._waiting, piece]))
+        return self._advance(self._centre.push(piece))
 
     def finish(self) -> Float32Array:
         """End the stream: the probability of the frame that is not full, silence after it, shape (0,) or (1,)."""
-        rest = len(self._waiting) - CONTEXT
-        silence = np.zeros(FRAME - rest if rest else 0, dtype=np.float32)
-        return self._advance(np.concatenate([self._waiting, silence]))
+        rest = self._centre.finish()
+        return self._advance(np.pad(rest, (0, -len(rest) % FRAME)))
 
-    def _advance(self, samples: Float32Array) -> Float32Array:
-        """Run the network over the full frames of context and samples, and keep the rest."""
-        count = (len(samples) - CONTEXT) // FRAME
-        self._waiting = samples[count * FRAME :].copy()
-        if not count:
-            return np.empty(0, dtype=np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]
-        return np.concatenate([self._run(frames[i : i + _BLOCK]) for i in range(0, count, _BLOCK)])
+    def _advance(self, frames: Float32Array) -> Float32Array:
+        """Run the network over whole frames, one after the other in one array."""
+        if not len(frames):
+            return frames
+        count = len(frames) // FRAME
+        gains, rises = self._level.push(frames.reshape(-1, FRAME)) if self._level else (np.ones(count), [])
+        sound = np.concatenate([self._past, frames])
+        windows = np.lib.stride_tricks.sliding_window_view(sound, CONTEXT + FRAME)[::FRAME]
+        done = known = len(windows) - count
+        found = []
+        for place in (known + rise for rise in rises):
+            found += self._run(windows[done:place], gains[done - known : place - known])
+            self._hidden = self._cell = np.zeros_like(self._hidden)
+            again = windows[max(0, place - _AGAIN) : place]
+            self._run(again, np.full(len(again), gains[place - known]))
+            done = place
+        found += self._run(windows[done:], gains[done - known :])
+        self._past = sound[-(CONTEXT + min(len(windows), _AGAIN) * FRAME) :].copy()
+        return np.concatenate(found)
 
-    def _run(self, frames: Float32Array) -> Float32Array:
-        inputs = {"input": np.ascontiguousarray(frames), "h": self._hidden, "c": self._cell}
-        found, self._hidden, self._cell = self._network.run(["speech_probs", "hn", "cn"], inputs)
-        return np.asarray(found, dtype=np.float32)
+    def _run(self, frames: Float32Array, gains: NDArray[np.float64]) -> list[Float32Array]:
+        """Run the network over frames with their context, each multiplied by its gain."""
+        found = []
+        for begin in range(0, len(frames), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            scaled = (frames[block] * gains[block, np.newaxis]).astype(np.float32)
+            inputs = {"input": scaled, "h": self._hidden, "c": self._cell}
+            one, self._hidden, self._cell = self._network.run(["speech_probs", "hn", "cn"], inputs)
+            found.append(np.asarray(one, dtype=np.float32))
+        return found
 
 
 class Segmenter:
@@ -363,7 +387,7 @@ class VoiceActivity:
     def __init__(self, options: VadOptions | None = None) -> None:
         self._probability = SpeechProbability()
         self._segmenter = Segmenter(options)
-        self._edges = self._new_edges()
+        self._centre, self._edges = Centre(), self._new_edges()
         self._heard = 0
 
     @property
@@ -399,7 +423,7 @@ class VoiceActivity:
         piece = np.asarray(samples, dtype=np.float32)
         found = self._probability.push(piece) if probabilities is None else np.asarray(probabilities)
         if self._edges:
-            self._edges.push(piece)
+            self._edges.push(self._centre.push(piece))
         first = self._heard // FRAME + 1
         self._heard += len(piece)
         return [self._frame(one, end * FRAME) for end, one in enumerate(found.tolist(), first)]
@@ -409,10 +433,12 @@ class VoiceActivity:
         heard, self._heard = self._heard, 0
         found = self._probability.finish() if probabilities is None else np.asarray(probabilities)
         (probability,) = found.tolist() or [0.0]
+        if self._edges:
+            self._edges.push(self._centre.finish())
         last = self._frame(probability, heard)
         final = self._moved(self._segmenter.finish(heard), heard)
         self._probability.reset()
-        self._edges = self._new_edges()
+        self._centre, self._edges = Centre(), self._new_edges()
         return [ActivityFrame(last.probability, last.pausing, last.end, last.events + final)]
 
     def _frame(self, probability: float, end: int) -> ActivityFrame:

@@ -180,10 +180,10 @@ def _is_sound(file: Bytes, sound: _Sound, at: int, end: int) -> bool:
         return sound.size == 0 or end - at >= _PADDING
     usable = tail[(-(at - sound.begin)) % align :]
     dtype = np.dtype(kinds[bits]).newbyteorder(">" if sound.big else "<")
-    values = np.frombuffer(usable[: len(usable) // dtype.itemsize * dtype.itemsize], dtype).astype(np.float64)
-    if dtype.kind == "i":
-        values /= 2.0 ** (bits - 1)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # bytes that are no samples may be NaN, and the cast of some of them is reported
+        values = np.frombuffer(usable[: len(usable) // dtype.itemsize * dtype.itemsize], dtype).astype(np.float64)
+        if dtype.kind == "i":
+            values /= 2.0 ** (bits - 1)
         return len(values) > 0 and bool(np.sqrt(np.mean(values**2)) <= _LOUD)
 
 
