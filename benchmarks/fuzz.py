@@ -147,13 +147,14 @@ class Mutation:
 
     def _number(self, content: bytes) -> bytes:
         """Put an extreme number of 1 to 8 bytes somewhere, or a small change of the number that stands there."""
-        at, size = self._place(content), 2 ** int(self._draw.integers(4))
+        at, size = self._place(content), (1, 2, 4, 8)[self._draw.integers(4)]
         order: Literal["little", "big"] = "big" if self._draw.integers(2) else "little"
         if self._draw.integers(2):
             value = EXTREMES[self._draw.integers(len(EXTREMES))]
         else:
             value = int.from_bytes(content[at : at + size], order) + int(self._draw.integers(-16, 17))
-        return content[:at] + (value % 256**size).to_bytes(size, order) + content[at + size :]
+        changed = (value % 2 ** (8 * size)).to_bytes(size, order)
+        return content[:at] + changed + content[at + size :]
 
     def _piece(self, content: bytes) -> tuple[int, int]:
         begin = self._place(content)

@@ -53,6 +53,24 @@ def test_containers_give_the_signal_that_was_written(
     assert np.sqrt(np.mean(error**2)) < 0.02
 
 
+@pytest.mark.parametrize("layout", ["7.1", "hexadecagonal"])
+def test_films_with_many_channels(layout: str) -> None:
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=48000, layout=layout)
+        channels = stream.codec_context.layout.nb_channels
+        interleaved = np.repeat(two_tones(48000), channels)[None].astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(interleaved, "flt", layout)
+        frame.sample_rate, frame.pts = 48000, 0
+        fit = av.AudioResampler("fltp", layout, 48000, frame_size=1024)
+        for piece in [*fit.resample(frame), *fit.resample(None), None]:
+            output.mux(stream.encode(piece))
+    samples = audio.read(file).samples
+    inside = slice(RATE // 2, 3 * RATE // 2)
+    assert np.sqrt(np.mean((samples[inside] - two_tones(RATE)[inside]) ** 2)) < 0.1  # one channel is for bass alone
+
+
 def test_duration_of_a_container() -> None:
     assert audio.duration(contained("ipod", "aac")) == pytest.approx(2, abs=0.05)
     assert audio.duration(contained("webm", "libopus", options={"live": "1"})) is None

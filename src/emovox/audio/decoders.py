@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from emovox.audio.containers.part import Part, Slice
 from emovox.audio.convert import checked_rate, to_float
