@@ -153,7 +153,7 @@ class Mutation:
             value = EXTREMES[self._draw.integers(len(EXTREMES))]
         else:
             value = int.from_bytes(content[at : at + size], order) + int(self._draw.integers(-16, 17))
-        changed = (value % 2 ** (8 * size)).to_bytes(size, order)
+        changed = (value & ((1 << (8 * size)) - 1)).to_bytes(size, order)
         return content[:at] + changed + content[at + size :]
 
     def _piece(self, content: bytes) -> tuple[int, int]:
