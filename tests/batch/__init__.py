@@ -84,8 +84,10 @@ def run(
     where = place(str(output)) if isinstance(output, Path) else output
     plan = Plan.of(inputs, task, part_size=part_size, form=form)
     plan.claim(where)
-    done = Run(plan, inputs, where, engine or Inline(task), Report(plan, Log(where)), **options)
+    report = Report(plan, Log(where))
+    done = Run(plan, inputs, where, engine or Inline(task), report, **options)
     done()
+    report.end("done")
     finish(plan, where)
     return done
 

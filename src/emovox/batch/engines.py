@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import suppress
 from itertools import count
+from threading import Lock
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -159,6 +160,8 @@ class Cluster:
 
     def close(self, *, wait: bool = True) -> None:
         """Let go of the cluster, which goes on without us."""
+        with suppress(Exception):  # machines that are gone have nothing to end
+            self._client.run(_release, self._make, on_error="ignore")
         self._client.close(timeout=10)
 
 
@@ -188,13 +191,28 @@ def _on_machine(version: str, make: bytes, entry: bytes) -> bytes:
         return pickle.dumps((error.code, str(error)))
 
 
-@lru_cache(1)
+#: The processes of this machine by what they do: those of a run whose command was killed wait for it to go on.
+_here: dict[bytes, Workers[Entry, Outcome]] = {}
+_lock = Lock()
+
+
 def _workers(make: bytes) -> Workers[Entry, Outcome]:
     """Return the processes of this machine for a task, as many as its Dask worker has threads."""
     from distributed import get_worker
 
-    task, patience = pickle.loads(make)
-    return Workers(task, get_worker().state.nthreads, patience=patience)
+    with _lock:
+        if make not in _here:
+            task, patience = pickle.loads(make)
+            _here[make] = Workers(task, get_worker().state.nthreads, patience=patience)
+        return _here[make]
+
+
+def _release(make: bytes) -> None:
+    """End the processes of a task on this machine."""
+    with _lock:
+        workers = _here.pop(make, None)
+    if workers:
+        workers.close(wait=False)
 
 
 def _line(error: Exception) -> str:

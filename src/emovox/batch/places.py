@@ -111,17 +111,19 @@ class Remote:
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all."""
         path, what = self._at(name), f"write {self.name}/{name}"
-        protocol = self._files.protocol
-        if not {protocol} & set(_STEPWISE) if isinstance(protocol, str) else not set(protocol) & set(_STEPWISE):
-            persistent(lambda: self._files.pipe_file(path, content), what)
-            return
 
         def stepwise() -> None:
             self._files.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
             self._files.pipe_file(f"{path}.part", content)
             self._files.mv(f"{path}.part", path)
 
-        persistent(stepwise, what)
+        try:
+            if self.name.partition("://")[0] in _STEPWISE:
+                persistent(stepwise, what)
+            else:
+                persistent(lambda: self._files.pipe_file(path, content), what)
+        except FileNotFoundError as error:
+            raise InputError(f"cannot {what} ({_reason(error)}): make the bucket or folder first") from error
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder, sorted; none where there is no such folder."""

@@ -1,0 +1,93 @@
+"""A Dask cluster: the same bytes; what is done is in the output, not in the scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emovox.batch.engines import Cluster
+from emovox.batch.entries import Inputs
+from emovox.batch.places import place
+from emovox.batch.plan import Plan
+from emovox.batch.report import Log, Report
+from emovox.batch.runs import Run
+from emovox.batch.summary import finish
+from emovox.batch.tables import PartFormat
+from emovox.batch.tasks import Task
+from emovox.errors import InputError
+from tests.batch import FakeRecipe, content, run
+from tests.batch.conftest import write_tone
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Start a scheduler and a worker with one thread in this process."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "protocol": "tcp://"}
+    with distributed.LocalCluster(processes=False, host="127.0.0.1", **options) as found:
+        yield found
+
+
+def on(address: str, inputs: Inputs, output: Path) -> Run:
+    """Do a run on a cluster."""
+    task, where = Task(FakeRecipe()), place(str(output))
+    plan = Plan.of(inputs, task, part_size=2, form=PartFormat.JSONL)
+    plan.claim(where)
+    with closing(Cluster(task, address)) as engine:
+        done = Run(plan, inputs, where, engine, Report(plan, Log(where)))
+        done()
+    finish(plan, where)
+    return done
+
+
+def test_a_cluster_gives_the_same_bytes(cluster: Any, calls: Path, tmp_path: Path) -> None:
+    run(Inputs(str(calls)), tmp_path / "whole")
+    done = on(cluster.scheduler_address, Inputs(str(calls)), tmp_path / "out")
+    assert (done.recordings, done.failed) == (7, 2)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 \(OSError: Timed out"):
+        Cluster(Task(FakeRecipe()), "tcp://127.0.0.1:1")
+
+
+@pytest.mark.long
+def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    for number in range(400):
+        write_tone(tmp_path / "in" / f"{number:03d}.wav", number)
+    run(Inputs(str(tmp_path / "in")), tmp_path / "whole")
+    over, killed = threading.Event(), list[int]()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+
+        def kill() -> None:
+            while not over.wait(5):
+                nanny = list(cluster.workers.values())[len(killed) % 2]
+                if nanny.pid:
+                    killed.append(nanny.pid)
+                    os.kill(nanny.pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        done = on(cluster.scheduler_address, Inputs(str(tmp_path / "in")), tmp_path / "out")
+        over.set()
+        killer.join()
+    assert done.recordings == 400
+    assert killed
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
