@@ -21,8 +21,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for each core: libraries that start threads of their own would only get in each other's way.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
-# tests.examples() scales with these: a quarter of the random cases in the ordinary run, all with scripts/test --all.
-settings.register_profile("some", max_examples=25, deadline=None)
+# tests.examples() scales with these: a tenth of the random cases in the ordinary run, all with scripts/test --all.
+settings.register_profile("some", max_examples=10, deadline=None)
 settings.register_profile("all", max_examples=100, deadline=None)
 settings.load_profile("some")
 

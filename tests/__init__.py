@@ -8,7 +8,7 @@ DATA = ROOT / "tests" / "data"
 
 
 def examples(every: int) -> int:
-    """Return how many random cases to try: every one with ``scripts/test --all``, a quarter otherwise."""
+    """Return how many random cases to try: every one with ``scripts/test --all``, a tenth otherwise, 5 at least."""
     from hypothesis import settings  # the worker processes of the tests import this package, and need it not
 
     return max(5, every * settings().max_examples // 100)

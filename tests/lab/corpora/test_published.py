@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,24 +14,23 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emovox.errors import ProtocolError
-from emovox.lab.corpora import registry
 from emovox.lab.corpora.protocol import verify
 from emovox.lab.corpora.splits import (
     EMOBOX_RAVDESS,
     by_name,
     emobox,
 )
-from emovox.lab.corpora.table import Clip, combine
+from emovox.lab.corpora.table import Clip, Corpus, combine
 from tests import examples
 from tests.lab.corpora import assert_promises, crema_like, factorial, keys, table_of, tables
 
 
-def test_emobox_folds_are_the_published_ones(corpora: Path) -> None:
+def test_emobox_folds_are_the_published_ones(corpora: Path, real: Callable[[str], Corpus]) -> None:
     published = corpora.parent / "protocols" / "emobox_speaker_folds.json"
     if not published.is_file():
         pytest.skip(f"no {published}")
     expected = json.loads(published.read_text())["ravdess"]
-    table = registry.load("ravdess", corpora / "ravdess").table
+    table = real("ravdess").table
     protocol = by_name("emobox", table)
     assert len(protocol.folds) == len(expected) == 6
     for number, fold in enumerate(protocol.folds, 1):
@@ -129,8 +129,8 @@ def test_a_fold_without_its_other_corpora_is_found() -> None:
         verify(replace(protocol, folds=(short, *others)), table)
 
 
-def test_real_corpora_come_along_with_emobox(corpora: Path) -> None:
-    table = combine([registry.load(name, corpora / name) for name in ("nemo", "ravdess", "tess")])
+def test_real_corpora_come_along_with_emobox(real: Callable[[str], Corpus]) -> None:
+    table = combine([real(name) for name in ("nemo", "ravdess", "tess")])
     protocol = by_name("emobox", table)
     assert "Only trained on, never tested: nemo, tess." in protocol.note
     for fold in protocol.folds:

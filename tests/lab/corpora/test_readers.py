@@ -6,6 +6,7 @@ import csv
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 from emovox.lab.corpora.readers import folder, nemo, ravdess, tess
 from emovox.lab.corpora.registry import check, detect, load
-from emovox.lab.corpora.table import combine
+from emovox.lab.corpora.table import Corpus, combine
 from tests.lab.corpora import files_of, reasons, row, tree, write_nemo
 
 RAVDESS_EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
@@ -22,8 +23,8 @@ RAVDESS_EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disg
 # --- the real corpora
 
 
-def test_ravdess_is_complete(corpora: Path) -> None:
-    corpus = load("ravdess", corpora / "ravdess")
+def test_ravdess_is_complete(corpora: Path, real: Callable[[str], Corpus]) -> None:
+    corpus = real("ravdess")
     assert check(corpus) == []
     assert all(path.is_file() for path in corpus.paths())
     # Counted from the names with another method than the reader's: fields by position.
@@ -35,8 +36,8 @@ def test_ravdess_is_complete(corpora: Path) -> None:
     assert corpus.table.groupby("text").size().to_list() == [720, 720]
 
 
-def test_tess_lacks_exactly_the_two_damaged_files(corpora: Path) -> None:
-    corpus = load("tess", corpora / "tess")
+def test_tess_lacks_exactly_the_two_damaged_files(real: Callable[[str], Corpus]) -> None:
+    corpus = real("tess")
     assert len(corpus.table) == 2798
     assert corpus.skipped == ()
     assert "label 'angry': 399 clips, 400 were published" in check(corpus)
@@ -49,8 +50,8 @@ def test_tess_lacks_exactly_the_two_damaged_files(corpora: Path) -> None:
     assert (misspelt["speaker"], misspelt["text"]) == ("tess/OAF", "bite")
 
 
-def test_nemo_matches_its_own_table(corpora: Path) -> None:
-    corpus = load("nemo", corpora / "nemo")
+def test_nemo_matches_its_own_table(corpora: Path, real: Callable[[str], Corpus]) -> None:
+    corpus = real("nemo")
     assert check(corpus) == []
     published = pd.read_csv(corpora / "nemo" / "data.tsv", sep="\t", quoting=csv.QUOTE_NONE, dtype=str)
     published.index = pd.Index("samples/" + published["file_id"].str.replace(".wav", ".ogg"))
@@ -67,8 +68,8 @@ def test_corpora_are_recognised(corpora: Path, name: str) -> None:
     assert load(corpora / name).name == name
 
 
-def test_real_corpora_combine(corpora: Path) -> None:
-    parts = [load(name, corpora / name) for name in ("ravdess", "tess")]
+def test_real_corpora_combine(real: Callable[[str], Corpus]) -> None:
+    parts = [real(name) for name in ("ravdess", "tess")]
     table = combine(parts)
     paths = [path for part in parts for path in part.paths()]
     assert len(table) == len(paths) == 1440 + 2798

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from sklearn.model_selection import LeaveOneGroupOut
 
 from emovox.errors import ProtocolError
-from emovox.lab.corpora import registry
 from emovox.lab.corpora.protocol import Protocol
 from emovox.lab.corpora.splits import (
     by_name,
@@ -26,7 +24,7 @@ from emovox.lab.corpora.splits import (
     split_column,
     text_independent,
 )
-from emovox.lab.corpora.table import Clip, combine
+from emovox.lab.corpora.table import Clip, Corpus, combine
 from tests import examples
 from tests.lab.corpora import assert_promises, factorial, keys, table_of, tables
 
@@ -151,9 +149,9 @@ def test_cross_corpus_uses_shared_labels_only() -> None:
         cross_corpus(table[table["corpus"] == "a"])
 
 
-def test_cross_corpus_leaves_out_each_real_corpus_in_turn(corpora: Path) -> None:
+def test_cross_corpus_leaves_out_each_real_corpus_in_turn(real: Callable[[str], Corpus]) -> None:
     chosen = {"angry", "happy", "neutral", "sad"}
-    table = combine([registry.load(name, corpora / name) for name in ("ravdess", "tess", "nemo")])
+    table = combine([real(name) for name in ("ravdess", "tess", "nemo")])
     table = table[table["label"].isin(chosen)]
     protocol = by_name("cross-corpus", table)
     assert_promises(protocol, table)

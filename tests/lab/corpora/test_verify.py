@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
 from emovox.errors import ProtocolError
-from emovox.lab.corpora import registry
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.corpora.splits import (
     NAMES,
@@ -24,7 +23,7 @@ from emovox.lab.corpora.splits import (
     speaker_text_independent,
     text_independent,
 )
-from emovox.lab.corpora.table import Clip, combine
+from emovox.lab.corpora.table import Clip, Corpus, combine
 from tests import examples
 from tests.lab.corpora import assert_promises, crema_like, factorial, table_of
 
@@ -96,9 +95,9 @@ def test_unknown_names(name: str, message: str) -> None:
         by_name(name, table_of(factorial()))
 
 
-def test_every_listed_name_is_known(corpora: Path) -> None:
-    ravdess = registry.load("ravdess", corpora / "ravdess").table
-    two = combine([registry.load(name, corpora / name) for name in ("ravdess", "tess")])
+def test_every_listed_name_is_known(real: Callable[[str], Corpus]) -> None:
+    ravdess = real("ravdess").table
+    two = combine([real(name) for name in ("ravdess", "tess")])
     for name in NAMES:
         table = {"cross-corpus": two, "split-column": table_of(factorial()), "tfds": crema_like()}.get(name, ravdess)
         protocol = by_name(name, table)
@@ -108,8 +107,8 @@ def test_every_listed_name_is_known(corpora: Path) -> None:
 
 @pytest.mark.parametrize("corpus", ["ravdess", "tess", "nemo"])
 @pytest.mark.parametrize("name", ["loso", "speaker", "text", "speaker-text", "random"])
-def test_no_real_speaker_is_on_both_sides(corpora: Path, corpus: str, name: str) -> None:
-    table = registry.load(corpus, corpora / corpus).table
+def test_no_real_speaker_is_on_both_sides(real: Callable[[str], Corpus], corpus: str, name: str) -> None:
+    table = real(corpus).table
     assert_promises(by_name(name, table, seed=1), table)
 
 
