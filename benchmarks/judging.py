@@ -33,7 +33,7 @@ from emovox import audio, decision
 from emovox.features import sets
 from emovox.model.file import Model, load
 from emovox.recognition.timeline import TimelineOptions
-from emovox.speech.levelling import FRAME
+from emovox.speech.level import FRAME
 from emovox.speech.vad import SpeechProbability, segments
 from emovox.types import RATE, Float32Array, Waveform
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from emovox import audio
 from emovox.errors import AudioError, InputError
-from emovox.speech.levelling import FRAME
+from emovox.speech.level import FRAME
 from emovox.speech.vad import Segment, Segmenter, SpeechProbability, VadOptions, VoiceActivity, segments
 from emovox.types import RATE, Float32Array, Waveform
 from tests import EXAMPLES, examples

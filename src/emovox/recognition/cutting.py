@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from emovox.audio import MIN_DURATION
-from emovox.recognition.timeline import TimelineOptions, blended
-from emovox.speech.levelling import FRAME
+from emovox.recognition.timeline import Smoother, TimelineOptions, blended
+from emovox.speech.level import FRAME
 from emovox.speech.vad import ActivityFrame, SpeechEvent
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
@@ -220,26 +219,6 @@ class _History:
         return self._speech[first - begin : last - begin].copy()
 
 
-class _Smoother:
-    """Exponential smoothing of judgements that follow each other at any distance."""
-
-    def __init__(self, seconds: float, threshold: float) -> None:
-        self._seconds, self._threshold = seconds, threshold
-        self._before: Prediction | None = None
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._before = None
-
-    def smoothed(self, one: Prediction) -> Prediction:
-        """Take the next judgement and return it with what remains of those before it."""
-        if self._seconds and self._before:
-            kept = math.exp(-(one.end - self._before.end) / self._seconds)
-            one = blended([self._before, one], [kept, 1 - kept], self._threshold)
-        self._before = one
-        return one
-
-
 class _Utterances:
     """Judges utterance by utterance, with running estimates."""
 
@@ -249,8 +228,8 @@ class _Utterances:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), round(options.hop * RATE)
         self._estimates = estimates
-        self._running = _Smoother(options.smoothing, judge.threshold)
-        self._results = _Smoother(options.smoothing, judge.threshold)
+        self._running = Smoother(options.smoothing, judge.threshold)
+        self._results = Smoother(options.smoothing, judge.threshold)
         self._begin: int | None = None  # of the utterance that is going on
         self._piece = 0  # begin of what is not judged yet
         self._last: Prediction | None = None  # judgement of the piece before, in this utterance
@@ -338,7 +317,7 @@ class _Intervals:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), options.hop * RATE
         self._on, self._least = options.vad.on, options.vad.min_speech * RATE
-        self._smoother = _Smoother(options.smoothing, judge.threshold)
+        self._smoother = Smoother(options.smoothing, judge.threshold)
         self.speaking = False  # no judgement is ever late
         self._index = 0
         self._speech = 0  # samples of speech in the interval that is going on
@@ -469,7 +448,7 @@ class _Fallback:
         self._judge, self._history, self._name = judge, history, name
         self._window = round(options.window * RATE)
         self._begin: int | None = 0  # of what is not judged yet
-        self._smoother = _Smoother(options.smoothing, judge.threshold)
+        self._smoother = Smoother(options.smoothing, judge.threshold)
         self._found: list[Prediction] = []
 
     @property

@@ -323,6 +323,34 @@ def _mean_dimensions(parts: Sequence[Prediction], weights: Sequence[float]) -> d
     return dict(zip(names, np.average(rows, axis=0, weights=weights).tolist(), strict=True))
 
 
+class Smoother:
+    """Exponential smoothing of judgements that follow each other at any distance.
+
+    Parameters
+    ----------
+    seconds : float
+        Time constant: what was judged so long before counts 1/e; 0 smooths nothing.
+    threshold : float
+        Confidence in [0, 1] under which an answer is an abstention.
+    """
+
+    def __init__(self, seconds: float, threshold: float) -> None:
+        self._seconds, self._threshold = seconds, threshold
+        self._before: Prediction | None = None
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._before = None
+
+    def smoothed(self, one: Prediction) -> Prediction:
+        """Take the next judgement and return it with what remains of those before it."""
+        if self._seconds and self._before:
+            kept = math.exp(-(one.end - self._before.end) / self._seconds)
+            one = blended([self._before, one], [kept, 1 - kept], self._threshold)
+        self._before = one
+        return one
+
+
 def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple[Prediction, ...]:
     """Let segments that are too short join a neighbour, then equal neighbours each other.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emovox.errors import InputError
 from emovox.features.analysis import Analysis
-from emovox.speech.levelling import FRAME
+from emovox.speech.level import FRAME
 from emovox.speech.vad import SpeechProbability
 from emovox.types import RATE, Float32Array, Waveform
 

@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emovox.errors import AudioError, InputError
 from emovox.session import open_session
-from emovox.speech.edges import Edges
-from emovox.speech.levelling import FRAME, Centre, Level
+from emovox.speech.level import FRAME, Centre, Edges, Level
 from emovox.types import RATE, Float32Array, Waveform
 
 #: Where the network lies.
@@ -144,7 +143,7 @@ class SpeechProbability:
     """Speech probability of one stream, frame by frame, from samples in pieces of any size.
 
     The level of the stream and an offset in it change nothing: the network hears it centred and levelled, by what has
-    come so far (:mod:`emovox.speech.levelling`).  Nor does the cut into pieces, not even the last bit.  The state is
+    come so far (:mod:`emovox.speech.level`).  Nor does the cut into pieces, not even the last bit.  The state is
     35 kB a stream; the network itself is shared by all streams.
 
     Parameters

@@ -18,7 +18,7 @@ import numpy as np
 
 from emovox.errors import EmovoxError, InputError, TranscriptError
 from emovox.speech.gate import is_speech
-from emovox.speech.levelling import FRAME
+from emovox.speech.level import FRAME
 from emovox.speech.vad import SpeechEvent, SpeechProbability, VadOptions, VoiceActivity
 from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
 from emovox.writing import cache_folder, replacing
