@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 import anyio.to_thread
 from python_multipart.multipart import parse_options_header
@@ -17,11 +15,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from emovox.outputs.text import readable
+from emovox.serve import parts
 from emovox.serve.options import from_json
+from emovox.serve.parts import Part, kept
 from emovox.serve.problems import Problem
 
-#: Bytes that are held in memory; more go into a temporary file.
-SPOOL = 4_000_000
 #: Bytes of the options of a request.
 _OPTIONS = 65_536
 #: What a recording without a name is called.
@@ -30,25 +28,6 @@ NAMELESS = "recording"
 _SOUND = ("audio/", "video/", "application/octet-stream", "application/ogg")
 #: Raw PCM, whose options may stand in the header.
 _PCM = ("audio/pcm", "audio/raw")
-
-
-@dataclass
-class Part:
-    """A recording that has come.
-
-    Attributes
-    ----------
-    content : bytes or str
-        Its bytes, or the path of a temporary file that holds them.
-    name : str
-        What the client calls it.
-    size : int
-        How many bytes there are.
-    """
-
-    content: bytes | str
-    name: str
-    size: int
 
 
 @dataclass
@@ -116,16 +95,14 @@ async def received(request: Request, *, files: int = 1) -> AsyncIterator[Receive
         raise Problem("bad_request", "the upload broke off") from None
     finally:
         for part in found.parts:
-            if isinstance(part.content, str):
-                with suppress(OSError):
-                    Path(part.content).unlink()
+            part.close()
 
 
 async def _form(request: Request, files: int, found: Received) -> None:
     async with request.form(max_files=files + 1, max_fields=20, max_part_size=_OPTIONS) as form:
         for name, value in form.multi_items():
             if name == "file" and isinstance(value, UploadFile):
-                found.parts.append(await anyio.to_thread.run_sync(_kept, value.file, plain(value.filename)))
+                found.parts.append(await anyio.to_thread.run_sync(kept, value.file, plain(value.filename)))
             elif name == "options":
                 text = await value.read(_OPTIONS) if isinstance(value, UploadFile) else value
                 found.options |= from_json(text)
@@ -138,29 +115,13 @@ async def _form(request: Request, files: int, found: Received) -> None:
 
 
 async def _raw(request: Request, options: Mapping[str, Any]) -> Part:
-    with tempfile.SpooledTemporaryFile(SPOOL) as spool:
+    with tempfile.SpooledTemporaryFile(parts.SPOOL) as spool:
         async for chunk in request.stream():
-            if spool.tell() + len(chunk) > SPOOL:
+            if spool.tell() + len(chunk) > parts.SPOOL:
                 await anyio.to_thread.run_sync(spool.write, chunk)
             else:
                 spool.write(chunk)
-        return await anyio.to_thread.run_sync(_kept, spool, plain(str(options.get("name") or "")))
-
-
-def _kept(file: IO[bytes], name: str) -> Part:
-    """Keep what has come: in memory, or in a temporary file that a worker process can open."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size <= SPOOL:
-        return Part(file.read(), name, size)
-    handle, path = tempfile.mkstemp(prefix="emovox-")
-    try:
-        with os.fdopen(handle, "wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-    except OSError:
-        Path(path).unlink()
-        raise Problem("storage_full", "there is no room for the recording: send it later") from None
-    return Part(path, name, size)
+        return await anyio.to_thread.run_sync(kept, spool, plain(str(options.get("name") or "")))
 
 
 def _pcm(parameters: Mapping[bytes, bytes]) -> dict[str, str]:

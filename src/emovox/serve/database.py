@@ -37,7 +37,7 @@ JOBS = sa.Table(
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("finished", sa.Float),
-    sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float),
     sa.Column("total", sa.Integer, nullable=False),
     sa.Column("idempotency", sa.String(200)),
     sa.Column("digest", sa.String(64)),

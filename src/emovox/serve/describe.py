@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
 from emovox.serve.answers import EVENTS, TYPES
-from emovox.serve.options import RecognitionOptions
+from emovox.serve.options import JobOptions, RecognitionOptions
 from emovox.serve.problems import KINDS, MEDIA_TYPE
 from emovox.types import Prediction
 from emovox.version import __version__
@@ -135,6 +135,60 @@ PREDICT: dict[str, Any] = {
 }
 
 
+_JOB = "not_found"
+_NAME: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "description": "The client's name for this request: sent again, it makes no second job.",
+}
+
+
+def _job_route(schema: str, description: str, *codes: str, status: int = 200, **more: Any) -> dict[str, Any]:
+    """Describe a route about jobs."""
+    responses = {status: answer(ref(schema), description, kinds=more.pop("kinds", ()))}
+    return {"tag": "jobs", "problems": codes, "responses": responses, "status": status, **more}
+
+
+JOB_CREATE = _job_route(
+    "Job",
+    "The job is made; Location tells where it is.",
+    *UNJUDGED,
+    "idempotency_conflict",
+    "too_many_jobs",
+    "storage_full",
+    status=202,
+    requestBody=recordings("JobOptions", many=True),
+    parameters=[_NAME],
+)
+JOB_LIST = _job_route("Jobs", "The jobs.", "options_invalid")
+JOB_GET = _job_route("Job", "The job.", _JOB, "options_invalid")
+JOB_CANCEL = _job_route("Job", "The job is cancelled.", _JOB, "options_invalid", "already_finished")
+JOB_DELETE: dict[str, Any] = {
+    "tag": "jobs",
+    "problems": (_JOB, "options_invalid"),
+    "responses": {204: {"description": "Nothing of the job is left."}},
+    "status": 204,
+}
+JOB_PARTS = _job_route("Recordings", "The recordings.", _JOB, "options_invalid")
+JOB_EVENTS: dict[str, Any] = {
+    "tag": "jobs",
+    "problems": (_JOB, "options_invalid"),
+    "responses": {200: {"description": "Events.", "content": {EVENTS: {"schema": {"type": "string"}}}}},
+}
+_FORMS = [kind for kinds in TYPES.values() for kind in kinds if kind != "application/json"]
+JOB_RESULT = _job_route(
+    "Results", "The results.", _JOB, "options_invalid", "not_finished", "not_acceptable", kinds=_FORMS
+)
+JOB_ONE = _job_route("Answer", "The result.", *UNJUDGED, "not_finished", "not_acceptable", kinds=_FORMS)
+JOB_ARCHIVE: dict[str, Any] = {
+    "tag": "jobs",
+    "problems": (_JOB, "options_invalid", "not_finished"),
+    "responses": {200: {"description": "A ZIP.", "content": {"application/zip": {"schema": _BINARY}}}},
+}
+
+
 @cache
 def _schemas() -> dict[str, Any]:
     """Return the schemas that are not made by routes."""
@@ -179,11 +233,45 @@ def _schemas() -> dict[str, Any]:
         },
         optional=("errors",),
     )
+    found |= _job_schemas()
     found["Anything"] = {"type": "object"}
-    schema = RecognitionOptions.model_json_schema(ref_template=_REF)
-    found |= schema.pop("$defs", {})
-    found["RecognitionOptions"] = schema
+    for kind in (RecognitionOptions, JobOptions):
+        schema = kind.model_json_schema(ref_template=_REF)
+        found |= schema.pop("$defs", {})
+        found[kind.__name__] = schema
     return found
+
+
+def _job_schemas() -> dict[str, Any]:
+    number, text, count = {"type": "number"}, {"type": "string"}, {"type": "integer"}
+    maybe: dict[str, Any] = {"type": ["number", "null"]}
+    state = {"type": "string", "enum": ["queued", "running", "succeeded", "failed", "cancelled"]}
+    counts = _object(dict.fromkeys(("total", *state["enum"]), count))
+    job = {
+        "id": text,
+        "state": state,
+        "created": number,
+        "finished": maybe,
+        "expires": maybe,
+        "recordings": counts,
+        "seconds": number,
+        "options": {"type": "object"},
+    }
+    named = {"request_id": text, **job, "links": {"type": "object"}, "webhook": {"type": "object"}}
+    problem: dict[str, Any] = {"type": ["object", "null"]}
+    recording = {"number": count, "name": text, "size": count, "state": state, "seconds": number}
+    recording |= {"duration": maybe, "problem": problem}
+    one = {"number": count, "file": text, "duration": number, "problem": problem, "summary": ref("Summary")}
+    one["predictions"] = {"type": "array", "items": ref("Prediction")}
+    results = _object(one, optional=("duration", "problem", "summary", "predictions"))
+    return {
+        "Job": _object(named, optional=("webhook",)),
+        "Jobs": _object({"request_id": text, "jobs": {"type": "array", "items": _object(job)}, "next": maybe}),
+        "Recordings": _object(
+            {"request_id": text, "recordings": {"type": "array", "items": _object(recording)}, "next": maybe}
+        ),
+        "Results": _object({"request_id": text, **job, "results": {"type": "array", "items": results}}),
+    }
 
 
 def _object(properties: Mapping[str, Any], optional: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from emovox.live.sources import Layout
 from emovox.model.file import builtin
 from emovox.outputs.formats import Format
 from emovox.recognition.timeline import TimelineOptions
+from emovox.serve.parts import Part
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
-from emovox.serve.work import Ask
+from emovox.serve.work import Ask, Recognise, Upload
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 #: The formats that an answer or a result may have.
@@ -97,9 +99,36 @@ class RecognitionOptions(Cut):
         """Say how the recording is cut; None where one answer is wanted."""
         return self._cut(self.merge) if self.timeline or self.summary else None
 
+    def task(self, part: Part, profiles: Profiles, longest: float) -> Recognise:
+        """Make the task of a recording of at most so many seconds.
+
+        Raises
+        ------
+        Problem
+            There is no such model or profile, or the options contradict each other.
+        """
+        layout = None if self.encoding is None else Layout(self.encoding, self.rate or 0, self.pcm_channels or 1)
+        upload = Upload(part.content, self.name or part.name, layout)
+        return Recognise(upload, self.ask(profiles), self.cut(), self.channels, longest)
+
     def form(self) -> Format | None:
         """Return the format of the answer, where one is named."""
         return None if self.format is None else Format(self.format)
+
+
+class Webhook(BaseModel):
+    """Where a client wants to be told that a job is finished."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(max_length=2000, description="An https URL that leads to a public address.")
+    secret: str | None = Field(None, min_length=16, max_length=200, description="Signs the message; else one is made.")
+
+
+class JobOptions(RecognitionOptions):
+    """What is asked about the recordings of a job."""
+
+    webhook: Webhook | None = Field(None, description="Where to tell that the job is finished.")
 
 
 class StreamOptions(Cut):

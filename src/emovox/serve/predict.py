@@ -9,32 +9,20 @@ from contextlib import AsyncExitStack
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from emovox.errors import EmovoxError
 from emovox.recognition.timeline import Timeline
 from emovox.serve import answers, describe
-from emovox.serve.bodies import Part, received
+from emovox.serve.bodies import received
 from emovox.serve.guard import call_of, require
 from emovox.serve.options import RecognitionOptions, parsed
 from emovox.serve.problems import Problem
-from emovox.serve.profiles import Profiles
 from emovox.serve.service import Service, service_of
-from emovox.serve.work import Recognise, Upload, layout_of
+from emovox.serve.work import Recognise
 from emovox.types import Prediction
 
 router = APIRouter()
 
 #: Seconds after which a stream of events says that it is still there.
 HEARTBEAT = 10.0
-
-
-def task_of(part: Part, options: RecognitionOptions, profiles: Profiles, longest: float) -> Recognise:
-    """Make the task of a recording and what is asked about it."""
-    try:
-        layout = layout_of(options.encoding, options.rate, options.pcm_channels)
-    except EmovoxError as error:
-        raise Problem("options_invalid", str(error)) from error
-    upload = Upload(part.content, options.name or part.name, layout)
-    return Recognise(upload, options.ask(profiles), options.cut(), options.channels, longest)
 
 
 @router.post("/v1/predict", **describe.operation("predict", "Judge one recording", describe.PREDICT))
@@ -54,7 +42,7 @@ async def predict(request: Request) -> Response:
         form = answers.format_of(request.headers.get("accept"), options.form())
         if form is None:
             options = options.model_copy(update={"timeline": True})
-        task = task_of(got.one(), options, service.profiles(request), service.settings.seconds)
+        task = options.task(got.one(), service.profiles(request), service.settings.seconds)
         request_id = call_of(request).request_id
         if form is None:
             events = _events(service, task, options, request_id, stack.pop_all())

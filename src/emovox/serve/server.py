@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -59,6 +61,16 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, opened: Callable[[str], None]) -> None:
         super().__init__(config)
         self._service, self._opened = service, opened
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in peace when an operator says so: that is no failure."""
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open, and say where."""

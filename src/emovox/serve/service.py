@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from emovox.serve.database import Database
 from emovox.serve.guard import call_of
+from emovox.serve.jobs import Jobs
 from emovox.serve.keys import Keys
 from emovox.serve.pool import Pool, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
+from emovox.serve.runner import Runner
 from emovox.serve.settings import Settings
 from emovox.serve.stream import Streams
 from emovox.serve.telemetry import Metrics
+from emovox.serve.webhooks import Webhooks
 from emovox.serve.work import Task, Tell
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ class Service:
         self.workers: Workers = workers or Pool(settings.processes, model, asr)
         # Whoever waits for an answer goes before whoever comes back for it: the operating system sees to that.
         self.job_workers: Workers = job_workers or workers or Pool(settings.job_processes, model, asr, nice=10)
+        self.jobs = Jobs(self.database, settings)
+        self.webhooks = Webhooks(self.database, settings)
+        self.runner = Runner(settings, self.jobs, self.job_workers, self.metrics, self.webhooks)
         self.streams = Streams(settings, self.workers, self.metrics)
         self.stopping = False
         for name, pool in self._pools().items():
@@ -62,15 +68,20 @@ class Service:
         """Start what works in the background; the service answers before that is ready."""
         if isinstance(self.workers, Pool):
             self.workers.start()
+        self.runner.start()
+        self.webhooks.start()
 
     async def drain(self) -> None:
         """Bring to an end what clients wait for, while their connections are open."""
         self.stopping = True
         await self.streams.drain()
+        await self.runner.stop()
 
     async def stop(self) -> None:
         """End what works in the background."""
         self.streams.stop()
+        await self.runner.stop()
+        await self.webhooks.stop()
         for pool in self._pools().values():
             await pool.close()
         self.database.close()

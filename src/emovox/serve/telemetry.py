@@ -13,7 +13,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 LOG = logging.getLogger("emovox.serve")
 
 #: What a log line may tell beside its time, level and text.
-_FIELDS = ("request_id", "method", "route", "status", "ms", "key", "code", "session", "job", "reason", "seconds")
+_FIELDS = (
+    "request_id",
+    "method",
+    "route",
+    "status",
+    "ms",
+    "key",
+    "code",
+    "session",
+    "job",
+    "recording",
+    "reason",
+    "seconds",
+)
 
 
 class Metrics:

@@ -16,7 +16,7 @@ import numpy as np
 
 from emovox import audio
 from emovox.audio import Sound
-from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError, NoSpeechError
+from emovox.errors import EmovoxError, MissingExtraError, NoSpeechError
 from emovox.live.sources import ENCODINGS, Layout
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
@@ -334,28 +334,6 @@ class Enrol:
         with ExitStack() as stack:
             sounds = [stack.enter_context(upload.opened()) for upload in self.uploads]
             return bench.recognizer(Ask()).enroll(self.name, sounds)
-
-
-def layout_of(encoding: str | None, rate: int | None, channels: int | None) -> Layout | None:
-    """Make the sample format of raw PCM of what a client says of it; None where it says nothing.
-
-    Raises
-    ------
-    InputError
-        A value is out of its range, or the rate is missing.
-
-    Examples
-    --------
-    >>> layout_of("s16le", 8000, None).rate
-    8000
-    """
-    if encoding is None:
-        if rate is not None or channels is not None:
-            raise InputError("rate and pcm_channels describe raw PCM: add encoding, or leave them out")
-        return None
-    if rate is None:
-        raise AudioError(f"raw PCM as {encoding} does not tell its sampling rate: add rate in Hz")
-    return Layout(encoding, rate, 1 if channels is None else channels)
 
 
 @dataclass(frozen=True)
