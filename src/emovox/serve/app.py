@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from emovox.errors import EmovoxError
-from emovox.serve import describe, job_routes, predict, socket, system
+from emovox.serve import describe, job_routes, predict, profile_routes, socket, system, transcriptions
 from emovox.serve.guard import Guard, call_of
 from emovox.serve.options import mistakes
 from emovox.serve.problems import BY_STATUS, MEDIA_TYPE, Problem
@@ -54,7 +54,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for module in (system, predict, job_routes, socket):
+    for module in (system, predict, transcriptions, job_routes, profile_routes, socket):
         app.include_router(module.router)
     app.openapi = _described(app)  # type: ignore[method-assign]
     for kind in (Problem, EmovoxError, HTTPException, RequestValidationError):

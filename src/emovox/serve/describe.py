@@ -189,13 +189,66 @@ JOB_ARCHIVE: dict[str, Any] = {
 }
 
 
+def _profile_route(schema: str, description: str, *codes: str, status: int = 200, **more: Any) -> dict[str, Any]:
+    """Describe a route about speakers or models."""
+    responses = {status: answer(ref(schema), description)}
+    return {"tag": more.pop("tag", "speakers"), "problems": codes, "responses": responses, "status": status, **more}
+
+
+_ENROL: dict[str, Any] = {
+    "type": "object",
+    "required": ["file", "name"],
+    "properties": {
+        "file": {"type": "array", "items": _BINARY, "minItems": 1},
+        "name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"},
+        "replace": {"type": "boolean"},
+    },
+}
+SPEAKERS = _profile_route("Anything", "The profiles.")
+SPEAKER_CREATE = _profile_route(
+    "Anything",
+    "The profile.",
+    *UNJUDGED,
+    "exists",
+    status=201,
+    requestBody={"required": True, "content": {"multipart/form-data": {"schema": _ENROL}}},
+)
+SPEAKER = _profile_route("Anything", "The profile.", "not_found", "options_invalid", "profile_unusable")
+SPEAKER_DELETE: dict[str, Any] = {
+    "tag": "speakers",
+    "problems": ("not_found", "options_invalid"),
+    "responses": {204: {"description": "It is gone."}},
+    "status": 204,
+}
+MODELS = _profile_route("Anything", "The models.", tag="models")
+MODEL = _profile_route("Anything", "The model's card.", "not_found", "options_invalid", tag="models")
+_WORDS: dict[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": _BINARY,
+        "model": {"type": "string"},
+        "language": {"type": "string", "pattern": "^[a-z]{2,3}$"},
+        "response_format": {"type": "string", "enum": ["json", "text", "srt", "verbose_json", "vtt"]},
+    },
+}
+TRANSCRIBE = {
+    "problems": UNJUDGED,
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _WORDS}}},
+    "responses": {200: answer(ref("Anything"), "The words.", kinds=("text/plain", "text/vtt", "application/x-subrip"))},
+}
+
+
+def prediction_schemas() -> dict[str, Any]:
+    """Return the schema of a prediction, and those that it refers to."""
+    found = TypeAdapter(Prediction).json_schema(ref_template=_REF, mode="serialization")
+    return {**found.pop("$defs", {}), "Prediction": found}
+
+
 @cache
 def _schemas() -> dict[str, Any]:
     """Return the schemas that are not made by routes."""
-    found: dict[str, Any] = {}
-    prediction = TypeAdapter(Prediction).json_schema(ref_template=_REF, mode="serialization")
-    found |= prediction.pop("$defs", {})
-    found["Prediction"] = prediction
+    found = prediction_schemas()
     number, text = {"type": "number"}, {"type": "string"}
     found["Answer"] = _object(
         {

@@ -25,6 +25,8 @@ LOG = logging.getLogger("emovox.serve")
 _START = 120.0
 #: Seconds that a process has to stop what nobody wants any more, before it is ended.
 _STOP = 5.0
+#: Processes that may die one after the other before they are ready.
+_STARTS = 10
 #: Processes that may die of one task: the death of the first may be somebody else's doing.
 _LIVES = 2
 
@@ -170,7 +172,7 @@ class Pool:
         self._arguments = model, asr, nice
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
-        self._starting = 0
+        self._starting = self._failures = 0
         self._waiters: deque[asyncio.Future[Worker]] = deque()
         self._threads = ThreadPoolExecutor(2 * size + 2, thread_name_prefix="emovox-pool")
         self._background: set[asyncio.Task[None]] = set()
@@ -325,13 +327,17 @@ class Pool:
                 worker.end()
                 raise
         except (DiedError, TimeoutError):
-            kind, what = "unable", "a worker process ended while it started"
+            kind, what = "died", "a worker process ended while it started"
         finally:
             self._starting -= 1
         if kind == "ready":
-            self.failure = ""
+            self.failure, self._failures = "", 0
             self._all.add(worker)
             self._give(worker)
+            return
+        if kind == "died" and self._failures < _STARTS and not self._closed:  # somebody has killed it
+            self._failures += 1
+            self.start()
             return
         LOG.error("a worker cannot start: %s", what)
         self.failure = str(what)

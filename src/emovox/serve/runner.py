@@ -134,6 +134,10 @@ class Runner:
             result = found.to_dict()
             self._metrics.judged("job", found.duration, time.monotonic() - began)
         except Problem as error:
+            if error.code == "server_busy":  # that is ours, not the recording's
+                await asyncio.to_thread(self._jobs.give_back, [claim])
+                await asyncio.sleep(_LOOK)
+                return
             problem = {key: value for key, value in error.to_dict("").items() if key != "request_id"}
         while not await self._written(claim, result, problem):
             await asyncio.sleep(_LOOK)

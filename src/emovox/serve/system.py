@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from emovox.serve import describe
+from emovox.serve.asyncapi import asyncapi as describe_socket
 from emovox.serve.guard import require
 from emovox.serve.pool import Pool
 from emovox.serve.problems import Problem
@@ -55,6 +56,12 @@ async def metrics(request: Request) -> Response:
     """Give the metrics in the format of Prometheus."""
     require(request, "metrics")
     return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/asyncapi.json", include_in_schema=False)
+async def asyncapi() -> JSONResponse:
+    """Describe the socket for programs."""
+    return JSONResponse(describe_socket())
 
 
 @router.get("/openapi.json", include_in_schema=False)
