@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,24 @@ def toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = folder / "toy.csv"
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return manifest
+
+
+@pytest.fixture(scope="module")
+def unpainted() -> Iterator[None]:
+    """Make the figures of reports but paint none: that takes three quarters of a toy experiment's time."""
+    from emovox.lab.reports import plots
+
+    def save(folder: Path, draw: Callable[[], Mapping[str, object]]) -> dict[str, str]:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = draw().keys()
+        for name in names:
+            for kind in ("svg", "png"):
+                (folder / f"{name}.{kind}").touch()
+        return dict.fromkeys(names, "<svg/>")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save", save)
+        yield
 
 
 @pytest.fixture(autouse=True)

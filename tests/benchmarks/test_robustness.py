@@ -28,7 +28,7 @@ CONDITIONS = BENCHMARK["CONDITIONS"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path) -> Path:
+def run(unpainted: None, tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path) -> Path:
     out = tmp_path_factory.mktemp("robust") / "run"
     toy = {
         "name": "toy",

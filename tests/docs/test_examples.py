@@ -66,6 +66,7 @@ def test_predict_folder_reports_a_bad_recording(run: Callable[..., Done], tmp_pa
     assert "bad.wav" in done.stderr
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_train_from_manifest_writes_a_run_folder(
     run: Callable[..., Done], toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from emovox.lab.evaluation.comparison import Group, compare
-from emovox.lab.reports import plots
 from tests.lab import write_run
 
 
 @pytest.fixture(scope="module", autouse=True)
-def unpainted() -> Iterator[None]:
-    """Make the figures of reports but paint none: that takes three quarters of a toy experiment's time.
-
-    `tests/lab/reports` puts a fixture that does nothing in its place, and so have the examples and commands that train.
-    """
-
-    def save(folder: Path, draw: Callable[[], Mapping[str, plots.Drawing]]) -> dict[str, str]:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = draw().keys()
-        for name in names:
-            for kind in ("svg", "png"):
-                (folder / f"{name}.{kind}").touch()
-        return dict.fromkeys(names, "<svg/>")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "save", save)
-        yield
+def unpainted(unpainted: None) -> None:
+    """Paint no figures here; `tests/lab/reports` puts a fixture that does nothing in the place of this one."""
 
 
 @pytest.fixture(scope="module")
