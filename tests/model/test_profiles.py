@@ -269,7 +269,9 @@ def test_a_profile_made_by_hand_is_checked_too(embedding: tuple[float, ...]) -> 
         dataclasses.replace(ANNA, embedding=embedding)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "-a", "a b", "a.json", "ä", "a\n", "x" * 65])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "-a", "a b", "a.json", "a\u202eb", "\u0301a", "a\n", "x" * 65]
+)
 def test_names_that_are_no_file_names(name: str) -> None:
     with pytest.raises(ProfileError, match="a speaker cannot be called"):
         profiles.stored(name)

@@ -403,5 +403,8 @@ def test_a_transcript_must_fit() -> None:
     check_fits(Transcript("one two three four five six"), 0.0, 3.0)  # no speech found: the length counts
     with pytest.raises(TranscriptError, match=r"20 words for 2\.0 s of speech, 10\.0 a second"):
         check_fits(Transcript("word " * 20), 2.0, 9.0)
+    check_fits(Transcript("whisper says", (Word("whisper", 2.0, 16.0), Word("says", 16.0, 30.0))), 2.0, 3.0)
+    with pytest.raises(TranscriptError, match=r"words up to 40\.0 s"):
+        check_fits(Transcript("another film", (Word("another", 2.0, 21.0), Word("film", 21.0, 40.0))), 2.0, 3.0)
     with pytest.raises(TranscriptError, match=r"words up to 9\.0 s, and the recording ends at 3\.0 s"):
         check_fits(Transcript("late", (Word("late", 8.5, 9.0),)), 2.0, 3.0)

@@ -27,6 +27,7 @@ _RECOGNISE = {
     "batch": Home("emovox.cli", "Judge very many recordings; goes on where it stopped."),
     "features": Home("emovox.cli", "Write acoustic features as CSV or Parquet."),
     "models": Home("emovox.cli", "List the models in the package, or show a model's card."),
+    "cache": Home("emovox.cli", "Show what is kept on disk, and clear it."),
 }
 _SERVE = {
     "serve": Home("emovox.cli", "Answer over HTTP and WebSocket."),

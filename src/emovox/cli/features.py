@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from emovox import audio
+from emovox.cli.options import Told, channels_option, numbered
 from emovox.errors import EmovoxError, InputError, MissingExtraError
 from emovox.features import sets
 from emovox.outputs.commands import argument, command, option
@@ -43,7 +46,8 @@ from emovox.writing import replacing, require_writable
     metavar="SECONDS",
     help="Seconds of a row, longer recordings get several; 60, of a model 6.",
 )
-def features(sources: tuple[str, ...], out: Path, name: str, window: float | None) -> None:
+@channels_option
+def features(sources: tuple[str, ...], out: Path, name: str, window: float | None, channels: str) -> None:
     """Write acoustic features as CSV or Parquet.
 
     Examples
@@ -52,38 +56,42 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float | Non
     - `emovox features speech.wav --set logmel -o frames.parquet`
     - `emovox features clips/ --set default -o embeddings.parquet`
 
-    Rows are keyed by file, start and end in seconds; frame-level sets give one row a frame. A recording of more than
-    one and a half windows is cut into windows, and one of digital silence is left out.
+    Rows are keyed by file, start and end in seconds, and by channel where channels are named; frame-level sets give one
+    row a frame. A recording of more than one and a half windows is cut into windows, and one of digital silence is
+    left out. Where one cannot be read, or not whole, the exit code is 2.
     """
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"--out {out} must end in .csv or .parquet")
     import emovox.lab  # noqa: F401 - makes the sets of encoders known
 
     extractor = FeatureExtractor(name, window=window)
-    files = recordings(sources)
+    files, numbers = numbered(recordings(sources), channels)
     require_writable(out)
-    keys: list[tuple[str, float, float]] = []
+    keys: list[Key] = []
     rows: list[Float32Array] = []
-    failed = 0
+    told = Told(len(files))
     with progress_bars() as progress:
-        for number, file in enumerate(files, 1):
+        for done, (file, channel) in enumerate(zip(files, numbers, strict=True), 1):
+            source = file if channel is None else audio.Channel(file, channel)
             try:
-                for stretch, found in extractor.stretches(file):
-                    keys += [(file, *span) for span in extractor.spans(stretch, found)]
+                for stretch, found in extractor.stretches(source, partial(told.read, file)):
+                    keys += [(file, *span, channel) for span in extractor.spans(stretch, found)]
                     rows += list(found) if found.ndim == 2 else [found]
             except EmovoxError as error:
-                failed += 1
-                say(f"emovox: {error}")
-            progress("recordings", number, len(files))
+                told.failed(file, str(error), missing_extra=isinstance(error, MissingExtraError))
+            progress("recordings", done, len(files))
     if rows:
         _write(out, keys, rows, extractor.names)
         say(f"wrote {len(rows)} rows of {len(extractor.names)} features to {out}")
-    if failed:
-        say(f"emovox: {failed} of {len(files)} recordings could not be analysed")
+    if told.finish():
         raise click.exceptions.Exit(2)
 
 
-def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]) -> None:
+#: File, start and end in seconds, and the channel where one is named.
+Key = tuple[str, float, float, int | None]
+
+
+def _write(out: Path, keys: list[Key], rows: list[Float32Array], names: tuple[str, ...]) -> None:
     with replacing(out) as part:
         if out.suffix == ".parquet":
             _write_parquet(part, keys, rows, names)
@@ -91,18 +99,16 @@ def _write(out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Ar
             _write_csv(part, keys, rows, names)
 
 
-def _write_csv(
-    out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]
-) -> None:
+def _write_csv(out: Path, keys: list[Key], rows: list[Float32Array], names: tuple[str, ...]) -> None:
     with out.open("w", newline="", encoding="utf-8") as file:
-        file.write(csv_line(["file", "start", "end", *names]))
-        for (source, start, end), row in zip(keys, rows, strict=True):
-            file.write(csv_line([source, start, end, *(f"{value:.7g}" for value in row.tolist())]))
+        apart = any(channel is not None for *_, channel in keys)
+        file.write(csv_line(["file", "start", "end", *(["channel"] if apart else []), *names]))
+        for (source, start, end, channel), row in zip(keys, rows, strict=True):
+            place = [source, start, end, *(["" if channel is None else channel] if apart else [])]
+            file.write(csv_line([*place, *(f"{value:.7g}" for value in row.tolist())]))
 
 
-def _write_parquet(
-    out: Path, keys: list[tuple[str, float, float]], rows: list[Float32Array], names: tuple[str, ...]
-) -> None:
+def _write_parquet(out: Path, keys: list[Key], rows: list[Float32Array], names: tuple[str, ...]) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -113,6 +119,8 @@ def _write_parquet(
         "start": [key[1] for key in keys],
         "end": [key[2] for key in keys],
     }
+    if any(channel is not None for *_, channel in keys):
+        columns["channel"] = [channel for *_, channel in keys]
     for index, name in enumerate(names):
         columns[name] = pyarrow.array([row[index] for row in rows], type=pyarrow.float32())
     pyarrow.parquet.write_table(pyarrow.table(columns), out)

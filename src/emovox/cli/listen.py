@@ -59,7 +59,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
     "--save",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Keep the timeline: .json, .csv, .vtt, .TextGrid, .rttm or .txt (Audacity).",
+    help="Keep the timeline: .json, .csv, .vtt, .srt, .TextGrid, .rttm or .txt (Audacity).",
 )
 @option("--save-audio", type=click.Path(path_type=Path), metavar="FILE", help="Keep the sound too, as .wav.")
 @model_option

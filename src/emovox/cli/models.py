@@ -38,22 +38,38 @@ def models(model: str | None, as_json: bool) -> None:
 
 def _list() -> None:
     from rich.table import Table
+    from rich.text import Text
 
+    console = standard_output()
+    rows = [_row(name, load_card(name)) for name in builtin()]
+    shown = next(columns for width, columns in _SHOWN if console.width >= width)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "family", "features", "classes", "UAR", "protocol", "licence"):
+    for column in shown:
         table.add_column(column, overflow="fold")
-    for name in builtin():
-        card = load_card(name)
-        table.add_row(
-            f"{name} (default)" if name == DEFAULT else name,
-            card.family,
-            f"{card.features.set} ({card.features.dimension})",
-            str(len(card.labels)),
-            percent(card.evaluation.get("uar")),
-            str(card.evaluation.get("protocol", {}).get("name", "")),
-            card.licence,
-        )
-    standard_output().print(table)
+    for row in rows:
+        table.add_row(*(Text(row[column]) for column in shown))
+    console.print(table)
+
+
+#: The columns that a terminal has room for, by its width; a model's own page has them all.
+_SHOWN = (
+    (110, ("name", "family", "features", "classes", "UAR", "protocol", "licence")),
+    (60, ("name", "family", "classes", "UAR", "licence")),
+    (0, ("name", "classes", "UAR")),
+)
+
+
+def _row(name: str, card: ModelCard) -> dict[str, str]:
+    """Say of a model what the columns are about."""
+    return {
+        "name": f"{name} (default)" if name == DEFAULT else name,
+        "family": card.family,
+        "features": f"{card.features.set} ({card.features.dimension})",
+        "classes": str(len(card.labels)),
+        "UAR": percent(card.evaluation.get("uar")),
+        "protocol": str(card.evaluation.get("protocol", {}).get("name", "")),
+        "licence": card.licence,
+    }
 
 
 def _show(card: ModelCard) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from emovox.errors import InputError
+from emovox import audio
+from emovox.errors import EmovoxError, InputError
 from emovox.outputs.commands import all_of, option
 from emovox.outputs.console import say
-from emovox.types import Prediction, Transcript
+from emovox.types import Prediction, Transcript, Unread
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for
     from emovox.text.classifier import TextClassifier
@@ -25,6 +26,9 @@ threshold_option = option(
     type=float,
     metavar="0..1",
     help="Confidence that an answer needs; 0 never abstains.",
+)
+channels_option = option(
+    "--channels", metavar="mix|each|1|2", default="mix", help="Mix them (default), take each by itself, or one."
 )
 #: Options of speech recognition.
 recognition_options = all_of(
@@ -136,3 +140,96 @@ class WordOptions:
                     self._said.add(line)
                     say(f"emovox: {prediction.file}: {line}")
         return prediction
+
+
+def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | None]]:
+    """Turn recordings and ``--channels`` into what is judged: names, and the channel of each or None for all mixed.
+
+    Raises
+    ------
+    InputError
+        The option is none of mix, each or a number; standard input is to be read once for each of its channels.
+
+    Examples
+    --------
+    >>> numbered(["a.wav", "b.wav"], "2")
+    (['a.wav', 'b.wav'], [2, 2])
+    """
+    if channels == "mix":
+        return sources, [None] * len(sources)
+    if channels.isdecimal() and int(channels) > 0:
+        return sources, [int(channels)] * len(sources)
+    if channels != "each":
+        raise InputError(f"--channels {channels}: expected mix, each or the number of a channel, 1 for the first")
+    if "-" in sources:
+        raise InputError("--channels each reads a recording once a channel, and standard input can be read only once")
+    both: list[tuple[str, int | None]] = []
+    for name in sources:
+        try:
+            count = audio.channels(name)
+        except EmovoxError:  # reported when the recording's turn comes
+            count = 1
+        both += [(name, None)] if count == 1 else [(name, number) for number in range(1, count + 1)]
+    return [name for name, _ in both], [number for _, number in both]
+
+
+class Told:
+    """What a command says on standard error of recordings that fail or are read in part, and how many there are.
+
+    Parameters
+    ----------
+    total : int
+        Number of recordings.
+
+    Attributes
+    ----------
+    failures, partly : int
+        Recordings so far that could not be analysed, and that could not be read whole.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.failures, self.partly = total, 0, 0
+        self._said: set[str] = set()
+
+    def failed(self, file: str, error: str, *, missing_extra: bool = False) -> None:
+        """Say what has failed; an extra that is missing once, and not for every recording that needs it."""
+        self.failures += 1
+        if missing_extra and not self._is_new(error.replace(file, "")):
+            return
+        say(f"emovox: {error}")
+
+    def read(self, file: str, told: HasNotes) -> None:
+        """Say what could not be read of a recording, and what there is to say about its channels."""
+        for one in told.unread:
+            say(f"emovox: {file} cannot be read {one}")
+        self.partly += bool(told.unread)
+        for note in told.notes:
+            if self._is_new(f"{file}: {note}"):
+                say(f"emovox: {file}: {note}")
+
+    def finish(self) -> bool:
+        """Say how many there were; tell whether there were any."""
+        if self.failures:
+            say(f"emovox: {self.failures} of {self.total} recordings could not be analysed")
+        if self.partly:
+            say(f"emovox: {self.partly} of {self.total} recordings could not be read whole")
+        return bool(self.failures or self.partly)
+
+    def _is_new(self, text: str) -> bool:
+        new = text not in self._said
+        self._said.add(text)
+        return new
+
+
+class HasNotes(Protocol):
+    """What reading a recording has brought up: of blocks and of a prediction."""
+
+    @property
+    def unread(self) -> Sequence[Unread]:
+        """What could not be read."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What there is to say about the channels."""
+        ...

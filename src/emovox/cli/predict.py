@@ -16,11 +16,20 @@ from typing import TYPE_CHECKING
 import click
 
 from emovox import audio
-from emovox.audio import Sound
+from emovox.audio import Sound, source_name
 from emovox.cli import results
-from emovox.cli.options import WordOptions, model_option, speaker_option, threshold_option, word_options
+from emovox.cli.options import (
+    Told,
+    WordOptions,
+    channels_option,
+    model_option,
+    numbered,
+    speaker_option,
+    threshold_option,
+    word_options,
+)
 from emovox.cli.results import Found, Place
-from emovox.errors import EmovoxError, InputError, NoSpeechError
+from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
 from emovox.model import profiles
 from emovox.outputs.commands import Choice, all_of, argument, command, option
 from emovox.outputs.console import is_terminal, progress_bars, recordings, say
@@ -87,7 +96,7 @@ timeline_options = all_of(
     "form",
     type=Choice(Format),
     metavar="FORMAT",
-    help="table, json, csv, vtt, textgrid, rttm or audacity; the default is by the name of --out, else table.",
+    help="table, json, csv, vtt, srt, textgrid, rttm or audacity; the default is by the name of --out, else table.",
 )
 @option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
 @option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers over time: .png, .svg or .pdf.")
@@ -99,7 +108,7 @@ timeline_options = all_of(
 @speaker_option
 @threshold_option
 @option("--no-gate", is_flag=True, help="Analyse any sound, speech or not.")
-@option("--channels", metavar="mix|each|1|2", default="mix", help="Mix them (default), judge each by itself, or one.")
+@channels_option
 @option("--jobs", "-j", type=int, metavar="N", help="Recordings at a time; one a processor core.")
 @timeline_options
 @word_options
@@ -187,12 +196,8 @@ def predict(
     else:
         results.deliver(work.results(), form, place, recognizer.card.labels)
     if words.missing:
-        say(f"emovox: {words.missing} of {work.total} recordings are judged by the voice alone")
-    if work.failed:
-        say(f"emovox: {work.failed} of {work.total} recordings could not be analysed")
-    if work.partly:
-        say(f"emovox: {work.partly} of {work.total} recordings could not be read whole")
-    if work.failed or work.partly or words.missing:
+        say(f"emovox: {words.missing} of {work.told.total} recordings are judged by the voice alone")
+    if work.told.finish() or words.missing:
         raise click.exceptions.Exit(2)
 
 
@@ -221,11 +226,10 @@ class Work:
         self.words = words
         self.cut = cut
         self.sources, self.channels = numbered(sources, channels)
-        self.total, self.failed, self.partly = len(self.sources), 0, 0
+        self.told = Told(len(self.sources))
         self.segments = self._segments(given) if given else None
         self.pictures, self.pages = pictures, pages
         self.jobs = min(checked_jobs(jobs), len(self.sources))
-        self._noted: set[str] = set()
 
     def _segments(self, given: SegmentFile) -> list[list[Segment]]:
         """Find the segments of each recording; one that has none is reported and left out, unless all have none."""
@@ -235,10 +239,9 @@ class Work:
                 found.append(given.of(*one))
                 kept.append(one)
             except InputError as error:
-                self.failed += 1
-                if self.failed == self.total:
+                if self.told.failures + 1 == self.told.total:
                     raise
-                say(f"emovox: {error}")
+                self.told.failed(one[0], str(error))
         self.sources, self.channels = [name for name, _ in kept], [number for _, number in kept]
         return found
 
@@ -265,8 +268,8 @@ class Work:
                 try:
                     yield self._checked(found, source)
                 except EmovoxError as error:
-                    self.failed += 1
-                    say(f"emovox: {error}")
+                    missing = isinstance(found, Failure) and found.kind == MissingExtraError.__name__
+                    self.told.failed(source_name(source), str(error), missing_extra=missing)
                 bars.finished(number)
 
     def summaries(self) -> Iterator[Summary]:
@@ -304,21 +307,10 @@ class Work:
         if not found.predictions:
             raise NoSpeechError(f"{found.file} holds no speech that can be judged in {found.duration:.1f} s")
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
-        self._report(found)
+        self.told.read(found.file, found.predictions[0])
         if self.pictures:
             results.draw(found, source, self.pictures.path(found.file))
         return found
-
-    def _report(self, found: Found) -> None:
-        """Say what could not be read of a recording, and what there is to say about its channels."""
-        first = found.predictions[0]
-        for one in first.unread:
-            say(f"emovox: {found.file} cannot be read {one}")
-        self.partly += bool(first.unread)
-        for note in first.notes:
-            if f"{found.file} {note}" not in self._noted:
-                self._noted.add(f"{found.file} {note}")
-                say(f"emovox: {found.file}: {note}")
 
 
 def _together(parts: list[Found]) -> Found:
@@ -327,37 +319,6 @@ def _together(parts: list[Found]) -> Found:
     first = parts[0].source
     whole = first.source if isinstance(first, audio.Channel) else first
     return Found(parts[0].file, predictions, max(part.duration for part in parts), whole)
-
-
-def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | None]]:
-    """Turn recordings and ``--channels`` into what is judged: names, and the channel of each or None for all mixed.
-
-    Raises
-    ------
-    InputError
-        The option is none of mix, each or a number; standard input is to be read once for each of its channels.
-
-    Examples
-    --------
-    >>> numbered(["a.wav", "b.wav"], "2")
-    (['a.wav', 'b.wav'], [2, 2])
-    """
-    if channels == "mix":
-        return sources, [None] * len(sources)
-    if channels.isdecimal() and int(channels) > 0:
-        return sources, [int(channels)] * len(sources)
-    if channels != "each":
-        raise InputError(f"--channels {channels}: expected mix, each or the number of a channel, 1 for the first")
-    if "-" in sources:
-        raise InputError("--channels each reads a recording once a channel, and standard input can be read only once")
-    both: list[tuple[str, int | None]] = []
-    for name in sources:
-        try:
-            count = audio.channels(name)
-        except EmovoxError:  # reported when the recording's turn comes
-            count = 1
-        both += [(name, None)] if count == 1 else [(name, number) for number in range(1, count + 1)]
-    return [name for name, _ in both], [number for _, number in both]
 
 
 class Bars:

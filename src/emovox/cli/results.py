@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,7 +71,8 @@ class Place:
     target: Path
     folder: bool
     ending: str
-    _names: tracks.Names = field(default_factory=tracks.Names)
+    _root: str = ""
+    _names: dict[str, tracks.Names] = field(default_factory=lambda: defaultdict(tracks.Names))
 
     @classmethod
     def of(cls, text: str | None, option: str, ending: str, files: Sequence[str], *, one_file: bool) -> Place | None:
@@ -101,15 +103,34 @@ class Place:
             raise InputError(f"{what}: write {option} FOLDER/ for one file each, or name another format")
         if text is None:
             return None
-        place = cls(Path(text), folder, ending)
+        place = cls(Path(text), folder, ending, _root(files))
         if not folder and any(_same(place.target, file) for file in files):
             raise InputError(f"{option} {text} is one of the recordings: name another file")
         require_writable(place.target / "emovox" if folder else place.target)
         return place
 
     def path(self, file: str) -> Path:
-        """Return where the file of a recording goes."""
-        return self.target / (self._names(file) + self.ending) if self.folder else self.target
+        """Return where the file of a recording goes: in a folder, into the same folders below as the recordings'."""
+        if not self.folder:
+            return self.target
+        below = os.path.relpath(_folder_of(file), self._root) if self._root and _is_path(file) else "."
+        return self.target / below / (self._names[below](file) + self.ending)
+
+
+def _is_path(file: str) -> bool:
+    return file != "-" and not file.startswith("<")
+
+
+def _folder_of(file: str) -> str:
+    return os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120 - links stay what they are called
+
+
+def _root(files: Sequence[str]) -> str:
+    """Find the deepest folder that all recordings are in; none where there is no such folder."""
+    try:
+        return os.path.commonpath([_folder_of(file) for file in files if _is_path(file)])
+    except ValueError:  # on several drives, or there is nothing but standard input
+        return ""
 
 
 def _same(path: Path, file: str) -> bool:

@@ -7,8 +7,8 @@ import datetime
 import json
 import math
 import os
-import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ FORMAT_VERSION = 1
 #: Least speech that makes a baseline, in seconds: a short sentence.
 LEAST_SPEECH = 1.0
 #: What a speaker may be called; a name is also a file name, and nothing in it can be taken for a path.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+#: Longest name of a speaker.
+_LONGEST = 64
 #: Largest number that the models' arithmetic holds.
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -114,6 +115,13 @@ def require_baseline(model: Model) -> None:
         raise ModelError(f"model {model.card.name!r} takes no personal baseline: use a model that does, or no speaker")
 
 
+def _is_name(text: str) -> bool:
+    """Tell whether a text is letters, with the marks on them, digits, ``-`` and ``_``, a letter or digit first."""
+    kinds = [unicodedata.category(one)[0] for one in text]
+    plain = all(kind in "LNM" or one in "-_" for one, kind in zip(text, kinds, strict=True))
+    return plain and 0 < len(text) <= _LONGEST and kinds[0] in "LN"
+
+
 def check_name(name: str) -> str:
     """Make sure that a speaker's name can be a file's name everywhere.
 
@@ -127,9 +135,9 @@ def check_name(name: str) -> str:
     >>> check_name("anna-2")
     'anna-2'
     """
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         raise ProfileError(
-            f"a speaker cannot be called {name!r}: use up to 64 letters (a to z), digits, - and _, "
+            f"a speaker cannot be called {name!r}: use up to 64 letters of any script, digits, - and _, "
             "beginning with a letter or digit"
         )
     return name
@@ -201,7 +209,7 @@ def stored(name: str) -> Path:
 
 def names() -> tuple[str, ...]:
     """Return the speakers in the user's folder."""
-    return tuple(sorted(path.stem for path in default_folder().glob("*.json") if _NAME.fullmatch(path.stem)))
+    return tuple(sorted(path.stem for path in default_folder().glob("*.json") if _is_name(path.stem)))
 
 
 def find(speaker: str) -> Profile:
@@ -221,7 +229,7 @@ def find(speaker: str) -> Profile:
     ProfileError
         There is none, or it cannot be used.
     """
-    if not _NAME.fullmatch(speaker):  # a suffix or a folder: a path
+    if not _is_name(speaker):  # a suffix or a folder: a path
         return read(Path(speaker))
     if speaker in names() or not Path(speaker).exists():
         return read(_known(speaker))

@@ -48,7 +48,8 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     ----------
     arguments : sequence of str
         A folder stands for the audio files in it and below, a pattern such as ``calls/*.wav`` for what it matches.
-        What does not exist stays in the list, so that its error is reported beside the others' results.
+        What does not exist stays in the list, so that its error is reported beside the others' results; so does a
+        folder or pattern that holds no audio file.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     Raises
     ------
     AudioError
-        A folder or pattern holds no audio file.
+        There is nothing but folders and patterns that hold no audio file.
 
     Examples
     --------
@@ -65,20 +66,23 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     ['missing.wav', '-']
     """
     found: list[str] = []
+    empty: list[str] = []
     for argument in arguments:
         path = Path(argument)
         if argument != "-" and path.is_dir():
             inside = recordings_in(path)
             if not inside:
-                raise AudioError(f"no audio file in the folder {argument}: name the files, or another folder")
-            found += map(str, inside)
+                empty.append(f"no audio file in the folder {argument}: name the files, or another folder")
+            found += map(str, inside) if inside else [argument]
         elif argument != "-" and glob.has_magic(argument) and not path.exists():
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             if not matches:
-                raise AudioError(f"nothing matches {argument}: check the pattern")
-            found += recordings(matches)
+                empty.append(f"nothing matches {argument}: check the pattern")
+            found += recordings(matches) if matches else [argument]
         else:
             found.append(argument)
+    if empty and len(empty) == len(found):
+        raise AudioError(empty[0])
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -26,6 +27,7 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     VTT = "vtt"
+    SRT = "srt"
     TEXTGRID = "textgrid"
     RTTM = "rttm"
     AUDACITY = "audacity"
@@ -38,7 +40,7 @@ class Format(StrEnum):
     @property
     def holds_one(self) -> bool:
         """Whether a file of this format is about one recording only."""
-        return self in (Format.VTT, Format.TEXTGRID, Format.AUDACITY)
+        return self in (Format.VTT, Format.SRT, Format.TEXTGRID, Format.AUDACITY)
 
     @property
     def has_marks(self) -> bool:
@@ -51,6 +53,9 @@ JSON_END = "\n]\n"
 
 #: Columns below which the table leaves out what can be spared.
 NARROW = 72
+
+#: Columns of a table beside the names of files.
+_BESIDE_NAMES = 50
 
 #: Colour of each emotion on a terminal; labels not listed are white.
 COLOURS = {
@@ -197,6 +202,8 @@ def pieces(
             return to_csv(predictions, labels)
         case Format.VTT:
             return tracks.to_vtt(predictions)
+        case Format.SRT:
+            return tracks.to_srt(predictions)
         case Format.TEXTGRID:
             return tracks.to_textgrid(predictions, duration, marks)
         case Format.RTTM:
@@ -210,14 +217,18 @@ def pieces(
 def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     """Make a table for a terminal: the label, how sure it is and, where the terminal is wide enough, the runner-up.
 
-    Where words were listened to, they stand below the label, and below them what there is to explain.
+    A long folder that all recordings are in stands above the table, and not in every row.  Where words were listened
+    to, they stand below the label, and below them what there is to explain.
     """
     from rich.table import Table  # only people need it
     from rich.text import Text
 
     wide = width >= NARROW
     spoken = any(one.transcript is not None for one in predictions)
+    common = _common_folder([one.file for one in predictions], width)
     table = Table(box=None, pad_edge=False, header_style="bold")
+    if common:
+        table.title, table.title_justify, table.title_style = Text(f"in {shown(common)}"), "left", "dim"
     table.add_column("file", overflow="fold")
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("emotion", no_wrap=wide and not spoken, overflow="fold")
@@ -228,8 +239,26 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
         file, time, label, sure, *rest = _cells(one, wide)
         colour = COLOURS.get(one.label, "white")
         said = ((f"\n{line}", "dim") for line in _below(one))
-        table.add_row(Text(file), time, Text.assemble((label, colour), *said), Text(sure, colour), *map(Text, rest))
+        table.add_row(
+            Text(file.removeprefix(shown(common))),
+            time,
+            Text.assemble((label, colour), *said),
+            Text(sure, colour),
+            *map(Text, rest),
+        )
     return table
+
+
+def _common_folder(files: Sequence[str], width: int) -> str:
+    """Find a folder that all files are in whose name would take much of a terminal; empty where there is none."""
+    folders = {os.path.dirname(file) for file in files}  # noqa: PTH120 - as they are written
+    if (
+        max(map(columns, files), default=0) < width - _BESIDE_NAMES
+        or len({Path(one).is_absolute() for one in folders}) > 1
+    ):
+        return ""
+    common = os.path.commonpath(folders)
+    return os.path.join(common, "") if common not in ("", ".") else ""  # noqa: PTH118 - ends in a separator
 
 
 def to_text(predictions: Sequence[Prediction]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Predictions as tracks beside the sound, for other programs: WebVTT, Praat TextGrid, RTTM, Audacity labels.
+"""Predictions as tracks beside the sound, for other programs: WebVTT, SubRip, Praat TextGrid, RTTM, Audacity labels.
 
 An abstention stays visible in each of them: ``don't know (sad)`` where there is room for words, ``unknown`` in RTTM.
 """
@@ -41,7 +41,7 @@ def to_vtt(predictions: Iterable[Prediction]) -> Iterator[str]:
     Parameters
     ----------
     predictions : iterable of Prediction
-        In the order of time.  A speaker becomes the cue's voice, a transcript its second line.
+        In the order of time.  A speaker becomes the cue's voice, what was said its second line.
 
     Yields
     ------
@@ -69,12 +69,46 @@ def to_vtt(predictions: Iterable[Prediction]) -> Iterator[str]:
     """
     yield "WEBVTT\n"
     for one in _of_one_recording(predictions, "WebVTT"):
-        start = round(1000 * one.start)
-        end = max(start + 1, round(1000 * one.end))  # a cue may not be empty
         text = _vtt_text(describe(one))
         if one.speaker:
             text = f"<v {_vtt_text(one.speaker)}>{text}"
-        yield f"\n{_vtt_time(start)} --> {_vtt_time(end)}\n{text}\n"
+        said = f"{_vtt_text(one.transcript)}\n" if one.transcript and one.transcript.strip() else ""
+        yield f"\n{_cue(one)}\n{text}\n{said}"
+
+
+def to_srt(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Write SubRip subtitles of one recording, as players of films take them, one a prediction.
+
+    Parameters
+    ----------
+    predictions : iterable of Prediction
+        In the order of time.  What was said becomes the second line.
+
+    Yields
+    ------
+    str
+        Pieces of the file, as predictions come.
+
+    Raises
+    ------
+    InputError
+        The predictions are of more than one recording.
+
+    Examples
+    --------
+    >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
+    >>> from dataclasses import replace
+    >>> print("".join(to_srt([replace(example, transcript="Oh no.")])), end="")
+    1
+    00:00:00,000 --> 00:00:01,500
+    sad 75%
+    Oh no.
+    <BLANKLINE>
+    """
+    for number, one in enumerate(_of_one_recording(predictions, "SRT"), 1):
+        said = f"{_one_line(one.transcript)}\n" if one.transcript and one.transcript.strip() else ""
+        speaker = f"{_one_line(one.speaker)}: " if one.speaker else ""
+        yield f"{number}\n{_cue(one).replace('.', ',')}\n{speaker}{_one_line(describe(one))}\n{said}\n"
 
 
 def to_textgrid(
@@ -284,6 +318,12 @@ def _tier_head(number: int, kind: str, name: str, length: float) -> str:
         f'    item [{number}]:\n        class = "{kind}"\n        name = "{name}"\n'
         f"        xmin = 0\n        xmax = {length:.9g}\n"
     )
+
+
+def _cue(one: Prediction) -> str:
+    """Write from when to when a cue is shown; it may not be empty."""
+    start = round(1000 * one.start)
+    return f"{_vtt_time(start)} --> {_vtt_time(max(start + 1, round(1000 * one.end)))}"
 
 
 def _vtt_time(milliseconds: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,17 @@ class FeatureExtractor:
             return found
         return np.ravel(np.asarray(self._model.run(found[np.newaxis]).embedding, dtype=np.float32))
 
-    def stretches(self, source: Sound) -> Iterator[tuple[Waveform, Float32Array]]:
+    def stretches(
+        self, source: Sound, report: Callable[[audio.Blocks], None] | None = None
+    ) -> Iterator[tuple[Waveform, Float32Array]]:
         """Describe a recording window by window, in memory that does not grow with it.
 
         Parameters
         ----------
         source : str, path, bytes, binary file, or pair of array and rate
             The recording.
+        report : callable, optional
+            Called at the end with the blocks that were read, which know what could not be and what channels there are.
 
         Yields
         ------
@@ -124,7 +128,8 @@ class FeatureExtractor:
         """
         silent: AudioError | None = None
         heard = False
-        for stretch in join_rest(audio.blocks(source, self.window), self.window / 2):
+        blocks = audio.blocks(source, self.window)
+        for stretch in join_rest(blocks, self.window / 2):
             try:
                 audio.require_signal(stretch, source_name(source))
             except AudioError as error:
@@ -132,6 +137,8 @@ class FeatureExtractor:
             else:
                 heard = True
                 yield stretch, self.compute(stretch)
+        if report:
+            report(blocks)
         if not heard:
             raise silent or AudioError(f"{source_name(source)} has no samples: give a recording that is not empty")
 

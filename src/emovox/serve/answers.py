@@ -19,6 +19,7 @@ TYPES: Mapping[Format, tuple[str, ...]] = {
     Format.JSON: ("application/json",),
     Format.CSV: ("text/csv",),
     Format.VTT: ("text/vtt",),
+    Format.SRT: ("application/x-subrip",),
     Format.TEXTGRID: ("text/x-textgrid", "application/x-praat-textgrid"),
     Format.RTTM: ("text/x-rttm", "application/x-rttm"),
     Format.AUDACITY: ("text/x-audacity-labels",),

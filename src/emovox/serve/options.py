@@ -19,7 +19,7 @@ from emovox.serve.work import Ask, Recognise, Upload
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 #: The formats that an answer or a result may have.
-Form = Literal["json", "csv", "vtt", "textgrid", "rttm", "audacity"]
+Form = Literal["json", "csv", "vtt", "srt", "textgrid", "rttm", "audacity"]
 
 
 class Options(BaseModel):

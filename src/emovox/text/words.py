@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ class Hearing:
             transcript = self._listener.finish()
             if self._given:
                 check_fits(self._given, transcript.speech or 0.0, duration)
-                transcript = replace(self._given, speech=transcript.speech)
+                transcript = replace(self._given, words=_fitted(self._given.words, duration), speech=transcript.speech)
         except EmovoxError as error:
             return Heard(None, None, (f"no words, the voice alone: {error}",))
         notes = [f"some words are missing: {problem}" for problem in self._listener.problems]
@@ -147,6 +147,27 @@ class Hearing:
                 "only, so only rate, pauses and confidence count"
             )
         return _judged(transcript, duration, self._classifier, tuple(notes))
+
+
+def _last_run(words: Sequence[Word]) -> Sequence[Word]:
+    """Return the last words that follow one another without a pause: of a segment that was given as a whole."""
+    first = len(words) - 1
+    while first > 0 and words[first].start - words[first - 1].end < 1e-3:
+        first -= 1
+    return words[max(0, first) :]
+
+
+def _fitted(words: tuple[Word, ...], duration: float) -> tuple[Word, ...]:
+    """Let words end with the recording: a last segment that overshoots far is spread over what there is."""
+    last, run = max((word.end for word in words), default=0.0), _last_run(words)
+    if last > duration + _BEYOND and run[0].start < duration:
+        begin, share = run[0].start, (duration - run[0].start) / (last - run[0].start)
+        spread = (
+            replace(word, start=begin + (word.start - begin) * share, end=begin + (word.end - begin) * share)
+            for word in run
+        )
+        words = (*words[: len(words) - len(run)], *spread)
+    return tuple(replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in words)
 
 
 def _judged(
@@ -172,6 +193,8 @@ FASTEST = 8.0
 _FEW = 3
 #: Seconds that a word may lie after the end: times of transcripts are rounded.
 _BEYOND = 1.0
+#: Seconds by which the last segment of a recogniser may end too late: Whisper hears windows of 30 s.
+_OVERSHOOT = 30.0
 #: Largest file that is read, in bytes: a day of speech is about 1 MB of text.
 _LARGEST = 50_000_000
 
@@ -242,7 +265,8 @@ def check_fits(transcript: Transcript, speech: float, duration: float) -> None:
     Raises
     ------
     TranscriptError
-        It has more than 8 words per second of speech, or words after the end of the recording.
+        It has more than 8 words per second of speech, or words after the end of the recording, where they are not the
+        last segment of Whisper, which may overshoot by up to 30 s.
 
     Examples
     --------
@@ -258,7 +282,8 @@ def check_fits(transcript: Transcript, speech: float, duration: float) -> None:
             f"nobody speaks faster than {FASTEST:g}: is it that of another recording?"
         )
     last = max((word.end for word in transcript.words), default=0.0)
-    if last > duration + _BEYOND:
+    late = last > duration + _OVERSHOOT or not any(word.start < duration for word in _last_run(transcript.words))
+    if last > duration + _BEYOND and late:
         raise TranscriptError(
             f"the transcript has words up to {last:.1f} s, and the recording ends at {duration:.1f} s: "
             "is it that of another recording?"
