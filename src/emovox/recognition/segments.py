@@ -117,7 +117,7 @@ def read_segments(path: str | os.PathLike[str]) -> SegmentFile:
     Examples
     --------
     >>> Path("turns.csv").write_text("start,end,speaker,turn\n0.0,1.5,anna,1\n1.5,3.0,ben,2\n")
-    45
+    52
     >>> [(one.speaker, dict(one.columns)) for one in read_segments("turns.csv").of("examples/plain.wav")]
     [('anna', {'turn': '1'}), ('ben', {'turn': '2'})]
     """
