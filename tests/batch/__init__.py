@@ -46,11 +46,19 @@ class FakeRecipe:
 class Inline:
     """An engine that does the work at once; it dies after so many recordings, as a coordinator that is killed would."""
 
-    def __init__(self, task: Task, *, dies_after: int | None = None, fails: Sequence[str] = (), width: int = 3) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        dies_after: int | None = None,
+        fails: Sequence[str] = (),
+        fault: EmovoxError | None = None,
+        width: int = 3,
+    ) -> None:
         self.width = width
         self.seen: list[str] = []
         self._work = task()
-        self._left, self._fails = dies_after, fails
+        self._left, self._fails, self._fault = dies_after, fails, fault
 
     def submit(self, entry: Entry, done: Done) -> None:
         if self._left is not None:
@@ -58,7 +66,7 @@ class Inline:
                 raise KilledError
             self._left -= 1
         self.seen.append(entry.id)
-        done(EmovoxError("no") if entry.id in self._fails else self._work(entry, lambda: None))
+        done(self._fault or EmovoxError("no") if entry.id in self._fails else self._work(entry, lambda: None))
 
     def check(self) -> None: ...
 

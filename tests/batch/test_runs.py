@@ -15,7 +15,7 @@ from emovox.batch.plan import Plan, stored
 from emovox.batch.runs import Allowance, Shard, TooManyFailuresError
 from emovox.batch.tables import PartFormat
 from emovox.batch.tasks import Output, Recognition, Task
-from emovox.errors import EmovoxError, FeatureError, InputError
+from emovox.errors import EmovoxError, FeatureError, InputError, WorkerError, WorkerHungError, WorkerKilledError
 from emovox.features import sets
 from emovox.testing import FakeRecognizer
 from tests import EXAMPLES
@@ -177,6 +177,15 @@ def test_nothing_to_do_is_refused(tmp_path: Path) -> None:
 def test_what_is_wrong_with_all_recordings_ends_the_run(calls: Path, tmp_path: Path) -> None:
     with pytest.raises(EmovoxError, match="no"):
         run(Inputs(str(calls)), tmp_path, engine=Inline(Task(FakeRecipe()), fails=["a/call1.wav"]))
+
+
+@pytest.mark.parametrize("fault", [WorkerKilledError("died 3 times"), WorkerHungError("gave no sign of life")])
+def test_one_that_kills_or_hangs_its_worker_fails_alone(fault: WorkerError, calls: Path, tmp_path: Path) -> None:
+    engine = Inline(Task(FakeRecipe()), fails=["a/call1.wav"], fault=fault)
+    assert run(Inputs(str(calls)), tmp_path, engine=engine).failed == 3
+    first = json.loads((tmp_path / "failed.jsonl").read_text().splitlines()[0])
+    assert first == {"id": "a/call1.wav", "code": fault.code, "message": str(fault), "channel": None}
+    assert "a/call1.wav" not in [row["id"] for row in rows(tmp_path)]
 
 
 def test_columns_are_carried_along_with_their_types(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""kill -9 of coordinators and workers at random moments, with processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emovox.batch.entries import Inputs
+from tests import ROOT
+from tests.batch import content, run
+from tests.batch.conftest import write_tone
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("times", [2, pytest.param(30, marks=pytest.mark.long)])
+def test_killed_at_random_the_bytes_are_those_of_an_undisturbed_run(times: int, tmp_path: Path) -> None:
+    for number in range(90):
+        write_tone(tmp_path / "in" / f"{number:02d}.wav", number, seconds=1)
+    run(Inputs(str(tmp_path / "in")), tmp_path / "whole", part_size=3)
+    choose = random.Random(times)
+    command = [sys.executable, "-m", "tests.batch.killed", tmp_path / "in", tmp_path / "out"]
+    killed = {"worker": 0, "coordinator": 0}
+    while min(killed.values()) < times / 2:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout
+            worker = int(running.stdout.readline().split()[1])
+            time.sleep(choose.uniform(0, 0.3))
+            who = min(killed, key=lambda name: killed[name])
+            os.kill(worker if who == "worker" else running.pid, signal.SIGKILL)
+            killed[who] += 1
+            assert running.wait() == (0 if who == "worker" else -signal.SIGKILL)
+        if who == "worker":
+            assert content(tmp_path / "out") == content(tmp_path / "whole")
+            for part in choose.sample(sorted((tmp_path / "out" / "parts").iterdir()), 20):
+                part.unlink()  # so that there is something to do again
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
