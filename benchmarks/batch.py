@@ -93,7 +93,7 @@ def rate(given: argparse.Namespace, folder: Path) -> None:
 class Instant:
     """An engine that has the answer at once: what is left is the coordinator."""
 
-    width = 4
+    width, deaths = 4, 0
 
     def __init__(self, columns: int) -> None:
         self._rest = (None,) * (columns - 2)

@@ -55,7 +55,7 @@ class Inline:
         fault: EmovoxError | None = None,
         width: int = 3,
     ) -> None:
-        self.width = width
+        self.width, self.deaths = width, 0
         self.seen: list[str] = []
         self._work = task()
         self._left, self._fails, self._fault = dies_after, fails, fault

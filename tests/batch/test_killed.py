@@ -25,7 +25,7 @@ def test_killed_at_random_the_bytes_are_those_of_an_undisturbed_run(times: int, 
         write_tone(tmp_path / "in" / f"{number:02d}.wav", number, seconds=1)
     run(Inputs(str(tmp_path / "in")), tmp_path / "whole", part_size=3)
     choose = random.Random(times)
-    command = [sys.executable, "-m", "tests.batch.killed", tmp_path / "in", tmp_path / "out"]
+    command = [sys.executable, "-m", "tests.batch.killed", str(tmp_path / "in"), str(tmp_path / "out")]
     killed = {"worker": 0, "coordinator": 0}
     while min(killed.values()) < times / 2:
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:

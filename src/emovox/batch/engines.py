@@ -41,6 +41,11 @@ class Engine(Protocol):
         """How many entries it can be given before the first is done."""
         ...
 
+    @property
+    def deaths(self) -> int:
+        """How many workers have died so far."""
+        ...
+
     def submit(self, entry: Entry, done: Done) -> None:
         """Have an entry done; `done` is called from another thread."""
         ...
@@ -70,6 +75,11 @@ class Local:
     def __init__(self, task: Task, jobs: int | None = None, patience: float = PATIENCE) -> None:
         self.workers: Workers[Entry, Outcome] = Workers(task, checked_jobs(jobs), patience=patience)
         self.width = self.workers.jobs * (1 + _AHEAD)
+
+    @property
+    def deaths(self) -> int:
+        """How many processes have died so far."""
+        return self.workers.deaths
 
     def submit(self, entry: Entry, done: Done) -> None:
         """Have an entry done."""
@@ -131,6 +141,7 @@ class Cluster:
         self._running: dict[str, Any] = {}  # the scheduler forgets what nobody holds
         self._numbers = count()
         self.address = address
+        self.deaths = 0
 
     @property
     def width(self) -> int:
@@ -145,6 +156,7 @@ class Cluster:
         def finished(found: Any) -> None:
             result = _fetched(found)
             self._running.pop(key, None)
+            self.deaths += result is None
             if result is None and attempt < _CLUSTER_ATTEMPTS and self._client.status == "running":
                 self.submit(entry, done, attempt + 1)
             else:

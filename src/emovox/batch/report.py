@@ -96,7 +96,7 @@ class Report:
         if telling is Telling.AUTO:
             telling = Telling.BAR if is_terminal(sys.stderr) else Telling.LINES
         self._plan, self._log, self._telling, self._now, self._todo = plan, log, telling, now, todo
-        self.done = self.failed = self._silences = 0
+        self.done = self.failed = self._silences = self._deaths = 0
         self.sound = 0.0
         self.began = self._told = now()
         self._recent: deque[tuple[float, int]] = deque([(self.began, 0)])
@@ -131,6 +131,12 @@ class Report:
         if seconds >= COPIES * (1 + self._silences):
             self._silences += 1
             self._log("waiting", silent=round(seconds), **self.state())
+
+    def deaths(self, number: int) -> None:
+        """Take note of how many workers have died so far."""
+        if number > self._deaths:
+            self._deaths = number
+            self._log("deaths", workers=number)
 
     def end(self, how: str) -> None:
         """Take note of the end: ``done``, ``stopped`` or why it could not go on."""

@@ -214,6 +214,7 @@ class Run:
                 self._engine.check()
                 self._report.waiting(time.monotonic() - began)
         self._running -= 1
+        self._report.deaths(self._engine.deaths)
         outcome = self._outcome(found)
         opened = self._open[part]
         opened.outcomes[index] = (outcome.rows, outcome.failures)
