@@ -190,10 +190,9 @@ def cluster(given: argparse.Namespace, folder: Path) -> None:
 
         def lose() -> None:
             while not over.wait(given.every):
-                nanny = list(found.workers.values())[len(killed) % 2]
-                if nanny.pid:
-                    killed.append(nanny.pid)
-                    os.kill(nanny.pid, signal.SIGKILL)
+                if alive := [nanny.pid for nanny in found.workers.values() if nanny.pid]:
+                    killed.append(alive[len(killed) % len(alive)])
+                    os.kill(killed[-1], signal.SIGKILL)
 
         thread = threading.Thread(target=lose)
         thread.start()

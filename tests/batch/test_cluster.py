@@ -78,10 +78,9 @@ def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path: Pat
 
         def kill() -> None:
             while not over.wait(5):
-                nanny = list(cluster.workers.values())[len(killed) % 2]
-                if nanny.pid:
-                    killed.append(nanny.pid)
-                    os.kill(nanny.pid, signal.SIGKILL)
+                if alive := [nanny.pid for nanny in cluster.workers.values() if nanny.pid]:
+                    killed.append(alive[len(killed) % len(alive)])
+                    os.kill(killed[-1], signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
