@@ -142,6 +142,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "models",
+    "cache",
     "data list",
     "data check",
     "batch run",
