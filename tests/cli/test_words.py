@@ -15,7 +15,6 @@ import pytest
 import soundfile
 
 from emovox import EmotionRecognizer, audio
-from emovox.cli.main import run
 from emovox.errors import TranscriptError
 from emovox.outputs import formats
 from emovox.recognition.timeline import Timeline, TimelineOptions
@@ -24,6 +23,7 @@ from emovox.text.fusion import builtin
 from emovox.text.sentiment import FEATURE_NAMES
 from emovox.types import Failure, Prediction, Transcript, Waveform, Word
 from tests import EXAMPLES
+from tests.cli import emovox_command
 from tests.conftest import sine, speech
 
 PLAIN = EXAMPLES / "plain.wav"
@@ -204,60 +204,41 @@ def test_a_given_transcript_takes_the_place_of_the_recogniser() -> None:
     assert found.words == ()
 
 
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    """Run the command in this process; return exit code, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["emovox", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        run()
-    shown = capsys.readouterr()
-    return int(end.value.code or 0), shown.out, shown.err
-
-
-Run = tuple[pytest.MonkeyPatch, pytest.CaptureFixture[str]]
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    return monkeypatch, capsys
-
-
 def json_of(text: str) -> dict[str, Any]:
     (found,) = json.loads(text)
     assert isinstance(found, dict)
     return found
 
 
-def test_text_on_the_command_line(here: Run, whisper: Path) -> None:
+def test_text_on_the_command_line(whisper: Path) -> None:
     pytest.importorskip("faster_whisper")
     wanted = ("predict", EXAMPLES / "slow.wav", "--asr", whisper, "--language", "en", "-f", "json")
-    code, out, err = call(*here, *wanted, "--fuse")
+    code, out, err = emovox_command(*wanted, "--fuse")
     assert (code, err) == (0, "")
     found = json_of(out)
     assert "nobody came" in found["transcript"]
     assert [word["text"] for word in found["words"]] == found["transcript"].split()
     assert set(found["linguistic"]) == set(FEATURE_NAMES)
     assert found["fusion"]["used"] == ["voice", "words"]
-    only_reported = json_of(call(*here, *wanted)[1])
+    only_reported = json_of(emovox_command(*wanted)[1])
     assert only_reported["transcript"] == found["transcript"]
     assert only_reported["fusion"] is None
     assert only_reported["probabilities"] == found["fusion"]["voice"]["probabilities"]
 
 
-def test_a_transcript_from_a_file(here: Run, tmp_path: Path) -> None:
+def test_a_transcript_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "said.txt"
     file.write_text("I am so very happy for you!", encoding="utf-8")
-    code, out, _ = call(*here, "predict", PLAIN, "--transcript", file)
+    code, out, _ = emovox_command("predict", PLAIN, "--transcript", file)
     assert code == 0
     assert '"I am so very happy for you!"' in out
-    code, out, _ = call(*here, "predict", PLAIN, "--transcript", file, "--format", "json")
+    code, out, _ = emovox_command("predict", PLAIN, "--transcript", file, "--format", "json")
     assert json_of(out)["linguistic"]["share_happy"] > 0
-    code, out, _ = call(*here, "predict", PLAIN, "--transcript", file, "--format", "csv")
+    code, out, _ = emovox_command("predict", PLAIN, "--transcript", file, "--format", "csv")
     assert next(csv.DictReader(io.StringIO(out)))["label"]
 
 
-def test_a_timeline_with_a_transcript_from_a_file(here: Run, tmp_path: Path, two: bytes) -> None:
+def test_a_timeline_with_a_transcript_from_a_file(tmp_path: Path, two: bytes) -> None:
     sound, srt, plain, back = (tmp_path / name for name in ("two.wav", "two.srt", "two.txt", "back.json"))
     sound.write_bytes(two)
     srt.write_text(
@@ -265,24 +246,24 @@ def test_a_timeline_with_a_transcript_from_a_file(here: Run, tmp_path: Path, two
         encoding="utf-8",
     )
     wanted = ("predict", sound, "--timeline", "--fuse", "--format", "json", "--transcript")
-    code, out, err = call(*here, *wanted, srt)
+    code, out, err = emovox_command(*wanted, srt)
     assert (code, err) == (0, "")
     first, second = json.loads(out)
     assert [first["transcript"], second["transcript"]] == ["The keys are here.", SADDER]
     assert (second["label"], second["fusion"]["used"]) == ("sad", ["voice", "words"])
     back.write_text(out, encoding="utf-8")
-    assert json.loads(call(*here, *wanted, back)[1]) == [first, second]
+    assert json.loads(emovox_command(*wanted, back)[1]) == [first, second]
     plain.write_text(SADDER, encoding="utf-8")
-    code, out, err = call(*here, *wanted, plain)
+    code, out, err = emovox_command(*wanted, plain)
     assert (code, out) == (2, "")
     assert err.startswith("emovox: the transcript does not tell when its words are said, and a timeline needs that")
 
 
-def test_csv_has_a_column_of_words_where_they_were_listened_to(here: Run, tmp_path: Path) -> None:
+def test_csv_has_a_column_of_words_where_they_were_listened_to(tmp_path: Path) -> None:
     file = tmp_path / "said.txt"
     file.write_text('He said: "I am happy, so"', encoding="utf-8")
-    alone = call(*here, "predict", PLAIN, "--format", "csv")[1]
-    spoken = call(*here, "predict", PLAIN, "--format", "csv", "--transcript", file)[1]
+    alone = emovox_command("predict", PLAIN, "--format", "csv")[1]
+    spoken = emovox_command("predict", PLAIN, "--format", "csv", "--transcript", file)[1]
     assert "transcript" not in alone
     (row,) = csv.DictReader(io.StringIO(spoken))
     assert row.pop("transcript") == 'He said: "I am happy, so"'
@@ -298,10 +279,10 @@ def test_csv_has_the_column_where_the_first_words_could_not_be_had() -> None:
     assert list(formats.to_csv([], ["sad"])) == [columns]
 
 
-def test_a_transcript_that_cannot_fit_is_told_and_the_voice_answered(here: Run, tmp_path: Path) -> None:
+def test_a_transcript_that_cannot_fit_is_told_and_the_voice_answered(tmp_path: Path) -> None:
     file = tmp_path / "said.txt"
     file.write_text("word " * 90, encoding="utf-8")
-    code, out, err = call(*here, "predict", PLAIN, "--transcript", file, "--format", "json")
+    code, out, err = emovox_command("predict", PLAIN, "--transcript", file, "--format", "json")
     assert code == 2
     assert "plain.wav: no words, the voice alone: the transcript has 90 words for" in err
     assert "1 of 1 recordings are judged by the voice alone" in err
@@ -311,19 +292,19 @@ def test_a_transcript_that_cannot_fit_is_told_and_the_voice_answered(here: Run, 
     assert "90 words" in found["why"][0]
 
 
-def test_a_model_that_is_incomplete_is_told_once_and_the_voices_answered(here: Run, tmp_path: Path) -> None:
+def test_a_model_that_is_incomplete_is_told_once_and_the_voices_answered(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     clips = sorted(EXAMPLES.glob("*.wav"))[:2]
-    code, out, err = call(*here, "predict", *clips, "--text", "--asr", tmp_path, "--format", "json")
+    code, out, err = emovox_command("predict", *clips, "--text", "--asr", tmp_path, "--format", "json")
     assert code == 2
     assert err.count("lacks model.bin, tokenizer.json, vocabulary.txt") == 1
     assert "2 of 2 recordings are judged by the voice alone" in err
     assert [found["transcript"] for found in json.loads(out)] == [None, None]
 
 
-def test_without_the_extra_the_line_to_install_it_is_told(here: Run) -> None:
-    here[0].setitem(sys.modules, "faster_whisper", None)
-    code, out, err = call(*here, "predict", PLAIN, "--text", "--asr", "base", "--format", "json")
+def test_without_the_extra_the_line_to_install_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    code, out, err = emovox_command("predict", PLAIN, "--text", "--asr", "base", "--format", "json")
     assert code == 2
     assert "pip install 'emovox[text]'" in err
     assert json_of(out)["label"]
@@ -340,8 +321,8 @@ def test_without_the_extra_the_line_to_install_it_is_told(here: Run) -> None:
         ([str(EXAMPLES / "slow.wav"), "--transcript", "missing.txt"], "is about one recording, not 2"),
     ],
 )
-def test_options_that_cannot_be(options: list[str], message: str, here: Run) -> None:
-    code, out, err = call(*here, "predict", PLAIN, *options)
+def test_options_that_cannot_be(options: list[str], message: str) -> None:
+    code, out, err = emovox_command("predict", PLAIN, *options)
     assert (code, out) == (2, "")
     assert message in err
     assert err.startswith("emovox: ")

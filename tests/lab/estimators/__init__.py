@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from emovox.features import sets
+from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier
 from emovox.lab.estimators.encoder_tuning import (
     FinetuneOptions,
 )
@@ -81,3 +83,16 @@ def voices(n_speakers: int = 12, seed: int = 1) -> tuple[NDArray[np.float32], ND
     emotion = np.eye(3, 5)[np.tile(np.arange(3), len(speakers) // 3)]
     noise = rng.normal(size=(len(speakers), 5))
     return (3 * voice + emotion + noise / 10).astype(np.float32), labels, speakers
+
+
+def check_graph(fitted: AdaptiveNetClassifier) -> None:
+    """Compare the head that is exported with the estimator, with a baseline and without."""
+    X, _, _ = voices(seed=5)
+    head = fitted.head(torch.nn.Identity()).eval()
+    baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
+    with torch.inference_mode():
+        plain, embedding = head(torch.from_numpy(X), torch.zeros(X.shape))
+        enrolled, _ = head(torch.from_numpy(X), torch.from_numpy(baseline))
+    assert np.abs(plain.numpy() - fitted.predict_proba(X)).max() < 1e-5
+    assert np.abs(enrolled.numpy() - fitted.predict_proba(X, baseline)).max() < 1e-5
+    assert np.array_equal(embedding.numpy(), X)

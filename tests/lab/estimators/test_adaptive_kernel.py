@@ -18,7 +18,7 @@ from emovox.lab.estimators.adaptive_kernel import (
     KernelMachine,
 )
 from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier
-from tests.lab.estimators import voices
+from tests.lab.estimators import check_graph, voices
 
 SMALL = AdaptiveKernelOptions(hidden=16, epochs=4, batch_size=32, landmarks=60, guides=40)
 
@@ -70,15 +70,7 @@ def test_with_every_row_a_landmark_it_is_kernel_logistic_regression() -> None:
 
 
 def test_the_graph_computes_what_the_estimator_does(fitted: AdaptiveKernelClassifier) -> None:
-    X, _, _ = voices(seed=5)
-    head = fitted.head(torch.nn.Identity()).eval()
-    baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
-    with torch.inference_mode():
-        plain, embedding = head(torch.from_numpy(X), torch.zeros(X.shape))
-        enrolled, _ = head(torch.from_numpy(X), torch.from_numpy(baseline))
-    assert np.abs(plain.numpy() - fitted.predict_proba(X)).max() < 1e-5
-    assert np.abs(enrolled.numpy() - fitted.predict_proba(X, baseline)).max() < 1e-5
-    assert np.array_equal(embedding.numpy(), X)
+    check_graph(fitted)
 
 
 def test_without_a_baseline_the_networks_answer(fitted: AdaptiveKernelClassifier) -> None:

@@ -11,7 +11,7 @@ import torch
 from emovox.errors import ProtocolError
 from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.lab.estimators.neural import WeightedCrossEntropy
-from tests.lab.estimators import voices
+from tests.lab.estimators import check_graph, voices
 
 SMALL = AdaptiveNetOptions(hidden=16, epochs=4, batch_size=32)
 
@@ -23,15 +23,7 @@ def fitted() -> AdaptiveNetClassifier:
 
 
 def test_the_graph_computes_what_the_estimator_does(fitted: AdaptiveNetClassifier) -> None:
-    X, _, _ = voices(seed=5)
-    head = fitted.head(torch.nn.Identity()).eval()
-    baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
-    with torch.inference_mode():
-        plain, embedding = head(torch.from_numpy(X), torch.zeros(X.shape))
-        enrolled, _ = head(torch.from_numpy(X), torch.from_numpy(baseline))
-    assert np.abs(plain.numpy() - fitted.predict_proba(X)).max() < 1e-5
-    assert np.abs(enrolled.numpy() - fitted.predict_proba(X, baseline)).max() < 1e-5
-    assert np.array_equal(embedding.numpy(), X)
+    check_graph(fitted)
 
 
 def test_members_are_averaged(fitted: AdaptiveNetClassifier) -> None:

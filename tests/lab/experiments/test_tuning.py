@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import optuna
 import pytest
 
-from emovox.cli.main import run
 from emovox.errors import CorpusError, InputError, ProtocolError, RecipeError
 from emovox.lab.corpora.splits import by_name
 from emovox.lab.estimators.training import TrainingSet
@@ -23,10 +21,8 @@ from emovox.lab.reports import tuning_report
 from emovox.model.file import load as load_model
 from emovox.text.evidence import words_vector
 from emovox.types import Transcript
+from tests.cli import emovox_command
 from tests.lab.reports import Page
-
-#: Runs the command line: exit code, output, errors.
-Command = Callable[..., tuple[object, str, str]]
 
 SPACE: dict[str, Any] = {
     "model.C": {"low": 0.01, "high": 10.0, "log": True},
@@ -416,30 +412,16 @@ def test_the_report_shows_both_scores_and_their_difference(toy_manifest: Path, t
     assert "No honest score" in (tmp_path / "tuning.html").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def emovox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return what runs the command line in a folder of its own: exit code, output, errors."""
-
-    def command(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["emovox", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return command
-
-
-def test_the_command_tunes(toy_manifest: Path, tmp_path: Path, emovox: Command) -> None:
+def test_the_command_tunes(toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.toml").write_text(recipe.to_toml(toy()), encoding="utf-8")
     corpus = f"toy={toy_manifest}"
-    code, out, errors = emovox("tune", "toy.toml", "-c", corpus, "--trials", "1", "--outer", "1", "-j", "1")
+    code, out, errors = emovox_command("tune", "toy.toml", "-c", corpus, "--trials", "1", "--outer", "1", "-j", "1")
     assert code == 0, errors
     assert "points of optimism" in out
     folder = tmp_path / "runs" / "toy-tuning"
     assert {"study.db", "best.toml", "tuning.html", "tuning.json"} <= {path.name for path in folder.iterdir()}
-    code, _, errors = emovox("tune", "toy.toml", "-c", corpus, "--storage", "sqlite:////none/none/study.db")
+    code, _, errors = emovox_command("tune", "toy.toml", "-c", corpus, "--storage", "sqlite:////none/none/study.db")
     assert code == 2
     assert errors.startswith("emovox: the study database sqlite:////none/none/study.db cannot be used")
     assert len(errors.strip().splitlines()) == 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from emovox.cli.main import run
 from emovox.errors import InputError
 from emovox.lab.evaluation.comparison import Group, compare, published, to_dict
 from emovox.lab.reports import compare_report
 from emovox.labels import COMMON
+from tests.cli import emovox_command
 from tests.lab import LABELS, table, write_run
 from tests.lab.reports import Page
-
-#: Runs the command line: exit code, output, errors.
-Command = Callable[..., tuple[object, str, str]]
-
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 
@@ -159,33 +153,20 @@ def test_scores_of_a_class_are_scikit_learns(group: Group, three: list[Path]) ->
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def emovox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return what runs the command line in a folder of its own: exit code, output, errors."""
-
-    def command(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["emovox", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return command
-
-
-def test_the_command_compares(three: list[Path], tmp_path: Path, emovox: Command) -> None:
+def test_the_command_compares(three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names = [str(folder) for folder in three]
-    code, out, errors = emovox("compare", *names, "--out", "out", "--no-latency")
+    code, out, errors = emovox_command("compare", *names, "--out", "out", "--no-latency")
     assert code == 0, errors
     assert "demo, 4 emotions, protocol speaker-6" in out
     assert "good" in out.splitlines()[2]
     assert (tmp_path / "out" / "comparison.html").exists()
 
 
-def test_the_command_refuses_in_one_line(three: list[Path], tmp_path: Path, emovox: Command) -> None:
+def test_the_command_refuses_in_one_line(three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     other = write_run(tmp_path / "other", protocol="loso")
-    code, _, errors = emovox("compare", str(three[0]), str(other), "--out", "out")
+    code, _, errors = emovox_command("compare", str(three[0]), str(other), "--out", "out")
     assert code == 2
     assert errors.startswith("emovox: these runs cannot be ranked together")
     assert len(errors.strip().splitlines()) == 1
