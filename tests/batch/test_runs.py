@@ -163,6 +163,18 @@ def test_another_run_is_refused_with_what_differs(calls: Path, tmp_path: Path) -
         stored(place(str(tmp_path)))
 
 
+def test_what_comes_while_it_runs_is_not_judged(tmp_path: Path) -> None:
+    for number in range(4):
+        write_tone(tmp_path / "in" / f"b{number}.wav", number)
+    inputs = Inputs(str(tmp_path / "in"))
+    run(inputs, tmp_path / "whole")
+    write_tone(tmp_path / "in" / "a.wav", 9)
+    run(inputs, tmp_path / "out")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    with pytest.raises(InputError, match=r"input\.recordings: 4 then, 5 now"):
+        run(Inputs(str(tmp_path / "in")), tmp_path / "out")
+
+
 def test_ids_are_there_once(tmp_path: Path) -> None:
     (tmp_path / "calls.csv").write_text("id,file\nx,a.wav\ny,a.wav\nx,b.wav\n")
     with pytest.raises(InputError, match=r"two recordings have the id 'x', the 1\. and the 3\."):

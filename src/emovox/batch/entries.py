@@ -6,10 +6,15 @@ import glob
 import io
 import json
 import os
+import pickle
+import shutil
 import tarfile
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -61,11 +66,11 @@ class Entry:
         return replace(self, more={}) if self.more else self
 
 
-@dataclass(frozen=True)
 class Inputs:
     """The recordings that a path, a pattern, a manifest or a URL stands for, in an order that is always the same.
 
-    They are looked up each time that they are gone through, and never all in memory.
+    They are looked up once, when they are first gone through: what is added to a folder later is not among them.  Until
+    the end they are kept in a temporary file, and never all in memory.
 
     Parameters
     ----------
@@ -81,14 +86,26 @@ class Inputs:
     ['lively.wav', 'loud.wav', 'plain.wav', 'slow.wav']
     """
 
-    source: str
-    limit: int | None = None
+    def __init__(self, source: str, limit: int | None = None) -> None:
+        self.source, self.limit = source, limit
+        self._kept: Path | None = None
 
     def __iter__(self) -> Iterator[Entry]:
-        for number, entry in enumerate(_entries(self.source)):
-            if self.limit is not None and number >= self.limit:
-                return
-            yield entry
+        if self._kept is None:
+            self._kept = self._looked_up()
+        with self._kept.open("rb") as file, suppress(EOFError):
+            while True:
+                yield pickle.load(file)  # written by this object
+
+    def _looked_up(self) -> Path:
+        """Write the entries down, until this object is gone."""
+        folder = Path(tempfile.mkdtemp(prefix="emovox-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        kept = folder / "entries"
+        with kept.open("wb") as file:
+            for entry in islice(_entries(self.source), self.limit):
+                file.write(pickle.dumps(entry))
+        return kept
 
 
 def _entries(source: str) -> Iterator[Entry]:

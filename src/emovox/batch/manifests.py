@@ -168,10 +168,26 @@ def _of_parquet(file: BinaryIO, source: str) -> Iterator[Row]:
         for batch in table.iter_batches(batch_size=1024):
             for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 number += 1
-                yield _row(f"row {number} of {source}", known, cells)
+                yield _row(f"row {number} of {source}", known, map(_plain, cells))
     except pyarrow.ArrowException as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"the manifest {source} is not Parquet that can be read ({reason}): write it again") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has, too: a time as text, nothing for what is no number.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> _plain(3), _plain(math.nan), _plain([date(2026, 11, 30)])
+    (3, None, ['2026-11-30'])
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return json.loads(json.dumps(value, default=str)) if isinstance(value, list | dict) else str(value)
 
 
 def _known(names: list[str], where: str) -> _Columns:
