@@ -143,3 +143,16 @@ def test_real_clips_have_no_copies(corpora: Path) -> None:
     assert len(set(listened(*files))) == len(files)
     samples = audio.read(files[0]).samples
     assert len(samples) > 16000
+
+
+def test_clips_that_cannot_be_read_whole_are_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "cut.wav", levels(3), 16000)
+    content_ = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content_[: 2 * 32000])
+    soundfile.write(tmp_path / "whole.wav", levels(2, 1), 16000)
+    (tmp_path / "m.csv").write_text("file,label,speaker\ncut.wav,sad,a\nwhole.wav,happy,b\n")
+    for _ in range(2):  # the second time from the cache
+        cut, whole = listen([(tmp_path / name, 0.0, math.inf) for name in ("cut.wav", "whole.wav")], jobs=1)
+        assert "cut.wav cannot be read 2.00 to 3.00 s" in cut.partly
+        assert (cut.problem, whole.partly) == ("", "")
+    assert inspect(manifest(tmp_path / "m.csv"), jobs=1)[0].startswith("1 clip cannot be read whole, the first: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from emovox.model.file import INPUT, WORDS, Model
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
+
+_LOG = logging.getLogger("emovox")
 
 #: Longest clip in training, in seconds; `emovox predict` has no such limit.
 LONGEST_CLIP = 600
@@ -212,6 +215,9 @@ def listened(
     :func:`emovox.lab.corpora.same_sound.moments`.
     """
     heard = content.listen(stretches_of(paths, table), jobs, progress, cache.folder)
+    partly = [one.partly for one in heard if one.partly]
+    if partly:
+        _LOG.warning("%d of %d clips cannot be read whole, the first: %s", len(partly), len(heard), partly[0])
     digests = [one.digest for one in heard]
     groups = moments(table, [one.recording for one in heard], digests)
     columns = {"content": digests, "sound": [str(group) for group in groups]}

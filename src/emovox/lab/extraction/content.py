@@ -19,7 +19,7 @@ from emovox.errors import EmovoxError
 from emovox.hub import file_digest
 from emovox.lab.extraction.cache import code_version
 from emovox.lab.extraction.extraction import Stretch, by_file
-from emovox.types import RATE, Float32Array
+from emovox.types import RATE, Float32Array, Unread
 from emovox.writing import cache_folder, replacing
 
 #: Bytes that a model card keeps of the digest of each clip.
@@ -40,12 +40,15 @@ class Heard:
         Digest of the bytes of its file.
     problem : str
         Why it cannot be read; empty if it can.
+    partly : str
+        What of it cannot be read, where the rest can; empty if all can.
     """
 
     digest: str
     duration: float
     recording: str = ""
     problem: str = ""
+    partly: str = ""
 
 
 class Content:
@@ -149,24 +152,33 @@ def _of_file(path: Path, spans: list[tuple[float, float]], folder: Path) -> list
             kept[str(pieces[number])] = ["", 0.0, str(sound).replace(str(path), "{file}")]
         else:
             content.update(sound.samples)
-            kept[str(pieces[number])] = [content.digest(), sound.duration, ""]
+            kept[str(pieces[number])] = [content.digest(), sound.duration, "", *_untold(sound.unread)]
     if missing:
         with replacing(entry, unique=True) as part:
             part.write_text(json.dumps(kept), encoding="utf-8")
     found = (kept[str(span)] for span in spans)
-    return [Heard(digest, length, recording, why.replace("{file}", str(path))) for digest, length, why in found]
+    return [
+        Heard(digest, length, recording, *(one.replace("{file}", str(path)) for one in told))
+        for digest, length, *told in found
+    ]
+
+
+def _untold(unread: Sequence[Unread]) -> list[str]:
+    """Say what could not be read of a clip, if anything."""
+    return ["{file} cannot be read " + "; ".join(map(str, unread))] if unread else []
 
 
 def _whole(path: Path) -> list[str | float]:
     """Listen to a whole file, in memory that does not grow with it."""
     content, length = Content(), 0
+    blocks = audio.blocks(path)
     try:
-        for block in audio.blocks(path):
+        for block in blocks:
             content.update(block.samples)
             length += len(block.samples)
     except EmovoxError as error:
         return ["", length / RATE, str(error).replace(str(path), "{file}")]
-    return [content.digest(), length / RATE, ""]
+    return [content.digest(), length / RATE, "", *_untold(blocks.unread)]
 
 
 def packed(digests: Sequence[str]) -> str:

@@ -33,9 +33,9 @@ def inspect(
     Returns
     -------
     list of str
-        One sentence for each kind of fault, with the first example: clips that cannot be read or hold digital silence,
-        stretches that end after their recording, overlapping stretches of one recording, and the same sound under
-        several names; with how many of these are of different speakers or labels.  Empty if there is none.
+        One sentence for each kind of fault, with the first example: clips that cannot be read, or not whole, or hold
+        digital silence, stretches that end after their recording, overlapping stretches of one recording, and the same
+        sound under several names; with how many of these are of different speakers or labels.  Empty if there is none.
 
     Notes
     -----
@@ -52,6 +52,9 @@ def inspect(
     findings = []
     if len(unread):
         findings.append(f"{_clips(len(unread))} cannot be read, the first: {heard[unread[0]].problem}")
+    partly = [one.partly for one in heard if one.partly]
+    if partly:
+        findings.append(f"{_clips(len(partly))} cannot be read whole, the first: {partly[0]}")
     if len(silent):
         hold = _clips(len(silent), "holds", "hold")
         findings.append(f"{hold} nothing but digital silence, the first: {clip_name(table, silent[0])}")
