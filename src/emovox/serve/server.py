@@ -22,6 +22,8 @@ LOG = logging.getLogger("emovox.serve")
 
 #: Seconds that a connection may take to send the head of its first request.
 _HEAD = 10.0
+#: Bytes that the head of a request may have.
+_LONGEST = 65_536
 #: Seconds that a connection without a request is kept.
 _KEEP_ALIVE = 30
 #: Seconds that open requests have to end when the server stops.
@@ -36,16 +38,27 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self._head: int | None = 0  # bytes of the head of a request so far; None within a body
         self._clock = self.loop.call_later(_HEAD, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that never ends is not."""
+        super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > _LONGEST and not self.transport.is_closing():
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin to wait for the rest of a request's head."""
         super().on_message_begin()
+        self._head = 0
         self._clock.cancel()
         self._clock = self.loop.call_later(_HEAD, self.transport.close)
 
     def on_headers_complete(self) -> None:
         """Stop waiting."""
+        self._head = None
         self._clock.cancel()
         super().on_headers_complete()
 
@@ -122,7 +135,6 @@ def serve(settings: Settings, opened: Callable[[str], None]) -> None:
         limit_concurrency=settings.connections,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
-        h11_max_incomplete_event_size=65536,
     )
     Server(config, service, opened).run(sockets=[opening])
 
