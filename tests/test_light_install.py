@@ -25,8 +25,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("light") / "venv"
     venv.create(folder)
     # The pip that is here installs there, and leaves bytecode to what is imported: half the time of a pip of its own.
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "install", "--no-compile", ROOT], capture_output=True, text=True, check=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    options = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+    done = subprocess.run([*pip, "install", *options, str(ROOT)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "bin"
 
