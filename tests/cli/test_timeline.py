@@ -11,11 +11,11 @@ from typing import cast
 import numpy as np
 import pytest
 import soundfile
-from rich.console import Console
 
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
 from emovox.cli.results import to_lines
 from emovox.drawing import clock
+from emovox.outputs.terminal import Console
 from emovox.recognition.timeline import Timeline
 from tests.cli import emovox_command
 from tests.conftest import speech
@@ -75,10 +75,10 @@ def test_a_summary_fits_the_terminal(width: int, duration: float) -> None:
         Prediction("a.wav", start, end, label, {label: 1.0}, 1.0, False, "m")
         for label, start, end in (("surprised", 1.0, duration - 5), ("sad", duration - 4, duration))
     )
-    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console = Console(io.StringIO(), width=width)
     for line in to_lines(Timeline("a.wav", duration, parts).summary(), width):
         console.print(line)
-    text = cast(io.StringIO, console.file).getvalue()
+    text = cast(io.StringIO, console.stream).getvalue()
     assert "…" not in text
     assert {"surprised", "sad", "100%"} <= set(text.split())
     assert ("█" in text) == (width > 43)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from emovox.live.state import SPAN, SessionEvent, State
 from emovox.live.terminal import ASCII, Glyphs, JsonLines, Lines, Picture, glyphs, render
+from emovox.outputs.terminal import Console
 from emovox.types import Prediction
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -37,11 +38,8 @@ def busy() -> State:
 
 
 def shown(state: State, width: int, colour: bool = False, signs: Glyphs | None = None) -> list[str]:
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor" if colour else None, record=True
-    )
-    console.print(render(state, width, colour, signs))
-    return console.export_text(styles=colour).splitlines()
+    lines = render(state, width, colour, signs)
+    return [line.ansi() if colour else line.plain for line in lines]
 
 
 @pytest.mark.parametrize("width", [24, 40, 80, 120, 200])
@@ -177,15 +175,15 @@ def test_json_lines_are_flushed_one_by_one() -> None:
 
 def test_the_picture_is_drawn_in_place_and_stays_at_the_end() -> None:
     file = io.StringIO()
-    console = Console(file=file, width=60, height=40, force_terminal=True, color_system="standard")
+    console = Console(file, width=60, colour=True)
     picture, state = Picture(console), busy()
     picture.report(SessionEvent("mark", 1, 1, text="mark"), state)
     picture.refresh(state)
     picture.close(state)
     assert file.getvalue().count("2 min ago") >= 2
-    assert "\x1b[1A" in file.getvalue()  # the cursor goes up to draw over the last picture
+    assert re.search("\x1b\\[\\d+A", file.getvalue())  # the cursor goes up to draw over the last picture
 
 
 def test_an_encoding_without_blocks_gets_ascii() -> None:
-    assert glyphs(Console(file=io.TextIOWrapper(io.BytesIO(), "latin-1"))) is ASCII
-    assert glyphs(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"))) == Glyphs()
+    assert glyphs(Console(io.TextIOWrapper(io.BytesIO(), "latin-1"))) is ASCII
+    assert glyphs(Console(io.TextIOWrapper(io.BytesIO(), "utf-8"))) == Glyphs()

@@ -7,13 +7,14 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from emovox.outputs import formats
+from emovox.outputs.terminal import Console
 from emovox.outputs.text import from_csv_cell, shown
 from emovox.types import Prediction
 
@@ -81,11 +82,11 @@ def test_an_interrupted_list_is_valid_json() -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_table_fits(width: int) -> None:
-    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console = Console(io.StringIO(), width=width)
     console.print(
         formats.to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width)
     )
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    text = cast(io.StringIO, console.stream).getvalue()
     assert max(len(line) for line in text.splitlines()) <= width
     assert "sad" in text
     assert "62%" in text
@@ -101,22 +102,22 @@ def test_a_pipe_gets_the_table_of_a_wide_terminal() -> None:
         ),
         dataclasses.replace(spoken, transcript=""),
     ]
-    console = Console(width=300, file=io.StringIO(), highlight=False)
+    console = Console(io.StringIO(), width=300)
     console.print(formats.to_table(many, 300))
-    assert "".join(formats.to_text(many)) == console.file.getvalue()  # type: ignore[attr-defined]
+    assert "".join(formats.to_text(many)) == cast(io.StringIO, console.stream).getvalue()
 
 
 def test_markup_in_a_file_name_is_shown_as_it_is() -> None:
-    console = Console(width=120, file=io.StringIO())
+    console = Console(io.StringIO(), width=120)
     console.print(formats.to_table([prediction("[bold]x[/bold].wav")]))
-    assert "[bold]x[/bold].wav" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[bold]x[/bold].wav" in cast(io.StringIO, console.stream).getvalue()
 
 
 def test_a_model_without_classes_shows_its_dimensions() -> None:
     found = {"arousal": 0.314, "valence": -0.1}
     one = Prediction("a.wav", 0.0, 2.0, "", {}, 0.0, False, "demo", dimensions=found)
-    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console = Console(io.StringIO(), width=80)
     console.print(formats.to_table([one], 80))
-    for text in ("".join(formats.to_text([one])), console.file.getvalue()):  # type: ignore[attr-defined]
+    for text in ("".join(formats.to_text([one])), cast(io.StringIO, console.stream).getvalue()):
         assert "arousal +0.31, valence -0.10" in text
         assert "%" not in text

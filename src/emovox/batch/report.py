@@ -9,18 +9,17 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emovox.batch.places import Folder, Place
 from emovox.batch.plan import LOGS, Plan
 from emovox.batch.tasks import Failed
-from emovox.outputs.console import is_terminal, say
+from emovox.outputs.console import say
+from emovox.outputs.terminal import Console, Progress, is_terminal
 from emovox.outputs.text import json_line, readable
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 #: Seconds between two lines or objects of progress, between two of a log's copies elsewhere, and of the rate's memory.
 LINES, COPIES, MEMORY = 10.0, 60.0, 60.0
@@ -101,6 +100,7 @@ class Report:
         self.began = self._told = now()
         self._recent: deque[tuple[float, int]] = deque([(self.began, 0)])
         self._bar: Progress | None = None
+        self._stack = ExitStack()
         log("begin", fingerprint=plan.fingerprint, recordings=plan.recordings, todo=todo, pid=os.getpid())
 
     def recording(self, seconds: float, *, failed: bool) -> None:
@@ -183,17 +183,11 @@ class Report:
 
     def _draw(self, last: bool) -> None:
         if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("recordings"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
-            self._bar.add_task("", total=self._todo)
-            self._bar.start()
+            self._bar = self._stack.enter_context(Progress(Console(sys.stderr)).shown())
         failed = f", {self.failed} failed" if self.failed else ""
-        self._bar.update(self._bar.task_ids[0], completed=self.done, description=f"{self.rate:.1f} a second{failed}")
+        self._bar(f"recordings: {self.rate:.1f} a second{failed}", self.done, self._todo)
         if last:
-            self._bar.stop()
+            self._stack.close()
 
 
 def events(place: Place, kinds: Iterable[str]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import click
 
 from emovox.model import profiles
 from emovox.outputs.commands import Choice, command, option
-from emovox.outputs.console import standard_output
+from emovox.outputs.terminal import Console, Table
 from emovox.outputs.text import shown
 from emovox.writing import cache_folder, cannot_write
 
@@ -95,16 +95,13 @@ def _clear(one: Kept) -> None:
 
 
 def _print(found: list[Kept]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("kept", "files", "size", "where"):
-        table.add_column(column, justify="right" if column in ("files", "size") else "left", overflow="fold")
+        table.add_column(column, justify="right" if column in ("files", "size") else "left")
     for one in found:
         size = sum(file.stat().st_size for file in one.files if file.exists())
-        table.add_row(one.what, str(len(one.files)), _size(size), Text(shown(str(one.folder))))
-    standard_output().print(table)
+        table.add_row(one.what, str(len(one.files)), _size(size), shown(str(one.folder)))
+    Console().print(table)
 
 
 def _size(count: int) -> str:

@@ -12,7 +12,8 @@ from emovox.cli.options import model_option
 from emovox.errors import InputError, ProfileError
 from emovox.model import profiles
 from emovox.outputs.commands import argument, command, option
-from emovox.outputs.console import recordings, say, standard_output
+from emovox.outputs.console import recordings, say
+from emovox.outputs.terminal import Console, Table
 from emovox.recognition.recognizer import EmotionRecognizer
 
 
@@ -78,11 +79,10 @@ def _enroll(name: str, sources: Sequence[str], model: str | None, out: Path | No
 
 
 def _list() -> None:
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("speaker", "model", "recordings", "speech", "made"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     damaged = []
     for name in profiles.names():
         try:
@@ -94,7 +94,7 @@ def _list() -> None:
                 name, f"{one.model} ({one.fingerprint[:8]})", str(one.clips), f"{one.seconds:.1f} s", one.created
             )
     if table.row_count:
-        standard_output().print(table)
+        Console().print(table)
     elif not damaged:
         say(f"no profile in {profiles.default_folder()}: make one with emovox enroll NAME AUDIO")
     for fault in damaged:

@@ -9,7 +9,8 @@ import click
 
 from emovox.cli.serve import require_extra
 from emovox.outputs.commands import Decorator, Group, all_of, argument, command, option
-from emovox.outputs.console import say, standard_output
+from emovox.outputs.console import say
+from emovox.outputs.terminal import Console, Table
 from emovox.outputs.text import shown
 from emovox.serve.settings import Settings, split
 
@@ -72,16 +73,14 @@ def create(
 @_place()
 def list_keys(data: str | None, database: str | None) -> None:
     """List the keys, without their secrets."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("id", "name", "scopes", "made", "state"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     now = datetime.datetime.now(datetime.UTC).timestamp()
     for one in _opened(data, database).all():
         state = "revoked" if one.revoked is not None else "works" if one.valid(now) else "ended"
         table.add_row(one.id, shown(one.name), " ".join(one.scopes), _day(one.created), state)
-    standard_output().print(table)
+    Console().print(table)
 
 
 @command()

@@ -22,7 +22,8 @@ from emovox.live.state import CHECKED, State
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model import profiles
 from emovox.outputs.commands import Choice, argument, command, option
-from emovox.outputs.console import say, standard_output
+from emovox.outputs.console import say
+from emovox.outputs.terminal import Console, Table
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
@@ -194,24 +195,23 @@ def _transcription(text: bool, asr: str | None, language: str | None) -> Callabl
 def _printer(form: ListenFormat) -> Printer:
     if form is ListenFormat.JSON:
         return JsonLines(sys.stdout)
-    console = standard_output()
-    if console.is_terminal and not console.is_dumb_terminal:
+    console = Console()
+    if console.is_terminal and not console.is_dumb:
         return Picture(console)
     return Lines(sys.stdout, sys.stderr)
 
 
 def _print_devices() -> None:
-    from rich.table import Table
 
     found = devices.available(devices.load())
     if not found:
         devices.find(None, found)  # says what to do
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("device", "name", "channels", "rate", ""):
         table.add_column(column, justify="right" if column in ("device", "channels", "rate") else "left")
     for one in found:
         table.add_row(str(one.index), one.name, str(one.channels), f"{one.rate} Hz", "default" if one.default else "")
-    standard_output().print(table)
+    Console().print(table)
 
 
 def _check(source: SoundInput) -> None:

@@ -18,10 +18,6 @@ def run() -> None:
         code = _stopped()
     except BrokenPipeError:
         code = _unheard()
-    except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):  # rich makes exit code 1 of it
-            raise
-        code = _unheard()
     except ImportError as error:
         if not _was_interrupted(error):
             raise

@@ -10,7 +10,7 @@ from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load_card
 from emovox.outputs.cards import percent, sections
 from emovox.outputs.commands import argument, command, option
-from emovox.outputs.console import standard_output
+from emovox.outputs.terminal import Console, Table, Text
 
 
 @command()
@@ -37,15 +37,12 @@ def models(model: str | None, as_json: bool) -> None:
 
 
 def _list() -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    console = standard_output()
+    console = Console()
     rows = [_row(name, load_card(name)) for name in builtin()]
     shown = next(columns for width, columns in _SHOWN if console.width >= width)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in shown:
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for row in rows:
         table.add_row(*(Text(row[column]) for column in shown))
     console.print(table)
@@ -73,18 +70,16 @@ def _row(name: str, card: ModelCard) -> dict[str, str]:
 
 
 def _show(card: ModelCard) -> None:
-    from rich.table import Table
-    from rich.text import Text
 
-    console = standard_output()
+    console = Console()
     for section in sections(card):
         console.print(Text(f"\n{section.title}", style="bold"))
         for paragraph in section.text:
             console.print(Text(paragraph))
         if section.rows:
-            table = Table(box=None, pad_edge=False, show_header=bool(section.head), header_style="dim")
+            table = Table(show_header=bool(section.head), header_style="dim")
             for place, name in enumerate(section.head or [""] * len(section.rows[0])):
-                table.add_column(name, justify="right" if section.head and place else "left", overflow="fold")
+                table.add_column(name, justify="right" if section.head and place else "left")
             for row in section.rows:
                 table.add_row(*map(Text, row))
             console.print(table)

@@ -37,7 +37,7 @@ recognition_options = all_of(
         "--asr",
         metavar="MODEL",
         section="Words",
-        help="Whisper model: a folder, a name such as base, or a hub id; implies --text. EMOVOX_ASR sets the default.",
+        help="Whisper model: a folder, a size or a hub id; implies --text.",
     ),
     option(
         "--language",

@@ -32,8 +32,9 @@ from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
 from emovox.model import profiles
 from emovox.outputs.commands import Choice, all_of, argument, command, option
-from emovox.outputs.console import is_terminal, progress_bars, recordings, say
+from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.formats import Format
+from emovox.outputs.terminal import is_terminal
 from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.segments import SegmentFile, read_segments
@@ -88,7 +89,7 @@ timeline_options = all_of(
     metavar="AUDIO...",
     nargs=-1,
     required=True,
-    help="Files, folders, quoted patterns; - is standard input.",
+    help="Files, folders, quoted patterns; - is a pipe.",
 )
 @option(
     "--format",
@@ -99,9 +100,9 @@ timeline_options = all_of(
     help="table, json, csv, vtt, srt, textgrid, rttm or audacity; the default is by the name of --out, else table.",
 )
 @option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
-@option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers over time: .png, .svg or .pdf.")
-@option("--html", metavar="FILE|FOLDER/", help="Write a page to look at and listen: timeline, sound, table.")
-@option("--embed", is_flag=True, help="Put the sound into the page; otherwise it stays beside it.")
+@option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers: .png, .svg or .pdf.")
+@option("--html", metavar="FILE|FOLDER/", help="Write a page to look at and to listen to.")
+@option("--embed", is_flag=True, help="Put the sound into that page, not beside it.")
 @option("--timeline", "-t", is_flag=True, help="Answer segment by segment.")
 @option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
 @model_option
@@ -148,12 +149,10 @@ def predict(
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
     - `emovox predict meeting.mp3 --timeline --out meeting.vtt`
-    - `emovox predict meeting.mp3 --segments turns.rttm --format csv`
-    - `emovox predict meeting.mp3 --html meeting.html`
     - `cat call.mp3 | emovox predict - --format json`
 
-    A recording that cannot be analysed, or in which nobody speaks, is reported on standard error and the rest are
-    done; the exit code is then 2. So it is where words are asked for and cannot be had: the voice is judged alone.
+    What cannot be analysed or holds no speech is told on standard error, and the exit code is 2; so it is where words
+    cannot be had and the voice is judged alone.
     """
     given = read_segments(segments) if segments else None
     cut = results.timeline_options(

@@ -18,17 +18,15 @@ from emovox.audio.sources import SPOOL, Source
 from emovox.drawing import clock
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks
-from emovox.outputs.console import is_terminal, say, standard_output
+from emovox.outputs.console import say
 from emovox.outputs.formats import COLOURS, JSON_END, Format
+from emovox.outputs.terminal import Console, Table, Text, is_terminal
 from emovox.outputs.text import json_line, shown
 from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from emovox.model.card import ModelCard
 
 
@@ -269,7 +267,7 @@ def _at_the_end(found: Iterable[Found], form: Format, place: Place | None, label
         if done and place is not None:
             _save(done, form, place.target, labels, duration)
         elif done and is_terminal(sys.stdout):
-            console = standard_output()
+            console = Console()
             console.print(formats.to_table(done, console.width))
         elif done:  # nobody looks: the library for colours need not be loaded
             sys.stdout.writelines(formats.to_text(done))
@@ -368,7 +366,7 @@ def require_summary_format(form: Format | None, out: str | None) -> None:
 def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
     """Print a summary of each recording; what came before an interruption is whole."""
     if form is not Format.JSON:
-        console = standard_output()
+        console = Console()
         for summary in summaries:
             for line in to_lines(summary, console.width):
                 console.print(line)
@@ -393,13 +391,10 @@ def to_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
     width : int, default 80
         Columns of the terminal; where there are few, the bars get shorter, and go.
     """
-    from rich.table import Table  # only people need them
-    from rich.text import Text
-
     seen = f"{clock(summary.judged)} of {clock(summary.duration)} judged, {summary.segments} segments"
     yield Text(f"{shown(summary.file)}: {seen}, not sure in {summary.abstained:.0%} of it")
     bars = max(0, min(20, width - _BESIDE_BARS))
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for name in ("emotion", "time", "share", "strongest"):
         table.add_column(name, no_wrap=name != "strongest", justify="right" if name == "time" else "left")
     for label, share in summary.share.items():

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import os
 import select
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, Protocol
 
 from emovox.live.state import ABSTAINED, SPAN, SessionEvent, State, clock
+from emovox.outputs import terminal
 from emovox.outputs.formats import COLOURS
+from emovox.outputs.terminal import Console, Text
 from emovox.outputs.text import json_line, shown
 from emovox.types import Prediction
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.text import Text
 
 #: Seconds between two pictures at least: more often is work for the processor and nothing for the eye.
 _EVERY = 0.1
@@ -63,11 +62,9 @@ class Picture:
     """
 
     def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
         self._console = console
-        self._stack = ExitStack()
-        self._live = self._stack.enter_context(Live(console=console, auto_refresh=False, transient=False))
+        self._drawing = terminal.Picture(console)
+        self._drawing.show_cursor(False)
         self._drawn = 0.0
 
     def report(self, one: SessionEvent, state: State) -> None:
@@ -83,12 +80,12 @@ class Picture:
     def close(self, state: State) -> None:
         """Draw the last picture, which stays on the terminal."""
         self._draw(state)
-        self._stack.close()
+        self._drawing.show_cursor(True)
 
     def _draw(self, state: State) -> None:
         self._drawn = time.monotonic()
-        colour = self._console.color_system is not None and not self._console.no_color
-        self._live.update(render(state, self._console.width, colour, glyphs(self._console)), refresh=True)
+        width = shutil.get_terminal_size().columns  # it may have been changed since the last picture
+        self._drawing.draw(render(state, width, self._console.colour, glyphs(self._console)))
 
 
 def glyphs(console: Console) -> Glyphs:
@@ -172,7 +169,7 @@ class Glyphs:
 ASCII = Glyphs("#", ".", "?", ".", "^", "*", " | ", "~")
 
 
-def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None = None) -> RenderableType:
+def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None = None) -> list[Text]:
     """Draw a session.
 
     Parameters
@@ -188,20 +185,14 @@ def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None 
 
     Returns
     -------
-    renderable of rich
+    list of Text
         No line is longer than `width`.
 
     Examples
     --------
-    >>> from rich.console import Console
-    >>> console = Console(width=40, color_system=None)
-    >>> console.print(render(State("pipe", "demo", ("happy", "sad"), time=61.0), 40, False))  # doctest: +ELLIPSIS
-    pipe · demo                         1:01
-    ...
+    >>> render(State("pipe", "demo", ("happy", "sad"), time=61.0), 40, False)[0].plain
+    'pipe · demo                         1:01'
     """
-    from rich.console import Group
-    from rich.text import Text
-
     signs = glyphs or Glyphs()
     lines = [
         _head(state, width, signs),
@@ -220,7 +211,7 @@ def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None 
     ]
     keys = signs.separator.join(["m marks a moment", "q ends", *([shown(state.saving)] if state.saving else [])])
     lines.append(_cut(Text(keys, "dim"), width, signs))
-    return Group(*lines)
+    return [piece for line in lines for piece in line.lines(width)]
 
 
 def _cut(text: Text, width: int, signs: Glyphs) -> Text:
@@ -231,7 +222,6 @@ def _cut(text: Text, width: int, signs: Glyphs) -> Text:
 
 
 def _head(state: State, width: int, signs: Glyphs) -> Text:
-    from rich.text import Text
 
     time = clock(state.time)
     names = signs.separator.join(name for name in (state.source, state.model, state.speaker) if name)
@@ -242,8 +232,6 @@ def _head(state: State, width: int, signs: Glyphs) -> Text:
 
 def _meter(state: State, width: int, signs: Glyphs) -> Text:
     """Show the level on a scale of decibels; red where sound is about to be cut off."""
-    from rich.text import Text
-
     number = f"{state.level:4.0f} dB" if math.isfinite(state.level) else " off   "
     word = "speech" if state.speaking else "      "
     size = max(4, min(40, width - 24))
@@ -256,7 +244,6 @@ def _meter(state: State, width: int, signs: Glyphs) -> Text:
 
 
 def _answer(now: Prediction | None, width: int, signs: Glyphs, colour: bool) -> Text:
-    from rich.text import Text
 
     if now is None:
         return _cut(Text("listening: nobody has spoken yet", "dim"), width, signs)
@@ -277,8 +264,6 @@ def _style(label: str, colour: bool) -> str:
 
 def _probabilities(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
     """One line a label, or two labels a line where there is room."""
-    from rich.text import Text
-
     columns = 2 if width >= _WIDE else 1
     space = (width - 3 * (columns - 1)) // columns
     names = max((len(label) for label in state.labels), default=0)
@@ -296,7 +281,7 @@ def _probabilities(state: State, width: int, signs: Glyphs, colour: bool) -> lis
     lines = cells[:rows]
     for left, right in zip(lines, cells[rows:], strict=False):
         left.append(" " * (space - left.cell_len) + "   ").append(right)
-    return lines
+    return [piece for line in lines for piece in line.lines(width)]
 
 
 def _letters(labels: tuple[str, ...]) -> dict[str, str]:
@@ -310,8 +295,6 @@ def _letters(labels: tuple[str, ...]) -> dict[str, str]:
 
 def _strip(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
     """Draw the last two minutes: a column for what was judged in its middle, and marks below."""
-    from rich.text import Text
-
     size = min(width, 120)
     begin = state.time - SPAN
     letters = _letters(state.labels)
@@ -337,8 +320,6 @@ def _strip(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
 def _transcript(state: State, width: int) -> list[Text]:
     """Write the last lines of what was said, the newest at the bottom."""
     import textwrap
-
-    from rich.text import Text
 
     lines: list[str] = []
     for moment, text in list(state.transcripts)[-_LINES:]:

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import glob
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
 from emovox.audio.sources import recordings_in
 from emovox.errors import AudioError, InputError
+from emovox.outputs.terminal import Console, Progress, is_terminal
 from emovox.outputs.text import shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-#: Columns of a table that goes into a pipe or a file, which have no width: nothing is folded.
-WIDE = 10_000
 
 
 def say(message: str) -> None:
     """Write a line for people to standard error, where it does not mix with results."""
     sys.stderr.write(f"{shown(message)}\n")
     sys.stderr.flush()
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Tell whether people look at a stream, or want it to look as if they did (``FORCE_COLOR``)."""
-    return stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
-
-
-def standard_output() -> Console:
-    """Return a console for results.  A pipe or file has no width: nothing is folded that another program may read."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def recordings(arguments: Sequence[str]) -> list[str]:
@@ -86,40 +65,13 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-class ProgressBars:
-    """Progress bars on standard error, one per stage; silent if standard error is not a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, int] = {}
-
-    def __call__(self, stage: str, done: float, total: float | None) -> None:
-        """Show that `done` of `total` is done of a stage; what stands after a colon changes from call to call."""
-        name = stage.partition(":")[0]
-        if name not in self._tasks:
-            self._tasks[name] = self.progress.add_task(stage, total=total)
-        self.progress.update(self._tasks[name], description=stage, completed=done, total=total)  # type: ignore[arg-type]
-
-
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, float, float | None], None]]:
     """Show progress while the block runs; where nobody looks, nothing is loaded for it."""
     if not is_terminal(sys.stderr):
         yield lambda stage, done, total: None
         return
-    progress = ProgressBars()
-    with progress.progress:
+    with Progress(Console(sys.stderr)).shown() as progress:
         yield progress
 
 

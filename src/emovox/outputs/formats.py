@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emovox.errors import InputError
 from emovox.outputs import tracks
+from emovox.outputs.terminal import WIDE, Table, Text, columns
 from emovox.outputs.text import csv_line, json_line, shown
 from emovox.outputs.tracks import Mark
 from emovox.types import Prediction
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class Format(StrEnum):
@@ -220,18 +217,15 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     A long folder that all recordings are in stands above the table, and not in every row.  Where words were listened
     to, they stand below the label, and below them what there is to explain.
     """
-    from rich.table import Table  # only people need it
-    from rich.text import Text
-
     wide = width >= NARROW
     spoken = any(one.transcript is not None for one in predictions)
     common = _common_folder([one.file for one in predictions], width)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     if common:
-        table.title, table.title_justify, table.title_style = Text(f"in {shown(common)}"), "left", "dim"
-    table.add_column("file", overflow="fold")
+        table.title = Text(f"in {shown(common)}", "dim")
+    table.add_column("file")
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("emotion", no_wrap=wide and not spoken, overflow="fold")
+    table.add_column("emotion", no_wrap=wide and not spoken)
     table.add_column("confidence" if wide else "sure", no_wrap=True)
     if wide:
         table.add_column("then", no_wrap=True)
@@ -270,16 +264,7 @@ def to_text(predictions: Sequence[Prediction]) -> Iterator[str]:
     >>> [line.rstrip() for line in to_text([example])]
     ['file       time  emotion  confidence      then', 'a.wav  0.0-1.5 s  sad      ████████░░ 75%  happy 25%']
     """
-    rows = [["file", "time", "emotion", "confidence", "then"]]
-    for one in predictions:
-        rows.append(_cells(one, wide=True))
-        rows += [["", "", line, "", ""] for line in _below(one)]
-    widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
-    for row in rows:
-        padding = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
-        cells = [f"{cell}{blank}" for cell, blank in zip(row, padding, strict=True)]
-        cells[1] = f"{padding[1]}{row[1]}"
-        yield "  ".join(cells) + "\n"
+    return (f"{line}\n" for line in to_table(predictions, WIDE).lines())
 
 
 def _cells(one: Prediction, wide: bool) -> list[str]:
@@ -304,16 +289,3 @@ def dimensions(values: Mapping[str, float]) -> str:
     'arousal +0.31, valence -0.10'
     """
     return ", ".join(f"{name} {value:+.2f}" for name, value in values.items())
-
-
-def columns(text: str) -> int:
-    """Count the columns that a text takes: two for a wide character, none for a mark on another.
-
-    Examples
-    --------
-    >>> columns("call.wav"), columns("電話.wav")
-    (8, 8)
-    """
-    return sum(
-        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
-    )

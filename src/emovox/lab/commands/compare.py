@@ -13,7 +13,8 @@ import click
 from emovox.lab.commands.options import json_option
 from emovox.lab.commands.train import import_training
 from emovox.outputs.commands import argument, command, option
-from emovox.outputs.console import say, standard_output
+from emovox.outputs.console import say
+from emovox.outputs.terminal import Console, Table
 
 
 @command()
@@ -58,15 +59,13 @@ def compare(run: tuple[str, ...], out: Path | None, separate: bool, latency: boo
 
 def _print(title: str, results: Mapping[str, Any]) -> None:
     """Print one ranking with intervals and significance."""
-    from rich.table import Table
-
     from emovox.lab.reports.page import p_value, score
 
-    console = standard_output()
+    console = Console()
     console.print(title, style="bold")
     if not results["protocol"]["speaker_independent"]:
         console.print("These scores are not speaker-independent.", style="bold yellow")
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("run", "UAR", "95 % by speaker", "WA", "macro-F1", "behind the first", "p"):
         table.add_column(column, justify="left" if column == "run" else "right")
     first = {pair["second"]: pair for pair in results["pairs"] if pair["first"] == results["runs"][0]["name"]}

@@ -11,7 +11,8 @@ import click
 from emovox.errors import MissingExtraError
 from emovox.lab.commands.options import jobs_option
 from emovox.outputs.commands import Command, Group, argument, option
-from emovox.outputs.console import progress_bars, standard_output
+from emovox.outputs.console import progress_bars
+from emovox.outputs.terminal import Console, Table
 from emovox.outputs.text import shown
 
 
@@ -37,14 +38,12 @@ def _registry() -> Any:
 @data.command("list", cls=Command)
 def list_corpora() -> None:
     """List the corpora with a reader, their licence and address."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("name", "corpus", "licence", "address"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for name, entry in _registry().CORPORA.items():
         table.add_row(name, entry.title, entry.provenance.licence, entry.provenance.url)
-    standard_output().print(table)
+    Console().print(table)
 
 
 @data.command("check", cls=Command)

@@ -12,7 +12,8 @@ import click
 from emovox.errors import MissingExtraError, RecipeError
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option, recipe_argument, set_option
 from emovox.outputs.commands import command, option
-from emovox.outputs.console import named_folders, progress_bars, say, standard_output
+from emovox.outputs.console import named_folders, progress_bars, say
+from emovox.outputs.terminal import Console, Table
 
 
 @command()
@@ -106,14 +107,10 @@ def overrides(protocol: str | None, seeds: Sequence[int], changes: Sequence[str]
 
 def print_scores(results: dict[str, Any]) -> None:
     """Print the main scores with protocol, deviations and interval, then each class."""
-    from rich.table import Table
-
-    console = standard_output()
+    console = Console()
     protocol = results["protocol"]
     seeds = ", ".join(str(seed) for seed in protocol["seeds"])
-    console.print(
-        f"protocol {protocol['name']}, {protocol['folds']} folds, seeds {seeds}. {protocol['note']}", highlight=False
-    )
+    console.print(f"protocol {protocol['name']}, {protocol['folds']} folds, seeds {seeds}. {protocol['note']}")
     if not protocol["speaker_independent"]:
         console.print("This score is not speaker-independent.", style="bold yellow")
     spread = "" if results["sd_folds"] is None else f" ± {100 * results['sd_folds']:.1f} over folds"
@@ -134,7 +131,7 @@ def print_scores(results: dict[str, Any]) -> None:
             f"ECE {100 * known['calibration']['ece']:.1f}",
             style="bold",
         )
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for column in ("class", "precision", "recall", "F1", "clips"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for label, scores in results["per_class"].items():

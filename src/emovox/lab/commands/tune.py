@@ -12,7 +12,8 @@ from emovox.errors import InputError, MissingExtraError
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option, recipe_argument, set_option
 from emovox.lab.commands.train import import_training, overrides
 from emovox.outputs.commands import command, option
-from emovox.outputs.console import named_folders, progress_bars, say, standard_output
+from emovox.outputs.console import named_folders, progress_bars, say
+from emovox.outputs.terminal import Console, Table
 
 
 @command()
@@ -95,12 +96,10 @@ def tune(
 
 def _print(results: dict[str, Any]) -> None:
     """Print inner and outer scores, and what was chosen."""
-    from rich.table import Table
-
     from emovox.lab.reports.page import score, value
 
-    console = standard_output()
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    console = Console()
+    table = Table()
     for column in ("test part", "inner", "outer", "optimism", "untuned", "trials", "pruned"):
         table.add_column(column, justify="left" if column == "test part" else "right")
     for part in results["outer"]:
