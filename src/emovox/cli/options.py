@@ -28,7 +28,7 @@ threshold_option = option(
     help="Confidence that an answer needs; 0 never abstains.",
 )
 channels_option = option(
-    "--channels", metavar="mix|each|1|2", default="mix", help="Mix them (default), take each by itself, or one."
+    "--channels", metavar="mix|each|N", default="mix", help="Mix them (default), take each by itself, or one."
 )
 #: Options of speech recognition.
 recognition_options = all_of(
