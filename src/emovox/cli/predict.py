@@ -97,7 +97,7 @@ timeline_options = all_of(
     "form",
     type=Choice(Format),
     metavar="FORMAT",
-    help="table, json, csv, vtt, srt, textgrid, rttm or audacity; the default is by the name of --out, else table.",
+    help="table, json, csv, vtt, srt, textgrid, rttm or audacity; by the name of --out, else table.",
 )
 @option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
 @option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers: .png, .svg or .pdf.")
