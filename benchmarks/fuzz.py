@@ -38,7 +38,7 @@ SECONDS, MEMORY = 10, 10**9
 #: Inputs that a process reads before it gives way to a fresh one.
 BATCH = 500
 #: Seconds without any news after which a process is taken for hanging, whatever it waits for.
-PATIENCE = 300
+PATIENCE = 1800
 
 #: Name of the format and how ffmpeg makes it of 0.4 s of speech-like sound.
 MADE = {
