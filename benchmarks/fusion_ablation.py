@@ -105,7 +105,7 @@ def fitted(table: Mapping[str, Any], speech: Speech, seed: int) -> Any:
 
 def models(speech: Speech, seed: int) -> dict[str, Any]:
     """Fit all models of the tables; late fusion is fitted to predictions for held-out speakers."""
-    gated = fitted({"family": "fusion-gated", "acoustic": {"family": "adaptive-net"}}, speech, seed)
+    gated = fitted({"family": "fusion-gated", "acoustic": {"family": "adaptive"}}, speech, seed)
     learner = gated.named_steps["model"]
     pairs = pair(speech.y, speech.words, development_sentences(), 1, seed, disputed=True)
     own = pair(speech.y, speech.words, None, 0, seed)

@@ -17,7 +17,7 @@ import numpy as np
 from emovox.lab.commands.train import overrides
 from emovox.lab.corpora import splits
 from emovox.lab.evaluation.scores import score
-from emovox.lab.experiments import experiment, recipe
+from emovox.lab.experiments import crossfit, recipe
 from emovox.lab.experiments.dataset import load
 from emovox.labels import ordered
 from emovox.outputs.console import named_folders, progress_bars
@@ -52,7 +52,7 @@ def main() -> int:
         data = dataclasses.replace(data, table=data.table.assign(label=wrong))
         protocol = splits.by_name(one.protocol.name, data.table, given.seed)
         chosen = dataclasses.replace(protocol, folds=protocol.folds[: given.folds])
-        trained = experiment.train(one, data, chosen, jobs=given.jobs, progress=progress)
+        trained = crossfit.train(one, data, chosen, jobs=given.jobs, progress=progress)
     found = score(trained.predictions, ordered(data.y))
     middle, low, high = (100 * value for value in chance(trained.predictions["label"].to_numpy(str), given.seed))
     inside = "inside" if low <= 100 * found["uar"] <= high else "OUTSIDE"

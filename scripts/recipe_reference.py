@@ -113,6 +113,7 @@ def options(model: type) -> Iterator[str]:
             kind, meaning = told[field.name]
             kind = ", ".join(filter(None, [kind, limits(hints[field.name])]))
             default = "required" if field.default is dataclasses.MISSING else toml(field.default)
+            default = default if field.default_factory is dataclasses.MISSING else "its defaults"
             rows.append((field.name, kind, default, meaning))
     return table(rows)
 

@@ -59,8 +59,11 @@ def small_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def export_personal(path: Path, seed: int) -> Path:
-    """Write a model of samples that takes a baseline: loudness in random bands, less the speaker's own, to classes."""
+def export_personal(path: Path, seed: int, **card: Any) -> Path:
+    """Write a model of samples that takes a baseline: loudness in random bands, less what is known, to classes.
+
+    The means of setting and speaker are subtracted by how much was heard of them; the spread of the setting scales.
+    """
     torch = pytest.importorskip("torch")
     from emovox.lab.export.export import export_samples
     from emovox.model.card import ModelCard
@@ -73,11 +76,16 @@ def export_personal(path: Path, seed: int) -> Path:
             self.head = torch.nn.Linear(8, 3, bias=False)
 
         def forward(self, samples: Any, baseline: Any) -> Any:
-            embedding = torch.log(self.bands(samples.unsqueeze(1)).square().mean(2) + 1e-6)
-            return torch.softmax(self.head(embedding - baseline), dim=1), embedding
+            axes = torch.log(self.bands(samples.unsqueeze(1)).square().mean(2) + 1e-6)
+            count, mean, variance, own, own_mean, _ = torch.split(baseline, [1, 8, 8] * 2, dim=1)
+            setting = mean * count / (count + 4)
+            speaker = setting + (own_mean - setting) * own / (own + 2)
+            return torch.softmax(self.head(axes - speaker) / (1 + variance.mean(1, keepdim=True)), dim=1), axes
 
-    card = ModelCard("personal", "test", ("neutral", "happy", "sad"), samples_spec({"trim": True}), threshold=0.2)
-    export_samples(Personal(), card, path, baseline_width=8)
+    labels, features = ("neutral", "happy", "sad"), samples_spec({"trim": True})
+    export_samples(
+        Personal(), ModelCard("personal", "test", labels, features, **{"threshold": 0.2, **card}), path, axes=8
+    )
     return path
 
 

@@ -95,7 +95,7 @@ def test_a_timeline_is_a_sequence_and_a_table() -> None:
     assert (len(line), line[1].label, line[:1]) == (2, "happy", line.predictions[:1])
     table = line.to_frame()
     assert table["p_happy"].tolist() == [0.0, 0.75]
-    assert table.loc[0].drop(["speaker", "transcript", "baseline", "channel"]).to_dict() == {
+    assert table.loc[0].drop(["speaker", "transcript", "baseline", "channel", "setting"]).to_dict() == {
         name: value for name, value in line[0].to_row().items() if value is not None
     }
     assert list(Timeline("a.wav", 1.0, ()).to_frame().columns)[:4] == ["file", "start", "end", "label"]

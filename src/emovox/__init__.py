@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ProfileError,
         TranscriptError,
     )
+    from emovox.model.baselines import Statistics
     from emovox.model.card import CorpusSummary, ModelCard
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
@@ -51,7 +52,18 @@ if TYPE_CHECKING:
     from emovox.text.classifier import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
-    from emovox.types import Failure, FeatureSpec, Prediction, Segment, Transcript, Unread, Waveform, Word, to_frame
+    from emovox.types import (
+        Failure,
+        FeatureSpec,
+        Prediction,
+        Segment,
+        Setting,
+        Transcript,
+        Unread,
+        Waveform,
+        Word,
+        to_frame,
+    )
 
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
@@ -79,7 +91,9 @@ _HOMES = {
     "Rule": "emovox.text.rules",
     "Segment": "emovox.types",
     "SegmentFile": "emovox.recognition.segments",
+    "Setting": "emovox.types",
     "SpeechFeatures": "emovox.recognition.transformer",
+    "Statistics": "emovox.model.baselines",
     "Stream": "emovox.recognition.streaming",
     "StreamEvent": "emovox.recognition.cutting",
     "StreamingRecognizer": "emovox.recognition.streaming",
@@ -124,7 +138,9 @@ __all__ = [
     "Rule",
     "Segment",
     "SegmentFile",
+    "Setting",
     "SpeechFeatures",
+    "Statistics",
     "Stream",
     "StreamEvent",
     "StreamingRecognizer",

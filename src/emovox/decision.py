@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emovox.types import Float64Array
+from emovox.types import Float64Array, Prediction
 
+#: How the reason begins that is given where there is too little speech for an answer.
+TOO_SHORT = "too little speech"
 #: Lower bound of probabilities before a logarithm: negligible, and representable in float32.
 TINY = 1e-30
 
@@ -141,3 +143,8 @@ def decide(probabilities: ArrayLike, labels: Sequence[str], threshold: float) ->
     best = int(values.argmax())
     confidence = float(values[best])
     return labels[best], confidence, confidence < threshold
+
+
+def too_short(one: Prediction) -> bool:
+    """Tell whether an answer is an abstention because there was too little speech."""
+    return any(line.startswith(TOO_SHORT) for line in one.why or ())

@@ -216,6 +216,22 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """The setting against which an answer was made.
+
+    Attributes
+    ----------
+    name : str
+        Of its profile; ``"auto"`` where the recordings at hand were their own setting.
+    heard : int
+        How many utterances of it had been heard.
+    """
+
+    name: str
+    heard: int
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The emotion of one stretch of one recording.
 
@@ -232,7 +248,8 @@ class Prediction:
     confidence : float
         Probability of `label`, in [0, 1].
     abstained : bool
-        The confidence is below the model's threshold: treat the answer as "don't know".
+        The confidence is below the model's threshold, or there is too little speech (`why` tells): treat the answer
+        as "don't know".
     model : str
         Name of the model.
     speaker : str or None
@@ -248,7 +265,7 @@ class Prediction:
     why : tuple of str or None
         What there is to explain about the answer, a line each.
     baseline : str or None
-        Name of the profile whose personal baseline was used (see `emovox.model.profiles`); None where none was.
+        Name of the speaker's profile whose baseline was used (see `emovox.model.profiles`); None where none was.
     channel : int or None
         Which channel of the recording was judged, the first is 1; None where all of them were mixed into one.
     dimensions : mapping of str to float or None
@@ -260,6 +277,8 @@ class Prediction:
         What there is to say about the recording: a channel that was turned over, channels with different voices.
     columns : mapping of str to str or None
         What came with a segment that was given, see :class:`Segment`; None where none was, or nothing came with it.
+    setting : Setting or None
+        Which setting's baseline was used; None where none was.
     """
 
     file: str
@@ -282,6 +301,7 @@ class Prediction:
     unread: tuple[Unread, ...] = ()
     notes: tuple[str, ...] = ()
     columns: Mapping[str, str] | None = None
+    setting: Setting | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes."""
@@ -308,6 +328,7 @@ class Prediction:
             "transcript": self.transcript,
             "baseline": self.baseline,
             "channel": self.channel,
+            "setting": self.setting and self.setting.name,
             **{f"d_{name}": value for name, value in (self.dimensions or {}).items()},
         }
         more = (self.columns or {}).items()

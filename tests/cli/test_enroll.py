@@ -33,7 +33,8 @@ def kept() -> list[str]:
 def test_enrol_predict_list_remove(personal_model: Path, clips: list[Path]) -> None:
     done = emovox_command("enroll", "anna", *clips, "--model", personal_model)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.endswith("anna.json: 2 recordings, 4.0 s of speech, model personal\n")
+    assert "anna.json: 2 recordings, " in done.stderr
+    assert done.stderr.endswith(" s of speech, model personal\n")
     assert kept() == ["anna.json"]
     profile = profiles.find("anna")
     assert profile == EmotionRecognizer(personal_model).enroll("anna", clips)
@@ -44,7 +45,7 @@ def test_enrol_predict_list_remove(personal_model: Path, clips: list[Path]) -> N
     assert (found["speaker"], found["baseline"]) == ("anna", "anna")
 
     header, row = emovox_command("enroll", "--list").stdout.splitlines()
-    assert header.split() == ["speaker", "model", "recordings", "speech", "made"]
+    assert header.split() == ["speaker", "model", "recordings", "speech", "made", "setting"]
     assert row.split()[:2] == ["anna", "personal"]
     assert emovox_command("enroll", "--remove", "anna").returncode == 0
     assert kept() == []
@@ -88,7 +89,7 @@ def test_a_file_of_ones_own_and_standard_input(personal_model: Path, clips: list
         (["anna", "{dir}/empty"], "no audio file in the folder"),
         (["anna", "{clip}", "{dir}/tone.wav"], "tone.wav holds no speech that can be judged"),
         (["anna", "{dir}/short.wav"], "too little for a profile: give 1 s, better 5 s or more"),
-        (["anna", "{clip}", "--model", "classic"], "model 'classic' takes no personal baseline"),
+        (["anna", "{clip}", "--model", "classic"], "model 'classic' takes no baseline"),
         (["anna", "{clip}", "--model", "none.onnx"], "no model 'none.onnx'"),
         (["anna", "{clip}", "--out", "{dir}/empty"], "empty exists already: --force replaces it"),
         (["anna", "{clip}", "--out", "{dir}/empty", "--force"], "empty (Is a directory): name another file or folder"),
@@ -123,7 +124,7 @@ def test_speakers_that_cannot_be_used(personal_model: Path, clips: list[Path], t
     for speaker, model, message in [
         ("ana", personal_model, "there is no profile of 'ana': did you mean 'anna'?"),
         ("anna", other, "profile 'anna' was made with another model"),
-        ("anna", "classic", "model 'classic' takes no personal baseline"),
+        ("anna", "classic", "model 'classic' takes no baseline"),
         ("bad", personal_model, "bad.json is not a profile"),
         (str(tmp_path), personal_model, "cannot read the profile"),
         (str(tmp_path / "none.json"), personal_model, "none.json: check the path"),

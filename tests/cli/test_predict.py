@@ -266,8 +266,9 @@ def test_a_folder_gets_a_file_and_a_picture_for_each_recording(clip: Path, tmp_p
         "predict", clip, bad, other, "--format", "textgrid", "--out", f"{out}/", "--plot", f"{tmp_path / 'plots'}/"
     )
     assert done.returncode == 2
-    assert sorted(path.name for path in out.iterdir()) == ["clip-2.TextGrid", "clip.TextGrid"]
-    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["clip-2.png", "clip.png"]
+    for folder, ending in ((out, "TextGrid"), (tmp_path / "plots", "png")):
+        found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(f"*.{ending}"))
+        assert found == [f"clip.{ending}", f"other/clip.{ending}"]
 
 
 def test_a_picture_of_standard_input(clip: Path, tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_csv_has_the_column_where_the_first_words_could_not_be_had() -> None:
     other = Prediction("b.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", transcript="Gone.")
     rows = list(csv.DictReader(io.StringIO("".join(formats.to_csv([one, other], ["sad"])))))
     assert [row["transcript"] for row in rows] == ["", "Gone."]
-    columns = "file,start,end,label,confidence,abstained,model,speaker,p_sad,baseline,channel\n"
+    columns = "file,start,end,label,confidence,abstained,model,speaker,p_sad,baseline,channel,setting\n"
     assert list(formats.to_csv([], ["sad"])) == [columns]
 
 

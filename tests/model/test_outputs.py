@@ -58,7 +58,7 @@ def test_a_model_gives_classes_and_dimensions(tmp_path: Path) -> None:
     expected = np.exp(ROWS[:, :2]) / np.exp(ROWS[:, :2]).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
     np.testing.assert_array_equal(found.dimensions, ROWS[:, 1:])
-    assert found.embedding is None
+    assert found.axes is None
     named = model.run({"features": ROWS})
     np.testing.assert_array_equal(named.probabilities, found.probabilities)
 
@@ -121,7 +121,7 @@ def test_dimensions_have_their_columns() -> None:
         "a.wav", 0, 1, "sad", {"sad": 1.0}, 1.0, False, "m", "anna", channel=2, dimensions={"arousal": -0.25}
     )
     (row,) = csv.DictReader(io.StringIO("".join(formats.to_csv([one], ["sad"]))))
-    assert list(row)[-4:] == ["p_sad", "baseline", "channel", "d_arousal"]
+    assert list(row)[-5:] == ["p_sad", "baseline", "channel", "setting", "d_arousal"]
     assert (row["speaker"], row["baseline"], row["channel"], row["d_arousal"]) == ("anna", "", "2", "-0.2500")
     assert json.loads(json.dumps(one.to_dict()))["dimensions"] == {"arousal": -0.25}
     assert "".join(formats.pieces(formats.Format.RTTM, [one], ["sad"])).split()[2] == "2"

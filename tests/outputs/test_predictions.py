@@ -56,6 +56,7 @@ def test_json_is_a_list_of_objects(files: list[str]) -> None:
             "unread",
             "notes",
             "columns",
+            "setting",
         }
         assert sum(one["probabilities"].values()) == 1
 

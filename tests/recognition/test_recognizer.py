@@ -43,7 +43,7 @@ def test_every_built_in_model_works() -> None:
 def test_the_card_of_the_built_in_model_is_honest(recognizer: EmotionRecognizer) -> None:
     card = recognizer.card
     assert len(card.labels) == 8
-    assert {corpus.name for corpus in card.corpora} == {"ravdess", "tess", "nemo"}
+    assert {corpus.name for corpus in card.corpora} == {"ravdess", "tess", "nemo", "emodb"}
     assert "non-commercial" in card.licence
     assert card.evaluation["protocol"]["speaker_independent"] is True
     assert 0.3 < card.evaluation["uar"] < 0.9

@@ -32,13 +32,10 @@ def test_a_set_is_what_the_set_computes() -> None:
     assert np.array_equal(extractor(sound.samples, rate=16000), extractor(PLAIN))
 
 
-def test_an_embedding_is_what_the_model_says() -> None:
+def test_an_embedding_is_what_the_model_takes() -> None:
     extractor, model = FeatureExtractor("default"), load()
-    samples = sets.extract(audio.read(PLAIN), model.card.features)
-    found = model.run(samples[np.newaxis]).embedding
-    assert found is not None
-    assert np.array_equal(extractor(PLAIN), found[0])
-    assert len(extractor.names) == len(set(extractor.names)) == model.embedding_width
+    assert np.array_equal(extractor(PLAIN), sets.extract(audio.read(PLAIN), model.card.features))
+    assert len(extractor.names) == len(set(extractor.names)) == model.card.features.dimension
 
 
 def test_long_recordings_are_means_by_duration() -> None:
@@ -61,7 +58,7 @@ def test_long_recordings_are_means_by_duration() -> None:
     [
         ("prosodik", None, "did you mean 'prosodic'"),
         ("defaul", None, "did you mean 'default'"),
-        ("classic", None, "gives no embedding"),
+        ("classic", None, "did you mean"),
         ("default", 31.0, "expected seconds from 0.5 to 30"),
         ("prosodic", 0.1, "expected seconds from 0.5 to inf"),
     ],

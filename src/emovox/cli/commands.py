@@ -24,13 +24,14 @@ _RECOGNISE = {
     "predict": Home("emovox.cli", "Say which emotion each recording expresses, and how sure that is."),
     "listen": Home("emovox.cli", "Hear a microphone or a pipe, and say what emotion it is."),
     "enroll": Home("emovox.cli", "Store what a speaker's voice is ordinarily like."),
-    "batch": Home("emovox.cli", "Judge very many recordings; goes on where it stopped."),
+    "adapt": Home("emovox.cli", "Store what a microphone, room and language are ordinarily like."),
+    "batch": Home("emovox.cli", "Judge very many recordings; the same command goes on where it stopped."),
     "features": Home("emovox.cli", "Write acoustic features as CSV or Parquet."),
     "models": Home("emovox.cli", "List the models in the package, or show a model's card."),
     "cache": Home("emovox.cli", "Show what is kept on disk, and clear it."),
 }
 _SERVE = {
-    "serve": Home("emovox.cli", "Answer over HTTP and WebSocket."),
+    "serve": Home("emovox.cli", "Answer over HTTP and WebSocket until Ctrl-C."),
     "keys": Home("emovox.cli", "Make, list and revoke keys of the service."),
 }
 _LAB = {

@@ -36,15 +36,14 @@ from emovox.writing import replacing, require_writable
     "name",
     metavar="NAME",
     default="prosodic",
-    help=f"One of {', '.join(sets.available())}; of an encoder, such as whisper-tiny.en; the embedding of a model: "
-    "default, or its file.",
+    help=f"One of {', '.join(sets.available())}; or of an encoder with its own weights, such as whisper-tiny.en.",
 )
 @option(
     "--window",
     "-w",
     type=float,
     metavar="SECONDS",
-    help="Seconds of a row, longer recordings get several; 60, of a model 6.",
+    help="Seconds of a row, longer recordings get several; 60, of default 6.",
 )
 @channels_option
 def features(sources: tuple[str, ...], out: Path, name: str, window: float | None, channels: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from emovox.cli.options import model_option, recognition_options, speaker_option, threshold_option
+from emovox.cli.options import model_option, recognition_options, setting_option, speaker_option, threshold_option
 from emovox.errors import InputError
 from emovox.live import check, devices
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
@@ -20,7 +20,7 @@ from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, SoundInput, standard_input
 from emovox.live.state import CHECKED, State
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
-from emovox.model import profiles
+from emovox.model.profiles import Profile
 from emovox.outputs.commands import Choice, argument, command, option
 from emovox.outputs.console import say
 from emovox.outputs.terminal import Console, Table
@@ -65,6 +65,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 @option("--save-audio", type=click.Path(path_type=Path), metavar="FILE", help="Keep the sound too, as .wav.")
 @model_option
 @speaker_option
+@setting_option
 @threshold_option
 @option("--no-gate", is_flag=True, help="Judge any sound that passes for speech at first.")
 @option(
@@ -97,6 +98,7 @@ def listen(
     save_audio: Path | None,
     model: str | None,
     speaker: str | None,
+    setting: str | None,
     threshold: float | None,
     no_gate: bool,
     window: float,
@@ -134,15 +136,22 @@ def listen(
     transcribe = _transcription(text, asr, language)
     recognizer = EmotionRecognizer(
         model,
-        speaker=profiles.find(speaker) if speaker else None,
+        speaker=speaker,
+        setting=setting,
         gate=GateOptions(threshold=0) if no_gate else None,
         threshold=threshold,
     )
     timeline = TimelineKeeper(save, recognizer.card.labels) if save else None
     sound = SoundKeeper(save_audio) if save_audio else None
     kept = [str(path) for path in (save, save_audio) if path]
+    known = recognizer.setting.name if isinstance(recognizer.setting, Profile) else recognizer.setting
     state = State(
-        origin.name, recognizer.card.name, recognizer.card.labels, speaker, f"saving {', '.join(kept)}" if kept else ""
+        origin.name,
+        recognizer.card.name,
+        recognizer.card.labels,
+        speaker,
+        f"saving {', '.join(kept)}" if kept else "",
+        setting=known,
     )
     stream = StreamingRecognizer(recognizer, options).open(origin.name)
     with ended_by_signals() as stopped, keyboard() as pressed:

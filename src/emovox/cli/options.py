@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from emovox import audio
+from emovox.decision import TOO_SHORT
 from emovox.errors import EmovoxError, InputError
 from emovox.outputs.commands import all_of, option
 from emovox.outputs.console import say
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # emovox.text is imported where words are asked for
 
 model_option = option("--model", "-m", metavar="MODEL", help="Model file, run folder or built-in name.")
 speaker_option = option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
+setting_option = option("--setting", metavar="NAME|auto", help="Microphone and room: see emovox adapt; or auto.")
 threshold_option = option(
     "--threshold",
     type=float,
@@ -136,7 +138,7 @@ class WordOptions:
         if (self.transcriber or self.given) and prediction.transcript is None:
             self.missing += 1
             for line in prediction.why or ():
-                if line not in self._said:
+                if line not in self._said and not line.startswith(TOO_SHORT):
                     self._said.add(line)
                     say(f"emovox: {prediction.file}: {line}")
         return prediction

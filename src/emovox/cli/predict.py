@@ -24,13 +24,14 @@ from emovox.cli.options import (
     channels_option,
     model_option,
     numbered,
+    setting_option,
     speaker_option,
     threshold_option,
     word_options,
 )
 from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
-from emovox.model import profiles
+from emovox.model.names import AUTO
 from emovox.outputs.commands import Choice, all_of, argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.formats import Format
@@ -107,6 +108,7 @@ timeline_options = all_of(
 @option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
 @model_option
 @speaker_option
+@setting_option
 @threshold_option
 @option("--no-gate", is_flag=True, help="Analyse any sound, speech or not.")
 @channels_option
@@ -124,6 +126,7 @@ def predict(
     summary: bool,
     model: str | None,
     speaker: str | None,
+    setting: str | None,
     threshold: float | None,
     no_gate: bool,
     channels: str,
@@ -148,11 +151,10 @@ def predict(
     --------
     - `emovox predict call.wav`
     - `emovox predict interviews/ --format csv > emotions.csv`
-    - `emovox predict meeting.mp3 --timeline --out meeting.vtt`
+    - `emovox predict meeting.mp3 --timeline --out meeting.vtt --setting auto`
     - `cat call.mp3 | emovox predict - --format json`
 
-    What cannot be analysed or holds no speech is told on standard error, and the exit code is 2; so it is where words
-    cannot be had and the voice is judged alone.
+    What cannot be analysed, or judged with its words, is told on standard error, and the exit code is 2.
     """
     given = read_segments(segments) if segments else None
     cut = results.timeline_options(
@@ -180,7 +182,8 @@ def predict(
     site = Place.of(html, "--html", ".html", files, one_file=html is None)
     recognizer = EmotionRecognizer(
         model,
-        speaker=profiles.find(speaker) if speaker else None,
+        speaker=speaker,
+        setting=setting,
         gate=GateOptions(threshold=0) if no_gate else None,
         threshold=threshold,
         transcriber=words.transcriber,
@@ -261,7 +264,8 @@ class Work:
             bars = Bars(progress, self.sources)
             heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
             opened: deque[Sound] = deque()
-            again = self.pictures is not None or self.pages is not None or self.jobs > 1
+            shown = self.pictures is not None or self.pages is not None
+            again = shown or self.jobs > 1 or self.recognizer.setting == AUTO
             for number, found in enumerate(self._analysed(self._opened(stack, opened, again), heard)):
                 source = opened.popleft()
                 try:

@@ -21,6 +21,7 @@ def _options() -> Decorator:
                 type=type(one.default),
                 metavar={int: "N", float: "N"}.get(type(one.default), "TEXT"),
                 section=one.metadata["section"],
+                hidden=one.metadata["section"] == table.RARE,
                 help=_meaning(one),
             )
             for one in dataclasses.fields(Settings)
@@ -45,7 +46,8 @@ def serve(**given: Any) -> None:
     - `curl -F file=@call.wav http://127.0.0.1:8000/v1/predict`
     - `emovox keys create phone-app && emovox serve --host 0.0.0.0`
 
-    Every option is also a variable: --upload-mb is EMOVOX_UPLOAD_MB. Once there is a key, calls need one.
+    Every option is also a variable: --upload-mb is EMOVOX_UPLOAD_MB. Once there is a key, calls need one. The page
+    "Serving" has the rarer limits.
     """
     settings = Settings.of(given)
     require_extra()

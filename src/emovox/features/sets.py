@@ -29,6 +29,8 @@ Value = int | float | str
 
 #: Name and version of the pseudo set of models whose input is the waveform.
 SAMPLES, SAMPLES_VERSION = "samples", 1
+#: Name of the set of the encoder inside the package.
+ENCODER = "default"
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,7 @@ def _names(naming: Callable[..., tuple[str, ...]], /, **parameters: Value) -> tu
 
 
 def samples_spec(preprocess: Mapping[str, Any]) -> FeatureSpec:
-    """Return the specification of a model whose input is the preprocessed waveform.
-
-    Parameters
-    ----------
-    preprocess : mapping
-        Preprocessing options, complete.
+    """Return the specification of a model whose input is the waveform, by complete preprocessing options.
 
     Examples
     --------
@@ -232,6 +229,12 @@ def _built_in(
         return definitions.COMPUTE[name](analysis, **given)
 
     return FeatureSet(name, version, level, description, naming, computing, parameters)
+
+
+def _encoder() -> Any:
+    from emovox.features import encoder
+
+    return encoder
 
 
 _PITCH = {
@@ -296,6 +299,14 @@ _SETS = {
             },
         ),
         FeatureSet(
+            ENCODER,
+            1,
+            "clip",
+            "embedding of the encoder inside the package: statistics over time of Whisper's two smallest, in 8 bits",
+            lambda: _encoder().names(),
+            lambda analysis: _encoder().embedding(analysis),
+        ),
+        FeatureSet(
             SAMPLES,
             SAMPLES_VERSION,
             "samples",
@@ -313,8 +324,6 @@ _KINDS = {bool: "true or false", float: "a number", str: "a word"}
 def available() -> tuple[str, ...]:
     """Return the names of the registered feature sets, without the pseudo set ``samples``.
 
-    Examples
-    --------
     >>> "classic193" in available()
     True
     """
@@ -322,10 +331,7 @@ def available() -> tuple[str, ...]:
 
 
 def register(entry: FeatureSet) -> None:
-    """Add a feature set, or replace the one of the same name.
-
-    The encoders of :mod:`emovox.lab` register theirs when they are imported, so that inference does not depend on them.
-    """
+    """Add a feature set, or replace the one of its name; :mod:`emovox.lab` registers those of its encoders."""
     _SETS[entry.name] = entry
 
 
@@ -336,11 +342,6 @@ def get(name: str) -> FeatureSet:
     ------
     FeatureError
         No set of this name is registered.
-
-    Examples
-    --------
-    >>> get("classic193").level
-    'clip'
     """
     if name not in _SETS:
         raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, available())}")

@@ -92,6 +92,8 @@ class State:
         The last notice of the source.
     utterances : int
         Number of results so far.
+    setting : str or None
+        Setting that is known, or ``"auto"``.
     totals : dict of str to float
         Seconds of each label so far; ``""`` for abstentions.
     """
@@ -111,6 +113,7 @@ class State:
     advice: tuple[str, ...] = ()
     notice: str = ""
     utterances: int = 0
+    setting: str | None = None
     totals: dict[str, float] = field(default_factory=dict)
     _noticed: float = 0.0
     _sound: list[Float32Array] = field(default_factory=list)

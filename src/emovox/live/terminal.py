@@ -224,7 +224,7 @@ def _cut(text: Text, width: int, signs: Glyphs) -> Text:
 def _head(state: State, width: int, signs: Glyphs) -> Text:
 
     time = clock(state.time)
-    names = signs.separator.join(name for name in (state.source, state.model, state.speaker) if name)
+    names = signs.separator.join(name for name in (state.source, state.model, state.speaker, state.setting) if name)
     left = _cut(Text(shown(" ".join(names.split())), "bold"), width - len(time) - 1, signs)
     left.append(" " * (width - len(time) - left.cell_len) + time)
     return left

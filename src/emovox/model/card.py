@@ -42,6 +42,10 @@ class ModelCard:
         The front end that this model needs.
     threshold : float
         A prediction whose confidence is lower is an abstention.  0 never abstains.
+    known_threshold : float or None
+        The same where a baseline of setting or speaker is known; None: `threshold`.
+    shortest : float
+        Seconds of speech in an utterance below which the answer is an abstention; 0 answers any.
     corpora : tuple of CorpusSummary
         Training data with licences.
     licence : str
@@ -95,6 +99,8 @@ class ModelCard:
     format_version: int = FORMAT_VERSION
     dimensions: tuple[str, ...] = ()
     training_digest: str = ""
+    known_threshold: float | None = None
+    shortest: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.labels and not self.dimensions:

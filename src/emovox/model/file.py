@@ -25,8 +25,10 @@ CARD_KEY = "emovox.card"
 INPUT, OUTPUT = "features", "probabilities"
 #: The output of models that predict emotion dimensions besides or instead of classes, shape (n, number of dimensions).
 DIMENSIONS = "dimensions"
-#: Those of a graph that starts from samples: the input, the optional second one, and the optional second output.
-SAMPLES, BASELINE, EMBEDDING = "samples", "baseline", "embedding"
+#: The input of a graph that starts from samples, and what an encoder inside it puts out.
+SAMPLES, EMBEDDING = "samples", "embedding"
+#: The optional input of models that judge against a baseline, and the output that baselines are statistics of.
+BASELINE, AXES = "baseline", "axes"
 #: The optional input of models that fuse voice and words: rows of `emovox.text.evidence.words_vector`.
 WORDS = "words"
 #: Where the models inside the package lie, and the one that is used when none is named.
@@ -47,22 +49,23 @@ class ModelOutput:
         classes.
     dimensions : ndarray of float32, shape (n, n_dimensions), or None
         Emotion dimensions in the order of ``card.dimensions``; None where a model has none.
-    embedding : ndarray of float32, shape (n, d), or None
-        What the voice is like in these clips, what a speaker's baseline is made of; None where a model gives none.
+    axes : ndarray of float32, shape (n, r), or None
+        What baselines of settings and speakers are statistics of; None where a model takes no baseline.
     """
 
     probabilities: Float32Array
     dimensions: Float32Array | None = None
-    embedding: Float32Array | None = None
+    axes: Float32Array | None = None
 
 
 class Model:
     """A model from feature vectors, frames or samples to class probabilities, emotion dimensions or both.
 
-    A graph of samples has the input ``samples``, shape (n, t), with both dimensions free, and may have a second output
-    ``embedding``, shape (n, d), which describes a voice, and then a second input ``baseline`` of the same shape, which
-    says what the speaker's voice is ordinarily like; zeros say that it is not known.  A graph of any kind may have the
-    input ``words``, shape (n, w), what is known of the words; zeros say that nothing is.
+    A graph of samples has the input ``samples``, shape (n, t), with both dimensions free.  A graph of any kind may have
+    a second output ``axes``, shape (n, r), and then the input ``baseline``, shape (n, 2 + 4 r): what is known of the
+    setting and then of the speaker, of each the number of recordings heard and mean and variance of their axes; a
+    number of 0 says that nothing is known.  It may have the input ``words``, shape (n, w), what is known of the words;
+    zeros say that nothing is.
 
     Parameters
     ----------
@@ -82,11 +85,11 @@ class Model:
     inputs : mapping of str to FeatureSpec
         The graph's inputs by name, and the front end of each; a stack has several.
     takes_samples, takes_vectors, takes_baseline : bool
-        What the graph's inputs are: samples; one vector a clip; a speaker's baseline besides.
+        What the graph's inputs are: samples; one vector a clip; a baseline of setting and speaker besides.
     words_width : int
         Width of the words vector, 0 where the graph takes no words.
-    embedding_width : int
-        Width of embedding and baseline, 0 where the graph has none.
+    axes_width : int
+        Number of axes, r; 0 where the graph has none.
     fingerprint : str
         SHA-256 of the file: tells whether a baseline was made with this very model.  Computed when it is asked for.
 
@@ -119,8 +122,14 @@ class Model:
                 f"{source} takes {self.words_width} numbers of the words, but its card names "
                 f"{len(self.card.text.get('columns', ()))}: get the model file again"
             )
-        width = outputs.get(EMBEDDING, [0])[-1]
-        self.embedding_width: int = width if isinstance(width, int) else 0
+        width, known = outputs.get(AXES, [0])[-1], inputs.pop(BASELINE, [0])[-1]
+        self.axes_width: int = width if isinstance(width, int) else 0
+        wanted = baseline_width(self.axes_width) if self.axes_width else 0
+        if known != wanted:
+            raise ModelError(
+                f"{source} has {self.axes_width} axes and takes a baseline of {known} numbers, expected "
+                f"{wanted}: get the model file again"
+            )
         if self.takes_samples or self.card.features.set == SAMPLES:
             self._check_samples(inputs, outputs, source)
         else:
@@ -131,23 +140,19 @@ class Model:
                 f"{len(self.card.dimensions)}: get the model file again"
             )
         self._shapes = {name: inputs[name] for name in self.inputs}
-        self._outputs = [name for name in (OUTPUT, DIMENSIONS, EMBEDDING) if name in outputs]
+        self._outputs = [name for name in (OUTPUT, DIMENSIONS, AXES) if name in outputs]
 
     def _check_samples(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
         """Refuse a graph of samples whose shapes or card do not fit."""
         shape, classes = inputs.get(SAMPLES, []), outputs.get(OUTPUT, [None])[-1]
         complaint = ""
-        given = [node.name for node in self._session.get_inputs() if node.name != WORDS]
-        if sorted(given) != sorted([SAMPLES, BASELINE][: 1 + self.takes_baseline]) or self.card.features.set != SAMPLES:
+        given = [node.name for node in self._session.get_inputs() if node.name not in (WORDS, BASELINE)]
+        if given != [SAMPLES] or self.card.features.set != SAMPLES:
             complaint = f"it takes {', '.join(given)}, and its card says {self.card.features.set!r}"
         elif len(shape) != 2 or any(isinstance(size, int) for size in shape):
             complaint = f"its samples have the shape {shape}, not one with two free dimensions"
         elif (classes or 0) != len(self.card.labels):
             complaint = f"it has {classes} classes, and its card says {len(self.card.labels)}"
-        elif EMBEDDING in outputs and (len(outputs[EMBEDDING]) != 2 or not self.embedding_width):
-            complaint = f"its embedding has the shape {outputs[EMBEDDING]}, not one of a fixed width"
-        elif self.takes_baseline and inputs[BASELINE][1:] != outputs.get(EMBEDDING, [None])[1:]:
-            complaint = f"its baseline has the shape {inputs[BASELINE]}, not that of its embedding"
         if complaint:
             raise ModelError(f"{source} is not a sound model of samples: {complaint}; get the model file again")
 
@@ -155,7 +160,10 @@ class Model:
         """Refuse a graph whose inputs and outputs are not what its card says."""
         wanted: dict[str, Any] = {name: spec.dimension for name, spec in self.inputs.items()}
         wanted = {name: None if _level(name, []) == "samples" else size for name, size in wanted.items()}
-        found = {node.name: inputs.get(node.name, [None]) for node in self._session.get_inputs() if node.name != WORDS}
+        further = (WORDS, BASELINE)
+        found = {
+            node.name: inputs.get(node.name, [None]) for node in self._session.get_inputs() if node.name not in further
+        }
         sizes = {name: shape[-1] if isinstance(shape[-1], int) else None for name, shape in found.items()}
         classes, labels = outputs.get(OUTPUT, [None])[-1], len(self.card.labels) or None
         if sizes != wanted or classes != labels:
@@ -198,8 +206,8 @@ class Model:
             For each of `inputs` what its front end computes, not standardised, for the scaler is inside: features of
             shape (n, n_features); of clips of one length, frames of shape (n, n_frames, n_features) or samples of
             shape (n, n_samples), 0.3 s at least.  A model with a single input takes the array alone.
-        baseline : ndarray of float32, shape (n, d) or (d,), optional
-            What the speaker's voice is ordinarily like, see :attr:`embedding_width`; the default is not known.
+        baseline : ndarray of float32, shape (n, 2 + 4 r) or (2 + 4 r,), optional
+            What is known of setting and speaker, see :func:`emovox.model.profiles.baseline`; the default is nothing.
         words : ndarray of float32, shape (n, w) or (w,), optional
             What is known of the words, see :attr:`words_width`; the default is nothing.
 
@@ -220,7 +228,8 @@ class Model:
         """
         given = self._given(inputs)
         count = len(next(iter(given.values())))
-        extras = ((BASELINE, baseline, self.embedding_width * self.takes_baseline), (WORDS, words, self.words_width))
+        width = baseline_width(self.axes_width) if self.takes_baseline else 0
+        extras = ((BASELINE, baseline, width), (WORDS, words, self.words_width))
         for name, values, width in extras:
             if values is not None and (not width or np.shape(values)[-1] != width):
                 raise ModelError(_misfit(name, np.shape(values)[-1], width, self.card.name))
@@ -231,7 +240,7 @@ class Model:
         return ModelOutput(
             found.get(OUTPUT, np.zeros((count, 0), dtype=np.float32)),
             found.get(DIMENSIONS),
-            found.get(EMBEDDING),
+            found.get(AXES),
         )
 
     def _given(self, inputs: Float32Array | Mapping[str, Float32Array]) -> dict[str, Float32Array]:
@@ -253,6 +262,17 @@ class Model:
                     f"{np.shape(values)}: give it {self.inputs[name].set}"
                 )
         return {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in named.items()}
+
+
+def baseline_width(axes: int) -> int:
+    """Return the width of the baseline of a model with so many axes.
+
+    Examples
+    --------
+    >>> baseline_width(24)
+    98
+    """
+    return 2 + 4 * axes
 
 
 def _misfit(what: str, found: int, width: int, model: str) -> str:

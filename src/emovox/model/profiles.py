@@ -1,56 +1,64 @@
-"""A speaker's personal baseline: what a voice is ordinarily like, as numbers without the sound, one small file each."""
+"""Baselines in files: what a model heard of a setting or of a speaker, as numbers without the sound, one file each."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import json
-import math
 import os
 import sys
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from emovox.errors import InputError, ModelError, ProfileError, did_you_mean
+from emovox.model.baselines import Statistics
 from emovox.model.file import Model
+from emovox.model.names import AUTO, check_name, composed, is_name
 from emovox.types import Float32Array
 from emovox.version import __version__
 from emovox.writing import home_folder, replacing
 
+#: What a profile can be of.
+Subject: TypeAlias = Literal["speaker", "setting"]
 #: Version of the file's structure; a file with another one is refused.
-FORMAT_VERSION = 1
-#: Least speech that makes a baseline, in seconds: a short sentence.
+FORMAT_VERSION = 2
+#: Least speech that makes the baseline of a speaker, in seconds: a short sentence.
 LEAST_SPEECH = 1.0
-#: What a speaker may be called; a name is also a file name, and nothing in it can be taken for a path.
-#: Longest name of a speaker.
-_LONGEST = 64
+#: Least that makes the baseline of a setting: seconds of speech, or as many recordings.
+LEAST_OF_SETTING, LEAST_RECORDINGS = 10.0, 3
+#: Command that makes a profile.
+COMMAND = {"speaker": "enroll", "setting": "adapt"}
 #: Largest number that the models' arithmetic holds.
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What the voice of a speaker is ordinarily like, as one model hears it.  There is no sound in it.
+    """What a setting or the voice of a speaker is ordinarily like, as one model hears it.  There is no sound in it.
 
     Attributes
     ----------
+    kind : {"speaker", "setting"}
+        What it is about: a person's voice; or microphone, room and language.
     name : str
-        The speaker: letters, digits, ``-`` and ``_``.
+        What it is called: letters and digits of any script, ``-`` and ``_``.
     model : str
-        Name of the model that heard the voice.
+        Name of the model that heard it.
     fingerprint : str
         Digest of that model's file: no other model understands the numbers.
     clips : int
         Number of recordings.
     seconds : float
-        How long their windows with speech were together.
-    embedding : tuple of float
-        Mean of the windows' embeddings, weighted by their lengths.
+        How long their utterances were together.
+    count : int
+        Number of utterances.
+    mean, variance : tuple of float
+        Of the utterances' axes, see :class:`emovox.model.baselines.Statistics`.
+    setting : str or None
+        Name of the setting that a speaker was recorded in, which is taken along; None where it is not known.
     created : str
         Date, ISO 8601.
     software : str
@@ -61,46 +69,111 @@ class Profile:
     Raises
     ------
     ProfileError
-        The name is not possible as a file name, or the embedding has no number or one that is not finite.
+        A name is not possible as a file name, or the numbers are not those of a baseline.
     """
 
+    kind: Subject
     name: str
     model: str
     fingerprint: str
     clips: int
     seconds: float
-    embedding: tuple[float, ...]
+    count: int
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+    setting: str | None = None
     created: str = ""
     software: str = ""
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        check_name(self.name)
-        if not self.embedding or not all(abs(value) <= _LARGEST for value in self.embedding):
-            raise ProfileError(f"profile {self.name!r} is damaged (its numbers are not all finite): enrol again")
+        if self.kind not in get_args(Subject):
+            raise ProfileError(f"a profile is of a {' or a '.join(get_args(Subject))}, not of a {self.kind!r}")
+        check_name(self.name, self.kind)
+        if self.setting is not None:
+            check_name(self.setting, "setting")
+        if complaint := self._complaint():
+            raise ProfileError(f"profile {self.name!r} is damaged ({complaint}): {self.again}")
 
-    def baseline(self, model: Model) -> Float32Array:
-        """Return what a model takes as this speaker's baseline, float32 of shape (d,).
+    def _complaint(self) -> str:
+        """Say what is wrong with the numbers."""
+        # A comparison with NaN is never true.
+        if not all(abs(value) <= _LARGEST for value in (*self.mean, *self.variance, self.seconds)):
+            return "its numbers are not all finite"
+        if not self.mean or self.count < 1 or self.clips < 1 or self.seconds <= 0:
+            return "it holds no speech"
+        if len(self.mean) != len(self.variance) or min(self.variance) < 0:
+            return "its mean and variance do not fit"
+        if self.kind == "setting" and self.setting is not None:
+            return "a setting belongs to no other"
+        return ""
 
-        Raises
-        ------
-        ModelError
-            The model takes no baseline.
-        ProfileError
-            The profile was made with another model, or has another width than this one's.
-        """
-        require_baseline(model)
-        if self.fingerprint != model.fingerprint:
-            raise ProfileError(
-                f"profile {self.name!r} was made with another model ({self.model!r}, {self.fingerprint[:8]}; this is "
-                f"{model.card.name!r}, {model.fingerprint[:8]}): enrol {self.name} again with this one"
-            )
-        if len(self.embedding) != model.embedding_width:
-            raise ProfileError(
-                f"profile {self.name!r} is damaged ({len(self.embedding)} numbers, model {model.card.name!r} takes "
-                f"{model.embedding_width}): enrol again"
-            )
-        return np.array(self.embedding, dtype=np.float32)
+    @property
+    def again(self) -> str:
+        """What to do where the profile cannot be used."""
+        return f"make it again with emovox {COMMAND[self.kind]} {self.name} AUDIO"
+
+    @property
+    def statistics(self) -> Statistics:
+        """Count, mean and variance, as arrays."""
+        return Statistics(self.count, np.array(self.mean), np.array(self.variance))
+
+
+def baseline(
+    model: Model, setting: Profile | Statistics | None = None, speaker: Profile | Statistics | None = None
+) -> Float32Array:
+    """Make the input ``baseline`` of a model, float32 of shape (2 + 4 r,): what is known of setting and speaker.
+
+    Parameters
+    ----------
+    model : Model
+        What takes it; r is its `axes_width`.
+    setting, speaker : Profile or Statistics, optional
+        What was heard; the default is nothing.
+
+    Raises
+    ------
+    ModelError
+        The model takes no baseline.
+    ProfileError
+        A profile was made with another model, has another width than this one's, or is of the other kind.
+    """
+    require_baseline(model)
+    levels = []
+    for kind, one in (("setting", setting), ("speaker", speaker)):
+        if isinstance(one, Profile):
+            _require_fit(one, model, kind)
+            one = one.statistics
+        levels.append((one or Statistics.nothing(model.axes_width)).packed())
+    return np.concatenate(levels)
+
+
+def _require_fit(profile: Profile, model: Model, kind: str) -> None:
+    require_kind(profile, kind)
+    if profile.fingerprint != model.fingerprint:
+        raise ProfileError(
+            f"profile {profile.name!r} was made with another model ({profile.model!r}, {profile.fingerprint[:8]}; this "
+            f"is {model.card.name!r}, {model.fingerprint[:8]}): {profile.again}"
+        )
+    if len(profile.mean) != model.axes_width:
+        raise ProfileError(
+            f"profile {profile.name!r} is damaged ({len(profile.mean)} axes, model {model.card.name!r} has "
+            f"{model.axes_width}): {profile.again}"
+        )
+
+
+def require_kind(profile: Profile, kind: str) -> None:
+    """Make sure that a profile is of a speaker, or of a setting.
+
+    Raises
+    ------
+    ProfileError
+        It is of the other kind.
+    """
+    if profile.kind != kind:
+        raise ProfileError(
+            f"profile {profile.name!r} is of a {profile.kind}, not of a {kind}: name it as {profile.kind}"
+        )
 
 
 def require_baseline(model: Model) -> None:
@@ -112,52 +185,32 @@ def require_baseline(model: Model) -> None:
         It cannot.
     """
     if not model.takes_baseline:
-        raise ModelError(f"model {model.card.name!r} takes no personal baseline: use a model that does, or no speaker")
-
-
-def _is_name(text: str) -> bool:
-    """Tell whether a text is letters, with the marks on them, digits, ``-`` and ``_``, a letter or digit first."""
-    kinds = [unicodedata.category(one)[0] for one in text]
-    plain = all(kind in "LNM" or one in "-_" for one, kind in zip(text, kinds, strict=True))
-    return plain and 0 < len(text) <= _LONGEST and kinds[0] in "LN"
-
-
-def check_name(name: str) -> str:
-    """Make sure that a speaker's name can be a file's name everywhere.
-
-    Raises
-    ------
-    ProfileError
-        It cannot.
-
-    Examples
-    --------
-    >>> check_name("anna-2")
-    'anna-2'
-    """
-    if not _is_name(name):
-        raise ProfileError(
-            f"a speaker cannot be called {name!r}: use up to 64 letters of any script, digits, - and _, "
-            "beginning with a letter or digit"
+        raise ModelError(
+            f"model {model.card.name!r} takes no baseline: use a model that does, or no setting and no speaker"
         )
-    return name
 
 
-def build(name: str, model: Model, embeddings: Sequence[Float32Array], seconds: Sequence[float], clips: int) -> Profile:
-    """Make a profile of what a model heard in a speaker's ordinary speech.
+def build(
+    kind: Subject, name: str, model: Model, heard: Statistics, *, clips: int, seconds: float, setting: str | None = None
+) -> Profile:
+    """Make a profile of what a model heard.
 
     Parameters
     ----------
+    kind : {"speaker", "setting"}
+        What was heard.
     name : str
-        The speaker.
+        What to call it.
     model : Model
         What heard it.
-    embeddings : sequence of ndarray of float32, shape (d,)
-        One a window.
-    seconds : sequence of float
-        The windows' lengths.
+    heard : Statistics
+        Of the axes of the utterances.
     clips : int
-        Number of recordings that the windows come from.
+        Number of recordings.
+    seconds : float
+        How long the utterances were together.
+    setting : str, optional
+        The setting that a speaker was recorded in.
 
     Returns
     -------
@@ -166,21 +219,30 @@ def build(name: str, model: Model, embeddings: Sequence[Float32Array], seconds: 
     Raises
     ------
     ProfileError
-        There is less than :data:`LEAST_SPEECH` in all, or the name is not possible.
+        Too little was heard: less than :data:`LEAST_SPEECH` of a speaker; of a setting less than
+        :data:`LEAST_OF_SETTING` in fewer than :data:`LEAST_RECORDINGS` recordings.  Or the name is not possible.
     """
-    total = math.fsum(seconds)
-    if total < LEAST_SPEECH:
+    if kind == "speaker" and seconds < LEAST_SPEECH:
         raise ProfileError(
-            f"{total:.1f} s of speech are too little for a profile: give {LEAST_SPEECH:g} s, better 5 s or more"
+            f"{seconds:.1f} s of speech are too little for a profile: give {LEAST_SPEECH:g} s, better 5 s or more"
         )
-    mean = np.average(np.asarray(embeddings, dtype=np.float64), axis=0, weights=np.asarray(seconds))
+    if kind == "setting" and seconds < LEAST_OF_SETTING and clips < LEAST_RECORDINGS:
+        raise ProfileError(
+            f"{seconds:.1f} s of speech in {clips} recordings are too little for a setting: give "
+            f"{LEAST_OF_SETTING:g} s or {LEAST_RECORDINGS} recordings, better 50 of different moods and speakers"
+        )
+    mean, variance = (tuple(values.astype(np.float32).tolist()) for values in (heard.mean, heard.variance))
     return Profile(
-        name=name,
+        kind=kind,
+        name=check_name(name, kind),
         model=model.card.name,
         fingerprint=model.fingerprint,
         clips=clips,
-        seconds=round(total, 3),
-        embedding=tuple(mean.astype(np.float32).tolist()),
+        seconds=round(seconds, 3),
+        count=heard.count,
+        mean=mean,
+        variance=variance,
+        setting=setting and check_name(setting, "setting"),
         created=datetime.date.today().isoformat(),
         software=__version__,
     )
@@ -196,29 +258,37 @@ def default_folder() -> Path:
     return (Path(base) if base else home_folder() / ".local" / "share") / "emovox" / "profiles"
 
 
-def stored(name: str) -> Path:
-    """Return where the profile of a speaker is kept, or would be.
+def folder_of(kind: Subject) -> Path:
+    """Return the folder of the user's profiles of a kind: those of settings are in a folder of their own."""
+    return default_folder() / "settings" if kind == "setting" else default_folder()
+
+
+def stored(name: str, kind: Subject = "speaker") -> Path:
+    """Return where the profile of a speaker or setting is kept, or would be.
 
     Raises
     ------
     ProfileError
         The name is not possible.
     """
-    return default_folder() / f"{check_name(name)}.json"
+    return folder_of(kind) / f"{check_name(name, kind)}.json"
 
 
-def names() -> tuple[str, ...]:
-    """Return the speakers in the user's folder."""
-    return tuple(sorted(path.stem for path in default_folder().glob("*.json") if _is_name(path.stem)))
+def names(kind: Subject = "speaker") -> tuple[str, ...]:
+    """Return the names of the speakers, or settings, in the user's folder."""
+    found = (composed(path.stem) for path in folder_of(kind).glob("*.json"))
+    return tuple(sorted(name for name in found if is_name(name)))
 
 
-def find(speaker: str) -> Profile:
-    """Read the profile of a speaker.
+def find(name: str | os.PathLike[str], kind: Subject = "speaker") -> Profile:
+    """Read the profile of a speaker or setting.
 
     Parameters
     ----------
-    speaker : str
-        Name of a speaker in the user's folder, or path of a profile.
+    name : str or path
+        Name in the user's folder, or path of a profile.
+    kind : {"speaker", "setting"}, default "speaker"
+        What it must be of.
 
     Returns
     -------
@@ -229,22 +299,56 @@ def find(speaker: str) -> Profile:
     ProfileError
         There is none, or it cannot be used.
     """
-    if not _is_name(speaker):  # a suffix or a folder: a path
-        return read(Path(speaker))
-    if speaker in names() or not Path(speaker).exists():
-        return read(_known(speaker))
-    return read(Path(speaker))
+    text = os.fspath(name)  # what is not possible as a name has a suffix or a folder: it is a path
+    here = is_name(text) and (composed(text) in names(kind) or not Path(text).exists())
+    profile = read(known(text, kind) if here else Path(text))
+    require_kind(profile, kind)
+    return profile
 
 
-def remove(name: str) -> Path:
-    """Delete the profile of a speaker from the user's folder, and return where it was.
+def given(
+    speaker: Profile | str | os.PathLike[str] | None, setting: Profile | str | os.PathLike[str] | None
+) -> tuple[Profile | None, Profile | str | None]:
+    """Find profiles by name or path, and the setting that a speaker belongs to where none is named or ``"auto"``.
+
+    Returns
+    -------
+    speaker : Profile or None
+    setting : Profile, "auto" or None
+
+    Raises
+    ------
+    ProfileError
+        A profile is not there, or is of the other kind.
+    """
+    who = _given(speaker, "speaker")
+    if setting == AUTO:
+        return who, AUTO
+    if setting is None and who and who.setting:
+        if who.setting not in names("setting"):
+            raise ProfileError(
+                f"speaker {who.name!r} belongs to the setting {who.setting!r}, of which there is no profile: make it "
+                f"with emovox adapt {who.setting} AUDIO, or name another setting"
+            )
+        setting = who.setting
+    return who, _given(setting, "setting")
+
+
+def _given(one: Profile | str | os.PathLike[str] | None, kind: Subject) -> Profile | None:
+    if isinstance(one, Profile):
+        require_kind(one, kind)
+    return find(one, kind) if isinstance(one, str | os.PathLike) else one
+
+
+def remove(name: str, kind: Subject = "speaker") -> Path:
+    """Delete a profile from the user's folder, and return where it was.
 
     Raises
     ------
     ProfileError
         There is none, or it cannot be deleted.
     """
-    path = _known(name)
+    path = known(name, kind)
     try:
         path.unlink()
     except OSError as error:
@@ -252,12 +356,14 @@ def remove(name: str) -> Path:
     return path
 
 
-def _known(name: str) -> Path:
-    path = stored(name)
-    if name not in names():
+def known(name: str, kind: Subject = "speaker") -> Path:
+    """Return where a profile is kept; where there is none, a ProfileError tells the nearest name."""
+    path, there = stored(name, kind), names(kind)
+    if composed(name) not in there:
+        what = "profile" if kind == "speaker" else kind
         raise ProfileError(
-            f"there is no profile of {name!r}: {did_you_mean(name, names())}, "
-            f"or make it with emovox enroll {name} AUDIO"
+            f"there is no {what} of {name!r}: {did_you_mean(name, there)}, "
+            f"or make it with emovox {COMMAND[kind]} {name} AUDIO"
         )
     return path
 
@@ -290,7 +396,7 @@ def save(profile: Profile, path: Path) -> None:
     profile : Profile
         What to write.
     path : Path
-        Where; :func:`stored` gives the place where ``--speaker`` looks for a name.
+        Where; :func:`stored` gives the place where ``--speaker`` and ``--setting`` look for a name.
 
     Raises
     ------
@@ -299,7 +405,8 @@ def save(profile: Profile, path: Path) -> None:
 
     Examples
     --------
-    >>> anna = Profile("anna", "demo", "0" * 64, clips=2, seconds=6.5, embedding=(0.5, -1.0))
+    >>> numbers = {"count": 3, "mean": (0.5, -1.0), "variance": (1.0, 0.25)}
+    >>> anna = Profile("speaker", "anna", "demo", "0" * 64, clips=2, seconds=6.5, **numbers)
     >>> save(anna, Path("anna.json"))
     >>> read(Path("anna.json")) == anna
     True
@@ -342,21 +449,30 @@ def read(path: Path) -> Profile:
     except (ValueError, RecursionError) as error:
         raise ProfileError(f"{path} is not a profile ({_short(error)}): enrol again") from error
     version = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(version, int) and version != FORMAT_VERSION:
-        raise ProfileError(f"{path} has profile format {version}, expected {FORMAT_VERSION}: upgrade, or enrol again")
+    if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
+        older = version < FORMAT_VERSION
+        raise ProfileError(
+            f"{path} has profile format {version}, expected {FORMAT_VERSION}: "
+            + ("an older emovox made it; enrol again" if older else "upgrade, or enrol again")
+        )
     if complaint := _complaint(values):
         raise ProfileError(f"{path} is not a profile ({complaint}): enrol again")
-    return Profile(**{**values, "embedding": tuple(map(float, values["embedding"]))})
+    lists = {key: tuple(map(float, values[key])) for key in ("mean", "variance")}
+    return Profile(**{**values, **lists})
 
 
 #: The keys of a file and what each holds.
 _KINDS: dict[str, tuple[type, ...]] = {
+    "kind": (str,),
     "name": (str,),
     "model": (str,),
     "fingerprint": (str,),
     "clips": (int,),
     "seconds": (int, float),
-    "embedding": (list,),
+    "count": (int,),
+    "mean": (list,),
+    "variance": (list,),
+    "setting": (str, type(None)),
     "created": (str,),
     "software": (str,),
     "format_version": (int,),
@@ -364,7 +480,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _complaint(values: Any) -> str:
-    """Say what is wrong with a file's content, nothing where it is sound."""
+    """Say what is wrong with the form of a file's content, nothing where it is sound."""
     if not isinstance(values, dict):
         return "not a JSON object"
     if wrong := _KINDS.keys() ^ values.keys():
@@ -373,12 +489,10 @@ def _complaint(values: Any) -> str:
     for key, kinds in _KINDS.items():
         if not isinstance(values[key], kinds) or isinstance(values[key], bool):
             return f"{key!r} is {json.dumps(values[key])[:20]}, not {' or '.join(kind.__name__ for kind in kinds)}"
-    # A comparison with NaN is never true.
-    numbers = [values["seconds"], values["clips"], *values["embedding"]]
+    # A comparison with NaN is never true, and larger whole numbers are no floats.
+    numbers = [values["seconds"], values["clips"], values["count"], *values["mean"], *values["variance"]]
     if not all(isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) <= _LARGEST for one in numbers):
         return "it holds something that is not a finite number"
-    if not values["embedding"] or values["clips"] < 1 or values["seconds"] <= 0:
-        return "it holds no speech"
     return ""
 
 

@@ -1,9 +1,11 @@
 """A model card in words and tables, for a terminal or a page.
 
 Shows what the card's ``evaluation`` holds and leaves out what it does not: the scores of
-`emovox.lab.evaluation.scores.score`, and, where somebody measured them, ``enrolled`` (the same scores with so many
-``clips`` of each speaker as the baseline), ``robustness`` (``uar`` and ``loss`` of each condition), ``cross_corpus``
-(``uar``, ``enrolled_uar`` and ``ece`` on each corpus by a model that never heard it) and ``cost`` (see :data:`COSTS`).
+`emovox.lab.evaluation.scores.score`, and, where somebody measured them, ``enrolled``, ``setting`` and
+``setting_enrolled`` (the same scores with so many ``clips`` of each speaker or setting as the baseline), ``promise``
+(all these by the protocol that calibrates the model), ``robustness`` (``uar`` and ``loss`` of each condition),
+``cross_corpus`` (``uar``, ``enrolled_uar`` and ``ece`` on each corpus by a model that never heard it) and ``cost`` (see
+:data:`COSTS`).
 """
 
 from __future__ import annotations
@@ -100,11 +102,21 @@ def details(card: ModelCard) -> Section:
         ("family", card.family),
         ("emotions", ", ".join(card.labels)),
         ("input", f"samples at {card.rate} Hz, mono" if card.features.set == "samples" else features),
-        ("abstains", f"below a confidence of {card.threshold:.2f}" if card.threshold else "never by itself"),
+        ("abstains", _abstains(card)),
         ("licence of the weights", card.licence),
         ("made", " ".join(filter(None, [card.created, card.software and f"with emovox {card.software}"]))),
     )
     return Section("Details", rows=tuple(row for row in rows if row[1]))
+
+
+def _abstains(card: ModelCard) -> str:
+    """Say when the answer is "don't know"."""
+    parts = [f"below a confidence of {card.threshold:.2f}"] if card.threshold else []
+    if card.known_threshold:
+        parts.append(f"with a setting or speaker known below {card.known_threshold:.2f}")
+    if card.shortest:
+        parts.append(f"below {card.shortest:g} s of speech")
+    return ", ".join(parts) or "never by itself"
 
 
 def training_data(card: ModelCard) -> Section:
@@ -140,7 +152,8 @@ def analyses(card: ModelCard) -> list[Section]:
         _groups(found, "corpora", "Corpora", "corpus"),
         _calibration(found),
         _abstaining(found, card.threshold),
-        _enrolled(found),
+        _known(found),
+        _promised(found),
         _table("Robustness", "condition", found.get("robustness"), {"uar": "UAR", "loss": "loss, points"}),
         _table(
             "Corpora that the model never heard",
@@ -290,17 +303,51 @@ def _abstaining(found: Mapping[str, Any], threshold: float) -> Section:
     return Section("Abstaining", (text, "With thresholds that each fold has from the others:"), table.head, table.rows)
 
 
-def _enrolled(found: Mapping[str, Any]) -> Section:
-    """Say what enrolled a speaker's ordinary voice is worth."""
-    told = found.get("enrolled")
-    if not told:
-        return Section("With enrolment")
-    text = [f"With {told['clips']} neutral clips of each test speaker as the baseline: UAR {_headline(told)}."]
-    if (error := told.get("calibration", {}).get("ece_tempered")) is not None:
-        text.append(f"Expected calibration error {percent(error)} %.")
-    table = _groups(told, "corpora", "", "corpus")
-    several = len(table.rows) > 1
-    return Section("With enrolment", (" ".join(text),), table.head if several else (), table.rows if several else ())
+def _known(found: Mapping[str, Any]) -> Section:
+    """Say what it is worth to know the setting or a speaker's ordinary voice."""
+    ways = {
+        "setting": "With {clips} clips of each tested corpus as the setting: UAR",
+        "enrolled": "With {clips} neutral clips of each test speaker as the baseline: UAR",
+        "setting_enrolled": "With both: UAR",
+    }
+    title, text = "With setting or speaker known", []
+    for name, way in ways.items():
+        if told := found.get(name):
+            sentences = [f"{way.format(**told)} {_headline(told)}."]
+            if (error := told.get("calibration", {}).get("ece_tempered")) is not None:
+                sentences.append(f"Expected calibration error {percent(error)} %.")
+            text.append(" ".join(sentences))
+    each = {name: found.get(name, {}).get("corpora", {}) for name in ways}
+    corpora = dict.fromkeys(corpus for one in each.values() for corpus in one)
+    groups = {corpus: {name: one[corpus]["uar"] for name, one in each.items() if corpus in one} for corpus in corpora}
+    columns = {"setting": "UAR, setting known", "enrolled": "speaker known", "setting_enrolled": "both"}
+    table = _table(title, "corpus", groups, columns)
+    several = len(groups) > 1
+    return Section(title, tuple(text), table.head if several else (), table.rows if several else ())
+
+
+def _promised(found: Mapping[str, Any]) -> Section:
+    """Say how the model does on corpora that it never heard, if these calibrate it."""
+    promise = found.get("promise", {})
+    kinds = {"nothing": promise, "setting": promise.get("setting"), "both": promise.get("setting_enrolled")}
+    rows = [(name, told, told["selective"]) for name, told in kinds.items() if told]
+    note = promise.get("protocol", {}).get("note", "")
+    return Section(
+        "Calibrated on corpora that the model never heard",
+        _given(f"Temperature and threshold of the model come from these answers. {note}" if promise else ""),
+        head=("known", "UAR", "ECE", "threshold", "answered", "of these right") if rows else (),
+        rows=tuple(
+            (
+                name,
+                percent(told["uar"]),
+                percent(told["calibration"]["ece_tempered"]),
+                "none" if sure["threshold"] is None else f"{sure['threshold']:.2f}",
+                percent((sure["cross_fitted"] or sure)["coverage"]),
+                percent((sure["cross_fitted"] or sure)["accuracy"]),
+            )
+            for name, told, sure in rows
+        ),
+    )
 
 
 def _cost(found: Mapping[str, Any]) -> Section:

@@ -214,7 +214,7 @@ def _sections(command: click.Command, ctx: click.Context) -> Iterator[tuple[str,
         text = (getattr(one, "help", None) or "").removesuffix(".")
         if isinstance(one, click.Argument):
             found[""].append((one.metavar or one.human_readable_name, f"{text}."))
-        elif isinstance(one, click.Option):
+        elif isinstance(one, click.Option) and not one.hidden:
             found.setdefault(getattr(one, "section", ""), []).append((_names(one), f"{text}{_default(one)}."))
     for title, rows in found.items():
         yield title or "Options", rows

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from emovox.decision import TOO_SHORT
 from emovox.errors import InputError
 from emovox.outputs import tracks
 from emovox.outputs.terminal import WIDE, Table, Text, columns
@@ -101,13 +102,13 @@ def to_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator
     --------
     >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
     >>> print("".join(to_csv([example], ["sad", "happy"])).strip())
-    file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy,baseline,channel
-    a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500,,
+    file,start,end,label,confidence,abstained,model,speaker,p_sad,p_happy,baseline,channel,setting
+    a.wav,0.000,1.500,sad,0.7500,false,demo,,0.7500,0.2500,,,
     """
     coming = iter(predictions)
     first = next(coming, None)
     # Words that could not be had are explained, so that this is known before any were recognised.
-    spoken = first is not None and (first.transcript is not None or first.why is not None)
+    spoken = first is not None and (first.transcript is not None or any(map(_about_words, first.why or ())))
     example = first or Prediction("", 0.0, 0.0, "", dict.fromkeys(labels, 0.0), 0.0, False, "")
     fields = [name for name in example.to_row() if spoken or name != "transcript"]
     yield csv_line(fields)
@@ -131,7 +132,14 @@ def _below(one: Prediction) -> Iterator[str]:
     """Give the lines below a label: what was said, and what there is to explain."""
     if one.transcript is not None:
         yield f'"{shown(one.transcript)}"' if one.transcript else "(no words)"
-        yield from map(shown, one.why or ())
+    for line in one.why or ():
+        if one.transcript is not None or not _about_words(line):
+            yield shown(line)
+
+
+def _about_words(line: str) -> bool:
+    """Tell lines on words, which are told elsewhere where there are none, from that on too little speech."""
+    return not line.startswith(TOO_SHORT)
 
 
 def format_of(path: Path) -> Format:

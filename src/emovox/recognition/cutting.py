@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,6 +37,13 @@ class Judge(Protocol):
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; None where nobody speaks in it."""
         ...
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A recogniser that has a judge of its own for each stream, because it learns while it listens."""
+
+    def for_stream(self) -> Judge: ...  # noqa: D102
 
 
 class Event:
@@ -228,8 +235,8 @@ class _Utterances:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), round(options.hop * RATE)
         self._estimates = estimates
-        self._running = Smoother(options.smoothing, judge.threshold)
-        self._results = Smoother(options.smoothing, judge.threshold)
+        self._running = Smoother(options.smoothing, judge)
+        self._results = Smoother(options.smoothing, judge)
         self._begin: int | None = None  # of the utterance that is going on
         self._piece = 0  # begin of what is not judged yet
         self._last: Prediction | None = None  # judgement of the piece before, in this utterance
@@ -317,7 +324,7 @@ class _Intervals:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), options.hop * RATE
         self._on, self._least = options.vad.on, options.vad.min_speech * RATE
-        self._smoother = Smoother(options.smoothing, judge.threshold)
+        self._smoother = Smoother(options.smoothing, judge)
         self.speaking = False  # no judgement is ever late
         self._index = 0
         self._speech = 0  # samples of speech in the interval that is going on
@@ -398,7 +405,7 @@ class _Given:
         self, judge: Judge, options: TimelineOptions, history: _History, name: str, segments: Sequence[Segment]
     ) -> None:
         options = dataclasses.replace(options, smoothing=0.0)
-        self._history, self._threshold = history, judge.threshold
+        self._history, self._judge = history, judge
         self._waiting = deque(
             _Turn(one, _Utterances(judge, options, history, name, estimates=False))
             for one in sorted(segments, key=lambda one: one.start)
@@ -433,7 +440,7 @@ class _Given:
 
     def _closed(self, one: _Turn, heard: float) -> Iterator[StreamEvent]:
         self._open.remove(one)
-        if judged := one.judgement(self._threshold, heard):
+        if judged := one.judgement(self._judge.threshold, heard):
             yield StreamEvent("result", judged.end, heard, judged)
 
 
@@ -448,7 +455,7 @@ class _Fallback:
         self._judge, self._history, self._name = judge, history, name
         self._window = round(options.window * RATE)
         self._begin: int | None = 0  # of what is not judged yet
-        self._smoother = Smoother(options.smoothing, judge.threshold)
+        self._smoother = Smoother(options.smoothing, judge)
         self._found: list[Prediction] = []
 
     @property

@@ -1,9 +1,9 @@
-"""The recogniser: one recording, a timeline, many at once, a speaker's profile."""
+"""The recogniser: one recording, a timeline, many at once; profiles of speakers and settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,28 +12,26 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound
-from emovox.audio.sources import source_name
-from emovox.errors import AudioError, FeatureError, InputError, ModelError, NoSpeechError
+from emovox.errors import EmovoxError, FeatureError, InputError, ModelError
 from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import Model, load
+from emovox.model.names import AUTO, check_name
 from emovox.model.profiles import Profile
+from emovox.recognition import hearing
+from emovox.recognition.analysis import Analysis, StreamJudge
 from emovox.recognition.cutting import Judge, StreamEvent
-from emovox.recognition.many import Results, Sources, analysed, one_at_a_time
-from emovox.recognition.streaming import StreamingRecognizer
-from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions, join_rest, tidied
-from emovox.recognition.voice import Recording, Voice, fused, rules_of
+from emovox.recognition.hearing import FirstPass
+from emovox.recognition.many import Result, Results, Sources, analysed
+from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions
+from emovox.recognition.voice import Voice, rules_of
 from emovox.speech.gate import GateOptions
-from emovox.types import Float32Array, Prediction, Segment, Transcript, Waveform
+from emovox.types import Failure, Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
     from emovox.text.classifier import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
-    from emovox.text.words import Heard
-
-#: Seconds of a long recording that are read at a time.
-_BLOCK = 10.0
 
 
 class EmotionRecognizer:
@@ -45,8 +43,13 @@ class EmotionRecognizer:
         Model file, run folder or name of a built-in model, or a model already read; the default is the built-in model.
     windows : WindowOptions, optional
         How long recordings are cut.
-    speaker : Profile, optional
-        Whose voice it is, from :meth:`enroll` or :func:`emovox.model.profiles.find`; the default is not known.
+    speaker : Profile, str or path, optional
+        Whose voice it is: a profile from :meth:`enroll`, the name of a stored one, or its path; the default is not
+        known.  The setting that the profile names is taken along.
+    setting : Profile, str or path, optional
+        Microphone, room and language: a profile from :meth:`adapt`, the name of a stored one, or its path; the default
+        is not known.  ``"auto"`` takes the recordings at hand as their own setting: files are heard twice, all of
+        one call together; a stream knows what it has heard so far.  Fewer than three utterances are none.
     gate : GateOptions, optional
         How sure to be that somebody speaks: windows without speech take no part, and a recording without any is
         refused.  ``GateOptions(threshold=0)`` analyses everything.
@@ -73,10 +76,10 @@ class EmotionRecognizer:
     Raises
     ------
     ModelError
-        The model cannot be read, it needs features that this version does not compute, or a speaker is given and it
-        takes no baseline.
+        The model cannot be read, it needs features that this version does not compute, or a speaker or setting is given
+        and it takes no baseline.
     ProfileError
-        The speaker's profile was made with another model.
+        A profile is not there, or was made with another model.
     InputError
         The threshold is out of its range.
 
@@ -93,7 +96,8 @@ class EmotionRecognizer:
         model: str | Path | Model | None = None,
         *,
         windows: WindowOptions | None = None,
-        speaker: Profile | None = None,
+        speaker: Profile | str | os.PathLike[str] | None = None,
+        setting: Profile | str | os.PathLike[str] | None = None,
         gate: GateOptions | None = None,
         threshold: float | None = None,
         transcriber: Transcriber | None = None,
@@ -105,16 +109,17 @@ class EmotionRecognizer:
         self.card = self._model.card
         self.windows = windows or WindowOptions()
         self.gate = gate or GateOptions()
-        self.threshold = self.card.threshold if threshold is None else threshold
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"threshold is {self.threshold}: expected a confidence from 0 to 1")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold is {threshold}: expected a confidence from 0 to 1")
         self.transcriber = transcriber
         self.text_model = text_model
         self.fuse = bool(self.card.text) if fuse is None else fuse
         self.rules = rules_of(self.card) if rules is None else tuple(rules)
-        self.speaker = speaker
-        baseline = speaker.baseline(self._model) if speaker else None
-        self._voice = Voice(self._model, self.gate, self.threshold, baseline, speaker.name if speaker else None)
+        self.speaker, self.setting = profiles.given(speaker, setting)
+        if self.setting == AUTO:
+            profiles.require_baseline(self._model)
+        known = self.setting if isinstance(self.setting, Profile) else None
+        self._voice = Voice.of(self._model, self.gate, threshold, self.speaker, known)
         for name, spec in self._model.inputs.items():
             try:
                 level = sets.reproduced(spec).level
@@ -172,16 +177,15 @@ class EmotionRecognizer:
         >>> recognizer.predict(samples, rate=16000, name="take 1").file
         'take 1'
         """
-        window = self.windows.duration
-        options = TimelineOptions(window=window, hop=min(window, TimelineOptions.hop))
-        judge = Recording(self._voice, keep=bool(self.transcriber or transcript) and self._takes_both())
-        sound = audio.as_sound(source, rate, name)
-        found, heard = self._analysed(judge, sound, options, name, transcript, progress, self.text_model)
-        whole = judge.whole(found)
-        return whole if heard is None else self._with_words(whole, heard, *judge.seen(found))
+        return self._alone(self._analysis.predict, source, rate, progress, name=name, transcript=transcript)
+
+    @property
+    def threshold(self) -> float:
+        """Confidence under which an answer is an abstention, by what is known at the beginning."""
+        return self._voice.threshold
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
-        """Judge one window of a recording or stream.
+        """Judge one window of a recording or stream; with ``setting="auto"`` as if nothing was known of the setting.
 
         Parameters
         ----------
@@ -197,15 +201,11 @@ class EmotionRecognizer:
         Prediction or None
             None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
         """
-        found = self._voice.assess(window, name, running=running)
-        if found is None or running or self.transcriber is None:
-            return found
-        from emovox.text.words import Hearing
+        return self._analysis.assess(self._voice, self._voice, window, name, running=running)
 
-        hearing = Hearing(self.transcriber, classifier=self.text_model)
-        for _ in hearing.tap([window]):
-            pass
-        return self._with_words(found, hearing.result(window.duration), [window], [window.duration])
+    def for_stream(self) -> Judge:
+        """Return the judge of a stream that begins: itself, or one that learns of its setting while it listens."""
+        return StreamJudge(self._voice, self._analysis) if self.setting == AUTO else self
 
     def timeline(
         self,
@@ -270,21 +270,9 @@ class EmotionRecognizer:
         >>> [(one.start, one.end, one.speaker) for one in given]
         [(0.0, 1.5, None), (1.5, 3.0, 'anna')]
         """
-        if transcript:
-            from emovox.text.words import require_times
-
-            require_times(transcript)
-        options = options or TimelineOptions()
-        given = None if segments is None else [one if isinstance(one, Segment) else Segment(*one) for one in segments]
-        untidied = replace(options, merge=None, min_segment=0.0)  # what is given stays, what is said is tidied with it
-        options = options if given is None else untidied
-        cut = untidied if self.transcriber or transcript else options
-        sound = audio.as_sound(source, rate, name)
-        found, heard = self._analysed(self._voice, sound, cut, name, transcript, progress, tell=tell, segments=given)
-        if heard is None:
-            return found
-        parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
-        return replace(found, predictions=tidied([self._with_words(*part) for part in parts], options))
+        analyse = partial(self._analysis.timeline, options or TimelineOptions())
+        given = {"name": name, "transcript": transcript, "segments": segments, "tell": tell}
+        return self._alone(analyse, source, rate, progress, **given)
 
     def predict_many(
         self,
@@ -334,7 +322,7 @@ class EmotionRecognizer:
         >>> recognizer.predict_many("examples").to_frame()["label"].nunique() > 0
         True
         """
-        return analysed(self.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
+        return self._many(self._analysis.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
 
     def timeline_many(
         self,
@@ -366,18 +354,34 @@ class EmotionRecognizer:
         Results
             An iterator of Timeline or Failure in the order of the sources, the same as of :meth:`timeline`.
         """
-        work = partial(self.timeline, options=options)
-        return analysed(work, sources, jobs, progress, rate, name=names, transcript=transcripts, segments=segments)
+        analyse = partial(self._analysis.timeline, options or TimelineOptions())
+        given = {"name": names, "transcript": transcripts, "segments": segments}
+        return self._many(analyse, sources, jobs, progress, rate, **given)
 
-    def enroll(self, name: str, sources: Iterable[Sound]) -> Profile:
+    def enroll(
+        self,
+        name: str,
+        sources: Sources,
+        setting: Profile | str | None = None,
+        *,
+        jobs: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Profile:
         """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.
 
         Parameters
         ----------
         name : str
-            The speaker: letters, digits, ``-`` and ``_``.
-        sources : iterable of str, path, bytes, binary file, or pair of array and rate
-            Recordings of the speaker's ordinary speech: two short sentences, or up to a minute of running speech.
+            The speaker: letters and digits of any script, ``-`` and ``_``.
+        sources : str, path, bytes, binary file, pair of array and rate, or iterable of them
+            Recordings of the speaker's ordinary speech: two short sentences, or up to a minute of running speech; a
+            folder or pattern for the recordings in it.
+        setting : Profile or str, optional
+            The stored setting that the speaker belongs to: whoever names the speaker takes it along.
+        jobs : int, optional
+            How many recordings are heard at a time; the default is one a processor core.
+        progress : callable, optional
+            Called, in the threads, with the number of recordings heard so far and the seconds analysed.
 
         Returns
         -------
@@ -393,83 +397,104 @@ class EmotionRecognizer:
         NoSpeechError
             Nobody speaks in one of them.
         ProfileError
-            There is less than a second of speech in all, or the name is not possible.
+            There is less than a second of speech in all, or a name is not possible.
         """
+        belongs = setting.name if isinstance(setting, Profile) else setting
+        return self._learnt("speaker", name, sources, jobs, progress, hearing.refuse, belongs)
+
+    def adapt(
+        self,
+        name: str,
+        sources: Sources,
+        *,
+        jobs: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+        left_out: Callable[[EmovoxError], None] | None = None,
+    ) -> Profile:
+        """Learn what a setting (microphone, room, language) is ordinarily like, for `setting`; no sound is kept.
+
+        Parameters
+        ----------
+        name : str
+            The setting: letters and digits of any script, ``-`` and ``_``.
+        sources : str, path, bytes, binary file, pair of array and rate, or iterable of them
+            Unlabelled recordings of it, of any speakers in any moods, as they come: 50 are plenty, 10 help.
+        jobs, progress
+            As for :meth:`enroll`.
+        left_out : callable, optional
+            Called with the error of each recording that cannot be used, which is then left out; the default raises it.
+
+        Returns
+        -------
+        Profile
+
+        Raises
+        ------
+        ModelError, AudioError, NoSpeechError
+            As for :meth:`enroll`.
+        ProfileError
+            There are fewer than three recordings with less than ten seconds of speech in all, or the name is not
+            possible.
+        """
+        return self._learnt("setting", name, sources, jobs, progress, left_out or hearing.refuse)
+
+    def _learnt(
+        self,
+        kind: profiles.Subject,
+        name: str,
+        sources: Sources,
+        jobs: int | None,
+        progress: Callable[[int, float], None] | None,
+        left_out: Callable[[EmovoxError], None],
+        setting: str | None = None,
+    ) -> Profile:
+        """Make a profile; what must fail fails before the first recording is read."""
         profiles.require_baseline(self._model)
-        profiles.check_name(name)
-        rows: list[Float32Array] = []
-        weights: list[float] = []
-        clips = 0
-        for source in sources:
-            clips += 1
-            source = audio.as_sound(source)
-            blocks = audio.blocks(source, self.windows.duration)
-            found, lengths = self._embeddings(blocks, source_name(source))
-            rows += found
-            weights += lengths
-        return profiles.build(name, self._model, rows, weights, clips)
+        name, setting = check_name(name, kind), setting and check_name(setting, "setting")
+        tally = hearing.Tally(progress)
+        found = hearing.hear_many(self._voice, self._whole, sources, jobs, tally.heard)
+        heard = hearing.added(found, self._model.axes_width, left_out, tally.done)
+        return profiles.build(kind, name, self._model, setting=setting, **heard)
 
-    def _analysed(
+    @property
+    def _whole(self) -> TimelineOptions:
+        window = self.windows.duration
+        return TimelineOptions(window=window, hop=min(window, TimelineOptions.hop))
+
+    @property
+    def _analysis(self) -> Analysis:
+        return Analysis(self._whole, self.transcriber, self.text_model, self.fuse, self.rules)
+
+    def _alone(
         self,
-        judge: Judge,
-        sound: Sound,
-        options: TimelineOptions,
-        name: str | None,
-        transcript: Transcript | None,
+        analyse: Callable[..., Result],
+        source: Sound | NDArray[Any],
+        rate: float | None,
         progress: Callable[[float], None] | None,
-        classifier: TextClassifier | None = None,
-        tell: Callable[[StreamEvent], None] | None = None,
-        segments: Sequence[Segment] | None = None,
-    ) -> tuple[Timeline, Heard | None]:
-        """Run a recording through a stream, and a listener of words beside it where words are asked for."""
-        blocks, hearing = audio.blocks(sound, _BLOCK), None
-        if self.transcriber or transcript:
-            from emovox.text.words import Hearing
+        **further: Any,
+    ) -> Result:
+        """Analyse one recording, against itself where it is its own setting."""
+        if self.setting != AUTO:
+            return analyse(self._voice, source, rate=rate, progress=progress, **further)
+        sounds = [audio.as_sound(source, rate)]
+        first = FirstPass(self._voice, self._whole, sounds, 1, None, progress and (lambda _, heard: progress(heard)))
+        return analyse(first.voice, sounds[0], progress=partial(first.second, 0), **further)
 
-            hearing = Hearing(one_at_a_time(self.transcriber), transcript, classifier)
-        streams = StreamingRecognizer(judge, options)
-        listen = hearing.hear if hearing else None
-        found = streams.timeline(blocks, name or source_name(sound), progress, listen, tell, segments)
-        found = replace(found, predictions=tuple(_noted(one, sound, blocks) for one in found.predictions))
-        return found, hearing.result(found.duration) if hearing else None
-
-    def _with_words(
+    def _many(
         self,
-        voice: Prediction,
-        heard: Heard,
-        seen: Sequence[Waveform] | None = None,
-        weights: Sequence[float] = (),
-    ) -> Prediction:
-        """Put what was heard beside an answer of the voice or, where it may, into it; `seen` is the sound, if kept."""
-        from emovox.text import fusion
+        analyse: Callable[..., Result],
+        sources: Sources,
+        jobs: int | None,
+        progress: Callable[[int, float], None] | None,
+        rate: float | None,
+        **each: Iterable[Any] | None,
+    ) -> Results[Result]:
+        """Analyse many recordings, against all of them together where they are their own setting."""
+        if self.setting != AUTO:
+            return analysed(partial(analyse, self._voice), sources, jobs, progress, rate, **each)
 
-        found = heard.beside(voice)
-        if self.fuse:
-            found = fused(found, heard, self.card, self.threshold, self._voice.output, seen, weights)
-        return fusion.ruled(found, self.rules, heard, self.threshold)
+        def twice() -> Iterator[Result | Failure]:
+            first = FirstPass(self._voice, self._whole, sources, jobs, rate, progress)
+            yield from analysed(partial(analyse, first.voice), first.sources, jobs, first.second, rate, **each)
 
-    def _takes_both(self) -> bool:
-        """Say whether the model must see words and sound at once."""
-        from emovox.text import fusion
-
-        return self.fuse and fusion.pool_of(self.card) is None
-
-    def _embeddings(self, blocks: Iterable[Waveform], name: str) -> tuple[list[Float32Array], list[float]]:
-        """Describe the voice in each window with speech; return embeddings and the windows' lengths."""
-        rows, weights = [], []
-        refused: AudioError | None = None
-        for window in join_rest(blocks, self.windows.duration / 2):
-            if why := self._voice.refusal(window, name):  # nothing in this window; the others may have something
-                refused = refused if isinstance(refused, NoSpeechError) else why
-            else:
-                rows.append(self._voice.embedding(window))
-                weights.append(window.duration)
-        if not rows:
-            raise refused or AudioError(f"{name} has no samples: give a recording that is not empty")
-        return rows, weights
-
-
-def _noted(prediction: Prediction, sound: Sound, blocks: audio.Blocks) -> Prediction:
-    """Add what reading the recording has brought up: the channel, what could not be read, what was done to channels."""
-    channel = sound.number if isinstance(sound, audio.Channel) else None
-    return replace(prediction, unread=blocks.unread, notes=blocks.notes, channel=channel)
+        return Results(twice())

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from emovox.audio import Converter
 from emovox.errors import InputError
-from emovox.recognition.cutting import Cutter, Judge, Listen, StreamEvent
+from emovox.recognition.cutting import Cutter, Judge, Listen, Listener, StreamEvent
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.speech.vad import VoiceActivity
 from emovox.types import RATE, Float32Array, Segment, Waveform
@@ -29,7 +29,7 @@ class StreamingRecognizer:
     Parameters
     ----------
     recognizer : EmotionRecognizer
-        Who judges: it keeps no state of any stream.
+        Who judges; what one learns of a stream, with ``setting="auto"``, stays with that stream.
     options : TimelineOptions, optional
         How the streams are cut and judged.
 
@@ -83,9 +83,8 @@ class StreamingRecognizer:
         AudioError
             There is no such rate, or there are no channels.
         """
-        return Stream(
-            self.recognizer, self.options, Converter(rate, channels, name), estimates=estimates, listen=listen
-        )
+        judge = self.recognizer.for_stream() if isinstance(self.recognizer, Listener) else self.recognizer
+        return Stream(judge, self.options, Converter(rate, channels, name), estimates=estimates, listen=listen)
 
     def timeline(
         self,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 import numpy as np
 
@@ -290,7 +290,8 @@ def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: fl
     Returns
     -------
     Prediction
-        The last one with the mean and what is decided by it.
+        The last one with the mean and what is decided by it.  An abstention for too little speech remains one only
+        where all are.
 
     Examples
     --------
@@ -304,13 +305,16 @@ def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: fl
     labels = list(last.probabilities)
     mean = decision.combine([[one.probabilities[label] for label in labels] for one in parts], weights)
     label, confidence, abstained = decision.decide(mean, labels, threshold)
+    short = all(decision.too_short(one) for one in parts)
+    why = tuple(line for line in last.why or () if short or not line.startswith(decision.TOO_SHORT))
     return dataclasses.replace(
         last,
         label=label,
         probabilities=dict(zip(labels, mean.tolist(), strict=True)),
         confidence=confidence,
-        abstained=abstained,
+        abstained=abstained or short,
         dimensions=_mean_dimensions(parts, weights),
+        why=why or None,
     )
 
 
@@ -323,6 +327,13 @@ def _mean_dimensions(parts: Sequence[Prediction], weights: Sequence[float]) -> d
     return dict(zip(names, np.average(rows, axis=0, weights=weights).tolist(), strict=True))
 
 
+class Unsure(Protocol):
+    """Whoever abstains below a confidence, which may change with what is known."""
+
+    @property
+    def threshold(self) -> float: ...  # noqa: D102
+
+
 class Smoother:
     """Exponential smoothing of judgements that follow each other at any distance.
 
@@ -330,12 +341,12 @@ class Smoother:
     ----------
     seconds : float
         Time constant: what was judged so long before counts 1/e; 0 smooths nothing.
-    threshold : float
-        Confidence in [0, 1] under which an answer is an abstention.
+    judge : Unsure
+        Whose threshold of confidence decides about abstentions.
     """
 
-    def __init__(self, seconds: float, threshold: float) -> None:
-        self._seconds, self._threshold = seconds, threshold
+    def __init__(self, seconds: float, judge: Unsure) -> None:
+        self._seconds, self._judge = seconds, judge
         self._before: Prediction | None = None
 
     def forget(self) -> None:
@@ -346,7 +357,7 @@ class Smoother:
         """Take the next judgement and return it with what remains of those before it."""
         if self._seconds and self._before:
             kept = math.exp(-(one.end - self._before.end) / self._seconds)
-            one = blended([self._before, one], [kept, 1 - kept], self._threshold)
+            one = blended([self._before, one], [kept, 1 - kept], self._judge.threshold)
         self._before = one
         return one
 

@@ -29,8 +29,7 @@ class SpeechFeatures(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     features : str, default "prosodic"
-        A feature set of one vector a recording, or a model whose embedding is taken, see
-        :class:`emovox.FeatureExtractor`.
+        A feature set of one vector a recording, see :class:`emovox.FeatureExtractor`.
     window : float, optional
         Seconds that are described at once; a longer recording gets the mean, weighted by duration.
     rate : float, optional
@@ -75,7 +74,7 @@ class SpeechFeatures(TransformerMixin, BaseEstimator):
         Raises
         ------
         FeatureError
-            There is no such set or model, or it gives frames instead of one vector a recording.
+            There is no such set, or it gives frames instead of one vector a recording.
         """
         self._described()
         return self

@@ -1,10 +1,9 @@
-"""Recordings to numbers: by a feature set, or by what a model makes of a voice before it answers (its embedding)."""
+"""Recordings to numbers, by a feature set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,31 +11,31 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound, source_name
-from emovox.errors import AudioError, FeatureError, did_you_mean
+from emovox.errors import AudioError, FeatureError
 from emovox.features import sets
-from emovox.model.file import Model, builtin, load
 from emovox.recognition.timeline import WindowOptions, join_rest
 from emovox.types import Float32Array, Waveform
 
 #: Seconds of sound that a feature set describes by one row, where nothing else is asked for.
 WINDOW = 60.0
-#: Longest window that a model judges, in seconds.
+#: Longest window that the encoder takes, in seconds.
 _LONGEST = 30.0
+#: How the built-in model's front end prepares sound for the encoder.
+HEARD = {"trim": True, "trim_threshold": 30.0}
 
 
 class FeatureExtractor:
-    """Computes features of recordings, or the embedding of a model: what it makes of a voice before it answers.
+    """Computes features of recordings.
 
-    Embeddings need no PyTorch: the encoder is in the model file, and onnxruntime runs it.
+    The set ``default``, the embedding of the encoder inside the package, needs no PyTorch: onnxruntime runs it.
 
     Parameters
     ----------
     name : str, default "prosodic"
-        A feature set, see :func:`emovox.features.sets.available`, or a model: ``"default"``, the built-in one, a model
-        file or a run folder.
+        A feature set, see :func:`emovox.features.sets.available`.
     window : float, optional
         Seconds of sound in a row, 0.5 or more; recordings of more than one and a half windows are cut.  The default is
-        60 for a feature set and 6 for a model, which takes 30 at most.
+        60, and 6 for ``default``, which takes 30 at most.
 
     Attributes
     ----------
@@ -46,9 +45,7 @@ class FeatureExtractor:
     Raises
     ------
     FeatureError
-        There is no such set or model, the model gives no embedding, or the window is out of its range.
-    ModelError
-        The model cannot be read.
+        There is no such set, or the window is out of its range.
 
     Examples
     --------
@@ -60,27 +57,16 @@ class FeatureExtractor:
     """
 
     def __init__(self, name: str = "prosodic", *, window: float | None = None) -> None:
-        self._model: Model | None = None
-        if name in sets.available():
-            self._spec, self._stem = sets.spec(name), name
-        elif name in builtin() or Path(name).exists():
-            self._model = load(name)
-            self._spec, self._stem = self._model.card.features, self._model.card.name
-            if not self._model.embedding_width:
-                raise FeatureError(
-                    f"model {name} gives no embedding: name a feature set, or a model that does: default"
-                )
-        else:
-            raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, [*sets.available(), *builtin()])}")
-        self.window = (WindowOptions.duration if self._model else WINDOW) if window is None else window
-        longest = _LONGEST if self._model else np.inf
+        self._spec = sets.spec(name, preprocess=HEARD if name == sets.ENCODER else {})
+        self.window = (WindowOptions.duration if name == sets.ENCODER else WINDOW) if window is None else window
+        longest = _LONGEST if name == sets.ENCODER else np.inf
         if not 0.5 <= self.window <= longest:
             raise FeatureError(f"window is {window}: expected seconds from 0.5 to {longest:g} for {name}")
 
     @property
     def level(self) -> str:
         """What a row is about: ``"clip"``, a window of sound, or ``"frame"``."""
-        return "clip" if self._model else sets.get(self._spec.set).level
+        return sets.get(self._spec.set).level
 
     @property
     def hop(self) -> float:
@@ -89,21 +75,15 @@ class FeatureExtractor:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns: those of the set, or the model's name and a number."""
-        if self._model is None:
-            return sets.feature_names(self._spec)
-        width = self._model.embedding_width
-        return tuple(f"{self._stem}_{number:0{len(str(width - 1))}d}" for number in range(width))
+        """Names of the columns."""
+        return sets.feature_names(self._spec)
 
     def compute(self, waveform: Waveform) -> Float32Array:
         """Describe a waveform that is short enough: shape (n_features,), or (n_frames, n_features)."""
-        found = sets.extract(waveform, self._spec)
-        if self._model is None:
-            return found
-        return np.ravel(np.asarray(self._model.run(found[np.newaxis]).embedding, dtype=np.float32))
+        return sets.extract(waveform, self._spec)
 
     def stretches(
-        self, source: Sound, report: Callable[[audio.Blocks], None] | None = None
+        self, source: Sound, report: Callable[[Any], None] | None = None
     ) -> Iterator[tuple[Waveform, Float32Array]]:
         """Describe a recording window by window, in memory that does not grow with it.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,18 +13,31 @@ import numpy as np
 from emovox import audio, decision
 from emovox.errors import AudioError, NoSpeechError
 from emovox.features import sets
+from emovox.model import profiles
+from emovox.model.baselines import Statistics
 from emovox.model.card import ModelCard
 from emovox.model.file import Model, ModelOutput
+from emovox.model.names import AUTO
+from emovox.model.profiles import Profile
 from emovox.recognition.timeline import Timeline, blended
 from emovox.speech.gate import GateOptions, is_speech
-from emovox.types import Float32Array, Prediction, Waveform
+from emovox.speech.level import FRAME
+from emovox.types import RATE, Float32Array, Prediction, Setting, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for
+    from emovox.text import words as spoken
     from emovox.text.rules import Rule
-    from emovox.text.words import Heard
 
 #: Seconds of a recording that are kept for models that must see words and sound at once.
 REMEMBERED = 600.0
+#: Utterances that must have been heard before recordings are taken as their own setting.
+LEAST_UTTERANCES = 3
+#: Probability of speech from which a frame counts as speech.
+SPOKEN = 0.5
+#: Seconds by which windows of neighbouring utterances may overlap.
+_MARGINS = 0.25
+#: Seconds by which sums of times may differ: less than a sample.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -36,48 +50,82 @@ class Voice:
         Features to probabilities.
     gate : GateOptions
         How sure to be that somebody speaks.
-    threshold : float
-        Confidence in [0, 1] under which an answer is an abstention.
-    baseline : ndarray or None
+    thresholds : tuple of float
+        Confidence in [0, 1] under which an answer is an abstention, where nothing is known of setting and speaker, and
+        where something is.
+    speaker : Profile or None
         What the speaker's voice is ordinarily like, where that is known.
-    speaker : str or None
-        Whose baseline it is.
+    setting : Setting or None
+        The setting that is known.
+    baseline : ndarray or None
+        What the model takes of both; None where nothing is known.
     """
 
     model: Model
     gate: GateOptions
-    threshold: float
+    thresholds: tuple[float, float]
+    speaker: Profile | None = None
+    setting: Setting | None = None
     baseline: Float32Array | None = None
-    speaker: str | None = None
+
+    @classmethod
+    def of(
+        cls, model: Model, gate: GateOptions, threshold: float | None, speaker: Profile | None, setting: Profile | None
+    ) -> Voice:
+        """Make a judge of what is known at the beginning; without a threshold the model's own are used."""
+        known = model.card.threshold if model.card.known_threshold is None else model.card.known_threshold
+        both = (model.card.threshold, known) if threshold is None else (threshold, threshold)
+        found = cls(model, gate, both, speaker)
+        if speaker or setting:
+            found = replace(found, baseline=profiles.baseline(model, setting, speaker))
+        return replace(found, setting=Setting(setting.name, setting.count)) if setting else found
+
+    def within(self, heard: Statistics) -> Voice:
+        """Return the judge of recordings that are their own setting; the same one where little has been heard."""
+        if heard.count < LEAST_UTTERANCES:
+            return self
+        baseline = profiles.baseline(self.model, heard, self.speaker)
+        return replace(self, setting=Setting(AUTO, heard.count), baseline=baseline)
+
+    @property
+    def threshold(self) -> float:
+        """Confidence under which an answer is an abstention."""
+        return self.thresholds[self.baseline is not None]
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; None where there is nothing to judge.  `running` does not ask the gate."""
         found = self.judged(window, name, gate=not running)
-        return None if isinstance(found, AudioError) else found
+        return None if isinstance(found, AudioError) else found[0]
 
-    def judged(self, window: Waveform, name: str, *, gate: bool = True) -> Prediction | AudioError:
-        """Judge one window, or say why there is nothing to judge in it."""
+    def judged(
+        self, window: Waveform, name: str, *, gate: bool = True
+    ) -> tuple[Prediction, Float32Array | None] | AudioError:
+        """Judge one window and return its axes too, shape (r,), or say why there is nothing to judge in it."""
         if refused := self.refusal(window, name, gate=gate):
             return refused
         output = self.output(window)
         probabilities = output.probabilities[0].astype(np.float64)
-        card = self.model.card
+        card, who = self.model.card, self.speaker.name if self.speaker else None
         label, confidence, abstained = decision.decide(probabilities, card.labels, self.threshold)
-        return Prediction(
+        short = 0 < card.shortest > speech_in(window)
+        prediction = Prediction(
             file=name,
             start=window.start,
             end=window.end,
             label=label,
             probabilities=dict(zip(card.labels, probabilities.tolist(), strict=True)),
             confidence=confidence,
-            abstained=abstained,
+            abstained=abstained or short,
             model=card.name,
-            speaker=self.speaker,
-            baseline=self.speaker,
+            speaker=who,
+            why=(f"{decision.TOO_SHORT}: less than {card.shortest:g} s",) if short else None,
+            baseline=who,
             dimensions=None
             if output.dimensions is None
             else dict(zip(card.dimensions, output.dimensions[0].tolist(), strict=True)),
+            setting=self.setting,
         )
+        return prediction, None if output.axes is None else output.axes[0]
 
     def refusal(self, window: Waveform, name: str, *, gate: bool = True) -> AudioError | None:
         """Say why there is nothing to judge in a window."""
@@ -97,10 +145,85 @@ class Voice:
         inputs = {name: sets.extract(window, spec)[np.newaxis] for name, spec in self.model.inputs.items()}
         return self.model.run(inputs, baseline=self.baseline, words=words)
 
-    def embedding(self, window: Waveform) -> Float32Array:
-        """Return what the voice is like in a window, shape (d,)."""
-        found = self.model.run(sets.extract(window, self.model.card.features)[np.newaxis])
-        return np.ravel(np.asarray(found.embedding, dtype=np.float32))
+
+def speech_in(window: Waveform) -> float:
+    """Return how much speech there is in a window, in seconds.
+
+    Where voice activity detection has not heard it, or takes none of it for speech (a scream, say), all of it counts.
+
+    Examples
+    --------
+    >>> speech_in(Waveform(np.zeros(16000, np.float32), speech=np.repeat([0.1, 0.9], 16).astype(np.float32)))
+    0.512
+    """
+    frames = 0 if window.speech is None else int((window.speech >= SPOKEN).sum())
+    return min(frames * FRAME / RATE, window.duration) if frames else window.duration
+
+
+class Adapting:
+    """The judge of one stream that is its own setting: what it has judged so far is what it knows.
+
+    Parameters
+    ----------
+    voice : Voice
+        Who judges where little has been heard.
+    """
+
+    def __init__(self, voice: Voice) -> None:
+        self._first = self.voice = voice
+        self._heard = Statistics.nothing(voice.model.axes_width)
+        self._end = -math.inf
+
+    @property
+    def threshold(self) -> float:
+        """That of the last judgement."""
+        return self.voice.threshold
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window by what was heard before it, see :meth:`Voice.assess`."""
+        found = self.learn().judged(window, name, gate=not running)
+        if isinstance(found, AudioError):
+            return None
+        prediction, axes = found
+        # Intervals are judged by windows that overlap: nothing is to count twice but the margins of utterances.
+        if not running and axes is not None and window.start >= self._end - _MARGINS:
+            self._end = window.end
+            self._heard = self._heard.merged(Statistics.of(axes[np.newaxis]))
+        return prediction
+
+    def learn(self) -> Voice:
+        """Return who judges the next window: a voice that knows all that has been heard."""
+        self.voice = self._first.within(self._heard)
+        return self.voice
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What was heard of a setting or speaker in one recording.
+
+    Attributes
+    ----------
+    duration : float
+        Length of the recording in seconds.
+    seconds : float
+        Length of its utterances together.
+    axes : ndarray of float32, shape (n, r)
+        Axes of the windows that were judged: utterances, or parts of long ones.
+    """
+
+    duration: float
+    seconds: float
+    axes: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """A window that was judged."""
+
+    start: float
+    end: float
+    axes: Float32Array | None
+    waveform: Waveform | None
 
 
 class Recording:
@@ -123,7 +246,7 @@ class Recording:
     def __init__(self, voice: Voice, *, keep: bool = False) -> None:
         self.threshold = voice.threshold
         self._voice, self._keep = voice, keep
-        self._judged: list[tuple[float, float, Waveform | None]] = []
+        self._judged: list[_Window] = []
         self._refused: AudioError | None = None
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
@@ -132,9 +255,9 @@ class Recording:
         if isinstance(found, AudioError):
             self._refused = self._refused if isinstance(self._refused, NoSpeechError) else found
             return None
-        if self._keep:
-            self._judged.append((window.start, window.end, window if window.end <= REMEMBERED else None))
-        return found
+        kept = window if self._keep and window.end <= REMEMBERED else None
+        self._judged.append(_Window(window.start, window.end, found[1], kept))
+        return found[0]
 
     def whole(self, timeline: Timeline) -> Prediction:
         """Make one answer of a timeline: the mean of its judgements, weighted by duration.
@@ -146,20 +269,38 @@ class Recording:
         NoSpeechError
             Nobody speaks in it.
         """
-        parts = timeline.predictions
-        if not parts:
-            raise self._refused or AudioError(f"{timeline.file} has no samples: give a recording that is not empty")
+        parts = self._spoken(timeline)
         mean = parts[0] if len(parts) == 1 else blended(parts, [one.end - one.start for one in parts], self.threshold)
-        return dataclasses.replace(mean, start=0.0, end=timeline.duration)
+        return replace(mean, start=0.0, end=timeline.duration)
+
+    def heard(self, timeline: Timeline) -> Heard:
+        """Say what was heard of setting and speaker; raises as :meth:`whole`."""
+        seconds = math.fsum(one.end - one.start for one in self._spoken(timeline))
+        axes = [one.axes for one in self._used(timeline) if one.axes is not None]
+        width = self._voice.model.axes_width
+        return Heard(timeline.duration, seconds, np.stack(axes) if axes else np.empty((0, width), np.float32))
 
     def seen(self, timeline: Timeline) -> tuple[list[Waveform], list[float]]:
         """Return the windows that the judgements of a timeline were made of, as far as kept, and all their lengths."""
-        used = [
-            (end - start, window)
-            for start, end, window in self._judged
-            if any(start <= one.start and one.end <= end for one in timeline.predictions)
-        ]
-        return [window for _, window in used if window is not None], [length for length, _ in used]
+        used = self._used(timeline)
+        return [one.waveform for one in used if one.waveform is not None], [one.end - one.start for one in used]
+
+    def _used(self, timeline: Timeline) -> list[_Window]:
+        """Return the windows that the judgements of a timeline were made of."""
+        parts = timeline.predictions
+        starts = [one.start for one in parts]
+
+        def used(window: _Window) -> bool:
+            first = bisect_left(starts, window.start - _ROUNDING)
+            return first < len(parts) and parts[first].end <= window.end + _ROUNDING
+
+        return [window for window in self._judged if used(window)]
+
+    def _spoken(self, timeline: Timeline) -> tuple[Prediction, ...]:
+        if not timeline.predictions:
+            empty = AudioError(f"{timeline.file} has no samples: give a recording that is not empty")
+            raise self._refused or empty
+        return timeline.predictions
 
 
 def rules_of(card: ModelCard) -> tuple[Rule, ...]:
@@ -173,7 +314,7 @@ def rules_of(card: ModelCard) -> tuple[Rule, ...]:
 
 def fused(
     voice: Prediction,
-    heard: Heard,
+    heard: spoken.Heard,
     card: ModelCard,
     threshold: float,
     compute: Callable[[Waveform, Float32Array], ModelOutput],
@@ -211,7 +352,7 @@ def fused(
         line = "this model takes words and sound at once, which a timeline cannot: the voice alone"
         if seen is not None:
             line = f"longer than {REMEMBERED:g} s, too long for this model to take words: the voice alone"
-        voice = dataclasses.replace(voice, why=(*(voice.why or ()), line))
+        voice = replace(voice, why=(*(voice.why or ()), line))
         words = np.zeros_like(words)
         seen = []
     rows = [compute(window, words).probabilities[0] for window in seen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from emovox.errors import ModelError
 from emovox.model.file import builtin, load_card
-from emovox.model.profiles import Profile, check_name
+from emovox.model.names import check_name
+from emovox.model.profiles import Profile
 from emovox.serve import describe
 from emovox.serve.bodies import received
 from emovox.serve.guard import call_of, require
@@ -68,14 +70,14 @@ async def create_speaker(request: Request) -> JSONResponse:
     profiles = service.profiles(request)
     async with received(request, files=_RECORDINGS) as got:
         options: EnrolOptions = parsed(EnrolOptions, got.options)
-        check_name(options.name)
-        if not options.replace and options.name in await asyncio.to_thread(profiles.names):
-            raise Problem("exists", f"there is a speaker {options.name!r}: add replace, or delete it first")
+        name = check_name(options.name)
+        if not options.replace and name in await asyncio.to_thread(profiles.names):
+            raise Problem("exists", f"there is a speaker {name!r}: add replace, or delete it first")
         uploads = tuple(Upload(part.content, part.name) for part in got.parts)
-        profile: Profile = await service.judge(Enrol(options.name, uploads, service.settings.seconds), kind="enrol")
+        profile: Profile = await service.judge(Enrol(name, uploads, service.settings.seconds), kind="enrol")
     await asyncio.to_thread(profiles.save, profile)
     body = {"request_id": call_of(request).request_id, **_plain(profile)}
-    return JSONResponse(body, 201, {"Location": f"/v1/speakers/{profile.name}"})
+    return JSONResponse(body, 201, {"Location": f"/v1/speakers/{quote(profile.name)}"})
 
 
 @router.get("/v1/speakers/{name}", **describe.operation("get_speaker", "See a speaker", describe.SPEAKER))

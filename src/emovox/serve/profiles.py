@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emovox.errors import ProfileError
 from emovox.model import profiles
+from emovox.model.names import check_name
 from emovox.model.profiles import Profile
 from emovox.serve.problems import Problem
 
@@ -35,7 +36,7 @@ class Profiles:
         ProfileError
             The name is not possible.
         """
-        return self._folder / f"{profiles.check_name(name)}.json"
+        return self._folder / f"{check_name(name)}.json"
 
     def names(self) -> list[str]:
         """Return the names of all profiles."""

@@ -26,6 +26,8 @@ def setting(default: Any, help: str, *, least: float | None = None, section: str
 
 
 _LIMITS, _PRIVACY = "Limits", "Who may call"
+#: Settings that the help page leaves out; the documentation has them.
+RARE = "Rarer limits"
 
 
 @dataclass(frozen=True)
@@ -59,24 +61,24 @@ class Settings:
     webhook_networks: str = setting("", "Private networks that webhooks may reach, with commas.", section=_PRIVACY)
 
     rate: int = setting(600, "Requests a minute of one key or address; 0 is any number.", least=0, section=_LIMITS)
-    connections: int = setting(2000, "Open connections.", least=1, section=_LIMITS)
-    queue: int = setting(64, "Requests that wait for a worker.", least=1, section=_LIMITS)
+    connections: int = setting(2000, "Open connections.", least=1, section=RARE)
+    queue: int = setting(64, "Requests that wait for a worker.", least=1, section=RARE)
     upload_mb: float = setting(200.0, "Megabytes of one upload.", least=0.001, section=_LIMITS)
-    upload_stall: float = setting(20.0, "Seconds that an upload may bring nothing.", least=0.1, section=_LIMITS)
+    upload_stall: float = setting(20.0, "Seconds that an upload may bring nothing.", least=0.1, section=RARE)
     seconds: float = setting(900.0, "Seconds of sound of one recording, jobs apart.", least=1, section=_LIMITS)
     timeout: float = setting(120.0, "Seconds of computing for one request.", least=0.1, section=_LIMITS)
     streams: int = setting(100, "Live streams at a time.", least=1, section=_LIMITS)
-    streams_each: int = setting(50, "Live streams at a time of one key.", least=1, section=_LIMITS)
-    stream_seconds: float = setting(14400.0, "Seconds of sound of one live stream.", least=1, section=_LIMITS)
-    idle: float = setting(30.0, "Seconds after which a silent connection of a stream ends.", least=0.1, section=_LIMITS)
-    resume: float = setting(60.0, "Seconds that a broken stream waits for its client.", least=0, section=_LIMITS)
+    streams_each: int = setting(50, "Live streams at a time of one key.", least=1, section=RARE)
+    stream_seconds: float = setting(14400.0, "Seconds of sound of one live stream.", least=1, section=RARE)
+    idle: float = setting(30.0, "Seconds after which a silent connection of a stream ends.", least=0.1, section=RARE)
+    resume: float = setting(60.0, "Seconds that a broken stream waits for its client.", least=0, section=RARE)
     jobs: int = setting(100, "Unfinished jobs of one key.", least=1, section=_LIMITS)
-    job_recordings: int = setting(1000, "Recordings of one job.", least=1, section=_LIMITS)
-    job_seconds: float = setting(36000.0, "Seconds of sound of one recording of a job.", least=1, section=_LIMITS)
-    job_timeout: float = setting(7200.0, "Seconds of computing for one recording of a job.", least=1, section=_LIMITS)
-    lease: float = setting(30.0, "Seconds until the work of a dead server is taken over.", least=1, section=_LIMITS)
+    job_recordings: int = setting(1000, "Recordings of one job.", least=1, section=RARE)
+    job_seconds: float = setting(36000.0, "Seconds of sound of one recording of a job.", least=1, section=RARE)
+    job_timeout: float = setting(7200.0, "Seconds of computing for one recording of a job.", least=1, section=RARE)
+    lease: float = setting(30.0, "Seconds until the work of a dead server is taken over.", least=1, section=RARE)
     keep: float = setting(86400.0, "Seconds that results are kept.", least=1, section=_LIMITS)
-    storage_mb: float = setting(10000.0, "Megabytes of sound that waits for jobs.", least=0.001, section=_LIMITS)
+    storage_mb: float = setting(10000.0, "Megabytes of sound that waits for jobs.", least=0.001, section=RARE)
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):

@@ -65,7 +65,7 @@ def signature(secret: str, message: str, timestamp: int, body: bytes) -> str:
     Examples
     --------
     >>> signature("secret", "msg-1", 1700000000, b"{}")
-    'v1,BAWVY7dfxkAFR2cXMXvNxxZSo0DJTeVKHKP3ecyxGCI='
+    'v1,bxoCRqIU3K0tTdDuvhsXEfYxEVUqJmCYC9pDrP7Vkjs='
     """
     text = f"{message}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret.encode(), text, hashlib.sha256)).decode()

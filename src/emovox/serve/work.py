@@ -333,7 +333,7 @@ class Enrol:
             require_length(_length(upload) or 0.0, self.longest)
         with ExitStack() as stack:
             sounds = [stack.enter_context(upload.opened()) for upload in self.uploads]
-            return bench.recognizer(Ask()).enroll(self.name, sounds)
+            return bench.recognizer(Ask()).enroll(self.name, sounds, jobs=1)
 
 
 @dataclass(frozen=True)

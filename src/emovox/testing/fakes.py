@@ -19,6 +19,8 @@ from emovox.types import RATE, Float32Array
 #: Frequencies in Hz and bandwidths in Hz of the first three formants of an open vowel.
 _FORMANTS = ((730.0, 90.0), (1090.0, 110.0), (2440.0, 170.0))
 
+#: Axes of a fake model, of which profiles are statistics.
+AXES = (np.mean, np.std)
 #: Probability of the label that a fake model answers with.
 SURE = 0.7
 
@@ -34,8 +36,8 @@ class FakeModel(Model):
         self.card = ModelCard("fake", "fake", self._labels, samples_spec({}))
         self.inputs = {SAMPLES: self.card.features}
         self._shapes = {SAMPLES: [None, None]}
-        self.takes_samples, self.takes_vectors, self.takes_baseline = True, False, False
-        self.words_width = self.embedding_width = 0
+        self.takes_samples, self.takes_vectors, self.takes_baseline = True, False, True
+        self.words_width, self.axes_width = 0, len(AXES)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FakeModel, (self._labels, self._answer)
@@ -53,7 +55,8 @@ class FakeModel(Model):
         for row, clip in enumerate(samples):
             label = self._answer or self._labels[zlib.crc32(clip.tobytes()) % len(self._labels)]
             found[row, self._labels.index(label)] = SURE
-        return ModelOutput(found)
+        axes = np.array([[axis(clip) for axis in AXES] for clip in samples], dtype=np.float32)
+        return ModelOutput(found, axes=axes.reshape(len(samples), len(AXES)))
 
 
 class FakeRecognizer(EmotionRecognizer):

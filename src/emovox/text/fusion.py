@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emovox.decision import TINY, decide, temper
+from emovox.decision import TINY, decide, temper, too_short
 from emovox.errors import ModelError
 from emovox.labels import COMMON
 from emovox.model.card import ModelCard
@@ -371,7 +371,7 @@ def explained(
         label=label,
         probabilities=together,
         confidence=confidence,
-        abstained=abstained,
+        abstained=abstained or too_short(voice),
         fusion=told,
         why=why or None,
     )
@@ -387,6 +387,6 @@ def ruled(found: Prediction, given: Sequence[Rule], heard: Heard, threshold: flo
         found,
         label=decided.label,
         confidence=confidence,
-        abstained=confidence < threshold,
+        abstained=confidence < threshold or too_short(found),
         why=(*(found.why or ()), decided.why),
     )

@@ -45,7 +45,7 @@ class Heard:
             transcript=self.transcript.text if self.transcript else None,
             words=self.transcript.words if self.transcript else None,
             linguistic=self.linguistic,
-            why=self.notes or None,
+            why=(*(prediction.why or ()), *self.notes) or None,
         )
 
     def within(self, start: float, end: float, classifier: TextClassifier | None = None) -> Heard:

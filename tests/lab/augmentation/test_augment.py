@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emovox.lab.augmentation.augment import Augmenter, AugmentOptions
+from emovox.lab.augmentation.augment import Augmenter, AugmentOptions, microphone
 from emovox.lab.augmentation.distortions import (
     gain,
 )
@@ -23,7 +23,7 @@ from tests.conftest import sine, toy_clip
 from tests.lab.augmentation import power_at, ratio_db
 
 #: The options that are probabilities, by the names of the distortions.
-CHANCES = ("speed", "tempo", "pitch", "room", "noise", "gain", "clip", "band", "telephone", "codec")
+CHANCES = ("speed", "tempo", "pitch", "room", "noise", "gain", "clip", "band", "telephone", "codec", "tilt", "crop")
 
 
 def only(*names: str, **others: Any) -> AugmentOptions:
@@ -70,7 +70,9 @@ def test_augmented_speech_is_sound_of_the_right_length(length: int, level: float
     assert distorted.dtype == np.float32
     assert np.isfinite(distorted).all()
     assert np.abs(distorted).max() <= 1
-    if certain & {"speed", "tempo"}:
+    if "crop" in certain:
+        assert min(8000, 0.7 * length) * 0.6 < len(distorted) < 1.4 * length or len(distorted) < len(samples)
+    elif certain & {"speed", "tempo"}:
         assert 0.7 * length < len(distorted) < 1.4 * length
     else:
         assert len(distorted) == length
@@ -92,6 +94,28 @@ def test_augmentation_is_repeatable_and_travels_to_other_processes(speech: list[
         first = augmenter(speech[5], np.random.default_rng(seed))
         np.testing.assert_array_equal(first, copy(speech[5], np.random.default_rng(seed)))
         assert not np.array_equal(first, augmenter(speech[5], np.random.default_rng(seed + 100)))
+
+
+def test_crops_are_parts_of_the_speech_of_all_lengths_asked_for(rng: np.random.Generator) -> None:
+    silence, tone = np.zeros(RATE, np.float32), sine(440, 3.0)
+    ramp = (tone * np.linspace(0.5, 1, len(tone))).astype(np.float32)
+    crop = Augmenter(only("crop", crop_range=(0.5, 2.0)))
+    cropped = [crop(np.concatenate([silence, ramp, silence]), rng) for _ in range(60)]
+    lengths = np.array([len(one) for one in cropped]) / RATE
+    assert (lengths.min(), lengths.max()) == (pytest.approx(0.5, abs=0.1), pytest.approx(2.0, abs=0.15))
+    # Of a logarithmic distribution, half are shorter than the geometric mean.
+    assert (lengths < 1).mean() == pytest.approx(0.5, abs=0.2)
+    for one in cropped:
+        assert np.abs(np.lib.stride_tricks.sliding_window_view(ramp, 50) - one[4000:4050]).max(axis=1).min() < 1e-6
+    short = np.concatenate([silence, sine(440, 0.3), silence])
+    kept = crop(short, rng)
+    assert 0.3 * RATE <= len(kept) < 0.6 * RATE
+
+
+def test_a_microphone_has_what_settings_have_alone() -> None:
+    own = microphone(only(*CHANCES, tilt_range=(2.0, 3.0), settings=3))
+    assert {name for name in CHANCES if getattr(own, name)} == {"tilt", "band", "telephone"}
+    assert own.tilt_range == (2.0, 3.0)
 
 
 @pytest.mark.parametrize("sources", ["coloured", "babble", "recorded"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from emovox.errors import InputError
 from emovox.lab.augmentation import distortions
-from emovox.lab.augmentation.augment import AugmentOptions, babble, coloured_noise, mix
+from emovox.lab.augmentation.augment import AugmentOptions, babble, coloured_noise, mix, tilt
 from emovox.lab.augmentation.distortions import (
     Codec,
     band_limit,
@@ -51,6 +51,21 @@ def test_mixture_has_the_ratio_that_was_asked_for(snr: float, length: int, seed:
     assert len(mixed) == len(speech)
     assert np.abs(mixed).max() < 1  # nothing was scaled: speech and noise can be told apart again
     assert ratio_db(speech, mixed - speech) == pytest.approx(snr, abs=0.01)
+
+
+@given(decibels=st.floats(-6, 6), frequency=st.sampled_from([100, 250, 1000, 4000]))
+@settings(deadline=None, max_examples=examples(20))
+def test_a_tilt_is_so_many_decibels_an_octave(decibels: float, frequency: int) -> None:
+    tone = sine(frequency, 1.0)
+    change = ratio_db(tilt(tone, decibels), tone)
+    assert change == pytest.approx(decibels * np.log2(frequency / 1000), abs=0.01)
+
+
+def test_a_tilt_is_undone_by_its_opposite_and_spares_infrasound(rng: np.random.Generator) -> None:
+    noise = rng.normal(0, 0.1, RATE).astype(np.float32)
+    np.testing.assert_allclose(tilt(tilt(noise, 4.0), -4.0), noise, atol=1e-4)
+    hum = sine(10, 1.0)
+    assert ratio_db(tilt(hum, 6.0), hum) == pytest.approx(6 * np.log2(50 / 1000), abs=0.01)
 
 
 def test_mixture_beyond_full_scale_is_scaled_as_a_whole(rng: np.random.Generator) -> None:

@@ -1,139 +1,228 @@
-"""The adaptive heads against scikit-learn, and against what a baseline should do."""
+"""The adaptive head: what it computes, what a baseline does, and how far it is believed."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import check_grad
-from sklearn.linear_model import LogisticRegression
 
 from emovox.errors import ProtocolError, RecipeError
-from emovox.lab.estimators import adaptive
-from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights, logistic
+from emovox.features import sets
+from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveOptions
 from emovox.lab.experiments.recipe import load
 from tests.lab.estimators import voices
 
-LABELS = np.array(["neutral", "happy", "sad"])
+SMALL = AdaptiveOptions(components=5, epochs=6, draws=3, batch_size=64, hidden=8, networks=1)
+
+Voices = tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]]
 
 
-def blobs(n: int = 90, width: int = 6, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    rng = np.random.default_rng(seed)
-    target = np.arange(n) % 3
-    return (rng.normal(size=(n, width)) + np.eye(3, width)[target]).astype(np.float32), target
+@pytest.fixture(scope="module")
+def heard() -> Voices:
+    return voices()
 
 
-def test_logistic_regression_is_that_of_scikit_learn() -> None:
-    X, target = blobs()
-    penalty = 0.05
-    coefficients, intercepts = logistic(X, target, np.ones((90, 3), np.float32), np.ones(90, np.float32), penalty, 500)
-    other = LogisticRegression(C=1 / (penalty * len(X)), tol=1e-8, max_iter=1000).fit(X, target)
-    expected = other.predict_proba(X)
-    found = torch.softmax(torch.from_numpy(X @ coefficients + intercepts), dim=1).numpy()
-    assert np.abs(found - expected).max() < 2e-3
+@pytest.fixture(scope="module")
+def model(heard: Voices) -> AdaptiveClassifier:
+    X, y, speakers = heard
+    train = speakers != "s11"
+    return AdaptiveClassifier(SMALL).fit(X[train], y[train], speakers[train])
 
 
-def test_rows_count_as_scikit_learns_sample_weights() -> None:
-    X, target = blobs(seed=3)
-    counts = np.random.default_rng(0).uniform(0.2, 3, len(X)).astype(np.float32)
-    counts /= counts.mean()
-    coefficients, intercepts = logistic(X, target, np.ones((90, 3), np.float32), counts, 0.05, 500)
-    other = LogisticRegression(C=1 / (0.05 * len(X)), tol=1e-8, max_iter=1000).fit(X, target, sample_weight=counts)
-    found = torch.softmax(torch.from_numpy(X @ coefficients + intercepts), dim=1).numpy()
-    assert np.abs(found - other.predict_proba(X)).max() < 2e-3
+def right(model: AdaptiveClassifier, X: NDArray[np.float32], y: NDArray[np.str_], baseline: object = None) -> float:
+    answers = model.classes_[model.predict_proba(X, baseline).argmax(axis=1)]  # type: ignore[arg-type]
+    return float((answers == y).mean())
+
+
+def test_a_speakers_neutral_speech_removes_the_voice() -> None:
+    rng = np.random.default_rng(0)
+    emotion, speakers = np.tile(np.arange(3), 160), np.repeat([f"s{number:02d}" for number in range(20)], 24)
+    voice = np.repeat(rng.normal(size=(20, 6)), 24, axis=0)
+    X = (2 * np.eye(3, 6)[emotion] + 2 * voice + rng.normal(size=(480, 6)) / 4).astype(np.float32)
+    y = np.array(["neutral", "happy", "sad"])[emotion]
+    train = speakers < "s15"
+    options = dataclasses.replace(SMALL, components=6, epochs=40, speaker_clips=0.2)
+    fitted = AdaptiveClassifier(options).fit(X[train], y[train], speakers[train])
+    plain, told = [], []
+    for who in np.unique(speakers[~train]):
+        own = speakers == who
+        known = fitted.baseline(None, fitted.values(X[own & (y == "neutral")]))
+        plain.append(right(fitted, X[own], y[own]))
+        told.append(right(fitted, X[own], y[own], known))
+    assert np.mean(told) > np.mean(plain) + 0.2
+
+
+def test_a_settings_speech_removes_the_microphone() -> None:
+    rng = np.random.default_rng(0)
+    target, corpora = np.arange(360) % 3, np.repeat(["a", "b", "c"], 120)
+    X = (rng.normal(size=(360, 6)) / 2 + 2 * np.eye(3, 6)[target]).astype(np.float32)
+    X += np.repeat(rng.normal(size=(3, 6)), 120, axis=0).astype(np.float32)
+    y, speakers = np.array(["neutral", "happy", "sad"])[target], np.tile(np.repeat(["x", "y"], 60), 3)
+    fitted = AdaptiveClassifier(SMALL).fit(X, y, speakers, corpora)
+    there = X[:120] + np.array([4, 0, 0, 4, 4, 4], np.float32)
+    known = fitted.baseline(fitted.values(there))
+    assert right(fitted, there, y[:120], known) > max(0.9, right(fitted, there, y[:120]) + 0.1)
+
+
+def test_baselines_are_count_mean_and_variance(model: AdaptiveClassifier, heard: Voices) -> None:
+    values = model.values(heard[0])
+    width = values.shape[1]
+    assert width == 3 * len(model.classes_)
+    found = model.baseline(values[:7], values[7:9])
+    assert found.dtype == np.float32
+    expected = [[7], values[:7].mean(0), values[:7].var(0), [2], values[7:9].mean(0), values[7:9].var(0)]
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-5, atol=1e-6)
+    assert found.shape == (2 + 4 * width,)
+    assert not model.baseline().any()
+    assert not model.baseline(values[:0], values[:0]).any()
+    np.testing.assert_array_equal(
+        model.baseline(None, values[:3])[1 + 2 * width :], model.baseline(values[:3])[: 1 + 2 * width]
+    )
+
+
+def test_a_count_of_zero_is_nothing_known(model: AdaptiveClassifier, heard: Voices) -> None:
+    X = heard[0][:20]
+    np.testing.assert_array_equal(model.logits(X), model.logits(X, model.baseline()))
+    # What stands beside a count of 0 does not matter to a second stage.
+    values = torch.from_numpy(model.values(X))
+    width = values.shape[1]
+    stray = np.abs(np.random.default_rng(0).normal(size=(20, 2 + 4 * width))).astype(np.float32)
+    stray[:, [0, 1 + 2 * width]] = 0
+    with torch.inference_mode():
+        plain, same = (model.stage_(values, torch.from_numpy(one))[0] for one in (np.zeros_like(stray), stray))
+    np.testing.assert_allclose(same.numpy(), plain.numpy(), atol=1e-5)
+
+
+def centres(stage: Any, known: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a second stage takes as the centre of setting and speaker, from what reaches its layer."""
+    seen: list[torch.Tensor] = []
+    hook = stage.layer.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    with torch.inference_mode():
+        stage.judge(torch.zeros(1, stage.width), torch.from_numpy(known)[None])
+    hook.remove()
+    columns = seen[0][0].double().numpy()
+    return -columns[: stage.width], -columns[stage.width : 2 * stage.width]
+
+
+def test_more_clips_of_a_speaker_are_believed_more(model: AdaptiveClassifier) -> None:
+    width = model.stage_.width
+    mean, nothing = np.random.default_rng(0).normal(size=width), np.zeros(1 + 2 * width)
+    for count in (1, 4, 16, 64):
+        known = np.concatenate([nothing, [count], mean, np.ones(width)]).astype(np.float32)
+        setting, speaker = centres(model.stage_, known)
+        assert not setting.any()
+        np.testing.assert_allclose(speaker, count / (count + SMALL.speaker_clips) * mean, atol=1e-5)
+
+
+def test_a_speaker_is_shrunk_towards_the_setting(model: AdaptiveClassifier) -> None:
+    width = model.stage_.width
+    rng = np.random.default_rng(1)
+    there, voice = rng.normal(size=(2, width))
+    known = np.concatenate([[1e9], there, np.ones(width), [20], voice, np.ones(width)]).astype(np.float32)
+    setting, speaker = centres(model.stage_, known)
+    np.testing.assert_allclose(setting, there / (1 + np.exp(-6 * np.log(1 / SMALL.least_spread))), rtol=1e-3)
+    np.testing.assert_allclose(speaker, (setting + voice) / 2, atol=1e-5)
+
+
+def test_a_narrow_setting_is_believed_less(model: AdaptiveClassifier, heard: Voices) -> None:
+    width = model.stage_.width
+    mean, nothing = np.random.default_rng(0).normal(size=width), np.zeros(1 + 2 * width)
+    wide, narrow = (
+        np.concatenate([[200], mean, np.full(width, variance), nothing]).astype(np.float32) for variance in (1.0, 0.1)
+    )
+    believed = [np.linalg.norm(centres(model.stage_, known)[0]) / np.linalg.norm(mean) for known in (wide, narrow)]
+    assert believed[0] > 0.9
+    assert believed[1] < 0.1
+    X, y, speakers = heard
+    ungated = AdaptiveClassifier(dataclasses.replace(SMALL, least_spread=0.0)).fit(X, y, speakers)
+    assert np.linalg.norm(centres(ungated.stage_, narrow)[0]) / np.linalg.norm(mean) > 0.9
+
+
+def test_networks_answer_where_nothing_was_heard_and_the_second_stage_the_more_was(heard: Voices) -> None:
+    X, y, speakers = heard
+    fitted = AdaptiveClassifier(dataclasses.replace(SMALL, networks=2)).fit(X, y, speakers)
+    values = fitted.values(X)
+    rows = np.stack([fitted.baseline(), fitted.baseline(values[:3]), fitted.baseline(values, values[:20])])
+    known = rows[np.arange(len(X)) % 3]
+    with torch.inference_mode():
+        networks = [torch.softmax(one(torch.from_numpy(X)), dim=1).numpy() for one in fitted.networks_]
+        logits, trust = fitted.stage_(torch.from_numpy(values), torch.from_numpy(known))
+        stage, share = torch.softmax(logits, dim=1).numpy(), trust.numpy()
+    assert not share[0::3].any()
+    assert 0 < share[1::3].max() < share[2::3].min() < 1
+    expected = (1 - share) * np.mean(networks, axis=0) + share * stage
+    np.testing.assert_allclose(fitted.predict_proba(X, known), expected, atol=1e-5)
+    assert not np.allclose(networks[0], networks[1])
 
 
 def test_a_class_that_a_corpus_lacks_is_not_taught_as_absent() -> None:
-    X, target = blobs(300)
+    rng = np.random.default_rng(0)
+    target = np.arange(300) % 3
+    X = (rng.normal(size=(300, 6)) + np.eye(3, 6)[target]).astype(np.float32)
     corpora = np.where(np.arange(300) < 150, "three", "two")
     kept = ~((corpora == "two") & (target == 2))
     speakers = np.array([f"{corpus}{index % 4}" for index, corpus in enumerate(corpora)])
-    y = LABELS[target]
+    y = np.array(["neutral", "happy", "sad"])[target]
     masked, taught = (
-        AdaptiveClassifier(AdaptiveOptions(penalty=0.01, absent=absent)).fit(
+        AdaptiveClassifier(dataclasses.replace(SMALL, absent=absent)).fit(
             X[kept], y[kept], speakers[kept], corpora[kept]
         )
         for absent in (0.01, 1.0)
     )
+    column = list(masked.classes_).index("sad")
     third = X[target == 2]
-    column = list(masked.classes_).index(LABELS[2])
-    assert masked.predict_proba(third)[:, column].mean() > taught.predict_proba(third)[:, column].mean() + 0.05
+    assert masked.predict_proba(third)[:, column].mean() > taught.predict_proba(third)[:, column].mean() + 0.02
 
 
-def test_a_baseline_removes_the_voice() -> None:
-    X, y, speakers = voices()
-    train = speakers != "s11"
-    model = AdaptiveClassifier(AdaptiveOptions(penalty=1e-4)).fit(X[train], y[train], speakers[train])
-    test = np.flatnonzero(~train)
-    baseline = X[test[y[test] == "neutral"][:2]].mean(axis=0)
-    plain = (model.predict(X[test]) == y[test]).mean()
-    enrolled = (model.classes_[model.predict_proba(X[test], baseline).argmax(axis=1)] == y[test]).mean()
-    assert enrolled > 0.95
-    assert plain < 0.8
-
-
-def test_speakers_count_the_same_and_classes_within_them() -> None:
+def test_copies_and_their_settings_teach(heard: Voices) -> None:
+    X, y, speakers = heard
     rng = np.random.default_rng(0)
-    target, speakers = rng.integers(0, 3, 200), rng.choice(["a", "b", "c"], 200, p=[0.6, 0.3, 0.1])
-    weight = clip_weights(target, speakers)
-    totals = [weight[speakers == who].sum() for who in "abc"]
-    assert np.allclose(totals, 200 / 3, rtol=1e-4)
-    for who in "abc":
-        own = speakers == who
-        shares = [weight[own & (target == label)].sum() for label in np.unique(target[own])]
-        assert np.allclose(shares, shares[0], rtol=1e-4)
+    copies = X[:, np.newaxis] + rng.normal(size=(len(X), 2, 5)).astype(np.float32)
+    settings = np.stack(
+        [np.full(len(X), "x"), np.where(np.arange(len(X)) % 2, "x/0", "x/1"), np.full(len(X), "x/0")], 1
+    )
+    alone = AdaptiveClassifier(SMALL).fit(X, y, speakers)
+    both = AdaptiveClassifier(SMALL).fit(X, y, speakers, copies=copies)
+    apart = AdaptiveClassifier(SMALL).fit(X, y, speakers, copies=copies, settings=settings)
+    # Networks do not know of settings, second stages do.
+    told = [one.logits(X, one.baseline(one.values(X))) for one in (both, apart)]
+    assert not np.allclose(alone.logits(X), both.logits(X))
+    assert not np.allclose(told[0], told[1])
 
 
-def test_a_baseline_never_holds_the_clip_itself() -> None:
-    _, y, speakers = voices()
-    views = np.arange(len(y), dtype=np.float32)[np.newaxis, :, np.newaxis]  # each embedding is its row's number
-    clip = np.arange(len(y))
+def test_the_same_seed_gives_the_same_answers(heard: Voices) -> None:
+    X, y, speakers = heard
+    fits = [AdaptiveClassifier(dataclasses.replace(SMALL, seed=seed)).fit(X, y, speakers) for seed in (1, 1, 2)]
+    one, same, other = (fit.logits(X) for fit in fits)
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_the_graph_is_the_estimator(model: AdaptiveClassifier, heard: Voices, baseline: bool) -> None:
+    X = heard[0][:40]
+    graph = model.graph(sets.spec("default"), baseline=baseline)
+    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    if not baseline:
+        (found,) = session.run(None, {"features": X})
+        np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-5)
+        return
     rng = np.random.default_rng(0)
-    drawn = adaptive.draw_baselines(views, np.zeros_like(clip), clip, speakers, y == "neutral", 0.0, rng)
-    first, last = clip // 24 * 24, clip // 24 * 24 + 23
-    assert ((drawn[:, 0] >= first) & (drawn[:, 0] <= last)).all()
-    one = adaptive.draw_baselines(views, np.zeros_like(clip), clip, speakers, np.isin(clip % 24, (0, 1)), 0.0, rng)
-    assert one[0, 0] == 1
-    assert one[1, 0] == 0
-
-
-def test_a_speaker_gives_no_more_rows_than_asked() -> None:
-    speakers = np.repeat(["a", "b"], [10, 3])
-    view, clip = adaptive.draw_rows(speakers, 4, 12, np.random.default_rng(0))
-    assert [(speakers[clip] == who).sum() for who in "ab"] == [12, 12]
-    assert len(set(zip(view.tolist(), clip.tolist(), strict=True))) == 24
-    assert view.max() < 4
-
-
-def test_copies_teach() -> None:
-    rng = np.random.default_rng(0)
-    X, y, speakers = voices()
-    shifted = X[:, np.newaxis] + rng.normal(size=(len(X), 3, 5)).astype(np.float32)
-    alone = AdaptiveClassifier().fit(X, y, speakers)
-    both = AdaptiveClassifier().fit(X, y, speakers, copies=shifted)
-    assert not np.allclose(alone.plain_[0], both.plain_[0])
-    assert both.scale_.mean() > alone.scale_.mean()
-
-
-def test_the_same_seed_gives_the_same_heads() -> None:
-    X, y, speakers = voices()
-    one, same, other = (AdaptiveClassifier(AdaptiveOptions(seed=seed)).fit(X, y, speakers) for seed in (1, 1, 2))
-    assert np.array_equal(one.enrolled_[0], same.enrolled_[0])
-    assert not np.array_equal(one.enrolled_[0], other.enrolled_[0])
-
-
-def test_the_network_computes_what_the_estimator_does() -> None:
-    X, y, speakers = voices()
-    model = AdaptiveClassifier().fit(X, y, speakers)
-    head = AdaptiveHead(torch.nn.Identity(), model).eval()
-    baseline = np.tile(X[:2].mean(axis=0), (len(X), 1))
-    with torch.inference_mode():
-        plain, embedding = head(torch.from_numpy(X), torch.zeros(len(X), 5))
-        enrolled, _ = head(torch.from_numpy(X), torch.from_numpy(baseline))
-    assert np.abs(plain.numpy() - model.predict_proba(X)).max() < 1e-5
-    assert np.abs(enrolled.numpy() - model.predict_proba(X, baseline)).max() < 1e-4
-    assert np.array_equal(embedding.numpy(), X)
+    width = model.values(X).shape[1]
+    known = np.abs(rng.normal(size=(40, 2 + 4 * width))).astype(np.float32)
+    known[:, [0, 1 + 2 * width]] = rng.choice([0, 1, 5, 60], size=(40, 2))
+    for given in (known, np.zeros_like(known)):
+        probabilities, values = session.run(None, {"features": X, "baseline": given})
+        np.testing.assert_allclose(values, model.values(X), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(probabilities, model.predict_proba(X, given), atol=1e-5)
+    # One clip gives what it gives among others.
+    alone = session.run(None, {"features": X[:1], "baseline": known[:1]})[0]
+    np.testing.assert_allclose(alone, model.predict_proba(X[:1], known[:1]), atol=1e-5)
 
 
 def test_speakers_are_needed() -> None:
@@ -149,19 +238,3 @@ def test_a_recipe_needs_an_encoder_and_a_family_that_learns_from_copies() -> Non
         load("ravdess-ann", {"augment.copies": 2})
     with pytest.raises(RecipeError, match=r"unknown key 'augment.options.speeed': did you mean 'speed'"):
         load("default", {"augment.options.speeed": 1.0})
-
-
-def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, target = blobs(30)
-    seen = {}
-
-    def spy(loss: object, start: NDArray[np.float64], **_: object) -> tuple[NDArray[np.float64], float, None]:
-        seen["loss"] = loss
-        return start, 0.0, None
-
-    monkeypatch.setattr(adaptive, "fmin_l_bfgs_b", spy)
-    logistic(X, target, np.full((30, 3), 0.5, np.float32), np.ones(30, np.float32), 0.1)
-    loss = seen["loss"]
-    point = np.random.default_rng(0).normal(size=7 * 3) / 10
-    assert callable(loss)
-    assert check_grad(lambda at: loss(at)[0], lambda at: loss(at)[1], point, epsilon=1e-3) < 5e-3

@@ -17,21 +17,23 @@ from emovox.features import sets
 from emovox.lab.encoders import embeddings
 from emovox.lab.encoders.embedders import Embedder
 from emovox.lab.encoders.encoders import HuggingFaceEncoder
-from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveOptions
+from emovox.lab.estimators import finetuning
+from emovox.lab.estimators.adaptive import AdaptiveClassifier
 from emovox.lab.estimators.checkpoints import Checkpoint
 from emovox.lab.estimators.encoder_tuning import (
     LONGEST,
     EncoderTuning,
     FinetuneOptions,
+    LinearProbe,
     Masked,
     chosen_device,
     cropped,
     transformer_blocks,
 )
-from emovox.lab.estimators.finetuning import FinetunedClassifier
+from emovox.lab.estimators.finetuning import FinetunedClassifier, embedded
 from emovox.lab.estimators.training import Speech, TrainingSet
 from emovox.types import Float32Array
-from tests.lab.estimators import QUICK, VIEWS, fitted
+from tests.lab.estimators import HEAD, QUICK, VIEWS, fitted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,18 +47,16 @@ class Heard:
 
 
 def answers(model: FinetunedClassifier, training_set: TrainingSet) -> NDArray[np.float32]:
-    X = model.embed(training_set.recordings)
-    return np.hstack([model.predict_proba(X), model.predict_proba(X, X[training_set.y == "neutral"].mean(axis=0))])
+    X = embedded(model.embedder_, training_set.recordings)
+    known = model.baseline(model.values(X), model.values(X[training_set.y == "neutral"]))
+    return np.hstack([model.predict_proba(X), model.predict_proba(X, known)])
 
 
 def tuning(training_set: TrainingSet, options: FinetuneOptions) -> EncoderTuning:
-    heads = AdaptiveClassifier(options).fit(
-        training_set.X, training_set.y, training_set.speakers, training_set.corpora, training_set.copies
-    )
-    spec = training_set.recordings.encoder
+    spec, classes = training_set.recordings.encoder, np.unique(training_set.y)
     embedder = embeddings.embedder(spec.set, **spec.parameters)
     assert isinstance(embedder, Embedder)
-    return EncoderTuning(embedder, heads, training_set, options)
+    return EncoderTuning(embedder, LinearProbe.fit(training_set, classes, options), training_set, classes, options)
 
 
 def changed(training_set: TrainingSet, wrong: Callable[[TrainingSet], NDArray[Any]]) -> TrainingSet:
@@ -112,35 +112,20 @@ def test_steps_rise_and_fall(training_set: TrainingSet) -> None:
 
 
 def test_a_first_step_is_that_of_the_closed_form(training_set: TrainingSet) -> None:
-    # Without dropout, masks and smoothing, the loss of the first batch is that of the fitted heads on frozen features.
+    # Without dropout, masks and smoothing, the loss of the first batch is that of the fitted head on frozen features.
     options = dataclasses.replace(
         QUICK, dropout=0.0, label_smoothing=0.0, frequency_mask=0, time_mask=0, batch_size=1, learning_rate=1e-12
     )
     one = tuning(training_set, dataclasses.replace(options, head_rate=1e-12))
-    views = one.order[:, 0]
-    rng = np.random.default_rng([options.seed, 0])
-    origin, baselines = one._origin(views, rng)
-    logits = origin @ torch.from_numpy(one.heads.plain_[0]) + torch.from_numpy(one.heads.plain_[1])
-    pair = torch.cat([origin, origin - baselines], dim=1)
-    enrolled = pair @ torch.from_numpy(one.heads.enrolled_[0]) + torch.from_numpy(one.heads.enrolled_[1])
-    target = torch.from_numpy(np.searchsorted(one.heads.classes_, training_set.y))
-    cross = torch.nn.CrossEntropyLoss()
-    length = sum(float(np.square(head[0]).sum()) for head in (one.heads.plain_, one.heads.enrolled_))
+    X = np.concatenate([training_set.view(view) for view in range(VIEWS)])
+    heard = np.stack([training_set.view(int(view))[row] for row, view in enumerate(one.order[:, 0])])
+    coefficients, intercepts = (value.detach().numpy() for value in (one.probe.linear.weight, one.probe.linear.bias))
+    logits = torch.from_numpy((heard - X.mean(axis=0)) / X.std(axis=0) @ coefficients.T + intercepts)
+    target = torch.from_numpy(np.unique(training_set.y, return_inverse=True)[1])
     # Every speaker says every emotion as often, so that all clips count the same.
-    expected = float(cross(logits, target) + cross(enrolled, target)) + options.penalty / 2 * length
+    cross = float(torch.nn.CrossEntropyLoss()(logits, target))
+    expected = cross + options.penalty * float(np.square(coefficients).sum())
     assert one.epoch() == pytest.approx(expected, rel=1e-4)
-
-
-def test_baselines_come_from_the_same_speaker_and_view(training_set: TrainingSet) -> None:
-    one = tuning(training_set, dataclasses.replace(QUICK, mixed=0.0))
-    views = one.order[:, 0]
-    _, baselines = one._origin(views, np.random.default_rng(0))
-    for row in (0, 9, 22):
-        own = np.flatnonzero((training_set.speakers == training_set.speakers[row]) & (training_set.y == "neutral"))
-        own = own[own != row]
-        all_views = (training_set.view(int(views[row]))[own] - one.heads.mean_) / one.heads.scale_
-        possible = [all_views[list(some)].mean(axis=0) for some in ([0], [1], [0, 1]) if max(some) < len(own)]
-        assert min(float(np.abs(baselines[row].numpy() - some).max()) for some in possible) < 1e-4
 
 
 def test_each_epoch_hears_another_view(training_set: TrainingSet) -> None:
@@ -180,10 +165,10 @@ def test_harm_gives_the_frozen_result(training_set: TrainingSet) -> None:
     assert model.epochs_ == 0
     assert len(model.losses_) == 3  # before, and two epochs that were worse
     assert min(model.losses_[1:]) > model.losses_[0]
-    frozen = AdaptiveClassifier(AdaptiveOptions(penalty=0.01)).fit(
+    frozen = AdaptiveClassifier(HEAD).fit(
         training_set.X, training_set.y, training_set.speakers, training_set.corpora, training_set.copies
     )
-    X = model.embed(training_set.recordings)
+    X = embedded(model.embedder_, training_set.recordings)
     np.testing.assert_array_equal(X, training_set.X)
     np.testing.assert_array_equal(model.predict_proba(X), frozen.predict_proba(training_set.X))
 
@@ -194,11 +179,11 @@ def test_the_best_epoch_is_that_of_held_out_speakers(
     told = iter([3.0, 2.0, 1.0, 1.5])
     heard: list[TrainingSet] = []
 
-    def loss(_model: FinetunedClassifier, held: TrainingSet) -> float:
+    def loss(_embedder: object, _probe: object, held: TrainingSet, *_: object) -> float:
         heard.append(held)
         return next(told)
 
-    monkeypatch.setattr(FinetunedClassifier, "loss", loss)
+    monkeypatch.setattr(finetuning, "held_out_loss", loss)
     options = dataclasses.replace(QUICK, epochs=4, patience=1, validation=0.4)
     model = fitted(training_set, options)
     assert (model.losses_, model.epochs_) == ([3.0, 2.0, 1.0, 1.5], 2)
@@ -208,9 +193,7 @@ def test_the_best_epoch_is_that_of_held_out_speakers(
     one = tuning(training_set, options)
     one.epoch()
     one.epoch()
-    embedder, plain, enrolled = one.result()
-    np.testing.assert_array_equal(model.plain_[0], plain[0])
-    np.testing.assert_array_equal(model.enrolled_[1], enrolled[1])
+    embedder, _ = one.result()
     assert all(torch.equal(value, embedder.state_dict()[name]) for name, value in model.embedder_.state_dict().items())
 
 
@@ -270,15 +253,15 @@ def stop_after(epochs: int) -> Callable[[str, int, int], None]:
 SEARCHED = dataclasses.replace(QUICK, patience=2, validation=0.4)
 
 
-def farther(model: FinetunedClassifier, held: TrainingSet) -> float:
+def farther(embedder: Any, probe: Any, held: TrainingSet, *_: Any) -> float:
     """Let an epoch be the better, the farther it is from the frozen encoder: two of search, and two for good."""
-    return -float(np.abs(model.embed(held.recordings) - held.X).mean())
+    return -float(np.abs(embedded(embedder, held.recordings) - held.X).mean())
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(training_set: TrainingSet) -> FinetunedClassifier:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FinetunedClassifier, "loss", farther)
+        patch.setattr(finetuning, "held_out_loss", farther)
         return fitted(training_set, SEARCHED)
 
 
@@ -290,7 +273,7 @@ def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FinetunedClassifier, "loss", farther)
+    monkeypatch.setattr(finetuning, "held_out_loss", farther)
     whole, options = uninterrupted, SEARCHED
     assert whole.epochs_ == 2
     with pytest.raises(StoppedError):
@@ -414,8 +397,8 @@ def test_other_encoders_are_tuned_too(tmp_path: Path) -> None:
     y, speakers = np.tile(["neutral", "sad"], 4), np.repeat(["a", "b"], 4)
     speech = Speech([Heard(clip) for clip in clips], sets.spec("classic193"))
     options = dataclasses.replace(QUICK, batch_size=4, head_rate=1e-9)
-    heads = AdaptiveClassifier(options).fit(X, y, speakers)
-    one = EncoderTuning(embedder, heads, TrainingSet(X, y, speakers, None, None, speech), options)
+    training, classes = TrainingSet(X, y, speakers, None, None, speech), np.unique(y)
+    one = EncoderTuning(embedder, LinearProbe.fit(training, classes, options), training, classes, options)
     one.epoch()
     after = one.result()[0].state_dict()
     moved = {name.split(".")[3] for name, value in embedder.state_dict().items() if not torch.equal(value, after[name])}

@@ -14,6 +14,7 @@ from emovox.errors import RecipeError
 from emovox.lab.commands.train import train
 from emovox.lab.encoders import embeddings
 from emovox.lab.estimators import families
+from emovox.lab.estimators.finetuning import embedded
 from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.experiments import dataset, experiment, recipe
 from emovox.lab.experiments.crossfit import Task, fit_one
@@ -90,6 +91,11 @@ def test_a_finished_run_leaves_no_checkpoints(run: Path) -> None:
     assert {path.name for path in (run / "folds").iterdir()} == {"fold 1.onnx", "fold 2.onnx"}
 
 
+def test_the_encoder_inside_the_package_is_not_tuned(small_whisper: Path) -> None:
+    with pytest.raises(RecipeError, match=r'that of features.set = "default" is fixed: write for example'):
+        toy(small_whisper, features={"set": "default"})
+
+
 @pytest.mark.long
 def test_an_interrupted_run_gives_the_same_scores(
     run: Path, small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path: Path
@@ -108,13 +114,13 @@ def test_the_file_is_the_estimator(training_set: TrainingSet, run: Path, tmp_pat
     order = [list(model.classes_).index(label) for label in LABELS[::-1]]
     for row in (0, 13):
         samples = training_set.recordings.sounds[row](0)
-        X = model.embed(training_set.recordings.of(np.array([row])))
-        baseline = model.embed(training_set.recordings.of(np.array([4, 5]))).mean(axis=0)
-        for known in (None, baseline):
+        X = embedded(model.embedder_, training_set.recordings.of(np.array([row])))
+        voice = model.values(embedded(model.embedder_, training_set.recordings.of(np.array([4, 5]))))
+        for known in (None, model.baseline(None, voice)):
             found = file.run(samples[np.newaxis], baseline=None if known is None else known[np.newaxis])
             np.testing.assert_allclose(found.probabilities[0], model.predict_proba(X, known)[0, order], atol=1e-4)
-            assert found.embedding is not None
-            np.testing.assert_allclose(found.embedding, X, atol=1e-4)
+            assert found.axes is not None
+            np.testing.assert_allclose(found.axes, model.values(X), atol=1e-3)
         assert np.abs(X - training_set.X[row]).max() > 1e-2  # it is the tuned encoder
 
 
@@ -124,12 +130,14 @@ def test_test_clips_are_described_by_the_tuned_encoder(training_set: TrainingSet
     enrolled = test[training_set.y[test] == "neutral"]
     found = fit_one(training_set, Task("finetuned", QUICK, train, test, enrolled, keep=True))
     assert found.pipeline is not None
-    assert found.enrolled is not None
     model = found.pipeline.named_steps["model"]
-    X = model.embed(training_set.recordings.of(test))
+    X = embedded(model.embedder_, training_set.recordings.of(test))
     np.testing.assert_array_equal(found.probabilities, model.predict_proba(X))
-    baseline = model.embed(training_set.recordings.of(enrolled)).mean(axis=0)
-    np.testing.assert_allclose(found.enrolled, model.predict_proba(X, baseline), atol=1e-6)
+    baseline = model.baseline(None, model.values(embedded(model.embedder_, training_set.recordings.of(enrolled))))
+    others = training_set.y[test] != "neutral"
+    np.testing.assert_allclose(found.known["enrolled"][others], model.predict_proba(X[others], baseline), atol=1e-6)
+    assert np.isnan(found.known["enrolled"][~others]).all()
+    assert set(found.known) == {"enrolled"}  # nothing was heard of the setting
 
 
 def test_the_family_needs_an_encoder(small_whisper: Path) -> None:

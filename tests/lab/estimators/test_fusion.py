@@ -314,7 +314,7 @@ def test_behind_an_encoder_a_fusion_starts_from_samples(
     features = spec("encoder", {"weights": str(small_whisper), "blocks": "2"}, {})
     rng = np.random.default_rng(1)
     X = voiced(rng.normal(size=(len(clips), features.dimension)), PLAIN)
-    acoustic = {"family": "adaptive-net", "hidden": 8, "members": 1, "epochs": 2}
+    acoustic = {"family": "adaptive", "components": 8, "epochs": 2, "draws": 2, "hidden": 8}
     table = {"family": name, "folds": 2, "acoustic": acoustic} if name == "fusion-gated" else MODELS["feature"]
     found = families.fit(families.build(*families.parse(table, 0)), dataclasses.replace(clips, X=X))
     card = ModelCard("sound", name, LABELS, features, text=TEXT)

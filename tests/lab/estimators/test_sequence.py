@@ -296,4 +296,5 @@ def test_the_bar_of_epochs_changes_its_words() -> None:
     progress("epochs: fold 1, epoch 1: loss 2.00", 1, 5)
     progress("epochs: fold 1, epoch 2: loss 1.00", 2, 5)
     progress.draw()
-    assert file.getvalue().splitlines()[-1].startswith("\x1b[1A\repochs: fold 1, epoch 2: loss 1.00 ")
+    *_, drawn = file.getvalue().split("\x1b[1A")
+    assert drawn.startswith("\repochs: fold 1, epoch 2: loss 1.00 ")

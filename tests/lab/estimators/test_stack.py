@@ -172,7 +172,7 @@ STACK: dict[str, Any] = {
 def finished(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path, small_whisper: Path) -> Path:
     encoder = {
         "features": {"set": "encoder", "weights": str(small_whisper), "blocks": "1 2"},
-        "model": {"family": "adaptive"},
+        "model": {"family": "adaptive", "components": 16, "epochs": 5, "draws": 3, "hidden": 16},
     }
     one = recipe.validate({**STACK, "members": {**STACK["members"], "voice": encoder}}, "toy")
     out = tmp_path_factory.mktemp("runs") / "stack"

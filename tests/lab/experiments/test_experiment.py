@@ -20,7 +20,7 @@ from emovox.lab.corpora import registry
 from emovox.lab.corpora.splits import by_name
 from emovox.lab.estimators.neural import AnnOptions
 from emovox.lab.estimators.training import TrainingSet
-from emovox.lab.experiments import dataset, experiment, recipe
+from emovox.lab.experiments import crossfit, dataset, experiment, recipe
 from emovox.lab.experiments.crossfit import Task, fit_one
 from emovox.model.file import load
 from tests.conftest import ANY_SOUND, LABELS, toy_clip
@@ -135,7 +135,7 @@ def test_shuffled_labels_fall_to_chance(toy_manifest: Path, tmp_path: Path) -> N
     wrong = data.table.assign(label=np.random.default_rng(0).permutation(data.table["label"]))
     scrambled = dataset.Data(wrong, data.X, data.spec, data.corpora, ())
     protocol = by_name("speaker-3", wrong)
-    predictions = experiment.train(toy(), scrambled, protocol, jobs=1, progress=lambda *_: None).predictions
+    predictions = crossfit.train(toy(), scrambled, protocol, jobs=1, progress=lambda *_: None).predictions
     accuracy = (predictions["label"] == predictions["predicted"]).mean()
     assert 0.25 - 4 * np.sqrt(0.25 * 0.75 / 96) < accuracy < 0.25 + 4 * np.sqrt(0.25 * 0.75 / 96)
 

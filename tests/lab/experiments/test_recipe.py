@@ -68,6 +68,9 @@ def test_the_published_network_is_the_default() -> None:
         (changed("model", activation="relux"), r"activation = 'relux' is not possible: .*'relu', 'gelu' or 'tanh'"),
         (changed("model", hidden=[0]), r"hidden.0 = 0 is not possible"),
         (changed("model", epochs="many"), r"epochs = 'many' is not possible"),
+        (changed("model", family="adaptive-kernel"), r'"adaptive-kernel" is no more: write "adaptive", and leave its'),
+        (changed("model", family="adaptive-net", hidden=9), r'"adaptive-net" is no more: write "adaptive"'),
+        (changed("protocol", promise="loso"), r"protocol.promise = 'loso' is not possible"),
         (changed("model", family="anm"), r"unknown model family 'anm': did you mean 'ann'\?"),
         (changed("features", set="clasic193"), r"unknown feature set 'clasic193': did you mean 'classic193'\?"),
         (changed("features", hop=3), r"no parameter 'hop'"),
@@ -113,7 +116,7 @@ def test_an_override_through_a_value_is_refused() -> None:
         recipe.load("ravdess-ann", {"name.x": 1})
 
 
-@pytest.mark.parametrize("name", ["tess-default", "cross-corpus"])
+@pytest.mark.parametrize("name", ["tess-default", "cross-corpus", "commercial"])
 def test_the_built_in_models_recipe_is_measured_as_it_is(name: str) -> None:
     own, default = recipe.load(name), recipe.load("default")
     for part in ("preprocess", "features", "augment", "model"):

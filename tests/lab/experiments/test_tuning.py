@@ -14,7 +14,7 @@ import pytest
 from emovox.errors import CorpusError, InputError, ProtocolError, RecipeError
 from emovox.lab.corpora.splits import by_name
 from emovox.lab.estimators.training import TrainingSet
-from emovox.lab.experiments import dataset, experiment, recipe, tuning
+from emovox.lab.experiments import crossfit, dataset, experiment, recipe, tuning
 from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
 from emovox.lab.experiments.search_space import Choices, Range, dimension, suggest
 from emovox.lab.reports import tuning_report
@@ -109,7 +109,7 @@ def test_scores_are_those_of_the_chosen_settings(toy_manifest: Path, tmp_path: P
     data = dataset.load(toy(), {"toy": toy_manifest}, jobs=1)
     protocol = by_name("speaker-3", data.table, 0)
     plain = recipe.validate(BASE, "plain")
-    before = experiment.train(plain, data, protocol, jobs=1, progress=lambda *_: None).predictions
+    before = crossfit.train(plain, data, protocol, jobs=1, progress=lambda *_: None).predictions
     by_fold = before.groupby("fold").apply(lambda rows: (rows["label"] == rows["predicted"]).mean())
     assert [part["untuned"] for part in results["outer"]] == pytest.approx(by_fold.tolist())
     for name in ("inner", "outer", "optimism", "untuned"):
@@ -156,7 +156,7 @@ def test_tune_learns_from_the_same_clips_as_train(
         seen.append(clips)
         return fit_many(clips, tasks, 1)
 
-    for module in (tuning, experiment):
+    for module in (tuning, crossfit):
         monkeypatch.setattr(module, "fit_many", spied)
     one = toy({"model.penalty": [1e-3, 1e-2]}, base=FUSED, trials=1, pruning=False)
     search(toy_manifest, tmp_path, one, outer=0)

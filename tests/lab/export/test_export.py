@@ -23,6 +23,7 @@ from emovox.decision import temper
 from emovox.errors import ModelError
 from emovox.features import sets
 from emovox.lab.estimators import families
+from emovox.lab.estimators.adaptive import AdaptiveOptions
 from emovox.lab.estimators.classical import MlpOptions, SvmOptions
 from emovox.lab.estimators.logistic import LogisticOptions
 from emovox.lab.estimators.neural import AnnOptions
@@ -223,18 +224,19 @@ def test_predicting_needs_neither_torch_nor_scikit_learn(good: Path) -> None:
 
 
 class Voice(torch.nn.Module):
-    """Level and peak as an embedding, a linear classifier of its distance from the baseline."""
+    """Level and peak as axes, a linear classifier of their distance from the mean of the setting."""
 
-    def __init__(self, baseline: bool = True, embedding: bool = True) -> None:
+    def __init__(self, axes: bool = True) -> None:
         super().__init__()
         torch.manual_seed(1)
         self.score = torch.nn.Linear(2, 3)
-        self.baseline, self.embedding = baseline, embedding
+        self.axes = axes
 
     def forward(self, samples: Tensor, baseline: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         found = torch.stack([samples.square().mean(dim=1).sqrt(), samples.abs().amax(dim=1)], dim=1)
-        probabilities = torch.softmax(self.score(found if baseline is None else found - baseline), dim=1)
-        return (probabilities, found) if self.embedding else probabilities
+        known = found if baseline is None else found - baseline[:, 1:3]
+        probabilities = torch.softmax(self.score(known), dim=1)
+        return (probabilities, found) if self.axes else probabilities
 
 
 class Frozen(Voice):
@@ -252,38 +254,28 @@ class Forgetful(Voice):
 
 
 class Wide(Voice):
-    """Describes a voice by its samples, as many as there are."""
+    """Has as many axes as samples."""
 
     def forward(self, samples: Tensor, baseline: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return super().forward(samples)[0], samples.square()
-
-
-class Mixed(Voice):
-    """Takes a baseline of another width than its embedding."""
-
-    def forward(self, samples: Tensor, baseline: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        assert baseline is not None
-        probabilities, embedding = super().forward(samples, baseline[:, :2])
-        return probabilities, embedding
+        return super().forward(samples, baseline)[0], samples.square()
 
 
 def noise(*shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(1).normal(scale=0.2, size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("baseline", "embedding"), [(True, True), (False, True), (False, False)])
-def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_path: Path) -> None:
-    module = Voice(baseline, embedding)
-    export_samples(module, card(), tmp_path / "model.onnx", baseline_width=2 * baseline)
+@pytest.mark.parametrize("axes", [0, 2])
+def test_a_network_of_samples_is_written(axes: int, tmp_path: Path) -> None:
+    export_samples(Voice(bool(axes)), card(), tmp_path / "model.onnx", axes=axes)
     model = model_file.load(tmp_path)
-    assert (model.takes_samples, model.takes_baseline, model.embedding_width) == (True, baseline, 2 * embedding)
+    assert (model.takes_samples, model.takes_baseline, model.axes_width) == (True, bool(axes), axes)
     assert model.card == card(features=FeatureSpec("samples", 1, 0, {}, {"dc": True}))
     samples = noise(2, 7001)
     output = model.run(samples)
-    found, described = output.probabilities, output.embedding
+    found, described = output.probabilities, output.axes
     rms = np.sqrt(np.square(samples).mean(axis=1))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
-    if embedding:
+    if axes:
         assert described is not None
         np.testing.assert_allclose(described, np.stack([rms, np.abs(samples).max(axis=1)], axis=1), rtol=1e-5)
     else:
@@ -292,25 +284,27 @@ def test_a_network_of_samples_is_written(baseline: bool, embedding: bool, tmp_pa
 
 
 def test_the_baseline_reaches_the_graph(tmp_path: Path) -> None:
-    model = export_samples(Voice(), card(), tmp_path / "model.onnx", baseline_width=2)
+    model = export_samples(Voice(), card(), tmp_path / "model.onnx", axes=2)
     samples = noise(3, 5000)
-    described = model.run(samples).embedding
+    described = model.run(samples).axes
     assert described is not None
-    level = model.run(samples, baseline=described).probabilities
+    known = np.zeros((3, 10), np.float32)
+    known[:, 1:3] = described
+    level = model.run(samples, baseline=known).probabilities
     with torch.no_grad():
         expected = torch.softmax(Voice().score.bias, dim=0).numpy()
     np.testing.assert_allclose(level, np.tile(expected, (3, 1)), atol=1e-6)
-    np.testing.assert_allclose(model.run(samples, baseline=described[0]).probabilities[0], expected, atol=1e-6)
-    nobody = model.run(samples, baseline=np.zeros(2, np.float32))
-    np.testing.assert_array_equal(nobody.probabilities, model.run(samples).probabilities)
-    with pytest.raises(ModelError, match="baseline of width 3 does not fit model 'demo', which takes 2: make it with"):
+    np.testing.assert_allclose(model.run(samples, baseline=known[0]).probabilities[0], expected, atol=1e-6)
+    nothing = model.run(samples, baseline=np.zeros(10, np.float32))
+    np.testing.assert_array_equal(nothing.probabilities, model.run(samples).probabilities)
+    with pytest.raises(ModelError, match="baseline of width 3 does not fit model 'demo', which takes 10: make it with"):
         model.run(samples, baseline=np.zeros(3, np.float32))
 
 
 def test_the_two_kinds_are_not_confused(good: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="takes an array of shape \\(n, 30\\), not \\(1, 5000\\): give it demo"):
         model_file.load(good).run(noise(1, 5000))
-    plain = export_samples(Voice(), card(), tmp_path / "plain.onnx", baseline_width=0)
+    plain = export_samples(Voice(axes=False), card(), tmp_path / "plain.onnx")
     with pytest.raises(ModelError, match="baseline of width 2 does not fit model 'demo', which takes none"):
         plain.run(noise(1, 5000), baseline=np.zeros(2, np.float32))
 
@@ -324,7 +318,7 @@ def test_the_two_kinds_are_not_confused(good: Path, tmp_path: Path) -> None:
 )
 def test_a_frozen_length_is_caught(kind: type[Voice], message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        export_samples(kind(), card(), tmp_path / "model.onnx", baseline_width=2)
+        export_samples(kind(), card(), tmp_path / "model.onnx", axes=2)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -349,26 +343,26 @@ def rewired(path: Path, **changes: Any) -> Path:
         ({"samples": ["n", 16000]}, r"its samples have the shape \['n', 16000\], not one with two free dimensions"),
         ({"samples": [1, "t"]}, r"its samples have the shape \[1, 't'\]"),
         ({"probabilities": None}, "it has None classes"),
-        ({"embedding": None}, r"its baseline has the shape \['n', 2\], not that of its embedding"),
+        ({"axes": None}, "has 0 axes and takes a baseline of 10 numbers, expected 0"),
     ],
 )
 def test_unsound_graphs_of_samples_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    export_samples(Voice(), card(), tmp_path / "model.onnx", baseline_width=2)
+    export_samples(Voice(), card(), tmp_path / "model.onnx", axes=2)
     with pytest.raises(ModelError, match=message) as caught:
         model_file.load(rewired(tmp_path / "model.onnx", **changes))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("kind", "width", "message"),
+    ("kind", "axes", "message"),
     [
-        (Wide, 0, r"its embedding has the shape \['n', .*\], not one of a fixed width"),
-        (Mixed, 3, r"its baseline has the shape \['n', 3\], not that of its embedding"),
+        (Wide, 2, "has 0 axes and takes a baseline of 10 numbers, expected 0"),
+        (Voice, 3, "has 2 axes and takes a baseline of 14 numbers, expected 10"),
     ],
 )
-def test_unsound_networks_are_not_written(kind: type[Voice], width: int, message: str, tmp_path: Path) -> None:
+def test_unsound_networks_are_not_written(kind: type[Voice], axes: int, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        export_samples(kind(), card(), tmp_path / "model.onnx", baseline_width=width)
+        export_samples(kind(), card(), tmp_path / "model.onnx", axes=axes)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -376,7 +370,7 @@ def test_a_card_of_another_kind_is_refused(good: Path, tmp_path: Path) -> None:
     samples = changed(features={"set": "samples", "version": 1, "dimension": 0})
     with pytest.raises(ModelError, match="it takes features, and its card says 'samples'; get the model file again"):
         model_file.load(with_card(good, samples))
-    export_samples(Voice(), card(), tmp_path / "raw.onnx")
+    export_samples(Voice(axes=False), card(), tmp_path / "raw.onnx")
     with pytest.raises(ModelError, match="it takes samples, and its card says 'demo'"):
         model_file.load(with_card(tmp_path / "raw.onnx", changed()))
     four = changed(features={"set": "samples", "version": 1, "dimension": 0}, labels=["a", "b", "c", "d"])
@@ -409,10 +403,29 @@ def test_encoder_and_head_become_one_graph(
         features = sets.extract(sound, one.features)[np.newaxis]
         expected = temper(pipelines[name].predict_proba(features), 1.3)[:, order]
         output = model.run(sets.extract(sound, model.card.features)[np.newaxis])
-        found, embedding = output.probabilities, output.embedding
-        np.testing.assert_allclose(found, expected, atol=TOLERANCE)
-        assert embedding is not None
-        np.testing.assert_allclose(embedding, features, atol=1e-4)
+        np.testing.assert_allclose(output.probabilities, expected, atol=TOLERANCE)
+        assert output.axes is None
+
+
+@pytest.mark.parametrize(("temperature", "known_temperature"), [(1.3, 1.3), (1.3, 2.1)])
+def test_a_baseline_has_a_temperature_of_its_own(
+    temperature: float, known_temperature: float, clips: tuple[NDArray[np.float32], NDArray[np.str_]], tmp_path: Path
+) -> None:
+    X, y = clips
+    options = AdaptiveOptions(components=10, epochs=3, draws=2, hidden=8)
+    speakers = np.tile(["ann", "bob", "cem"], 60)
+    fitted = families.fit(families.build("adaptive", options), TrainingSet(X, y, speakers))
+    path = tmp_path / "model.onnx"
+    model = export(fitted, card(), path, X[:4], temperature=temperature, known_temperature=known_temperature)
+    estimator: Any = fitted.named_steps["model"]
+    order = [list(fitted.classes_).index(label) for label in LABELS]
+    known = estimator.baseline(estimator.values(X[:30]), estimator.values(X[30:33]))
+    plain = temper(estimator.predict_proba(X), temperature)[:, order]
+    told = temper(estimator.predict_proba(X, known), known_temperature)[:, order]
+    assert (model.takes_baseline, model.takes_samples, model.axes_width) == (True, False, 9)
+    np.testing.assert_allclose(model.run(X).probabilities, plain, atol=TOLERANCE)
+    np.testing.assert_allclose(model.run(X, baseline=known).probabilities, told, atol=TOLERANCE)
+    np.testing.assert_allclose(model.run(X).axes, estimator.values(X), rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
 
 
 def test_8_bits_are_smaller_and_say_what_they_change(

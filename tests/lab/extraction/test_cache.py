@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from emovox import audio
-from emovox.audio import cutting
+from emovox.audio import reading
 from emovox.errors import AudioError, InputError
 from emovox.features import sets
 from emovox.lab.extraction import cache as cache_module
@@ -124,7 +124,7 @@ def test_stretches_of_a_long_file_are_decoded_and_hashed_once(tmp_path: Path, mo
 
         return call
 
-    monkeypatch.setattr(cutting, "blocks", counted(audio.blocks))
+    monkeypatch.setattr(reading, "blocks", counted(audio.blocks))
     monkeypatch.setattr(hashlib, "file_digest", counted(hashlib.file_digest))
     path.touch()  # changed, as far as anyone can tell: its digest is not known yet
     found = extract_many([*reversed(spans), (path, 50.0, 51.0)], SPEC, FeatureCache(tmp_path / "cache"), jobs=1)

@@ -1,10 +1,11 @@
-"""Random augmentation of speech: speed, pitch, rooms, noise, level, microphones, telephones and codecs.
+"""Random augmentation of speech: speed, pitch, rooms, noise, level, microphones, telephones, codecs and crops.
 
 For training and for robustness tests; :mod:`emovox.lab.augmentation.distortions` has the single distortions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,12 +13,17 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
+from emovox.audio.preprocess import trim_silence
 from emovox.errors import InputError
 from emovox.lab.augmentation import distortions
-from emovox.lab.ranges import FORBID, Count, Positive
-from emovox.types import Float32Array
+from emovox.lab.ranges import FORBID, Count, Natural, Positive
+from emovox.types import RATE, Float32Array
 
 Probability = Annotated[float, Ge(0), Le(1)]
+#: Distortions by microphone and line.
+MICROPHONE = ("tilt", "band", "telephone")
+#: What is silence around a clip, in dB below its peak.
+SILENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,13 @@ class AugmentOptions:
         Telephone line: 300 to 3400 Hz, 8 kHz, mu-law.
     codec, codecs : float, tuple of str
         Lossy codec; codecs to draw from, a name given twice is drawn twice as often.
+    tilt, tilt_range : float, pair of float
+        Tilt of the spectrum, as of another microphone; dB per octave.
+    crop, crop_range : float, pair of float
+        Random part of the clip without the silence around it; s, of a logarithmic distribution.
+    settings : int
+        Number of virtual settings per corpus and copy; 0: none.  All clips of a virtual setting are recorded by the
+        same microphone and line: tilt, band and telephone are drawn once for it, after the other distortions.
 
     Raises
     ------
@@ -90,6 +103,11 @@ class AugmentOptions:
     telephone: Probability = 0.1
     codec: Probability = 0.15
     codecs: tuple[distortions.Codec, ...] = ("mp3", "mp3", "mp3", "vorbis", "vorbis", "gsm", "gsm", "opus")
+    tilt: Probability = 0.0
+    tilt_range: tuple[float, float] = (-4.0, 4.0)
+    crop: Probability = 0.0
+    crop_range: tuple[Positive, Positive] = (0.5, 2.5)
+    settings: Natural = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -146,7 +164,8 @@ class Augmenter:
         Returns
         -------
         ndarray of float32, shape (n,)
-            Distorted speech within full scale; only speed and tempo change the length.  Digital silence is not changed.
+            Distorted speech within full scale; only speed, tempo and crop change the length.  Digital silence is not
+            changed.
         """
         if not samples.any():
             return samples
@@ -162,6 +181,8 @@ class Augmenter:
             (options.band, self._band),
             (options.telephone, self._telephone),
             (options.codec, self._codec),
+            (options.tilt, self._tilt),
+            (options.crop, self._crop),
         ):
             if rng.random() < probability:
                 samples = distort(samples, rng)
@@ -211,6 +232,59 @@ class Augmenter:
     def _codec(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
         name = self.options.codecs[rng.integers(len(self.options.codecs))]
         return _at_line_level(lambda sent: distortions.codec(sent, name), samples)
+
+    def _tilt(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        return tilt(samples, rng.uniform(*self.options.tilt_range))
+
+    def _crop(self, samples: Float32Array, rng: np.random.Generator) -> Float32Array:
+        speech = trim_silence(samples, SILENCE, 0.1)[0]
+        shortest, longest = self.options.crop_range
+        longest = min(longest, len(speech) / RATE)
+        if longest <= shortest:
+            return speech
+        length = round(RATE * np.exp(rng.uniform(np.log(shortest), np.log(longest))))
+        begin = int(rng.integers(len(speech) - length + 1))
+        return speech[begin : begin + length]
+
+
+def microphone(options: AugmentOptions) -> AugmentOptions:
+    """Return the options of the distortions that a virtual setting has once: tilt, band and telephone.
+
+    Examples
+    --------
+    >>> microphone(AugmentOptions(telephone=0.2, noise=0.4)).noise
+    0.0
+    """
+    silent = {field.name: 0.0 for field in dataclasses.fields(options) if isinstance(field.default, float)}
+    kept = {name: getattr(options, name) for name in MICROPHONE}
+    return dataclasses.replace(options, **{**silent, **kept})
+
+
+def tilt(samples: Float32Array, decibels: float) -> Float32Array:
+    """Tilt the spectrum around 1 kHz, as another microphone does.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Mono speech at 16 kHz.
+    decibels : float
+        Change of level per octave in dB; below 50 Hz as at 50 Hz.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> time = np.arange(1600) / 16000
+    >>> tone = np.sin(2 * np.pi * 2000 * time).astype(np.float32)
+    >>> round(float(tilt(tone, 6.0).max() / tone.max()), 2)
+    2.0
+    """
+    spectrum = np.fft.rfft(samples)
+    frequency = np.maximum(np.fft.rfftfreq(len(samples), 1 / RATE), 50)
+    return np.fft.irfft(spectrum * 10 ** (decibels * np.log2(frequency / 1000) / 20), len(samples)).astype(np.float32)
 
 
 def mix(samples: Float32Array, noise: Float32Array, snr: float, rng: np.random.Generator) -> Float32Array:

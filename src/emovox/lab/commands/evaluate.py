@@ -10,7 +10,9 @@ import click
 from emovox.errors import InputError
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option
 from emovox.lab.commands.train import import_training, print_scores
+from emovox.model import profiles
 from emovox.model.file import load
+from emovox.model.profiles import Profile
 from emovox.outputs.commands import argument, command, option
 from emovox.outputs.console import named_folders, progress_bars, say
 from emovox.outputs.lines import write_csv
@@ -22,19 +24,27 @@ from emovox.outputs.lines import write_csv
 @option(
     "--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Also write predictions as CSV to this file."
 )
+@option("--setting", metavar="NAME|auto", help="Setting of the clips: see emovox adapt; auto: each corpus is its own.")
 @jobs_option
 @json_option("all metrics as JSON")
-def evaluate(model: str, corpus: tuple[str, ...], out: Path | None, jobs: int, as_json: bool) -> None:
+def evaluate(
+    model: str, corpus: tuple[str, ...], out: Path | None, setting: str | None, jobs: int, as_json: bool
+) -> None:
     """Score a model on whole corpora.
 
     Examples
     --------
     - `emovox evaluate runs/ravdess-ann/model.onnx --corpus tess=data/tess`
     - `emovox evaluate model.onnx --corpus mine=recordings.csv --json`
+    - `emovox evaluate default --corpus mine=recordings.csv --setting auto`
     """
     _, experiment = import_training()
+    _, known = profiles.given(None, setting)
+    judge, folders = load(model), named_folders(corpus)
+    if known:
+        profiles.baseline(judge, known if isinstance(known, Profile) else None)  # what does not fit is told at once
     with progress_bars() as progress:
-        results, predictions = experiment.evaluate(load(model), named_folders(corpus), jobs=jobs, progress=progress)
+        results, predictions = experiment.evaluate(judge, folders, setting=known, jobs=jobs, progress=progress)
     for line in results["skipped"]:
         say(f"skipped: {line}")
     if as_json:

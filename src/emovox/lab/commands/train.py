@@ -124,12 +124,21 @@ def print_scores(results: dict[str, Any]) -> None:
         f"precision {100 * results['precision']:.1f}  recall {100 * results['recall']:.1f}  "
         f"ECE {100 * results['calibration']['ece']:.1f}",
     )
-    if "enrolled" in results:
-        known = results["enrolled"]
+    for name, told in (
+        ("setting", "{clips} clips of the test corpus as the setting"),
+        ("enrolled", "{clips} neutral clips of each test speaker as the baseline"),
+        ("setting_enrolled", "both"),
+    ):
+        if name in results:
+            known = results[name]
+            error = 100 * known["calibration"]["ece"]
+            console.print(f"UAR {100 * known['uar']:.1f} with {told.format(**known)}, ECE {error:.1f}", style="bold")
+    if "promise" in results:
+        promise = results["promise"]
         console.print(
-            f"UAR {100 * known['uar']:.1f} with {known['clips']} neutral clips of each test speaker as the baseline, "
-            f"ECE {100 * known['calibration']['ece']:.1f}",
-            style="bold",
+            f"calibrated by protocol {promise['protocol']['name']}, {promise['protocol']['folds']} folds: "
+            f"UAR {100 * promise['uar']:.1f}"
+            + (f", {100 * promise['setting']['uar']:.1f} with the setting" if "setting" in promise else "")
         )
     table = Table()
     for column in ("class", "precision", "recall", "F1", "clips"):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emovox.errors import CorpusError, did_you_mean
-from emovox.lab.corpora import crema_d, emodb, readers
+from emovox.lab.corpora import ased, crema_d, emodb, emospeech, librispeech, readers
 from emovox.lab.corpora.files import audio_files
 from emovox.lab.corpora.manifest import SUFFIXES, manifest
 from emovox.lab.corpora.table import Corpus, Provenance
@@ -105,6 +105,24 @@ CORPORA: dict[str, Entry] = {
         clips=535,
         speakers=10,
         labels={"neutral": 79, "happy": 71, "sad": 62, "angry": 127, "fearful": 69, "disgust": 46, "boredom": 81},
+    ),
+    "ased": Entry(
+        title="ASED: 65 speakers of Amharic, 5 emotions, ordinary rooms; no licence is stated",
+        read=ased.ased,
+        provenance=ased.PROVENANCE,
+        clips=2474,
+        speakers=65,
+        labels={"neutral": 522, "fearful": 510, "happy": 486, "sad": 470, "angry": 486},
+    ),
+    "emospeech": Entry(
+        title="EmoSpeech: 6 command words in India by phone and browser, 4 emotions as the speakers say",
+        read=emospeech.emospeech,
+        provenance=emospeech.PROVENANCE,
+    ),
+    "librispeech": Entry(
+        title="LibriSpeech: read English without emotion labels",
+        read=librispeech.librispeech,
+        provenance=librispeech.PROVENANCE,
     ),
     "folder": Entry(title="your own recordings: a folder for each label", read=readers.folder),
     "manifest": Entry(title="your own recordings: a CSV, TSV or Parquet table", read=manifest),
@@ -245,8 +263,9 @@ def _kind_of(file: PurePosixPath) -> str | None:
     """Return the name of the corpus that a recording is named after, or None."""
     if crema_d.matches(file):
         return "crema-d"
-    if emodb.matches(file):
-        return "emodb"
+    for name, module in (("emodb", emodb), ("ased", ased), ("emospeech", emospeech), ("librispeech", librispeech)):
+        if module.matches(file):
+            return name
     return readers.kind_of(file) or ("folder" if len(file.parts) > 1 else None)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from emovox.errors import ProtocolError, did_you_mean
 from emovox.lab.corpora.groups import (
@@ -205,19 +206,21 @@ def speaker_text_independent(table: pd.DataFrame, k: int | None = None, seed: in
     return verify(protocol, table)
 
 
-def cross_corpus(table: pd.DataFrame) -> Protocol:
+def cross_corpus(table: pd.DataFrame, *, every_label: bool = False) -> Protocol:
     """Leave one corpus out.
 
     Parameters
     ----------
     table : DataFrame
         Two or more corpora (`emovox.lab.corpora.table.combine`).
+    every_label : bool, default False
+        Use all clips, and test those with a label that another corpus has too.
 
     Returns
     -------
     Protocol
         ``"cross-corpus"``: one fold per corpus, named after it.  Only clips with a label that all corpora have are
-        used; each of them is tested once.
+        used, unless `every_label`; each of them is tested once.
 
     Raises
     ------
@@ -228,7 +231,10 @@ def cross_corpus(table: pd.DataFrame) -> Protocol:
     names = np.unique(corpora).tolist()
     if len(names) < 2:
         raise ProtocolError(f"protocol 'cross-corpus' needs two corpora and has only {names[0]!r}: add one")
-    shared = set.intersection(*(set(labels[corpora == name].tolist()) for name in names))
+    each = [set(labels[corpora == name].tolist()) for name in names]
+    shared = set.intersection(*each)
+    if every_label:
+        shared = {label for label in set.union(*each) if sum(label in one for one in each) > 1}
     if len(shared) < 2:
         raise ProtocolError(
             f"protocol 'cross-corpus' needs two labels that all of {', '.join(names)} have, and there are "
@@ -240,13 +246,16 @@ def cross_corpus(table: pd.DataFrame) -> Protocol:
     independent = "" not in speakers and heard_in.shape[1] == len(np.unique(speakers))
     independent = independent and heard.shape[1] == len(np.unique(sounds))
     remark = "Its speakers are new too." if independent else "NOT shown to be speaker-independent."
+    number, testable = np.unique(corpora, return_inverse=True)[1], np.isin(labels, sorted(shared))
+    whose = f"labels that two of {', '.join(names)} have" if every_label else f"labels that {', '.join(names)} share"
     return _leave_group_out(
         table,
         "cross-corpus",
-        np.where(np.isin(labels, sorted(shared)), np.unique(corpora, return_inverse=True)[1], -1),
+        number if every_label else np.where(testable, number, -1),
         names,
+        testable,
         speaker_independent=independent,
-        note=f"Cross-corpus over the {len(shared)} labels that {', '.join(names)} share: "
+        note=f"Cross-corpus over the {len(shared)} {whose}: "
         f"each corpus is tested by a model that never heard it. {remark}",
     )
 
@@ -432,20 +441,22 @@ def _leave_group_out(
     name: str,
     group: Positions,
     names: Sequence[str],
+    testable: NDArray[np.bool_] | None = None,
     *,
     note: str,
     speaker_independent: bool = False,
     text_independent: bool = False,
 ) -> Protocol:
-    """Test each group of clips in turn and train on all others; clips of group -1 are not used."""
+    """Test each group of clips, as far as `testable`, in turn and train on all others; group -1 is not used."""
     used = group >= 0
+    tested = used if testable is None else used & testable
     folds = tuple(
-        Fold(fold, np.flatnonzero(used & (group != number)), np.flatnonzero(group == number))
+        Fold(fold, np.flatnonzero(used & (group != number)), np.flatnonzero(tested & (group == number)))
         for number, fold in enumerate(names)
     )
-    clips = np.flatnonzero(used)
+    clips, rest = np.flatnonzero(used), np.flatnonzero(used & ~tested)
     return verify(
-        Protocol(name, folds, speaker_independent, text_independent, note, clips, tests_each_once=True), table
+        Protocol(name, folds, speaker_independent, text_independent, note, clips, True, trained_only=rest), table
     )
 
 

@@ -1,104 +1,155 @@
-"""Linear classification of embeddings with and without a baseline of the speaker; base of all adaptive heads."""
+"""Classification of embeddings against a baseline of the setting and of the speaker: the built-in model's head.
+
+Two linear stages.  The first gives :mod:`axes <emovox.lab.estimators.axes>`, a few linear scores of the clip.  The
+second judges their distance from what was heard of the setting (microphone, room, language) and of the speaker.  Each
+level of the baseline is shrunk towards the one above by how much was heard (empirical Bayes).
+
+Where nothing was heard, small :mod:`networks <emovox.lab.estimators.plain_network>` over the embedding itself answer;
+the more was heard, the more the second stage does.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 from numpy.typing import NDArray
-from scipy.optimize import fmin_l_bfgs_b
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from emovox.errors import ProtocolError
 from emovox.lab.encoders import embeddings
+from emovox.lab.estimators import axes, plain_network
+from emovox.lab.estimators.axes import VIEWS, Axes, Clips, balanced
+from emovox.lab.estimators.drawn_baselines import Draws, Virtual, draw, moved
 from emovox.lab.estimators.estimator import Estimator, Options
 from emovox.lab.estimators.graphs import Graph, noise, traced
-from emovox.lab.estimators.neural import class_weights
-from emovox.lab.ranges import Count, Natural, Positive
-from emovox.model.file import BASELINE, EMBEDDING, OUTPUT, SAMPLES
+from emovox.lab.estimators.neural import WeightedCrossEntropy, class_weights
+from emovox.lab.estimators.plain_network import NetworkOptions
+from emovox.lab.estimators.second_stage import SecondStage
+from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
+from emovox.lab.threads import single_thread
+from emovox.model.file import AXES, BASELINE, INPUT, OUTPUT, SAMPLES
 from emovox.types import FeatureSpec, Float32Array
 
-#: Label of the clips from which baselines are computed in training.
+#: Label of ordinary speech.
 ORDINARY = "neutral"
+#: Message where the speakers are not known.
+NO_SPEAKERS = (
+    "this model learns how voices differ, and these clips have no speakers: "
+    'give a speaker column, or choose another family, for example model.family="ann"'
+)
 
 
 @dataclass(frozen=True)
 class AdaptiveOptions(Options):
-    """Options of the linear heads.
+    """Options of the two stages and their training.
 
     Attributes
     ----------
+    components : int
+        Number of principal components to which embeddings are reduced for the axes.
     penalty : float
-        L2 penalty: weight of half the squared norm of the coefficients relative to the mean loss.
+        L2 penalty of the axes: weight of the squared norm of the coefficients relative to the mean loss.
     absent : float
         Prior weight of a class for clips whose corpus lacks it, from 0 to 1; see `AnnOptions.absent`.
+    speaker_clips : float
+        Clips of a speaker at which half of the speaker's baseline is believed.  Strengths learned from balanced
+        baselines are smaller, and mislead where a speaker is heard in one mood.
+    least_spread : float
+        Variance of a setting, relative to the population's, at which half of its offset is believed: a setting heard in
+        one mood is narrow, and its mean is the mood's.  0 believes all.
+    hidden, networks : int
+        Units of a network; networks with different seeds whose answers are averaged.
+    max_per_corpus : int
+        Maximum number of clips of each corpus, with their copies, that axes and second stage learn from.
+    keep : float
+        Penalty for leaving the start of the second stage, the mean distance from the baselines.
     draws : int
-        Number of random baselines per clip and copy in the training of the head with baseline.
-    mixed : float
-        Fraction of the baselines computed from clips of any emotion (unlabelled everyday speech); the others are
-        computed from neutral clips.
-    max_per_speaker : int
-        Maximum number of clips and copies per speaker, drawn at random; all speakers have the same total weight.
-    iterations : int
-        Maximum number of iterations of L-BFGS.
+        Number of draws of baselines, shared by the epochs.
+    label_smoothing : float
+        Fraction of each target that is distributed over the classes of the clip's corpus.
+    learning_rate, weight_decay : float
+        Maximum learning rate, reached after a fifth of the training, and decoupled weight decay of AdamW.
+    batch_size, epochs : int
+        Clips per step; passes over the training clips.
     seed : int
-        Seed of the random baselines.
+        Seed of all randomness.
     """
 
-    penalty: Positive = 0.3
+    components: Count = 320
+    penalty: Positive = 3e-4
     absent: Annotated[float, Gt(0), Le(1)] = 0.1
-    draws: Count = 1
-    mixed: Annotated[float, Ge(0), Le(1)] = 0.3
-    max_per_speaker: Count = 600
-    iterations: Count = 100
+    speaker_clips: Positive = 20.0
+    least_spread: NotNegative = 0.42
+    hidden: Count = 160
+    networks: Count = 2
+    max_per_corpus: Count = 1000
+    keep: NotNegative = 0.02
+    draws: Count = 12
+    label_smoothing: Share = 0.02
+    learning_rate: Positive = 4e-3
+    weight_decay: NotNegative = 0.02
+    batch_size: Count = 256
+    epochs: Count = 30
     seed: Natural = 0
 
 
 class AdaptiveClassifier(Estimator):
-    """Multinomial logistic regression on standardised embeddings: one head without and one with a baseline.
+    """Two linear stages over embeddings, with a baseline of the setting and of the speaker where they are known.
 
-    The input of the second head is the embedding and its difference from the *baseline* of the speaker, the mean
-    embedding of some ordinary speech.  All speakers have the same weight in the loss, and all classes of a speaker.
+    A baseline is, for the setting and then for the speaker: the number of clips heard, and mean and variance of their
+    :meth:`values`; a count of 0 says that nothing is known.
 
     Parameters
     ----------
     options : AdaptiveOptions
-        Penalty and baselines.
+        Strengths and training.
 
     Attributes
     ----------
     classes_ : ndarray
         Labels in output order.
-    plain_, enrolled_ : tuple of ndarray
-        Coefficients, shape (n_inputs, n_classes), and intercepts of the heads without and with baseline.
-    mean_, scale_ : ndarray, shape (n_features,)
-        Statistics of the training embeddings and their copies.
+    axes_ : Axes
+        First stage, fitted to all training clips.
+    stage_ : SecondStage
+        Second stage.
+    networks_ : list of Network
+        Networks that answer where nothing was heard.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> y = np.tile(["neutral", "sad"], 20)
-    >>> speakers = np.repeat(["ann", "bob"], 20)
-    >>> voice = np.where(speakers == "ann", 3.0, -3.0)  # hides the emotion
-    >>> X = rng.normal(size=(40, 2)).astype(np.float32) / 4
-    >>> X[:, 0] += voice + (y == "sad")
-    >>> X[:, 1] += voice
-    >>> model = AdaptiveClassifier(AdaptiveOptions(penalty=0.01)).fit(X, y, speakers)
-    >>> baseline = X[(speakers == "ann") & (y == "neutral")].mean(axis=0)
-    >>> model.predict_proba(X[:2], baseline).argmax(axis=1).tolist()
-    [0, 1]
+    >>> y, speakers = np.tile(["neutral", "sad"], 60), np.repeat(["ann", "bob", "cem", "dan"], 30)
+    >>> X = (rng.normal(size=(120, 8)) + 3 * (y == "sad")[:, np.newaxis]).astype(np.float32)
+    >>> model = AdaptiveClassifier(AdaptiveOptions(components=4, batch_size=32)).fit(X, y, speakers)
+    >>> far = X + 2  # another microphone, say
+    >>> there = model.baseline(model.values(far[:50]))
+    >>> bool((model.predict_proba(far, there).argmax(axis=1) == (y == "sad")).mean() > 0.9)
+    True
+
+    Source
+    ------
+    B. Efron and C. Morris, "Stein's estimation rule and its competitors: an empirical Bayes approach", JASA 1973.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("speakers", "corpora", "copies")
+    needs: ClassVar[tuple[str, ...]] = ("speakers", "corpora", "copies", "settings")
     standardises = True
     takes_baseline = True
 
     def __init__(self, options: AdaptiveOptions | None = None) -> None:
         self.options: Any = options
+
+    @property
+    def adaptive_options(self) -> AdaptiveOptions:
+        """Options of the two stages."""
+        found: AdaptiveOptions = self.options or AdaptiveOptions()
+        return found
 
     def fit(
         self,
@@ -107,8 +158,9 @@ class AdaptiveClassifier(Estimator):
         speakers: NDArray[Any] | None = None,
         corpora: NDArray[Any] | None = None,
         copies: Float32Array | None = None,
+        settings: NDArray[Any] | None = None,
     ) -> AdaptiveClassifier:
-        """Fit both heads.
+        """Fit both stages.
 
         Parameters
         ----------
@@ -122,278 +174,256 @@ class AdaptiveClassifier(Estimator):
             Corpus of each clip; see `AdaptiveOptions.absent` for the classes that it lacks.
         copies : ndarray of float32, shape (n_clips, n_copies, n_features), optional
             Embeddings of augmented copies, used like the clips.
+        settings : ndarray, shape (n_clips, 1 + n_copies), optional
+            Setting of each clip and copy; the default is one a corpus and copy.
 
         Raises
         ------
         ProtocolError
             The speakers are unknown.
         """
-        options: AdaptiveOptions = self.options or AdaptiveOptions()
+        options = self.adaptive_options
         if speakers is None:
-            raise ProtocolError(
-                "this model learns how voices differ, and these clips have no speakers: "
-                'give a speaker column, or choose another family, for example model.family="ann"'
-            )
-        rng = np.random.default_rng(options.seed)
-        target, views = self._standardise(X, y, copies)
-        weight = class_weights(target, len(self.classes_), corpora, options.absent)
-        self.plain_ = self._head(
-            *draw_rows(speakers, len(views), options.max_per_speaker, rng), views, target, weight, speakers
-        )
-        drawn = [draw_rows(speakers, len(views), options.max_per_speaker, rng) for _ in range(options.draws)]
-        view, clip = (np.concatenate(each) for each in zip(*drawn, strict=True))
-        ordinary = y == ORDINARY
-        baselines = draw_baselines(views, view, clip, speakers, ordinary, options.mixed, rng)
-        self.enrolled_ = self._head(view, clip, views, target, weight, speakers, baselines)
-        return self
-
-    def _standardise(
-        self, X: Float32Array, y: NDArray[Any], copies: Float32Array | None
-    ) -> tuple[NDArray[np.int64], Float32Array]:
-        """Compute classes and statistics; return class indices and views, shape (n_views, n_clips, n_features)."""
+            raise ProtocolError(NO_SPEAKERS)
         self.classes_, target = np.unique(y, return_inverse=True)
         self.n_features_in_ = X.shape[1]
-        views = X[np.newaxis] if copies is None else np.concatenate([X[np.newaxis], np.moveaxis(copies, 1, 0)])
-        self.mean_ = views.mean(axis=(0, 1))
-        self.scale_ = np.mean([view.std(axis=0) for view in views], axis=0) + np.float32(1e-6)
-        return target, views
+        corpora = np.full(len(y), "") if corpora is None else corpora
+        person = np.char.add(np.char.add(corpora.astype(str), "/"), np.asarray(speakers, dtype=str))
+        prior = class_weights(target, len(self.classes_), corpora, options.absent)
+        clips, person = _views(X, target, prior, corpora, person, copies, settings)
+        found = np.flatnonzero(self.classes_ == ORDINARY)
+        self._neutral = int(found[0]) if len(found) else None
+        # Speakers count alike for the networks, whatever their corpus: users are new speakers.
+        alike = balanced(clips.target, np.zeros(len(clips)), person)
+        sizes = NetworkOptions(options.hidden)
+        with single_thread():
+            self.networks_ = [
+                plain_network.fit(clips, alike, len(self.classes_), sizes, [options.seed, number])
+                for number in range(options.networks)
+            ]
+        kept = _at_most(corpora, options.max_per_corpus, options.seed)
+        rows = np.concatenate([kept + view * len(X) for view in range(len(clips) // len(X))])
+        clips, person = clips[rows], person[rows]
+        weight = balanced(clips.target, clips.corpus, person)
+        basis = axes.components(clips, options.components, options.seed)
+        reduced = dataclasses.replace(clips, embedding=basis(clips.embedding))
+        self.axes_ = basis.unfolded(self._axes(reduced, weight))
+        # Users' settings are new, as a corpus is to axes that never heard it.
+        several = len(np.unique(clips.corpus)) > 1
+        with single_thread():
+            self.stage_ = self._stage(reduced, weight, clips.corpus if several else _speaker_groups(person))
+        return self
 
-    def _head(
-        self,
-        view: NDArray[np.intp],
-        clip: NDArray[np.intp],
-        views: Float32Array,
-        target: NDArray[np.int64],
-        weight: Float32Array,
-        speakers: NDArray[Any],
-        baselines: Float32Array | None = None,
-    ) -> tuple[Float32Array, Float32Array]:
-        """Fit one head on some views of some clips, with baselines if given."""
-        options: AdaptiveOptions = self.options or AdaptiveOptions()
-        scaled = self._scaled(views[view, clip])
-        inputs = scaled if baselines is None else np.hstack([scaled, scaled - self._scaled(baselines)])
-        counts = clip_weights(target[clip], speakers[clip])
-        return logistic(inputs, target[clip], weight[clip], counts, options.penalty, options.iterations)
+    def _axes(self, clips: Clips, weight: Float32Array) -> Axes:
+        options = self.adaptive_options
+        return axes.fit(clips, weight, self._neutral, options.penalty)
 
-    def _scaled(self, X: Float32Array) -> Float32Array:
-        return np.asarray((X - self.mean_) / self.scale_, dtype=np.float32)
+    def _stage(self, clips: Clips, weight: Float32Array, group: NDArray[Any]) -> SecondStage:
+        """Train a second stage on clips as they are seen by axes that did not learn from their group."""
+        parts: list[tuple[Clips, Float32Array, Float32Array]] = []
+        for one in np.unique(group):
+            inside = group == one
+            # What no other group has cannot be seen through their axes.
+            rows = np.flatnonzero(inside & np.isin(clips.target, clips.target[~inside]))
+            if not len(rows):
+                continue
+            raw = self._axes(clips[~inside], weight[~inside])(clips.embedding[rows])
+            own = clips[rows]
+            parts.append((dataclasses.replace(own, embedding=own.embedding[:, :0]), raw, weight[rows]))
+        if not parts:  # a single speaker: axes that have learned from the clips themselves
+            parts = [(clips, self._axes(clips, weight)(clips.embedding), weight)]
+        seen, scores, weighed = zip(*parts, strict=True)
+        joined = Clips(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in seen), strict=True)))
+        both = np.concatenate(weighed)
+        return self._train(joined, np.concatenate(scores), both / both.mean())
+
+    def _train(self, clips: Clips, values: Float32Array, weight: Float32Array) -> SecondStage:
+        """Train a second stage; every epoch has its own baselines, and moves to virtual settings."""
+        options = self.adaptive_options
+        torch.manual_seed(options.seed)
+        rng = np.random.default_rng(options.seed)
+        stage = SecondStage(len(self.classes_), options.speaker_clips, options.least_spread, values, clips.setting)
+        values = np.asarray((values - stage.shift.numpy()) / stage.scale.numpy(), dtype=np.float32)
+        optimiser = torch.optim.AdamW(stage.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        size = min(options.batch_size, len(clips))
+        steps = max(10, options.epochs * (len(clips) // size) + 1)
+        schedule = OneCycleLR(optimiser, options.learning_rate, total_steps=steps, pct_start=0.2)
+        criterion = WeightedCrossEntropy(options.label_smoothing)
+        target, prior, counts = (torch.from_numpy(one) for one in (clips.target, clips.prior, weight))
+        for seen, baseline in self._epochs(clips, values, rng):
+            order = torch.from_numpy(rng.permutation(len(clips))[: len(clips) // size * size])
+            for batch in order.view(-1, size):
+                logits, _ = stage.judge(seen[batch], baseline[batch])
+                loss = criterion((logits, prior[batch]), target[batch], counts[batch])
+                loss = loss + options.keep * ((stage.layer.weight - stage.start) ** 2).sum()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+        return stage.eval().requires_grad_(False)
+
+    def _epochs(self, clips: Clips, values: Float32Array, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give values and baselines for each epoch."""
+        options = self.adaptive_options
+        settings, speakers = _groups(clips.setting), _groups(clips.speaker)
+        own, between = np.empty_like(values), np.empty((len(settings), values.shape[1]), np.float32)
+        for number, rows in enumerate(settings):
+            own[rows] = between[number] = values[rows].mean(axis=0)
+        between -= between.mean(axis=0)
+        pool = [
+            draw(values, clips.target, settings, speakers, self._neutral, Draws(), rng) for _ in range(options.draws)
+        ]
+        for _ in range(options.epochs):
+            baselines = pool[rng.integers(len(pool))]
+            seen, setting, speaker = moved(values, baselines, (own, between), Virtual(), rng)
+            yield torch.from_numpy(seen), torch.from_numpy(np.hstack([setting.packed(), speaker.packed()]))
+
+    def values(self, X: Float32Array) -> Float32Array:
+        """Return the axes of clips, shape (n_clips, r)."""
+        return self.axes_(X)
+
+    def baseline(self, setting: Float32Array | None = None, speaker: Float32Array | None = None) -> Float32Array:
+        """Return the baseline of some clips' values, shape (2 + 4 r,).
+
+        Parameters
+        ----------
+        setting, speaker : ndarray of float32, shape (n_clips, r), optional
+            Values of what was heard of the setting and of the speaker.
+        """
+        width = VIEWS * len(self.classes_)
+        return np.concatenate([_statistics(one, width) for one in (setting, speaker)])
 
     def logits(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float64]:
-        """Compute logits, shape (n_clips, n_classes).
+        """Compute the logarithms of the probabilities, shape (n_clips, n_classes).
 
         Parameters
         ----------
         X : ndarray of float32, shape (n_clips, n_features)
             Embeddings.
-        baseline : ndarray of float32, shape (n_features,) or (n_clips, n_features), optional
-            Mean embedding of the speaker's ordinary speech.
+        baseline : ndarray of float32, shape (2 + 4 r,) or (n_clips, 2 + 4 r), optional
+            What is known of setting and speaker, see :meth:`baseline`; the default is nothing.
         """
-        scaled = self._scaled(X)
-        if baseline is None:
-            return np.asarray(scaled @ self.plain_[0] + self.plain_[1], dtype=np.float64)
-        known = self._scaled(np.broadcast_to(baseline, X.shape))
-        both = np.concatenate([scaled, scaled - known], axis=1)
-        return np.asarray(both @ self.enrolled_[0] + self.enrolled_[1], dtype=np.float64)
+        known = np.broadcast_to(
+            self.baseline() if baseline is None else baseline, (len(X), 2 + 4 * len(self.axes_.constant))
+        )
+        with torch.inference_mode():
+            given = (torch.from_numpy(np.array(one, dtype=np.float32)) for one in (X, self.values(X), known))
+            return np.asarray(torch.log(self._answer(*given)), dtype=np.float64)
+
+    def _answer(self, embedding: Tensor, values: Tensor, baseline: Tensor) -> Tensor:
+        """Return probabilities, shape (n, n_classes)."""
+        return AdaptiveHead(nn.Identity(), self).answer(embedding, values, baseline)
 
     def predict_proba(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float32]:
         """Predict class probabilities, shape (n_clips, n_classes); arguments as for :meth:`logits`."""
-        return np.asarray(torch.softmax(torch.from_numpy(self.logits(X, baseline)), dim=1), dtype=np.float32)
+        return np.asarray(np.exp(self.logits(X, baseline)), dtype=np.float32)
 
     def encoder(self, spec: FeatureSpec) -> nn.Module:
-        """Return the encoder that computes the embeddings."""
+        """Return the encoder that becomes part of the graph."""
         return embeddings.embedder(spec.set, **spec.parameters)
 
-    def head(self, embedder: nn.Module) -> nn.Module:
-        """Return the module to export: from samples and baseline to probabilities and embedding.
-
-        Parameters
-        ----------
-        embedder : Module
-            Encoder from samples, shape (n, t), to embeddings, shape (n, n_features).
-        """
-        return AdaptiveHead(embedder, self)
-
     def graph(self, spec: FeatureSpec, scaler: Any = None, *, baseline: bool = True) -> Graph:
-        """Return the graph from samples, and the baseline of the speaker, to probabilities; see `Estimator.graph`."""
-        head, samples, origin = self.head(self.encoder(spec)), noise(2, 1.0), "its origin"
+        """Return the graph from embeddings or samples, and the baseline, to probabilities and axes."""
+        embeds = "weights" in spec.parameters
+        name = SAMPLES if embeds else INPUT
+        example = noise(2, 1.0) if embeds else np.zeros((2, self.n_features_in_), dtype=np.float32)
+        head = AdaptiveHead(self.encoder(spec) if embeds else nn.Identity(), self)
         if not baseline:
-            return traced(WithoutBaseline(head, self.n_features_in_), (samples,), [SAMPLES], [OUTPUT], origin)
-        unknown = np.zeros((2, self.n_features_in_), dtype=np.float32)
-        return traced(head, (samples, unknown), [SAMPLES, BASELINE], [OUTPUT, EMBEDDING], origin)
+            return traced(WithoutBaseline(head), (example,), [name], [OUTPUT], "its origin")
+        unknown = np.zeros((2, head.width), dtype=np.float32)
+        return traced(head, (example, unknown), [name, BASELINE], [OUTPUT, AXES], "its origin")
 
 
 class AdaptiveHead(nn.Module):
-    """A fitted :class:`AdaptiveClassifier` with its encoder: the exported graph.
+    """A fitted :class:`AdaptiveClassifier` behind its encoder: the exported graph.
 
     Parameters
     ----------
     embedder : Module
-        Encoder from samples, shape (n, t), to embeddings, shape (n, n_features).
+        From the input of the graph to embeddings, shape (n, n_features).
     fitted : AdaptiveClassifier
-        Classifier whose heads are copied.
+        Classifier whose stages are copied.
     """
 
-    mean: Tensor
-    scale: Tensor
+    matrix: Tensor
+    constant: Tensor
 
     def __init__(self, embedder: nn.Module, fitted: AdaptiveClassifier) -> None:
         super().__init__()
-        self.embedder = embedder
-        self.register_buffer("mean", torch.as_tensor(fitted.mean_, dtype=torch.float32))
-        self.register_buffer("scale", torch.as_tensor(fitted.scale_, dtype=torch.float32))
-        self.plain, self.enrolled = _linear(fitted.plain_), _linear(fitted.enrolled_)
+        self.embedder, self.stage, self.networks = embedder, fitted.stage_, nn.ModuleList(fitted.networks_)
+        self.register_buffer("matrix", torch.from_numpy(fitted.axes_.matrix))
+        self.register_buffer("constant", torch.from_numpy(fitted.axes_.constant))
+        self.width = 2 + 4 * len(fitted.axes_.constant)
 
-    def forward(self, samples: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities, shape (n, n_classes), and embeddings; a baseline of zeros means an unknown speaker."""
-        embedding = self.embedder(samples)
-        scaled = (embedding - self.mean) / self.scale
-        distance = scaled - (baseline - self.mean) / self.scale
-        enrolled = self.enrolled(torch.cat([scaled, distance], dim=1))
-        known = baseline.abs().amax(dim=1, keepdim=True) > 0
-        return torch.softmax(torch.where(known, enrolled, self.plain(scaled)), dim=1), embedding
+    def forward(self, heard: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities, shape (n, n_classes), and axes, shape (n, r)."""
+        embedding = self.embedder(heard)
+        values = torch.matmul(embedding, self.matrix) + self.constant
+        return self.answer(embedding, values, baseline), values
 
-
-class WithoutBaseline(nn.Module):
-    """A head without the input of the baseline.
-
-    Parameters
-    ----------
-    head : Module
-        Module from samples and baseline to probabilities and embedding.
-    width : int
-        Width of the baseline.
-    """
-
-    def __init__(self, head: nn.Module, width: int) -> None:
-        super().__init__()
-        self.head, self.width = head, width
-
-    def forward(self, samples: Tensor) -> Tensor:
-        """Map samples, shape (n, t), to probabilities, shape (n, n_classes)."""
-        probabilities: Tensor = self.head(samples, torch.zeros_like(samples[:, :1]).repeat(1, self.width))[0]
+    def answer(self, embedding: Tensor, values: Tensor, baseline: Tensor) -> Tensor:
+        """Return probabilities of embeddings with these axes and baselines."""
+        plain = torch.stack([torch.softmax(network(embedding), dim=1) for network in self.networks]).mean(dim=0)
+        logits, trust = self.stage(values, baseline)
+        probabilities: Tensor = (1 - trust) * plain + trust * torch.softmax(logits, dim=1)
         return probabilities
 
 
-def clip_weights(target: NDArray[np.int64], speakers: NDArray[Any]) -> Float32Array:
-    """Return sample weights that balance speakers, and classes within a speaker; their mean is 1.
+class WithoutBaseline(nn.Module):
+    """A head without the input of the baseline."""
 
-    Examples
-    --------
-    >>> clip_weights(np.array([0, 0, 1, 0]), np.array(["ann", "ann", "ann", "bob"])).tolist()
-    [0.5, 0.5, 1.0, 2.0]
-    """
-    weight = np.zeros(len(target))
-    for speaker in np.unique(speakers):
-        own = speakers == speaker
-        classes, counts = np.unique(target[own], return_counts=True)
-        for label, count in zip(classes, counts, strict=True):
-            weight[own & (target == label)] = 1 / (len(classes) * count)
-    return np.asarray(weight / weight.mean(), dtype=np.float32)
+    def __init__(self, head: AdaptiveHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """Map the input of the graph to probabilities, shape (n, n_classes)."""
+        probabilities: Tensor = self.head(heard, torch.zeros_like(heard[:, :1]).repeat(1, self.head.width))[0]
+        return probabilities
 
 
-def logistic(
+def _views(
     X: Float32Array,
     target: NDArray[np.int64],
-    weight: Float32Array,
-    counts: Float32Array,
-    penalty: float,
-    iterations: int = 100,
-) -> tuple[Float32Array, Float32Array]:
-    """Fit multinomial logistic regression with L-BFGS.
-
-    Parameters
-    ----------
-    X : ndarray of float32, shape (n, n_inputs)
-        Standardised inputs.
-    target : ndarray of int, shape (n,)
-        Class indices.
-    weight : ndarray of float32, shape (n, n_classes)
-        Class weights of each row (logit adjustment, as in `WeightedCrossEntropy`).
-    counts : ndarray of float32, shape (n,)
-        Sample weights, 1 on average.
-    penalty : float
-        L2 penalty: weight of half the squared norm of the coefficients relative to the mean loss.
-    iterations : int, default 100
-        Maximum number of iterations.
-
-    Returns
-    -------
-    coefficients : ndarray of float32, shape (n_inputs, n_classes)
-    intercepts : ndarray of float32, shape (n_classes,)
-    """
-    n, classes = len(X), weight.shape[1]
-    prior, rows = np.log(weight), np.arange(n)
-    share = (counts / n).astype(np.float32)
-
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        both = parameters.reshape(-1, classes).astype(np.float32)
-        # Both products read the large matrix along its rows: ten times faster than X @ W and X.T @ G.
-        logits = (both[:-1].T @ X.T).T + both[-1] + prior
-        logits -= logits.max(axis=1, keepdims=True)
-        powers = np.exp(logits)
-        total = powers.sum(axis=1)
-        value = float(share @ (np.log(total) - logits[rows, target]))
-        gradient = powers * (share / total)[:, np.newaxis]
-        gradient[rows, target] -= share
-        slope = np.vstack([(gradient.T @ X).T + penalty * both[:-1], gradient.sum(axis=0)])
-        return value + penalty / 2 * float(np.square(both[:-1]).sum()), slope.ravel().astype(np.float64)
-
-    with threadpool_limits(limits=1):
-        found, _, _ = fmin_l_bfgs_b(loss, np.zeros((X.shape[1] + 1) * classes), maxiter=iterations, factr=1e9)
-    both = found.reshape(-1, classes).astype(np.float32)
-    return both[:-1], both[-1]
+    prior: Float32Array,
+    corpora: NDArray[Any],
+    person: NDArray[Any],
+    copies: Float32Array | None,
+    settings: NDArray[Any] | None,
+) -> tuple[Clips, NDArray[Any]]:
+    """Lay clips and copies one below the other; a copy is of another speaker and setting than its clip."""
+    views = [X] if copies is None else [X, *np.moveaxis(copies, 1, 0)]
+    corpora, count = corpora.astype(str), len(views)
+    named = [
+        np.char.add(corpora if settings is None else settings[:, view].astype(str), f"|{view}") for view in range(count)
+    ]
+    speaker = [np.char.add(person, f"|{view}") for view in range(count)]
+    columns = np.tile(target, count), np.tile(prior, (count, 1)), np.tile(corpora, count)
+    clips = Clips(np.concatenate(views), *columns, np.concatenate(speaker), np.concatenate(named))
+    return clips, np.tile(person, count)
 
 
-def draw_rows(
-    speakers: NDArray[Any], n_views: int, max_per_speaker: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Draw at most `max_per_speaker` clips and copies of each speaker; return indices of views and of clips."""
-    chosen = []
-    for speaker in np.unique(speakers):
-        own = np.flatnonzero(speakers == speaker)
-        view, clip = np.divmod(np.arange(n_views * len(own)), len(own))
-        kept: Any = slice(None)
-        if len(view) > max_per_speaker:
-            kept = np.sort(rng.choice(len(view), max_per_speaker, replace=False))
-        chosen.append((view[kept], own[clip[kept]]))
-    view, clip = (np.concatenate(each) for each in zip(*chosen, strict=True))
-    return view, clip
+def _groups(names: NDArray[Any]) -> Sequence[NDArray[np.intp]]:
+    """Return the rows of each name."""
+    order = np.argsort(names, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(np.unique(names[order], return_inverse=True)[1])) + 1)
 
 
-def draw_baselines(
-    views: Float32Array,
-    view: NDArray[np.intp],
-    clip: NDArray[np.intp],
-    speakers: NDArray[Any],
-    ordinary: NDArray[np.bool_],
-    mixed: float,
-    rng: np.random.Generator,
-) -> Float32Array:
-    """Draw a baseline for each row: the mean of one to three other neutral clips of its speaker in the same view.
-
-    With probability `mixed`, or without neutral clips, it is the mean of one to six clips of any emotion; without other
-    clips it is the clip itself.
-    """
-    pools = {}
-    for speaker in np.unique(speakers):
-        own = np.flatnonzero(speakers == speaker)
-        pools[speaker] = own, own[ordinary[own]]
-    result = np.empty((len(clip), views.shape[2]), dtype=np.float32)
-    for row, (number, this) in enumerate(zip(view, clip, strict=True)):
-        own, neutral = pools[speakers[this]]
-        pool, largest = (own, 6) if rng.random() < mixed or not len(neutral) else (neutral, 3)
-        others = pool[pool != this]
-        others = others if len(others) else np.array([this])
-        size = min(len(others), int(rng.integers(1, largest + 1)))
-        result[row] = views[number, rng.choice(others, size, replace=False)].mean(axis=0)
-    return result
+def _speaker_groups(person: NDArray[Any], groups: int = 4) -> NDArray[np.intp]:
+    """Put speakers into groups in turn."""
+    return np.unique(person, return_inverse=True)[1] % groups
 
 
-def _linear(head: tuple[Float32Array, Float32Array]) -> nn.Linear:
-    """Build a linear layer from coefficients and intercepts."""
-    coefficients, intercepts = head
-    layer = nn.Linear(*coefficients.shape)
-    with torch.no_grad():
-        layer.weight.copy_(torch.as_tensor(coefficients.T))
-        layer.bias.copy_(torch.as_tensor(intercepts))
-    return layer
+def _at_most(corpora: NDArray[Any], most: int, seed: int) -> NDArray[np.intp]:
+    """Draw at most so many clips of each corpus; return their rows."""
+    rng = np.random.default_rng([seed, 3])
+    return np.sort(
+        np.concatenate([rng.permutation(np.flatnonzero(corpora == one))[:most] for one in np.unique(corpora)])
+    )
+
+
+def _statistics(values: Float32Array | None, width: int) -> Float32Array:
+    """Return count, mean and variance, shape (1 + 2 r,)."""
+    if values is None or not len(values):
+        return np.zeros(1 + 2 * width, dtype=np.float32)
+    return np.concatenate([[len(values)], values.mean(axis=0), values.var(axis=0)]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Fine-tuning of the blocks of an encoder together with linear heads: batches, steps, averaged weights."""
+"""Fine-tuning of the blocks of an encoder under a linear head: batches, steps, averaged weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -18,16 +18,15 @@ from torch.nn import functional
 
 from emovox.errors import ModelError, RecipeError
 from emovox.lab.encoders.embedders import Embedder
-from emovox.lab.estimators import adaptive
-from emovox.lab.estimators.adaptive import ORDINARY, AdaptiveClassifier, AdaptiveHead, AdaptiveOptions, clip_weights
+from emovox.lab.estimators.adaptive import AdaptiveOptions
+from emovox.lab.estimators.axes import balanced, logistic
 from emovox.lab.estimators.checkpoints import Stored
-from emovox.lab.estimators.neural import class_weights
+from emovox.lab.estimators.estimator import Options
+from emovox.lab.estimators.neural import WeightedCrossEntropy, class_weights
 from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.ranges import Count, Natural, Positive, Share
 from emovox.types import RATE, Float32Array
 
-#: Coefficients and intercepts of a head.
-Head = tuple[Float32Array, Float32Array]
 #: Number of batches whose clips are read together and sorted by length.
 POOL = 8
 #: Longest clip in samples; longer clips are cropped at random, to limit memory.
@@ -37,8 +36,8 @@ WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
-class FinetuneOptions(AdaptiveOptions):
-    """Options of the heads, as in the family `adaptive`, and of fine-tuning the blocks of the encoder.
+class FinetuneOptions(Options):
+    """Options of fine-tuning the blocks of the encoder, and of the head that is fitted to its embeddings.
 
     Attributes
     ----------
@@ -48,13 +47,15 @@ class FinetuneOptions(AdaptiveOptions):
         Maximum learning rate of the highest block (Adam without weight decay); it rises over the first tenth of the
         steps and then follows a cosine schedule.
     head_rate : float
-        Maximum learning rate of the heads.
+        Maximum learning rate of the linear head under which the blocks are tuned.
+    penalty : float
+        L2 penalty of this head: weight of the squared norm of the coefficients relative to the mean loss.
     layer_decay : float
         Ratio of the learning rate of a block to that of the next higher one.
     batch_size : int
         Clips per step; batches have clips of similar length, cropped to the shortest.
     dropout : float
-        Dropout probability of the embedding before the heads.
+        Dropout probability of the embedding before the linear head.
     label_smoothing : float
         Fraction of each target that is distributed over the classes of the clip's corpus.
     frequency_mask, time_mask : int
@@ -74,11 +75,16 @@ class FinetuneOptions(AdaptiveOptions):
         Precision of the encoder in training.
     threads : int
         Number of threads on a CPU.
+    head : AdaptiveOptions
+        Options of the family `adaptive`, whose classifier is fitted to the embeddings of the tuned encoder.
+    seed : int
+        Seed of all randomness.
     """
 
     epochs: Count = 4
     learning_rate: Positive = 3e-5
     head_rate: Positive = 1e-4
+    penalty: Positive = 0.05
     layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0
     batch_size: Count = 16
     dropout: Share = 0.1
@@ -92,6 +98,64 @@ class FinetuneOptions(AdaptiveOptions):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: Count = 2
+    head: AdaptiveOptions = field(default_factory=AdaptiveOptions)
+    seed: Natural = 0
+
+
+class LinearProbe(nn.Module):
+    """A linear head over standardised embeddings.
+
+    Parameters
+    ----------
+    mean, scale : Tensor, shape (n_features,)
+        Statistics of the embeddings before fine-tuning.
+    n_classes : int
+        Number of classes.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor, n_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        self.linear = nn.Linear(len(mean), n_classes)
+
+    @classmethod
+    def fit(cls, clips: TrainingSet, classes: NDArray[Any], options: FinetuneOptions) -> LinearProbe:
+        """Fit multinomial logistic regression to clips and their augmented copies."""
+        copies = range(clips.n_views)
+        X = np.concatenate([clips.view(number) for number in copies])
+        mean, scale = X.mean(axis=0), X.std(axis=0) + np.float32(1e-6)
+        target, weight, counts = targets(clips, classes, options)
+        found = logistic(
+            (X - mean) / scale,
+            np.tile(target, len(copies)),
+            np.tile(weight, (len(copies), 1)),
+            np.tile(counts, len(copies)),
+            options.penalty,
+        )
+        probe = cls(torch.from_numpy(mean), torch.from_numpy(scale), len(classes))
+        with torch.no_grad():
+            probe.linear.weight.copy_(torch.from_numpy(found[0].T))
+            probe.linear.bias.copy_(torch.from_numpy(found[1]))
+        return probe
+
+    def forward(self, embedding: Tensor, dropout: float = 0.0) -> Tensor:
+        """Map embeddings, shape (n, n_features), to logits, shape (n, n_classes)."""
+        logits: Tensor = self.linear(functional.dropout((embedding - self.mean) / self.scale, dropout))
+        return logits
+
+
+def targets(
+    clips: TrainingSet, classes: NDArray[Any], options: FinetuneOptions
+) -> tuple[NDArray[np.int64], Float32Array, Float32Array]:
+    """Return class indices, class weights and sample weights of clips; see `axes.logistic`."""
+    target = np.searchsorted(classes, clips.y)
+    corpora = np.full(len(target), "") if clips.corpora is None else clips.corpora
+    weight = class_weights(target, len(classes), corpora, options.head.absent)
+    return target, weight, balanced(target, corpora, np.asarray(clips.speakers))
 
 
 class Masked(nn.Module):
@@ -141,17 +205,18 @@ def _stretches(batch: int, length: int, widest: int) -> Tensor:
 class EncoderTuning:
     """Fine-tuning of an encoder, which can be saved after an epoch and resumed with the same result.
 
-    Each epoch uses another view of a clip.  Baselines are computed from embeddings of the same view before fine-tuning,
-    plus the change of the embeddings of the clips when they were last used.
+    Each epoch uses another view of a clip.
 
     Parameters
     ----------
     embedder : Embedder
         Pretrained encoder; not modified.
-    heads : AdaptiveClassifier
-        Heads fitted on its embeddings.
+    probe : LinearProbe
+        Linear head fitted on its embeddings; not modified.
     clips : TrainingSet
         Training clips with waveforms.
+    classes : ndarray of str, shape (n_classes,)
+        Labels in output order.
     options : FinetuneOptions
         Options.
 
@@ -164,15 +229,21 @@ class EncoderTuning:
     """
 
     def __init__(
-        self, embedder: Embedder, heads: AdaptiveClassifier, clips: TrainingSet, options: FinetuneOptions
+        self,
+        embedder: Embedder,
+        probe: LinearProbe,
+        clips: TrainingSet,
+        classes: NDArray[Any],
+        options: FinetuneOptions,
     ) -> None:
-        self.heads, self.clips, self.options, self.epochs = heads, clips, options, 0
+        self.clips, self.options, self.epochs = clips, options, 0
         self.device = chosen_device(options.device)
         tuned = copy.deepcopy(embedder)
         self.front = embedder.front
         self.masked = tuned.front = Masked(tuned.front, options.frequency_mask, options.time_mask)
         blocks = transformer_blocks(tuned.encoder)[: max(tuned.blocks)]
-        self.head = AdaptiveHead(tuned, heads).to(self.device).eval()
+        self.embedder, self.probe = tuned, copy.deepcopy(probe)
+        self.network = nn.ModuleDict({"embedder": tuned, "probe": self.probe}).to(self.device).eval()
         groups = [
             {
                 "params": list(block.requires_grad_(True).parameters()),
@@ -180,27 +251,16 @@ class EncoderTuning:
             }
             for depth, block in enumerate(reversed(blocks))
         ]
-        ends = [*self.head.plain.parameters(), *self.head.enrolled.parameters()]
-        self.optimiser = torch.optim.AdamW([*groups, {"params": ends, "lr": options.head_rate}], weight_decay=0.0)
+        ends = {"params": list(self.probe.parameters()), "lr": options.head_rate}
+        self.optimiser = torch.optim.AdamW([*groups, ends], weight_decay=0.0)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.trained = {name: value for name, value in self.head.named_parameters() if value.requires_grad}
+        self.trained = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
         self.average = {name: value.detach().clone() for name, value in self.trained.items()}
-        self.drift = np.zeros_like(clips.view(0))
-        self._targets(clips)
-
-    def _targets(self, clips: TrainingSet) -> None:
-        """Compute soft targets, class priors, sample weights and the order of views of each clip."""
-        target = np.searchsorted(self.heads.classes_, clips.y)
-        n, k = len(target), len(self.heads.classes_)
-        weight = torch.from_numpy(class_weights(target, k, clips.corpora, self.options.absent))
-        even = weight / weight.sum(dim=1, keepdim=True)
-        exact = functional.one_hot(torch.from_numpy(target), k)
-        self.wanted = (1 - self.options.label_smoothing) * exact + self.options.label_smoothing * even
-        self.prior = weight.log()
-        self.counts = torch.from_numpy(clip_weights(target, np.asarray(clips.speakers)))
-        numbers = np.tile(np.arange(clips.n_views), (n, 1))
-        self.order = np.random.default_rng(self.options.seed).permuted(numbers, axis=1)
-        self.steps_an_epoch = -(-n // self.options.batch_size)
+        self.criterion = WeightedCrossEntropy(options.label_smoothing)
+        self.target, self.weight, self.counts = (torch.from_numpy(one) for one in targets(clips, classes, options))
+        numbers = np.tile(np.arange(clips.n_views), (len(clips), 1))
+        self.order = np.random.default_rng(options.seed).permuted(numbers, axis=1)
+        self.steps_an_epoch = -(-len(clips) // options.batch_size)
 
     def epoch(self) -> float:
         """Train for an epoch and return the mean loss; randomness depends on the seed and the epoch only.
@@ -212,8 +272,6 @@ class EncoderTuning:
         """
         rng = np.random.default_rng([self.options.seed, self.epochs])
         views = self.order[:, self.epochs % self.clips.n_views]
-        origin, baselines = self._origin(views, rng)
-        moved_before = torch.from_numpy(self.drift.mean(axis=0))
         total, done = 0.0, 0
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), _threads(self.options.threads):
@@ -221,26 +279,12 @@ class EncoderTuning:
             self.masked.train()
             for step, (rows, samples) in enumerate(self._batches(views, rng)):
                 self._set_rates(self.epochs * self.steps_an_epoch + step)
-                total += len(rows) * self._step(rows, samples, origin[rows], baselines[rows] - moved_before)
+                total += len(rows) * self._step(rows, samples)
                 done += len(rows)
                 self.clips.recordings.progress("clips of this epoch", done, len(views))
             self.masked.eval()
         self.epochs += 1
         return total / len(views)
-
-    def _origin(self, views: NDArray[np.intp], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return the standardised embedding of each clip in its view before fine-tuning, and a baseline."""
-        clips, ordinary = self.clips, self.clips.y == ORDINARY
-        origin, baselines = np.empty_like(self.drift), np.empty_like(self.drift)
-        for number in np.unique(views):
-            rows = np.flatnonzero(views == number)
-            scaled = (clips.view(number) - self.heads.mean_) / self.heads.scale_
-            origin[rows] = scaled[rows]
-            moved = (scaled + self.drift)[np.newaxis]
-            baselines[rows] = adaptive.draw_baselines(
-                moved, np.zeros_like(rows), rows, np.asarray(clips.speakers), ordinary, self.options.mixed, rng
-            )
-        return torch.from_numpy(origin), torch.from_numpy(baselines)
 
     def _batches(self, views: NDArray[np.intp], rng: np.random.Generator) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
         """Yield rows and samples of batches of clips of similar length."""
@@ -259,50 +303,36 @@ class EncoderTuning:
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
-    def _step(self, rows: NDArray[np.intp], samples: Tensor, origin: Tensor, baselines: Tensor) -> float:
-        """Take one step; `baselines` do not include the mean change of embeddings since they were computed."""
+    def _step(self, rows: NDArray[np.intp], samples: Tensor) -> float:
+        """Take one step; the loss is the weighted cross-entropy and the penalty of the head."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            embedding = self.head.embedder(samples.to(self.device))
-        scaled = (embedding.float() - self.head.mean) / self.head.scale
-        moved = scaled.detach().cpu() - origin
-        self.drift[rows] = moved.numpy()
-        # A change common to all embeddings must not appear as a difference from the baseline of the speaker.
-        distance = scaled - (baselines + moved.mean(dim=0)).to(self.device)
-        loss = self._loss(rows, scaled, distance)
+            embedding = self.embedder(samples.to(self.device))
+        target, weight, counts = (one[rows].to(self.device) for one in (self.target, self.weight, self.counts))
+        logits = self.probe(embedding.float(), self.options.dropout)
+        length = self.probe.linear.weight.square().sum()
+        loss = self.criterion((logits, weight), target, counts) + self.options.penalty * length
         if not torch.isfinite(loss):
             raise RecipeError(
                 f"the loss is not finite any more in epoch {self.epochs + 1}: "
                 f"lower model.learning_rate, which is {self.options.learning_rate:g}"
             )
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.trained.values(), self.options.clipping)
         self.optimiser.step()
         for name, value in self.trained.items():
             self.average[name].lerp_(value.detach(), 1 - self.options.averaging)
         return float(loss.detach())
 
-    def _loss(self, rows: NDArray[np.intp], scaled: Tensor, distance: Tensor) -> Tensor:
-        """Return the weighted cross-entropy of both heads, plus their L2 penalty."""
-        plain, enrolled = self.head.plain, self.head.enrolled
-        wanted, prior, counts = (one[rows].to(self.device) for one in (self.wanted, self.prior, self.counts))
-        seen = functional.dropout(scaled, self.options.dropout)
-        both = torch.cat([seen, functional.dropout(distance, self.options.dropout)], dim=1)
-        each = sum(
-            functional.cross_entropy(logits + prior, wanted, reduction="none")
-            for logits in (plain(seen), enrolled(both))
-        )
-        length = plain.weight.square().sum() + enrolled.weight.square().sum()
-        return (each * counts).mean() + self.options.penalty / 2 * length
-
-    def result(self) -> tuple[Embedder, Head, Head]:
-        """Return the averaged weights: encoder, head without baseline, head with baseline."""
-        head = copy.deepcopy(self.head).cpu().requires_grad_(False)
-        head.load_state_dict({**head.state_dict(), **self.average})
-        embedder = head.embedder
+    def result(self) -> tuple[Embedder, LinearProbe]:
+        """Return encoder and linear head with averaged weights."""
+        network = copy.deepcopy(self.network).cpu().requires_grad_(False)
+        network.load_state_dict({**network.state_dict(), **self.average})
+        embedder, probe = network["embedder"], network["probe"]
         assert isinstance(embedder, Embedder)
+        assert isinstance(probe, LinearProbe)
         embedder.front = self.front
-        return embedder, _arrays(head.plain), _arrays(head.enrolled)
+        return embedder, probe
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors that an epoch changes, with the state of the optimiser after the first epoch."""
@@ -310,7 +340,7 @@ class EncoderTuning:
         found |= {f"average.{name}": value for name, value in self.average.items()}
         for name, value in self.trained.items():
             found |= {f"{key}.{name}": one for key, one in self.optimiser.state[value].items()}
-        return {**found, "drift": torch.from_numpy(self.drift)}
+        return found
 
     def restore(self, stored: Stored) -> None:
         """Restore the state that :meth:`tensors` returned.
@@ -370,11 +400,6 @@ def chosen_device(name: str) -> torch.device:
     if name == "cuda" and not there:
         raise RecipeError('model.device = "cuda", and torch sees no GPU here: write "auto" or "cpu"')
     return torch.device("cuda" if name != "cpu" and there else "cpu")
-
-
-def _arrays(layer: nn.Linear) -> Head:
-    """Return coefficients and intercepts in the form of `AdaptiveClassifier`."""
-    return np.ascontiguousarray(layer.weight.numpy().T), layer.bias.numpy().copy()
 
 
 @contextmanager

@@ -17,8 +17,6 @@ from emovox.errors import RecipeError, did_you_mean
 from emovox.features import sets
 from emovox.lab.encoders.embeddings import encoders
 from emovox.lab.estimators.adaptive import AdaptiveClassifier, AdaptiveOptions
-from emovox.lab.estimators.adaptive_kernel import AdaptiveKernelClassifier, AdaptiveKernelOptions
-from emovox.lab.estimators.adaptive_net import AdaptiveNetClassifier, AdaptiveNetOptions
 from emovox.lab.estimators.classical import MlpClassifier, MlpOptions, SvmClassifier, SvmOptions
 from emovox.lab.estimators.encoder_tuning import FinetuneOptions
 from emovox.lab.estimators.estimator import Estimator, Level, Options
@@ -38,8 +36,8 @@ from emovox.lab.estimators.sequence_options import CnnOptions, FramesOptions, Rn
 from emovox.lab.estimators.stacking import StackClassifier, StackOptions
 from emovox.lab.estimators.training import TrainingSet
 
-#: Former names of options, still accepted in recipes and model cards.
-RENAMED = {"most": "max_per_speaker"}
+#: Former names of families, and their present ones.
+RENAMED = {"adaptive-kernel": "adaptive", "adaptive-net": "adaptive"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Family:
 
     @property
     def takes_baseline(self) -> bool:
-        """Whether its input are embeddings of an encoder, with an optional baseline of the speaker."""
+        """Whether its input are embeddings of an encoder, with an optional baseline of setting and speaker."""
         return self.estimator.takes_baseline
 
     @property
@@ -107,8 +105,6 @@ def _gated(options: Any) -> GatedFusionClassifier:
 
 FAMILIES: dict[str, Family] = {
     "adaptive": Family(AdaptiveOptions, AdaptiveClassifier),
-    "adaptive-kernel": Family(AdaptiveKernelOptions, AdaptiveKernelClassifier),
-    "adaptive-net": Family(AdaptiveNetOptions, AdaptiveNetClassifier),
     "ann": Family(AnnOptions, AnnClassifier),
     "cnn": Family(CnnOptions, SequenceClassifier),
     "finetuned": Family(FinetuneOptions, FinetunedClassifier),
@@ -125,7 +121,9 @@ FAMILIES: dict[str, Family] = {
 
 
 def family(name: str) -> Family:
-    """Return a family by name; raise RecipeError, with the closest name, if it does not exist."""
+    """Return a family by name; raise RecipeError, with its present or the closest name, if it does not exist."""
+    if name in RENAMED:
+        raise RecipeError(f'model.family = "{name}" is no more: write "{RENAMED[name]}", and leave its options out')
     if name not in FAMILIES:
         raise RecipeError(f"unknown model family {name!r}: {did_you_mean(name, FAMILIES)}")
     return FAMILIES[name]
@@ -158,10 +156,15 @@ def require_fit(name: str, options: Options, features: Mapping[str, Any], copies
             f"one vector a {wanted}: choose one of {able}"
         )
     hearing = acoustic(options)[0] if options.hears else name
-    if FAMILIES[hearing].takes_baseline and not chosen.pretrained:
+    if FAMILIES[hearing].takes_baseline and not (chosen.pretrained or chosen.name == sets.ENCODER):
         raise RecipeError(
             f'model.family = "{hearing}" needs the embeddings of an encoder: '
-            'write for example features.set = "whisper-tiny.en"'
+            f'write for example features.set = "{sets.ENCODER}"'
+        )
+    if FAMILIES[hearing].tunes_encoder and chosen.name == sets.ENCODER:
+        raise RecipeError(
+            f'model.family = "{hearing}" tunes the weights of an encoder, and that of features.set = "{chosen.name}" '
+            'is fixed: write for example features.set = "whisper-tiny.en"'
         )
     if FAMILIES[hearing].tunes_encoder and len(encoders({**chosen.defaults, **features})) > 1:
         raise RecipeError(
@@ -195,9 +198,7 @@ def parse(values: Mapping[str, Any], seed: int) -> tuple[str, Options]:
     """
     name = str(values.get("family"))
     kind: Any = family(name).options
-    known = {field.name for field in dataclasses.fields(kind)}
-    renamed = {old: new for old, new in RENAMED.items() if new in known}
-    given = {renamed.get(key, key): value for key, value in values.items() if key != "family"}
+    given = {key: value for key, value in values.items() if key != "family"}
     options: Any = TypeAdapter(kind).validate_python(given)
     return name, dataclasses.replace(options, seed=seed)
 

@@ -94,6 +94,8 @@ class TrainingSet:
         Development sentences, for estimators that use words.
     kept : Path or None
         Folder for finished networks, from which an interrupted training is resumed.
+    settings : ndarray of str, shape (n_clips, 1 + n_copies), or None
+        Setting of each clip and of each copy: whose microphone, room and language are alike.
     on_epoch : callable
         Callback after each epoch of a network, called with its number, losses and recalls.
 
@@ -112,6 +114,7 @@ class TrainingSet:
     speech: Speech | None = None
     sentences: Sentences | None = None
     kept: Path | None = None
+    settings: NDArray[Any] | None = None
     on_epoch: Callable[[Mapping[str, Any]], None] = lambda epoch: None
 
     def __len__(self) -> int:
@@ -130,6 +133,7 @@ class TrainingSet:
             speakers=some(self.speakers),
             corpora=some(self.corpora),
             copies=some(self.copies),
+            settings=some(self.settings),
             speech=None if self.speech is None else self.speech.of(np.arange(len(self))[rows]),
         )
 

@@ -1,4 +1,4 @@
-"""Parallel fitting of the models of all folds and seeds, and of the final model."""
+"""Parallel fitting of the models of all folds and seeds and of the final model, and their predictions."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from emovox.errors import ProtocolError
+from emovox.lab.corpora.protocol import Fold, Protocol
+from emovox.lab.corpora.table import RESERVED
 from emovox.lab.estimators import families
-from emovox.lab.estimators.estimator import Estimator, Options, learner
+from emovox.lab.estimators.adaptive import ORDINARY
+from emovox.lab.estimators.estimator import Options, learner
 from emovox.lab.estimators.progress import EpochLog, followed
 from emovox.lab.estimators.training import TrainingSet
+from emovox.lab.evaluation.scores import score
+from emovox.lab.experiments.dataset import Data, Progress
+from emovox.lab.experiments.recipe import Recipe
+from emovox.lab.extraction import content
+from emovox.labels import ordered
 from emovox.types import Float32Array
+
+#: No rows.
+NONE: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +48,9 @@ class Task:
         Rows to fit on.
     test : ndarray of int or None
         Rows to predict, or None.
-    enrolled : ndarray of int
-        Test rows whose mean is the baseline of their speaker, for estimators that use one.
+    enrolled, heard : ndarray of int
+        Test rows that are the baseline of their speaker, and of their setting (the corpus), for estimators with
+        baselines.
     keep : bool
         Whether to return the fitted pipeline.
     name : str
@@ -47,7 +61,8 @@ class Task:
     options: Options
     train: NDArray[np.intp]
     test: NDArray[np.intp] | None
-    enrolled: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    enrolled: NDArray[np.intp] = dataclasses.field(default_factory=lambda: NONE)
+    heard: NDArray[np.intp] = dataclasses.field(default_factory=lambda: NONE)
     keep: bool = False
     name: str = ""
 
@@ -62,8 +77,9 @@ class Fitted:
         Order of the probabilities.
     probabilities : ndarray of float32, shape (n_test, n_classes)
         Predictions for the test rows, if any.
-    enrolled : ndarray or None
-        Predictions with baselines of the speakers; None without baselines.
+    known : mapping of str to ndarray
+        Predictions with a baseline of the speaker (``"enrolled"``), of the setting (``"setting"``) and of both
+        (``"setting_enrolled"``); NaN for clips without one and for those in it.  Empty without baselines.
     pipeline : Pipeline or None
         Fitted pipeline, if `Task.keep`.
     curves : list of list of dict
@@ -76,7 +92,7 @@ class Fitted:
 
     classes: NDArray[np.str_]
     probabilities: Float32Array
-    enrolled: Float32Array | None = None
+    known: Mapping[str, Float32Array] = dataclasses.field(default_factory=dict)
     pipeline: Pipeline | None = None
     curves: list[list[dict[str, Any]]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
@@ -140,7 +156,7 @@ def fit_one(clips: TrainingSet, task: Task) -> Fitted:
     return Fitted(
         classes=pipeline.classes_,
         probabilities=pipeline.predict_proba(X) if len(test) else np.empty((0, 0), dtype=np.float32),
-        enrolled=_enrolled(model, clips, X, test, task.enrolled),
+        known=_known(model, clips[test], X, np.isin(test, task.enrolled), np.isin(test, task.heard)),
         pipeline=pipeline if task.keep else None,
         curves=model.curves,
         parts=model.parts(X) if len(test) else {},
@@ -153,16 +169,226 @@ def _log(clips: TrainingSet) -> EpochLog:
     return EpochLog(clips.kept / "epochs.jsonl" if clips.kept else None)
 
 
-def _enrolled(
-    model: Estimator, clips: TrainingSet, X: Any, test: NDArray[np.intp], enrolled: NDArray[np.intp]
-) -> Float32Array | None:
-    """Predict test rows with baselines of their speakers; NaN for speakers without one."""
-    if not model.takes_baseline or clips.speakers is None or not len(enrolled):
-        return None
-    answer: Any = model.predict_proba
-    result = np.full((len(test), len(model.classes_)), np.nan, dtype=np.float32)
-    for speaker in np.unique(clips.speakers[enrolled]):
-        own = clips.speakers[test] == speaker
-        baseline = X[own & np.isin(test, enrolled)].mean(axis=0)
-        result[own] = answer(X[own], baseline)
-    return result
+def _known(
+    model: Any, clips: TrainingSet, X: Any, enrolled: NDArray[np.bool_], heard: NDArray[np.bool_]
+) -> dict[str, Float32Array]:
+    """Predict test clips with baselines of those that are `enrolled` for their speaker and `heard` of their setting."""
+    if not model.takes_baseline or clips.speakers is None or not (enrolled.any() or heard.any()):
+        return {}
+    values, corpora = model.values(X), np.full(len(clips), "") if clips.corpora is None else clips.corpora
+    wanted = {"enrolled": (False, True), "setting": (True, False), "setting_enrolled": (True, True)}
+    found = {name: np.full((len(clips), len(model.classes_)), np.nan, dtype=np.float32) for name in wanted}
+    for corpus, speaker in sorted(set(zip(corpora.tolist(), clips.speakers.tolist(), strict=True))):
+        there, voice = values[heard & (corpora == corpus)], values[enrolled & (clips.speakers == speaker)]
+        own = (corpora == corpus) & (clips.speakers == speaker)
+        for name, (of_setting, of_speaker) in wanted.items():
+            if (of_setting and not len(there)) or (of_speaker and not len(voice)):
+                continue
+            rows = own & ~(heard & of_setting) & ~(enrolled & of_speaker)
+            baseline = model.baseline(there if of_setting else None, voice if of_speaker else None)
+            found[name][rows] = model.predict_proba(X[rows], baseline)
+    return {name: answers for name, answers in found.items() if not np.isnan(answers).all()}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Result of training.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        One row per tested clip and seed.
+    known : mapping of str to DataFrame
+        The same with baselines, for models that use them, without the clips in them; see `Fitted.known`.
+    promised : mapping of str to DataFrame
+        Predictions of the protocol that the model is calibrated by, ``"predictions"`` and those of `known`; empty where
+        it is that of the scores.
+    final : Pipeline
+        Model trained on all clips of the protocol, with the first seed.
+    folds : mapping of str to Pipeline
+        Models of the folds with the first seed, if they are kept.
+    curves : tuple of dict
+        Learning curve of each network of each fold: ``seed``, ``fold``, ``member`` and ``epochs``, which
+        :attr:`emovox.lab.estimators.estimator.Estimator.curves` describes.
+    seconds : float
+        Mean time of the fit of a fold.
+    members : mapping of str to dict
+        Scores of each member of a stack, and of their mean: ``uar``, ``wa``, ``macro_f1``, ``sd_folds``.
+    digest : str
+        What tells which clips `final` was fitted on, see :func:`emovox.lab.extraction.content.packed`.
+    """
+
+    predictions: pd.DataFrame
+    known: Mapping[str, pd.DataFrame]
+    promised: Mapping[str, pd.DataFrame]
+    final: Any
+    folds: Mapping[str, Any]
+    curves: tuple[Mapping[str, Any], ...] = ()
+    seconds: float = 0.0
+    members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    digest: str = ""
+
+
+def train(
+    recipe: Recipe,
+    data: Data,
+    protocol: Protocol,
+    promise: Protocol | None = None,
+    *,
+    jobs: int,
+    progress: Progress,
+    keep_folds: bool = False,
+    kept: Path | None = None,
+) -> Trained:
+    """Fit all folds with all seeds, those of `promise` with the first one, and the final model.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The experiment.
+    data : Data
+        Its clips.
+    protocol, promise : Protocol
+        Evaluation protocol, and that of the calibration, if it is another one.
+    jobs, progress
+        As for :func:`fit_many`.
+    keep_folds : bool, default False
+        Whether to return the models of the folds with the first seed.
+    kept : Path, optional
+        Folder of checkpoints.
+    """
+    labels, seeds = ordered(data.y), recipe.protocol.seeds
+    where = [(seed, fold) for seed in seeds for fold in protocol.folds]
+    further = [(seeds[0], fold) for fold in promise.folds] if promise else []
+    tasks = [_task(recipe, data, seed, fold, keep=keep_folds and seed == seeds[0]) for seed, fold in where]
+    tasks += [_task(recipe, data, seed, fold, name="promise, ") for seed, fold in further]
+    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True, name="all clips")
+    *fits, final = fit_many(data.training_set(jobs, progress, kept), [*tasks, everything], jobs, progress)
+    tested, rest = fits[: len(where)], fits[len(where) :]
+    promised = [_possible(data, fold, found) for (_, fold), found in zip(further, rest, strict=True)]
+    known = _gathered(data, where, tested, labels)
+    return Trained(
+        known.pop("predictions"),
+        known,
+        {name: _evenly(table) for name, table in _gathered(data, further, promised, labels).items()},
+        final.pipeline,
+        {fold.name: found.pipeline for (_, fold), found in zip(where, tested, strict=True) if found.pipeline},
+        tuple(
+            {"seed": seed, "fold": fold.name, "member": member, "epochs": epochs}
+            for (seed, fold), found in zip(where, tested, strict=True)
+            for member, epochs in enumerate(found.curves)
+        ),
+        float(np.mean([found.seconds for found in tested])),
+        {name: _member_scores(name, data, where, tested, labels) for name in tested[0].parts},
+        content.packed(data.table["content"].iloc[protocol.clips].tolist()) if "content" in data.table else "",
+    )
+
+
+def _task(recipe: Recipe, data: Data, seed: int, fold: Fold, *, keep: bool = False, name: str = "") -> Task:
+    """Return the model of one fold."""
+    enrolled = heard = NONE
+    if families.family(recipe.family).takes_baseline:
+        enrolled = enrolment(data, fold.test, recipe.protocol.enrol, seed)
+        heard = settings(data, fold.test, recipe.protocol.heard, seed)
+    options = recipe.options(seed)
+    title = f"{name}seed {seed}, {fold.name}"
+    return Task(recipe.family, options, fold.train, fold.test, enrolled, heard, keep=keep, name=title)
+
+
+def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:
+    """Draw the neutral clips to enrol, of each test speaker with more than `clips` of them.
+
+    Returns
+    -------
+    ndarray of int
+        Rows of the data.
+    """
+    if data.speakers is None:
+        return NONE
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for speaker in np.unique(data.speakers[test]):
+        own = test[(data.speakers[test] == speaker) & (data.y[test] == ORDINARY)]
+        if len(own) > clips:
+            drawn.append(rng.choice(own, clips, replace=False))
+    return np.sort(np.concatenate(drawn)) if drawn else NONE
+
+
+def settings(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:
+    """Draw the clips, of any label, that are heard of each test corpus: so many, at most half of it.
+
+    Returns
+    -------
+    ndarray of int
+        Rows of the data.
+    """
+    rng, corpora = np.random.default_rng(seed), data.table["corpus"].to_numpy(str)[test]
+    drawn = []
+    for corpus in np.unique(corpora):
+        own = test[corpora == corpus]
+        drawn.append(rng.choice(own, min(clips, len(own) // 2), replace=False))
+    return np.sort(np.concatenate(drawn))
+
+
+def _gathered(
+    data: Data, where: Sequence[tuple[int, Fold]], fits: Sequence[Fitted], labels: tuple[str, ...]
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of predictions of some folds, by what is known."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for (seed, fold), found in zip(where, fits, strict=True):
+        table = data.table.iloc[fold.test]
+        for name, answers in {"predictions": found.probabilities, **found.known}.items():
+            given = ~np.isnan(answers[:, 0])
+            rows = predictions_of(table[given], seed, fold.name, answers[given], found.classes, labels)
+            parts.setdefault(name, []).append(rows)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+
+def _possible(data: Data, fold: Fold, found: Fitted) -> Fitted:
+    """Leave labels that the tested corpora lack out of the answers."""
+    corpora = data.table["corpus"].to_numpy(str)
+    there = np.isin(found.classes, data.y[np.isin(corpora, corpora[fold.test])])
+
+    def among(answers: Float32Array) -> Float32Array:
+        some = answers * there
+        return np.asarray(some / some.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    known = {name: among(answers) for name, answers in found.known.items()}
+    return dataclasses.replace(found, probabilities=among(found.probabilities), known=known)
+
+
+def _evenly(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Draw as many clips of each corpus, so that large ones do not decide a calibration alone."""
+    smallest = int(predictions["corpus"].value_counts().min())
+    drawn = predictions.groupby("corpus").sample(smallest, random_state=0)
+    return drawn.sort_index().reset_index(drop=True)
+
+
+def _member_scores(
+    name: str, data: Data, where: Sequence[tuple[int, Fold]], tested: Sequence[Fitted], labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """Score one member of a stack on the test clips of all folds."""
+    tables = [
+        predictions_of(data.table.iloc[fold.test], seed, fold.name, found.parts[name], found.classes, labels)
+        for (seed, fold), found in zip(where, tested, strict=True)
+    ]
+    scores = score(pd.concat(tables, ignore_index=True), labels)
+    return {key: scores[key] for key in ("uar", "wa", "macro_f1", "sd_folds", "sd_seeds")}
+
+
+def predictions_of(
+    table: pd.DataFrame, seed: int, fold: str, found: Float32Array, classes: NDArray[np.str_], labels: Sequence[str]
+) -> pd.DataFrame:
+    """Return the test rows of one fold with their predictions."""
+    columns = dict(zip(classes.tolist(), found.T, strict=True))
+    frame = table[["corpus", "speaker", "sex", "label"]].reset_index()
+    further = [column for column in table.columns if column not in RESERVED]
+    frame.insert(0, "fold", fold)
+    frame.insert(0, "seed", seed)
+    frame["predicted"] = classes[found.argmax(axis=1)]
+    for label in labels:
+        frame[f"p_{label}"] = columns.get(label, np.zeros(len(frame)))
+    for column in further:
+        if column not in frame:
+            frame[column] = table[column].to_numpy()
+    return frame

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from emovox import audio
@@ -26,14 +25,12 @@ from emovox.lab.experiments.recipe import AugmentRecipe, ModelRecipe, Recipe
 from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
-from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many
+from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many, virtual_setting
 from emovox.lab.extraction.sequences import Features, Inputs, gather
 from emovox.labels import ordered
 from emovox.model.card import CorpusSummary
-from emovox.model.file import INPUT, WORDS, Model
-from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.speech.gate import GateOptions
-from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
+from emovox.model.file import INPUT, WORDS
+from emovox.types import FeatureSpec, Float32Array, Waveform
 
 _LOG = logging.getLogger("emovox")
 
@@ -101,6 +98,8 @@ class Data:
         Waveforms, for families that fine-tune an encoder.
     sentences : Sentences or None
         Development sentences, for families that use words; X then has the inputs ``features`` and ``words``.
+    settings : ndarray of str, shape (n_clips, 1 + n_copies), or None
+        Setting of each clip, its corpus, and of each copy.
     """
 
     table: pd.DataFrame
@@ -112,6 +111,7 @@ class Data:
     copies: Features | None = None
     sounds: tuple[Sound, ...] = ()
     sentences: Sentences | None = None
+    settings: NDArray[np.str_] | None = None
 
     @property
     def y(self) -> NDArray[np.str_]:
@@ -145,6 +145,7 @@ class Data:
             Speech(self.sounds, self.spec, kept, jobs, progress) if self.sounds else None,
             self.sentences,
             kept,
+            self.settings,
         )
 
 
@@ -202,7 +203,8 @@ def load(
         both, sentences = Inputs({INPUT: X[""], WORDS: words}), development_sentences()
         return Data(table, both, spec, corpora, (*skipped, *problems), tuple(chosen), None, sounds, sentences)
     if not recipe.members:
-        return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds)
+        settings = settings_of(table, recipe.augment)
+        return Data(table, X[""], spec, corpora, skipped, tuple(chosen), copies[""], sounds, None, settings)
     return Data(table, Inputs(X), spec, corpora, skipped, tuple(chosen), Inputs(copies), sounds)
 
 
@@ -279,6 +281,16 @@ def groups(table: pd.DataFrame) -> list[str]:
     return [f"{corpus}/{speaker or file}" for corpus, speaker, file in names]
 
 
+def settings_of(table: pd.DataFrame, wanted: AugmentRecipe) -> NDArray[np.str_]:
+    """Return the setting of each clip, its corpus, and of each copy, shape (n_clips, 1 + n_copies)."""
+    speakers = groups(table)
+    copies = [
+        [virtual_setting(wanted.options, (wanted.seed, copy), speaker) for speaker in speakers]
+        for copy in range(wanted.copies)
+    ]
+    return np.array([table["corpus"].tolist(), *copies]).T
+
+
 def features_of(
     paths: Sequence[Path],
     table: pd.DataFrame,
@@ -293,32 +305,6 @@ def features_of(
     found = extract_many(stretches_of(paths, table), spec, cache or FeatureCache(), jobs, progress)
     rows, kept, skipped = usable(found)
     return gather(rows, level), kept, skipped
-
-
-def recognised(
-    model: Model, paths: Sequence[Path], table: pd.DataFrame, jobs: int, progress: Progress
-) -> tuple[Float32Array, NDArray[np.bool_], list[str]]:
-    """Recognise the rows of a table as `emovox predict` does; return why some have no prediction."""
-    # An evaluation includes all clips, also those that the speech gate would reject.
-    recognizer = EmotionRecognizer(model, gate=GateOptions(threshold=0))
-
-    def recognise(path: Path, start: float, end: float) -> Float32Array | str:
-        try:
-            waveform = audio.read(path, start=start, end=None if np.isinf(end) else end)
-            prediction = recognizer.predict(waveform.samples, rate=RATE, name=str(path))
-        except EmovoxError as error:
-            return str(error)
-        return np.array([prediction.probabilities[label] for label in model.card.labels], dtype=np.float32)
-
-    stretches = stretches_of(paths, table)
-    results: list[Float32Array | str] = []
-    # Threads share one session, which releases the interpreter lock.
-    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    for one in parallel(delayed(recognise)(*stretch) for stretch in stretches):
-        results.append(one)
-        progress("clips", len(results), len(stretches))
-    rows, kept, skipped = usable(results)
-    return np.stack(rows), kept, skipped
 
 
 def stretches_of(paths: Sequence[Path], table: pd.DataFrame) -> list[Stretch]:

@@ -7,34 +7,31 @@ import datetime
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from emovox.errors import CorpusError
 from emovox.lab.corpora import registry, splits
-from emovox.lab.corpora.protocol import Fold, Protocol, verify
-from emovox.lab.corpora.table import RESERVED, combine
+from emovox.lab.corpora.protocol import Protocol, verify
+from emovox.lab.corpora.table import combine
 from emovox.lab.estimators import families
-from emovox.lab.estimators.adaptive import ORDINARY
 from emovox.lab.evaluation.costs import graph_costs
 from emovox.lab.evaluation.scores import score
-from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
+from emovox.lab.experiments.crossfit import Trained, predictions_of, train
 from emovox.lab.experiments.dataset import (
     Data,
     Progress,
     features_of,
     load,
-    recognised,
     shown_clips,
     stretches_of,
     summaries,
 )
 from emovox.lab.experiments.recipe import Recipe, to_toml
+from emovox.lab.experiments.settings import answers, recognised, told
 from emovox.lab.export.export import export
 from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
@@ -43,14 +40,17 @@ from emovox.lab.reports import report
 from emovox.labels import ordered
 from emovox.model.card import ModelCard
 from emovox.model.file import Model
+from emovox.model.profiles import Profile
 from emovox.outputs.lines import write_csv
 from emovox.text.evidence import NAMES, VERSION
-from emovox.types import Float32Array
 from emovox.version import __version__
 from emovox.writing import creating_folder, require_new
 
-#: No rows.
-NOBODY: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+#: What may be known besides the clip, by its key in the results.
+KNOWN = ("enrolled", "setting", "setting_enrolled")
+
+#: Protocol by which models are calibrated for strangers.
+CROSS_CORPUS = "cross-corpus"
 
 INTENDED_USE = (
     "Research and assistive software on recordings of acted or expressive speech. The label is the emotion that the "
@@ -108,22 +108,24 @@ def run(
     wanted = recipe.protocol
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     kept = checkpoints(out)
-    trained = train(recipe, data, protocol, jobs=jobs, keep_folds=keep_folds, progress=progress, kept=kept)
+    promise = splits.cross_corpus(data.table, every_label=True) if wanted.promise else None
+    trained = train(recipe, data, protocol, promise, jobs=jobs, keep_folds=keep_folds, progress=progress, kept=kept)
     labels = ordered(data.y)
+    promised: dict[str, Any] = {}
+    if promise:
+        promised = {
+            "protocol": _described(promise, wanted.seeds[:1]),
+            **score(trained.promised["predictions"], labels),
+            **known_scores(trained.promised, recipe, labels),
+        }
     results = {
         "recipe": recipe.name,
         "family": recipe.family,
         "features": data.spec.set,
-        "protocol": {
-            "name": protocol.name,
-            "folds": len(protocol.folds),
-            "speaker_independent": protocol.speaker_independent,
-            "text_independent": protocol.text_independent,
-            "note": protocol.note,
-            "seeds": list(recipe.protocol.seeds),
-        },
+        "protocol": _described(protocol, wanted.seeds),
         **score(trained.predictions, labels),
-        **enrolled_scores(trained, recipe, labels),
+        **known_scores(trained.known, recipe, labels),
+        **({"promise": promised} if promised else {}),
         **({"members": dict(trained.members)} if trained.members else {}),
         "learning_curves": list(trained.curves),
         "costs": {"fit_seconds": trained.seconds},
@@ -150,152 +152,29 @@ def checkpoints(out: Path) -> Path:
     return out.with_name(out.name + ".checkpoints")
 
 
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """Result of training.
+def known_scores(tables: Mapping[str, pd.DataFrame], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
+    """Score predictions with baselines by what is known, see `crossfit.Fitted.known`; empty without baselines.
 
-    Attributes
-    ----------
-    predictions : DataFrame
-        One row per tested clip and seed.
-    enrolled : DataFrame or None
-        Predictions with baselines of the test speakers, for models that use one; without the enrolled clips.
-    final : Pipeline
-        Model trained on all clips of the protocol, with the first seed.
-    folds : mapping of str to Pipeline
-        Models of the folds with the first seed, if they are kept.
-    curves : tuple of dict
-        Learning curve of each network of each fold: ``seed``, ``fold``, ``member`` and ``epochs``, which
-        :attr:`emovox.lab.estimators.estimator.Estimator.curves` describes.
-    seconds : float
-        Mean time of the fit of a fold.
-    members : mapping of str to dict
-        Scores of each member of a stack, and of their mean: ``uar``, ``wa``, ``macro_f1``, ``sd_folds``.
-    digest : str
-        What tells which clips `final` was fitted on, see :func:`emovox.lab.extraction.content.packed`.
+    ``clips`` is the number of clips heard, neutral ones of the speaker (`enrolled`) or any of the setting.
     """
-
-    predictions: pd.DataFrame
-    enrolled: pd.DataFrame | None
-    final: Any
-    folds: Mapping[str, Any]
-    curves: tuple[Mapping[str, Any], ...] = ()
-    seconds: float = 0.0
-    members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    digest: str = ""
+    counts: dict[str, dict[str, int]] = {
+        "enrolled": {"clips": recipe.protocol.enrol},
+        "setting": {"clips": recipe.protocol.heard},
+        "setting_enrolled": {"clips": recipe.protocol.heard, "speaker_clips": recipe.protocol.enrol},
+    }
+    return {name: {**counts[name], **score(tables[name], labels)} for name in counts if name in tables}
 
 
-def train(
-    recipe: Recipe,
-    data: Data,
-    protocol: Protocol,
-    *,
-    jobs: int,
-    progress: Progress,
-    keep_folds: bool = False,
-    kept: Path | None = None,
-) -> Trained:
-    """Fit all folds with all seeds, and the final model; `kept` is the folder of checkpoints."""
-    labels = ordered(data.y)
-    clips = data.training_set(jobs, progress, kept)
-    seeds = recipe.protocol.seeds
-    where = [(seed, fold) for seed in seeds for fold in protocol.folds]
-    tasks = [
-        Task(
-            recipe.family,
-            recipe.options(seed),
-            fold.train,
-            fold.test,
-            enrolment(data, fold.test, recipe.protocol.enrol, seed) if takes_baseline(recipe) else NOBODY,
-            keep=keep_folds and seed == seeds[0],
-            name=f"seed {seed}, {fold.name}",
-        )
-        for seed, fold in where
-    ]
-    everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True, name="all clips")
-    *tested, final = fit_many(clips, [*tasks, everything], jobs, progress)
-    plain, enrolled = [], []
-    for (seed, fold), task, found in zip(where, tasks, tested, strict=True):
-        table = data.table.iloc[fold.test]
-        plain.append(_predictions(table, seed, fold.name, found.probabilities, found.classes, labels))
-        if found.enrolled is not None:
-            known = ~np.isin(fold.test, task.enrolled) & ~np.isnan(found.enrolled[:, 0])
-            enrolled.append(_predictions(table[known], seed, fold.name, found.enrolled[known], found.classes, labels))
-    return Trained(
-        pd.concat(plain, ignore_index=True),
-        pd.concat(enrolled, ignore_index=True) if enrolled else None,
-        final.pipeline,
-        {fold.name: found.pipeline for (_, fold), found in zip(where, tested, strict=True) if found.pipeline},
-        tuple(
-            {"seed": seed, "fold": fold.name, "member": member, "epochs": epochs}
-            for (seed, fold), found in zip(where, tested, strict=True)
-            for member, epochs in enumerate(found.curves)
-        ),
-        float(np.mean([found.seconds for found in tested])),
-        {name: _member_scores(name, data, where, tested, labels) for name in tested[0].parts},
-        content.packed(data.table["content"].iloc[protocol.clips].tolist()) if "content" in data.table else "",
-    )
-
-
-def _member_scores(
-    name: str, data: Data, where: Sequence[tuple[int, Fold]], tested: Sequence[Fitted], labels: tuple[str, ...]
-) -> dict[str, Any]:
-    """Score one member of a stack on the test clips of all folds."""
-    tables = [
-        _predictions(data.table.iloc[fold.test], seed, fold.name, found.parts[name], found.classes, labels)
-        for (seed, fold), found in zip(where, tested, strict=True)
-    ]
-    scores = score(pd.concat(tables, ignore_index=True), labels)
-    return {key: scores[key] for key in ("uar", "wa", "macro_f1", "sd_folds", "sd_seeds")}
-
-
-def takes_baseline(recipe: Recipe) -> bool:
-    """Return whether the model of a recipe uses baselines of speakers."""
-    return families.family(recipe.family).takes_baseline
-
-
-def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:
-    """Draw the neutral clips to enrol, of each test speaker with more than `clips` of them.
-
-    Returns
-    -------
-    ndarray of int
-        Rows of the data.
-    """
-    if data.speakers is None:
-        return NOBODY
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for speaker in np.unique(data.speakers[test]):
-        own = test[(data.speakers[test] == speaker) & (data.y[test] == ORDINARY)]
-        if len(own) > clips:
-            drawn.append(rng.choice(own, clips, replace=False))
-    return np.sort(np.concatenate(drawn)) if drawn else NOBODY
-
-
-def enrolled_scores(trained: Trained, recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
-    """Score the predictions with baselines; empty for models without."""
-    if trained.enrolled is None:
-        return {}
-    return {"enrolled": {"clips": recipe.protocol.enrol, **score(trained.enrolled, labels)}}
-
-
-def _predictions(
-    table: pd.DataFrame, seed: int, fold: str, found: Float32Array, classes: NDArray[np.str_], labels: Sequence[str]
-) -> pd.DataFrame:
-    """Return the test rows of one fold with their predictions."""
-    columns = dict(zip(classes.tolist(), found.T, strict=True))
-    frame = table[["corpus", "speaker", "sex", "label"]].reset_index()
-    further = [column for column in table.columns if column not in RESERVED]
-    frame.insert(0, "fold", fold)
-    frame.insert(0, "seed", seed)
-    frame["predicted"] = classes[found.argmax(axis=1)]
-    for label in labels:
-        frame[f"p_{label}"] = columns.get(label, np.zeros(len(frame)))
-    for column in further:
-        if column not in frame:
-            frame[column] = table[column].to_numpy()
-    return frame
+def _described(protocol: Protocol, seeds: Sequence[int]) -> dict[str, Any]:
+    """Describe a protocol."""
+    return {
+        "name": protocol.name,
+        "folds": len(protocol.folds),
+        "speaker_independent": protocol.speaker_independent,
+        "text_independent": protocol.text_independent,
+        "note": protocol.note,
+        "seeds": list(seeds),
+    }
 
 
 def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelCard:
@@ -303,13 +182,15 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
     corpora = summaries(data)
     restricted = any("NC" in corpus.licence for corpus in corpora)
     licences = ", ".join(sorted({corpus.licence for corpus in corpora}))
+    calibration, known = _calibrating(results)
     kept = ("uar", "wa", "macro_f1", "precision", "recall", "sd_folds", "sd_seeds", "interval", "n")
     return ModelCard(
         name=recipe.name,
         family=recipe.family,
         labels=ordered(data.y),
         features=data.spec,
-        threshold=_threshold(results),
+        threshold=_threshold(calibration),
+        known_threshold=_threshold(known) if known else None,
         corpora=corpora,
         licence=("non-commercial use only; " if restricted else "") + f"inherited from the training data: {licences}",
         evaluation={
@@ -321,7 +202,8 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
             "per_class": results["per_class"],
             "calibration": results["calibration"],
             "selective": results["selective"],
-            **({"enrolled": _short(results["enrolled"], kept)} if "enrolled" in results else {}),
+            **{name: _short(results[name], kept) for name in KNOWN if name in results},
+            **({"promise": _promise(results["promise"])} if "promise" in results else {}),
         },
         recipe=recipe.complete(),
         text=text_card(recipe),
@@ -345,22 +227,55 @@ def text_card(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _threshold(results: Mapping[str, Any]) -> float:
-    """Return the threshold of abstention; 0 if the protocol is not speaker-independent."""
-    return results["selective"]["threshold"] or 0.0 if results["protocol"]["speaker_independent"] else 0.0
+def _calibrating(results: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the scores that a model is calibrated by: nothing known, and a setting (or else a speaker) known.
+
+    Each has its ``protocol``; the second is empty for models without baselines.
+    """
+    source = results.get("promise", results)
+    known = source.get("setting", source.get("enrolled", {}))
+    return source, {**known, "protocol": source["protocol"]} if known else {}
 
 
-def _short(enrolled: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
+def _threshold(scores: Mapping[str, Any]) -> float:
+    """Return the threshold of abstention; 0 if the protocol is not speaker-independent.
+
+    On whole corpora left out it is the lowest threshold that kept the promise: they are too few for one that is certain
+    to.
+    """
+    if not scores["protocol"]["speaker_independent"]:
+        return 0.0
+    selective = scores["selective"]
+    if scores["protocol"]["name"] != CROSS_CORPUS:
+        return selective["threshold"] or 0.0
+    kept = [one["threshold"] for one in selective["curve"] if one["accuracy"] >= selective["target"]]
+    return round(min(kept, default=1.0), 2)
+
+
+def _temperature(scores: Mapping[str, Any]) -> float:
+    """Return the temperature of some scores, or 1 if there are none or the folds leak speakers."""
+    if not scores or not scores["protocol"]["speaker_independent"]:
+        return 1.0
+    return scores["calibration"]["temperature"] or 1.0
+
+
+def _short(known: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
     """Return the scores with baselines that are part of a card."""
-    return {key: enrolled[key] for key in ("clips", *kept, "corpora", "per_class", "calibration")}
+    further = ("clips", "speaker_clips", *kept, "corpora", "per_class", "calibration")
+    return {key: known[key] for key in further if key in known}
+
+
+def _promise(promise: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says of the protocol that the model is calibrated by."""
+    kept = ("protocol", "clips", "speaker_clips", "uar", "n", "calibration", "selective", *KNOWN)
+    return {key: _promise(promise[key]) if key in KNOWN else promise[key] for key in kept if key in promise}
 
 
 def write_run(folder: Path, recipe: Recipe, data: Data, trained: Trained, results: dict[str, Any]) -> Model:
     """Write model, metrics with costs, predictions, recipe and report."""
     (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-    for name, table in (("predictions", trained.predictions), ("enrolled", trained.enrolled)):
-        if table is not None:
-            write_csv(table, folder / f"{name}.csv")
+    for name, table in {"predictions": trained.predictions, **trained.known}.items():
+        write_csv(table, folder / f"{name}.csv")
     card = dataclasses.replace(model_card(recipe, data, results), training_digest=trained.digest)
     model = _export(trained.final, card, folder / "model.onnx", recipe, data, results)
     results["costs"] = {**results["costs"], **graph_costs(model, folder / "model.onnx")}
@@ -377,30 +292,24 @@ def _export(
     pipeline: Any, card: ModelCard, path: Path, recipe: Recipe, data: Data, results: Mapping[str, Any]
 ) -> Model:
     """Export one model, calibrated by the temperatures of predictions for held-out speakers."""
-    example, temperature = data.X[:: max(1, len(data.X) // 64)], _temperature(results, results["protocol"])
+    calibration, known = _calibrating(results)
     return export(
         pipeline,
         card,
         path,
-        example,
-        temperature=temperature,
-        enrolled_temperature=_temperature(results.get("enrolled"), results["protocol"]),
+        data.X[:: max(1, len(data.X) // 64)],
+        temperature=_temperature(calibration),
+        known_temperature=_temperature(known),
         int8=recipe.export.int8,
         clips=shown_clips(data) if recipe.export.int8 else (),
     )
-
-
-def _temperature(scores: Mapping[str, Any] | None, protocol: Mapping[str, Any]) -> float:
-    """Return the temperature of some scores, or 1 if the folds leak speakers."""
-    if scores is None or not protocol["speaker_independent"]:
-        return 1.0
-    return scores["calibration"]["temperature"] or 1.0
 
 
 def evaluate(
     model: Model,
     roots: Mapping[str, Path],
     *,
+    setting: Profile | str | None = None,
     cache: FeatureCache | None = None,
     jobs: int = -1,
     progress: Progress = lambda stage, done, total: None,
@@ -413,6 +322,8 @@ def evaluate(
         Loaded with `emovox.model.file.load`.
     roots : mapping of str to Path
         Corpora by name.
+    setting : Profile or "auto", optional
+        Setting of the clips; ``"auto"`` takes each corpus as its own, unlabelled.
     cache, jobs, progress
         As for :func:`run`.
 
@@ -433,13 +344,14 @@ def evaluate(
     paths = [path for corpus in corpora for path in corpus.paths()]
     chosen = [path for path, keep in zip(paths, known, strict=True) if keep]
     if not model.takes_vectors:
-        found, usable, skipped = recognised(model, chosen, table[known], jobs, progress)
+        found, usable, skipped = recognised(model, chosen, table[known], jobs, progress, setting)
     else:
         X, usable, skipped = features_of(chosen, table[known], model.card.features, cache, jobs, progress)
-        found = model.run(np.asarray(X)).probabilities
-    predictions = _predictions(table[known][usable], 0, "all", found, np.array(labels), labels)
+        found = answers(model, np.asarray(X), table["corpus"][known][usable].to_numpy(str), setting)
+    predictions = predictions_of(table[known][usable], 0, "all", found, np.array(labels), labels)
     stretches = [one for one, there in zip(stretches_of(chosen, table[known]), usable, strict=True) if there]
     unseen, note = _acquaintance(model.card, roots, stretches, (cache or FeatureCache()).folder, jobs, progress)
+    note += told(setting)
     if model.card.text:
         note += " It was given no words: this is the voice alone."
     protocol = {"name": "whole corpora", "folds": 1, "speaker_independent": unseen, "note": note, "seeds": [0]}

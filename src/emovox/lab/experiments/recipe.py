@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,12 +61,21 @@ class ProtocolRecipe(_Strict):
     enrol : int
         Number of neutral clips per speaker to enrol in a second evaluation of models with baselines; these clips are
         excluded from that evaluation.
+    heard : int
+        Number of clips of each tested corpus, of any emotion and without their labels, that tell the setting in a third
+        evaluation of models with baselines, without them; at most half of the tested clips.
+    promise : {"", "cross-corpus"}
+        Protocol by whose answers the exported model is calibrated, temperature and threshold; empty is `name`.
+        ``"cross-corpus"`` tests each corpus by a model that never heard it, with the first seed, on the labels that
+        another corpus has too; labels that the tested corpus lacks are left out of the answers.
     """
 
     name: str = "speaker"
     tested: str = ""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     enrol: int = Field(default=2, ge=1)
+    heard: int = Field(default=50, ge=1)
+    promise: Literal["", "cross-corpus"] = ""
 
 
 class AugmentRecipe(_Strict):

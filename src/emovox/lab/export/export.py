@@ -24,7 +24,7 @@ from emovox.lab.export.optimisation import optimised
 from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.extraction.sequences import Features, Inputs, Sequences
 from emovox.model.card import ModelCard
-from emovox.model.file import BASELINE, CARD_KEY, EMBEDDING, INPUT, OUTPUT, SAMPLES, WORDS, Model
+from emovox.model.file import AXES, BASELINE, CARD_KEY, INPUT, OUTPUT, SAMPLES, WORDS, Model, baseline_width
 from emovox.session import open_session
 from emovox.types import JOINT, FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing
@@ -50,21 +50,21 @@ class Calibration:
     ----------
     order : tuple of int
         Index of the class of the estimator for each output.
-    temperature, enrolled_temperature : float
-        Temperatures without and with a baseline of the speaker, see `emovox.decision.temper`.
+    temperature, known_temperature : float
+        Temperatures without and with a baseline of setting or speaker, see `emovox.decision.temper`.
     """
 
     order: tuple[int, ...]
     temperature: float = 1.0
-    enrolled_temperature: float = 1.0
+    known_temperature: float = 1.0
 
     def __call__(self, probabilities: NDArray[np.floating], given: Arrays) -> NDArray[np.floating]:
         """Calibrate probabilities, shape (n, n_classes), for given inputs."""
         known = np.zeros(len(probabilities), dtype=bool)
         if BASELINE in given:
             known = np.abs(given[BASELINE]).max(axis=1) > 0
-        plain, enrolled = (temper(probabilities, one) for one in (self.temperature, self.enrolled_temperature))
-        return np.asarray(np.where(known[:, np.newaxis], enrolled, plain)[:, list(self.order)])
+        plain, better = (temper(probabilities, one) for one in (self.temperature, self.known_temperature))
+        return np.asarray(np.where(known[:, np.newaxis], better, plain)[:, list(self.order)])
 
 
 def export(
@@ -74,7 +74,7 @@ def export(
     example: Features,
     *,
     temperature: float = 1.0,
-    enrolled_temperature: float = 1.0,
+    known_temperature: float = 1.0,
     int8: bool = False,
     clips: Sequence[Float32Array] = (),
 ) -> Model:
@@ -94,8 +94,8 @@ def export(
         Real features for the parity check; n is at least 2.
     temperature : float, default 1.0
         Temperature of the calibration, see `emovox.decision.temper`.
-    enrolled_temperature : float, default 1.0
-        Temperature with a baseline of the speaker.
+    known_temperature : float, default 1.0
+        Temperature with a baseline of setting or speaker.
     int8 : bool, default False
         Quantise the encoder to 8 bits, see :func:`quantise`.
     clips : sequence of ndarray of float32, shape (t,), optional
@@ -116,7 +116,7 @@ def export(
     model = learner(pipeline)
     order = tuple(list(pipeline.classes_).index(label) for label in card.labels)
     graph = graph_of(pipeline, card.features)
-    calibration = Calibration(order, temperature * graph.temperature, enrolled_temperature * graph.temperature)
+    calibration = Calibration(order, temperature * graph.temperature, known_temperature * graph.temperature)
     if card.text:
         card = dataclasses.replace(card, text={**card.text, **model.card_text(temperature)})
     return _write(graph, calibration, card, path, example, int8, clips)
@@ -127,7 +127,7 @@ def export_samples(
     card: ModelCard,
     path: Path,
     *,
-    baseline_width: int = 0,
+    axes: int = 0,
     int8: bool = False,
     clips: Sequence[Float32Array] = (),
 ) -> Model:
@@ -136,15 +136,15 @@ def export_samples(
     Parameters
     ----------
     module : torch module
-        Called with samples, shape (n, t), and the baseline, shape (n, `baseline_width`), where that is not 0.
+        Called with samples, shape (n, t), and, where there are axes, with the baseline, see `Model`.
         Returns calibrated probabilities, shape (n, n_classes), in the order of the card's labels, or a tuple of
-        these and the embedding, shape (n, d); a baseline needs an embedding of its width.
+        these and the axes, shape (n, `axes`).
     card : ModelCard
         Card of the model; of its features the preprocessing is kept, and the set is replaced by ``samples``.
     path : Path
         Output file; an existing file is replaced atomically.
-    baseline_width : int, default 0
-        Width of the baseline, 0 for a network without one.
+    axes : int, default 0
+        Number of axes of a network with a baseline.
     int8 : bool, default False
         Quantise to 8 bits, see :func:`quantise`.
     clips : sequence of ndarray of float32, shape (t,), optional
@@ -163,11 +163,9 @@ def export_samples(
         quantisation changes the probabilities by more than :data:`INT8_TOLERANCE` on average.
     """
     inputs, names = [noise(2, 1.0)], [SAMPLES]
-    if baseline_width:
-        inputs, names = [*inputs, np.zeros((2, baseline_width), dtype=np.float32)], [*names, BASELINE]
-    with torch.inference_mode():
-        several = not torch.is_tensor(module.cpu().eval()(*map(torch.from_numpy, inputs)))
-    graph = traced(module, tuple(inputs), names, [OUTPUT, EMBEDDING][: 1 + several], "its origin")
+    if axes:
+        inputs, names = [*inputs, np.zeros((2, baseline_width(axes)), dtype=np.float32)], [*names, BASELINE]
+    graph = traced(module.cpu().eval(), tuple(inputs), names, [OUTPUT, AXES][: 1 + bool(axes)], "its origin")
     return _write(graph, None, card, path, np.empty((0, 0), dtype=np.float32), int8, clips)
 
 
@@ -260,9 +258,9 @@ def check_parity(
             reason = (str(error).splitlines() or [""])[0][:200]
             raise ModelError(f"the exported graph fails on {what}: {reason}") from error
         _require(worst, f"{graph.origin}, on {what},")
-        if EMBEDDING in found:
-            apart = np.abs(found[EMBEDDING] - expected[EMBEDDING]).max()
-            _require(float(apart / np.abs(expected[EMBEDDING]).max()), f"{graph.origin}'s embedding")
+        if AXES in found:
+            apart = np.abs(found[AXES] - expected[AXES]).max()
+            _require(float(apart / np.abs(expected[AXES]).max()), f"{graph.origin}'s axes")
 
 
 def _require(worst: float, what: str) -> None:
@@ -275,8 +273,12 @@ def _cases(graph: Graph, example: Features, fronts: Mapping[str, FeatureSpec]) -
     if SAMPLES in graph.inputs:
         yield from _heard(graph, example)
     elif INPUT in graph.inputs:
+        rng = np.random.default_rng(0)
         for batch in _batches(example):
             what = f"{len(batch[INPUT])} clips" + (f" of {batch[INPUT].shape[1]} frames" * (batch[INPUT].ndim == 3))
+            if BASELINE in graph.inputs:
+                batch[BASELINE] = _baseline(graph, len(batch[INPUT]), rng)
+                yield {**batch, BASELINE: np.zeros_like(batch[BASELINE])}, f"{what} at once, nothing known"
             yield {name: batch[name] for name in graph.inputs}, f"{what} at once"
     else:
         for seconds in LENGTHS:
@@ -296,11 +298,18 @@ def _heard(graph: Graph, example: Features) -> Iterator[Case]:
         for count in (1, 2):
             given: dict[str, Any] = {SAMPLES: noise(count, seconds)}
             if BASELINE in shapes:
-                given[BASELINE] = rng.normal(size=(count, shapes[BASELINE][1].dim_value)).astype(np.float32)
+                given[BASELINE] = _baseline(graph, count, rng)
                 yield {**given, BASELINE: np.zeros_like(given[BASELINE])}, f"{count} clips of {seconds} s"
             if WORDS in shapes:
                 given[WORDS] = example[:count].parts[WORDS]  # type: ignore[union-attr]  # a fusion has named inputs
             yield given, f"{count} clips of {seconds} s"
+
+
+def _baseline(graph: Graph, count: int, rng: np.random.Generator) -> Float32Array:
+    """Return random baselines: counts and variances are not negative."""
+    (shape,) = (one.type.tensor_type.shape.dim for one in graph.model.graph.input if one.name == BASELINE)
+    baseline = np.abs(rng.normal(size=(count, shape[1].dim_value))) * rng.choice([0.1, 10])
+    return np.asarray(baseline, dtype=np.float32)
 
 
 def _batches(example: Features) -> Iterator[dict[str, Float32Array]]:
@@ -333,16 +342,16 @@ def finish(graph: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         "temperature": np.array(calibration.temperature, dtype=np.float32),
     }
     temperature = "temperature"
-    if BASELINE in taken and calibration.enrolled_temperature != calibration.temperature:
-        constants["enrolled_temperature"] = np.array(calibration.enrolled_temperature, dtype=np.float32)
+    if BASELINE in taken and calibration.known_temperature != calibration.temperature:
+        constants["known_temperature"] = np.array(calibration.known_temperature, dtype=np.float32)
         constants["nothing"], constants["last_axis"] = np.array(0, dtype=np.float32), np.array([1], dtype=np.int64)
         temperature = "temperature_of_each"
         body.node.extend(
             [
                 helper.make_node("Abs", [BASELINE], ["baseline_sizes"]),
                 helper.make_node("ReduceMax", ["baseline_sizes", "last_axis"], ["baseline_size"], keepdims=1),
-                helper.make_node("Greater", ["baseline_size", "nothing"], ["speaker_known"]),
-                helper.make_node("Where", ["speaker_known", "enrolled_temperature", "temperature"], [temperature]),
+                helper.make_node("Greater", ["baseline_size", "nothing"], ["something_known"]),
+                helper.make_node("Where", ["something_known", "known_temperature", "temperature"], [temperature]),
             ]
         )
     body.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())

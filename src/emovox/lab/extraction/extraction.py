@@ -14,12 +14,15 @@ from joblib import Parallel, delayed, effective_n_jobs
 from emovox import audio
 from emovox.errors import EmovoxError
 from emovox.features.sets import extract, weights_digest
-from emovox.lab.augmentation.augment import Augmenter, AugmentOptions
+from emovox.lab.augmentation.augment import Augmenter, AugmentOptions, microphone
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
 
 #: Clips per task of a worker process: some tenths of a second of work.
 BATCH = 32
+
+#: No distortion.
+SILENT = microphone(AugmentOptions(tilt=0.0, band=0.0, telephone=0.0))
 
 Stretch = tuple[Path, float, float]
 
@@ -118,8 +121,8 @@ def extract_copies(
     """Compute the features of augmented copies of many recordings or parts of them.
 
     In one copy of a corpus all clips of a speaker have the same speed change, so that the copy sounds like another
-    speaker; all other distortions are drawn for each clip.  Babble is made from the reversed clip itself, so that no
-    other voice enters its features.
+    speaker, and all clips of a virtual setting the same microphone; all other distortions are drawn for each clip.
+    Babble is made from the reversed clip itself, so that no other voice enters its features.
 
     Parameters
     ----------
@@ -192,11 +195,29 @@ def augmented(
     voice = np.random.default_rng([*draw, _number(group)])
     speed = float(voice.uniform(*options.speed_range)) if voice.random() < options.speed else 1.0
     alike = dataclasses.replace(options, speed=1.0, speed_range=(speed, speed))
-    chain = Augmenter(alike, voices=[np.ascontiguousarray(samples[::-1])])
-    result = chain(samples, np.random.default_rng([*draw, _number(clip)]))
+    own = dataclasses.replace(alike, tilt=0.0, band=0.0, telephone=0.0, crop=0.0) if options.settings else alike
+    rng = np.random.default_rng([*draw, _number(clip)])
+    result = Augmenter(own, voices=[np.ascontiguousarray(samples[::-1])])(samples, rng)
+    if options.settings:
+        setting = virtual_setting(options, draw, group)
+        result = Augmenter(microphone(options))(result, np.random.default_rng([*draw, _number(setting)]))
+        result = Augmenter(dataclasses.replace(SILENT, crop=options.crop, crop_range=options.crop_range))(result, rng)
     # A copy of a very short clip is padded with zeros, like the clip itself.
     lack = max(0, int(audio.MIN_DURATION * RATE) - len(result))
     return np.pad(result, (0, lack)) if lack else result
+
+
+def virtual_setting(options: AugmentOptions, draw: tuple[int, int], group: str) -> str:
+    """Return the setting of a speaker in an augmented copy: the corpus, and which of its virtual settings.
+
+    Examples
+    --------
+    >>> virtual_setting(AugmentOptions(settings=1), (0, 1), "ravdess/03")
+    'ravdess/0'
+    """
+    corpus = group.partition("/")[0]
+    number = np.random.default_rng([*draw, _number(f"setting of {group}")]).integers(options.settings or 1)
+    return f"{corpus}/{number}"
 
 
 def _number(text: str) -> int:

@@ -1,0 +1,99 @@
+"""The second stage of the adaptive head: axes against what was heard of setting and speaker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from emovox.lab.estimators.axes import VIEWS
+from emovox.types import Float32Array
+
+#: Clips at which half of a variance is believed.
+VARIANCE_CLIPS = 4.0
+#: Slope of the gate by spread in the logarithm of the variance.
+SLOPE = 6.0
+#: Clips at which half of a setting is believed, before training.
+SETTING_CLIPS = 4.5
+
+
+class SecondStage(nn.Module):
+    """Linear layer over the axes' distances from setting and speaker, and the spread and size of both baselines.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes; there are three axes for each.
+    speaker_clips, least_spread : float
+        Strength and gate, see `AdaptiveOptions`.
+    values : ndarray of float32, shape (n, r)
+        Axes of the training clips.
+    setting : ndarray of str, shape (n,)
+        Their settings: axes are standardised by the mean over settings, and the deviation within them.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, n_classes: int, speaker_clips: float, least_spread: float, values: Float32Array, setting: NDArray[Any]
+    ) -> None:
+        super().__init__()
+        for name, value in zip(("shift", "scale"), _standards(values, setting), strict=True):
+            self.register_buffer(name, torch.from_numpy(value))
+        self.n_classes, self.width = n_classes, VIEWS * n_classes
+        self.speaker_clips, self.least_spread = speaker_clips, least_spread
+        self.log_setting_clips = nn.Parameter(torch.tensor(float(np.log(SETTING_CLIPS))))
+        self.layer = nn.Linear(6 * self.width + 4, n_classes)
+        with torch.no_grad():
+            self.layer.bias.zero_()
+            self.layer.weight.zero_()
+            for view in range(2 * VIEWS):
+                own = slice(view * n_classes, (view + 1) * n_classes)
+                self.layer.weight[:, own] = 0.5 / VIEWS * torch.eye(n_classes)
+        self.start = self.layer.weight.detach().clone()
+
+    def forward(self, axes: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
+        """Map axes, (n, r), and baselines, (n, 2 + 4 r), to logits, shape (n, n_classes), and trust, shape (n, 1).
+
+        Trust in the baseline is 0 where nothing was heard, and approaches 1 with much.
+        """
+        levels = []
+        for count, mean, variance in self._levels(baseline):
+            known = (count > 0).to(axes.dtype)
+            levels += [count, known * (mean - self.shift) / self.scale, variance / self.scale**2]
+        return self.judge((axes - self.shift) / self.scale, torch.cat(levels, dim=1))
+
+    def _levels(self, baseline: Tensor) -> list[tuple[Tensor, ...]]:
+        """Return count, mean and variance of setting and of speaker."""
+        sizes = [1, self.width, self.width]
+        parts = torch.split(baseline, sizes * 2, dim=1)
+        return [parts[:3], parts[3:]]
+
+    def judge(self, values: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
+        """Map standardised axes and baselines to logits and trust."""
+        (count, mean, variance), (own_count, own_mean, own_variance) = self._levels(baseline)
+        known, own_known = (count > 0).to(values.dtype), (own_count > 0).to(values.dtype)
+        spread = (count * variance + VARIANCE_CLIPS) / (count + VARIANCE_CLIPS)
+        own_spread = (own_count * own_variance + VARIANCE_CLIPS * spread) / (own_count + VARIANCE_CLIPS)
+        trust = count / (count + self.log_setting_clips.exp())
+        if self.least_spread:
+            width = spread[:, : self.n_classes].mean(dim=1, keepdim=True)
+            trust = trust * torch.sigmoid(SLOPE * torch.log(width / self.least_spread))
+        own_trust = own_count / (own_count + self.speaker_clips)
+        setting = trust * mean
+        speaker = setting + own_trust * (own_mean - setting)
+        columns = [values - setting, values - speaker, setting, speaker - setting]
+        columns += [torch.log(spread + 0.02), torch.log(own_spread + 0.02), trust, own_trust, known, own_known]
+        return self.layer(torch.cat(columns, dim=1)), torch.maximum(trust, own_trust)
+
+
+def _standards(values: Float32Array, setting: NDArray[Any]) -> tuple[Float32Array, Float32Array]:
+    """Return the mean over settings and the deviation within them, each of shape (r,)."""
+    groups = [values[setting == one] for one in np.unique(setting)]
+    within = np.mean([one.var(axis=0) for one in groups], axis=0)
+    mean = np.mean([one.mean(axis=0) for one in groups], axis=0)
+    return np.asarray(mean, dtype=np.float32), np.asarray(np.sqrt(within) + 1e-4, dtype=np.float32)
