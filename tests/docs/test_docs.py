@@ -115,6 +115,8 @@ def test_enough_commands_ran() -> None:
     assert len(ran) >= LEAST
     needs = {
         "needs a corpus": r"--corpus|--corpora|-c |data check",
+        "needs a server": r"emovox serve|emovox keys",
+        "needs a cluster": r"--shard",
         "needs a microphone": r"emovox listen|arecord",
         "needs espeak-ng and flite": r"speak\.py",
     }
