@@ -76,6 +76,19 @@ def test_tracks_of_each_recording(timelines: Made, tmp_path: Path) -> None:
         form_of("tracks/", None)
 
 
+def test_no_track_is_overwritten_by_rows_of_its_recording_that_lie_apart(tmp_path: Path) -> None:
+    for number in range(2):
+        write_tone(tmp_path / f"{number}.wav", number, seconds=6)
+    stretches = ("0.wav,0,2", "1.wav,0,2", "0.wav,3,5")
+    (tmp_path / "calls.csv").write_text("\n".join(("file,start,end", *stretches)) + "\n")
+    run(Inputs(str(tmp_path / "calls.csv")), tmp_path / "out", Task(FakeRecipe(), Output.TIMELINE))
+    where = place(str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"rows of .*0\.wav lie apart"):
+        merge(require(where), where, tmp_path / "tracks", Merged.TEXTGRID)
+    assert not (tmp_path / "tracks").exists()
+    assert merge(require(where), where, tmp_path / "all.rttm", Merged.RTTM) >= 3
+
+
 def test_features_are_no_answers(tmp_path: Path) -> None:
     write_tone(tmp_path / "in" / "a.wav", 1)
     run(Inputs(str(tmp_path / "in")), tmp_path / "out", Task(output=Output.FEATURES))

@@ -83,7 +83,8 @@ def merge(plan: Plan, place: Place, target: Path, form: Merged) -> int:
     Raises
     ------
     InputError
-        The output has no answers, and the format is about answers; or nothing can be written there.
+        The output has no answers, and the format is about answers; the rows of a recording lie apart, and the format is
+        a file for each; or nothing can be written there.
     """
     if form in (Merged.CSV, Merged.JSONL, Merged.PARQUET):
         return _table(plan, place, target, form)
@@ -162,8 +163,23 @@ def _cells(values: Values) -> Iterator[str | float]:
             yield json.dumps(value)
 
 
+def _require_together(plan: Plan, place: Place) -> None:
+    """Make sure, before anything is written, that the rows of a recording follow each other."""
+    over: set[str] = set()
+    before = None
+    for one, _ in answers(plan, place):
+        if one.file in over and one.file != before:
+            raise InputError(
+                f"the rows of {one.file} lie apart in this output, and a track holds a whole recording: sort the input "
+                "by file, or merge to CSV, JSON lines, Parquet or RTTM"
+            )
+        over.add(one.file)
+        before = one.file
+
+
 def _tracks(plan: Plan, place: Place, target: Path, form: Format) -> int:
     """Write a file for each recording."""
+    _require_together(plan, place)
     names, count = tracks.Names(), 0
     for file, group in groupby(answers(plan, place), key=lambda one: one[0].file):
         found = list(group)
