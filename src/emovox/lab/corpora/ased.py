@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
-from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
+from emovox.lab.corpora import named
+from emovox.lab.corpora.table import Clip, Corpus, Provenance
 
 PROVENANCE = Provenance(
     licence="not stated; the authors call it freely available",
@@ -45,14 +44,7 @@ def ased(root: Path) -> Corpus:
     CorpusError
         No recording of ASED in the folder.
     """
-    notes: Notes = defaultdict(list)
-    files = audio_files(root, notes)
-    named = [file for file in files if matches(file)]
-    notes["not named like ASED"] += [str(file) for file in files if not matches(file)]
-    if not named:
-        raise no_recordings(root, files, "ASED (named like n1-04-02-02-01.wav)")
-    clips = [_clip(file) for file in distinct(named, lambda file: file.stem.lower(), notes)]
-    return Corpus("ased", root, PROVENANCE, from_clips(clips, "ased", PROVENANCE), skipped(notes))
+    return named.read(root, "ased", PROVENANCE, "ASED (named like n1-04-02-02-01.wav)", matches, _clip)
 
 
 def matches(file: PurePosixPath) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
-from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
+from emovox.lab.corpora import named
+from emovox.lab.corpora.table import Clip, Corpus, Provenance
 from emovox.labels import canonical
 
 PROVENANCE = Provenance(
@@ -45,14 +44,14 @@ def emospeech(root: Path) -> Corpus:
     CorpusError
         No recording of the corpus in the folder.
     """
-    notes: Notes = defaultdict(list)
-    files = audio_files(root, notes)
-    named = [file for file in files if matches(file)]
-    notes["not named like EmoSpeech"] += [str(file) for file in files if not matches(file)]
-    if not named:
-        raise no_recordings(root, files, "EmoSpeech (named like help-safe-angry-1562996360436-c7b431195e28….wav)")
-    clips = [_clip(file) for file in distinct(named, lambda file: file.stem.lower(), notes)]
-    return Corpus("emospeech", root, PROVENANCE, from_clips(clips, "emospeech", PROVENANCE), skipped(notes))
+    return named.read(
+        root,
+        "emospeech",
+        PROVENANCE,
+        "EmoSpeech (named like help-safe-angry-1562996360436-c7b431195e28….wav)",
+        matches,
+        _clip,
+    )
 
 
 def matches(file: PurePosixPath) -> bool:

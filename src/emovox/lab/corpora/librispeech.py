@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
-from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
+from emovox.lab.corpora import named
+from emovox.lab.corpora.table import Clip, Corpus, Provenance
 
 PROVENANCE = Provenance(
     licence="CC BY 4.0",
@@ -41,19 +40,14 @@ def librispeech(root: Path) -> Corpus:
     CorpusError
         No recording of LibriSpeech in the folder.
     """
-    notes: Notes = defaultdict(list)
-    files = audio_files(root, notes)
-    named = [file for file in files if matches(file)]
-    notes["not named like LibriSpeech"] += [str(file) for file in files if not matches(file)]
-    if not named:
-        raise no_recordings(root, files, "LibriSpeech (named like 103-1240-0000.flac)")
-    clips = [
-        Clip(file=str(file), label=READ, speaker=f"librispeech/{file.stem.partition('-')[0]}")
-        for file in distinct(named, lambda file: file.stem, notes)
-    ]
-    return Corpus("librispeech", root, PROVENANCE, from_clips(clips, "librispeech", PROVENANCE), skipped(notes))
+    return named.read(root, "librispeech", PROVENANCE, "LibriSpeech (named like 103-1240-0000.flac)", matches, _clip)
 
 
 def matches(file: PurePosixPath) -> bool:
     """Return whether a recording is named like those of LibriSpeech."""
     return _NAME.fullmatch(file.stem) is not None
+
+
+def _clip(file: PurePosixPath) -> Clip:
+    """Parse one file name."""
+    return Clip(file=str(file), label=READ, speaker=f"librispeech/{file.stem.partition('-')[0]}")
