@@ -54,6 +54,46 @@ def test_a_speaker_is_the_profile_of_the_command_line(
         refused(client.get("/v1/speakers/..%2f..%2fx"), 404, "not_found")
 
 
+def test_a_setting_is_the_profile_of_the_command_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOVOX_PROFILES", str(tmp_path / "profiles"))
+    recognizer = EmotionRecognizer()
+    clips = sorted(EXAMPLES.glob("*.wav"))
+    want = recognizer.adapt("office", [str(clip) for clip in clips])
+    files = [("file", (clip.name, clip.read_bytes())) for clip in clips]
+    file = {"file": ("plain.wav", CLIPS[0].read_bytes())}
+    with serving(folder, EmotionRecognizer) as client:
+        noise = ("file", ("noise.wav", wav()))
+        made = client.post("/v1/settings", files=[*files, noise], data={"name": "office"})
+        assert made.status_code == 201, made.text
+        assert made.json()["clips"] == len(clips)
+        assert [one.partition(" ")[0] for one in made.json()["left_out"]] == ["noise.wav"]
+        assert profiles.find("office", "setting") == want
+        refused(client.post("/v1/settings", files=files, data={"name": "office"}), 409, "exists")
+        refused(client.post("/v1/settings", files=files, data={"name": "auto"}), 422, "profile_unusable")
+        assert client.get("/v1/settings/office").json()["model"] == want.model
+        assert [one["name"] for one in client.get("/v1/settings").json()["settings"]] == ["office"]
+        assert client.get("/v1/speakers").json()["speakers"] == []
+
+        def own(**known: Any) -> list[dict[str, Any]]:
+            found = EmotionRecognizer(recognizer._model, **known).predict(str(CLIPS[0]), name="plain.wav")
+            return [json.loads(json.dumps(found.to_dict()))]
+
+        found = client.post("/v1/predict?setting=office", files=file).json()
+        assert found["predictions"] == own(setting=want)
+        assert found["predictions"][0]["setting"]["name"] == "office"
+        data = {"options": json.dumps({"name": "anna", "setting": "office"})}
+        assert client.post("/v1/speakers", files=files[:2], data=data).json()["setting"] == "office"
+        found = client.post("/v1/predict?speaker=anna", files=file).json()
+        assert found["predictions"] == own(setting=want, speaker="anna")
+        assert client.delete("/v1/settings/office").status_code == 204
+        problem = refused(client.post("/v1/predict?speaker=anna", files=file), 404, "not_found")
+        assert "office" in problem["detail"]
+        refused(client.get("/v1/settings/office"), 404, "not_found")
+        refused(client.delete("/v1/settings/.."), 404, "not_found")
+
+
 def test_each_key_has_profiles_of_its_own(folder: Path) -> None:
     keys = Keys(Database(Settings(data=str(folder))))
     key, mine = keys.create("anna")

@@ -81,6 +81,19 @@ def test_a_stream_is_its_file_is_the_library(folder: Path) -> None:
         assert whole.json()["predictions"] == [one["prediction"] for one in found if one["type"] == "result"]
 
 
+def test_a_stream_that_is_its_own_setting_is_that_of_the_library(folder: Path) -> None:
+    samples = np.tile(sound(), 2)
+    stream = StreamingRecognizer(EmotionRecognizer(setting="auto")).open("talk", estimates=False)
+    want = [event.to_dict()["prediction"] for event in [*stream.push(samples), *stream.finish()]]
+    with serving(folder, EmotionRecognizer) as client, client.websocket_connect(STREAM) as socket:
+        opened(socket, name="talk", setting="auto")
+        socket.send_bytes(samples.tobytes())
+        socket.send_json({"type": "session.close"})
+        found = [one["prediction"] for one in closed(socket) if "prediction" in one]
+    assert found == [json.loads(json.dumps(one)) for one in want if one is not None]
+    assert found[-1]["setting"]["name"] == "auto"
+
+
 @pytest.mark.parametrize(("encoding", "rate", "channels"), [("f32le", 48000, 2), ("s16le", 8000, 1)])
 def test_any_rate_and_pieces_of_any_size(client: TestClient, encoding: str, rate: int, channels: int) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, (rate * 2, channels))

@@ -15,7 +15,7 @@ from emovox.recognition.cutting import Judge, StreamEvent
 from emovox.recognition.many import one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
-from emovox.recognition.voice import Adapting, Recording, Voice, fused
+from emovox.recognition.voice import Adapting, Memory, Recording, Voice, fused
 from emovox.types import Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
@@ -170,6 +170,15 @@ class StreamJudge:
     def threshold(self) -> float:
         """Confidence under which the last answer would have been an abstention."""
         return self._judge.threshold
+
+    @property
+    def memory(self) -> Memory:
+        """What it has heard so far; another judge that is given it goes on from there."""
+        return self._judge.memory
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        self._judge.memory = memory
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window by what was heard before it."""

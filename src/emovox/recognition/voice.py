@@ -160,6 +160,22 @@ def speech_in(window: Waveform) -> float:
     return min(frames * FRAME / RATE, window.duration) if frames else window.duration
 
 
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What the judge of a stream that is its own setting remembers; it pickles, so that judges may take turns.
+
+    Attributes
+    ----------
+    heard : Statistics
+        Of the utterances that were judged.
+    end : float
+        Where the last of them ends, in seconds.
+    """
+
+    heard: Statistics
+    end: float = -math.inf
+
+
 class Adapting:
     """The judge of one stream that is its own setting: what it has judged so far is what it knows.
 
@@ -167,12 +183,16 @@ class Adapting:
     ----------
     voice : Voice
         Who judges where little has been heard.
+
+    Attributes
+    ----------
+    memory : Memory
+        What it has heard so far.
     """
 
     def __init__(self, voice: Voice) -> None:
         self._first = self.voice = voice
-        self._heard = Statistics.nothing(voice.model.axes_width)
-        self._end = -math.inf
+        self.memory = Memory(Statistics.nothing(voice.model.axes_width))
 
     @property
     def threshold(self) -> float:
@@ -186,14 +206,13 @@ class Adapting:
             return None
         prediction, axes = found
         # Intervals are judged by windows that overlap: nothing is to count twice but the margins of utterances.
-        if not running and axes is not None and window.start >= self._end - _MARGINS:
-            self._end = window.end
-            self._heard = self._heard.merged(Statistics.of(axes[np.newaxis]))
+        if not running and axes is not None and window.start >= self.memory.end - _MARGINS:
+            self.memory = Memory(self.memory.heard.merged(Statistics.of(axes[np.newaxis])), window.end)
         return prediction
 
     def learn(self) -> Voice:
         """Return who judges the next window: a voice that knows all that has been heard."""
-        self.voice = self._first.within(self._heard)
+        self.voice = self._first.within(self.memory.heard)
         return self.voice
 
 

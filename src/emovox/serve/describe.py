@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
+from emovox.model.profiles import Subject
 from emovox.serve.answers import EVENTS, TYPES
 from emovox.serve.options import JobOptions, RecognitionOptions
 from emovox.serve.problems import KINDS, MEDIA_TYPE
@@ -192,34 +193,35 @@ JOB_ARCHIVE: dict[str, Any] = {
 def _profile_route(schema: str, description: str, *codes: str, status: int = 200, **more: Any) -> dict[str, Any]:
     """Describe a route about speakers or models."""
     responses = {status: answer(ref(schema), description)}
-    return {"tag": more.pop("tag", "speakers"), "problems": codes, "responses": responses, "status": status, **more}
+    return {"tag": more.pop("tag"), "problems": codes, "responses": responses, "status": status, **more}
 
 
-_ENROL: dict[str, Any] = {
-    "type": "object",
-    "required": ["file", "name"],
-    "properties": {
+_PROFILE_NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
+
+
+def profiles(kind: Subject) -> dict[str, dict[str, Any]]:
+    """Describe the routes about profiles of speakers or settings."""
+    properties: dict[str, Any] = {
         "file": {"type": "array", "items": _BINARY, "minItems": 1},
-        "name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"},
+        "name": _PROFILE_NAME,
         "replace": {"type": "boolean"},
-    },
-}
-SPEAKERS = _profile_route("Anything", "The profiles.")
-SPEAKER_CREATE = _profile_route(
-    "Anything",
-    "The profile.",
-    *UNJUDGED,
-    "exists",
-    status=201,
-    requestBody={"required": True, "content": {"multipart/form-data": {"schema": _ENROL}}},
-)
-SPEAKER = _profile_route("Anything", "The profile.", "not_found", "options_invalid", "profile_unusable")
-SPEAKER_DELETE: dict[str, Any] = {
-    "tag": "speakers",
-    "problems": ("not_found", "options_invalid"),
-    "responses": {204: {"description": "It is gone."}},
-    "status": 204,
-}
+    }
+    if kind == "speaker":
+        properties["setting"] = _PROFILE_NAME
+    form = {"type": "object", "required": ["file", "name"], "properties": properties}
+    body = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+    tag = f"{kind}s"
+    gone = {204: {"description": "It is gone."}}
+    return {
+        "list": _profile_route("Anything", "The profiles.", tag=tag),
+        "create": _profile_route(
+            "Anything", "The profile.", *UNJUDGED, "exists", status=201, requestBody=body, tag=tag
+        ),
+        "get": _profile_route("Anything", "The profile.", "not_found", "options_invalid", "profile_unusable", tag=tag),
+        "delete": {"tag": tag, "problems": ("not_found", "options_invalid"), "responses": gone, "status": 204},
+    }
+
+
 MODELS = _profile_route("Anything", "The models.", tag="models")
 MODEL = _profile_route("Anything", "The model's card.", "not_found", "options_invalid", tag="models")
 _WORDS: dict[str, Any] = {

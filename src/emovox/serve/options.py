@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from emovox.live.sources import Layout
 from emovox.model.file import builtin
+from emovox.model.names import AUTO
 from emovox.outputs.formats import Format
 from emovox.recognition.timeline import TimelineOptions
 from emovox.serve.parts import Part
@@ -29,6 +31,9 @@ class Options(BaseModel):
 
     model: str | None = Field(None, max_length=64, description="Name of a built-in model; else the server's own.")
     speaker: str | None = Field(None, max_length=64, description="Whose voice it is: a profile of /v1/speakers.")
+    setting: str | None = Field(
+        None, max_length=64, description="Where it was recorded: a profile of /v1/settings; auto: its own setting."
+    )
     threshold: float | None = Field(None, ge=0, le=1, description="Confidence that an answer needs; 0 never abstains.")
     gate: bool = Field(True, description="Whether sound without speech is refused.")
 
@@ -42,8 +47,11 @@ class Options(BaseModel):
         """
         if self.model is not None and self.model not in builtin():
             raise invalid("/model", f"there is no model {self.model!r}: choose one of {', '.join(builtin())}")
-        profile = profiles.find(self.speaker) if self.speaker else None
-        return Ask(model=self.model, profile=profile, threshold=self.threshold, gate=self.gate)
+        speaker = profiles.find(self.speaker, "speaker") if self.speaker else None
+        # The setting that the speaker belongs to is looked up here, among the profiles of this caller.
+        name = self.setting or (speaker.setting if speaker else None)
+        setting = profiles.find(name, "setting") if name and name != AUTO else name
+        return Ask(self.model, speaker, setting, self.threshold, self.gate)
 
 
 class Cut(Options):
@@ -92,8 +100,7 @@ class RecognitionOptions(Cut):
 
     def ask(self, profiles: Profiles) -> Ask:
         """Say who judges."""
-        found = super().ask(profiles)
-        return Ask(found.model, found.profile, found.threshold, found.gate, self.text, self.language)
+        return replace(super().ask(profiles), text=self.text, language=self.language)
 
     def cut(self) -> TimelineOptions | None:
         """Say how the recording is cut; None where one answer is wanted."""

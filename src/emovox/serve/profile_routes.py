@@ -1,4 +1,4 @@
-"""``/v1/speakers`` and ``/v1/models``: whose voice it is, and who judges."""
+"""``/v1/speakers``, ``/v1/settings`` and ``/v1/models``: whose voice it is and where, and who judges."""
 
 from __future__ import annotations
 
@@ -13,89 +13,116 @@ from starlette.responses import JSONResponse, Response
 from emovox.errors import ModelError
 from emovox.model.file import builtin, load_card
 from emovox.model.names import check_name
-from emovox.model.profiles import Profile
+from emovox.model.profiles import Profile, Subject
 from emovox.serve import describe
 from emovox.serve.bodies import received
 from emovox.serve.guard import call_of, require
 from emovox.serve.options import parsed
 from emovox.serve.problems import Problem
+from emovox.serve.profiles import Profiles
 from emovox.serve.service import service_of
-from emovox.serve.work import Enrol, Upload
+from emovox.serve.work import Learn, Upload
 
 router = APIRouter()
 
-#: Recordings that a profile is made of at most.
-_RECORDINGS = 20
+#: Recordings that a profile is made of at most, by what it is of.
+_RECORDINGS: dict[Subject, int] = {"speaker": 20, "setting": 100}
 Name = Annotated[str, Path(max_length=64, description="Which one.")]
 
 
-class EnrolOptions(BaseModel):
-    """What is asked about a new profile."""
+class SettingOptions(BaseModel):
+    """What is asked about a new profile of a setting."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(max_length=64, description="What to call the speaker: letters, digits, - and _.")
+    name: str = Field(max_length=64, description="What to call it: letters, digits, - and _.")
     replace: bool = Field(False, description="Replace a profile of that name.")
+
+
+class SpeakerOptions(SettingOptions):
+    """What is asked about a new profile of a speaker."""
+
+    setting: str | None = Field(None, max_length=64, description="The setting that the speaker belongs to.")
+
+
+_OPTIONS: dict[Subject, type[SettingOptions]] = {"speaker": SpeakerOptions, "setting": SettingOptions}
 
 
 def _plain(profile: Profile) -> dict[str, Any]:
     """Describe a profile; its numbers stay here."""
-    names = ("name", "model", "clips", "seconds", "created")
+    names = ("name", "model", "clips", "seconds", "created", *(("setting",) if profile.kind == "speaker" else ()))
     return {name: getattr(profile, name) for name in names}
 
 
-@router.get("/v1/speakers", **describe.operation("list_speakers", "List speakers", describe.SPEAKERS))
-async def list_speakers(request: Request) -> JSONResponse:
-    """List the caller's profiles of speakers; a damaged one has a name alone."""
-    require(request, "profiles")
-    profiles = service_of(request).profiles(request)
+def _routes(kind: Subject) -> None:
+    """Declare the routes of one kind of profile."""
+    place, many = f"/v1/{kind}s", f"{kind}s"
 
-    def found() -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        for name in profiles.names():
-            try:
-                rows.append(_plain(profiles.find(name)))
-            except Problem as problem:
-                rows.append({"name": name, "problem": problem.code})
-        return rows
+    async def list_profiles(request: Request) -> JSONResponse:
+        """List the caller's profiles; a damaged one has a name and a problem."""
+        require(request, "profiles")
+        rows = await asyncio.to_thread(_rows, service_of(request).profiles(request), kind)
+        return JSONResponse({"request_id": call_of(request).request_id, many: rows})
 
-    return JSONResponse({"request_id": call_of(request).request_id, "speakers": await asyncio.to_thread(found)})
+    async def create_profile(request: Request) -> JSONResponse:
+        """Learn what the parts `file` are ordinarily like; no sound is kept."""
+        require(request, "profiles")
+        profile, left_out = await _learnt(request, kind)
+        body = {"request_id": call_of(request).request_id, **_plain(profile)}
+        body |= {"left_out": left_out} if kind == "setting" else {}
+        return JSONResponse(body, 201, {"Location": f"{place}/{quote(profile.name)}"})
+
+    async def get_profile(request: Request, name: Name) -> JSONResponse:
+        """See a profile."""
+        require(request, "profiles")
+        found = await asyncio.to_thread(service_of(request).profiles(request).find, name, kind)
+        return JSONResponse({"request_id": call_of(request).request_id, **_plain(found)})
+
+    async def delete_profile(request: Request, name: Name) -> Response:
+        """Delete a profile."""
+        require(request, "profiles")
+        await asyncio.to_thread(service_of(request).profiles(request).remove, name, kind)
+        return Response(status_code=204)
+
+    asked = describe.profiles(kind)
+    one = f"{place}/{{name}}"
+    router.get(place, **describe.operation(f"list_{many}", f"List {many}", asked["list"]))(list_profiles)
+    router.post(place, **describe.operation(f"create_{kind}", f"Make a {kind}", asked["create"]))(create_profile)
+    router.get(one, **describe.operation(f"get_{kind}", f"See a {kind}", asked["get"]))(get_profile)
+    router.delete(one, **describe.operation(f"delete_{kind}", f"Delete a {kind}", asked["delete"]))(delete_profile)
 
 
-@router.post("/v1/speakers", **describe.operation("create_speaker", "Make a speaker", describe.SPEAKER_CREATE))
-async def create_speaker(request: Request) -> JSONResponse:
-    """Learn what a speaker's voice is ordinarily like, from parts `file` of calm speech; no sound is kept."""
-    require(request, "profiles")
+def _rows(profiles: Profiles, kind: Subject) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name in profiles.names(kind):
+        try:
+            rows.append(_plain(profiles.find(name, kind)))
+        except Problem as problem:
+            rows.append({"name": name, "problem": problem.code})
+    return rows
+
+
+async def _learnt(request: Request, kind: Subject) -> tuple[Profile, list[str]]:
+    """Make a profile of what a request has brought; return it with what was left out."""
     service = service_of(request)
     profiles = service.profiles(request)
-    async with received(request, files=_RECORDINGS) as got:
-        options: EnrolOptions = parsed(EnrolOptions, got.options)
-        name = check_name(options.name)
-        if not options.replace and name in await asyncio.to_thread(profiles.names):
-            raise Problem("exists", f"there is a speaker {name!r}: add replace, or delete it first")
+    async with received(request, files=_RECORDINGS[kind]) as got:
+        options: SettingOptions = parsed(_OPTIONS[kind], got.options)
+        name = check_name(options.name, kind)
+        belongs = options.setting if isinstance(options, SpeakerOptions) else None
+        if belongs:
+            belongs = (await asyncio.to_thread(profiles.find, belongs, "setting")).name
+        if not options.replace and name in await asyncio.to_thread(profiles.names, kind):
+            raise Problem("exists", f"there is a {kind} {name!r}: add replace, or delete it first")
         uploads = tuple(Upload(part.content, part.name) for part in got.parts)
-        profile: Profile = await service.judge(Enrol(name, uploads, service.settings.seconds), kind="enrol")
-    await asyncio.to_thread(profiles.save, profile)
-    body = {"request_id": call_of(request).request_id, **_plain(profile)}
-    return JSONResponse(body, 201, {"Location": f"/v1/speakers/{quote(profile.name)}"})
+        task = Learn(kind, name, uploads, belongs, service.settings.seconds)
+        found: tuple[Profile, list[str]] = await service.judge(task, kind="enrol")
+    await asyncio.to_thread(profiles.save, found[0])
+    return found
 
 
-@router.get("/v1/speakers/{name}", **describe.operation("get_speaker", "See a speaker", describe.SPEAKER))
-async def get_speaker(request: Request, name: Name) -> JSONResponse:
-    """See a profile."""
-    require(request, "profiles")
-    found = await asyncio.to_thread(service_of(request).profiles(request).find, name)
-    return JSONResponse({"request_id": call_of(request).request_id, **_plain(found)})
-
-
-@router.delete(
-    "/v1/speakers/{name}", **describe.operation("delete_speaker", "Delete a speaker", describe.SPEAKER_DELETE)
-)
-async def delete_speaker(request: Request, name: Name) -> Response:
-    """Delete a profile."""
-    require(request, "profiles")
-    await asyncio.to_thread(service_of(request).profiles(request).remove, name)
-    return Response(status_code=204)
+_routes("speaker")
+_routes("setting")
 
 
 def _models(default: str) -> list[dict[str, Any]]:

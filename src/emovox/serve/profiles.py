@@ -1,4 +1,4 @@
-"""Profiles of speakers, each key with a folder of its own; what a profile is, the library knows."""
+"""Profiles of speakers and settings, each key with a folder of its own; what a profile is, the library knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from emovox.errors import ProfileError
 from emovox.model import profiles
 from emovox.model.names import check_name
-from emovox.model.profiles import Profile
+from emovox.model.profiles import Profile, Subject
 from emovox.serve.problems import Problem
 
 
@@ -25,10 +25,13 @@ class Profiles:
 
     @classmethod
     def of(cls, owner: str, data: Path) -> Profiles:
-        """Return those of the owner of a key; without keys, those that ``emovox enroll`` has made."""
+        """Return those of the owner of a key; without keys, those of ``emovox enroll`` and ``emovox adapt``."""
         return cls(data / "profiles" / owner if owner else profiles.default_folder())
 
-    def path(self, name: str) -> Path:
+    def _of_kind(self, kind: Subject) -> Path:
+        return self._folder / "settings" if kind == "setting" else self._folder
+
+    def path(self, name: str, kind: Subject) -> Path:
         """Return where a profile is kept, or would be.
 
         Raises
@@ -36,13 +39,13 @@ class Profiles:
         ProfileError
             The name is not possible.
         """
-        return self._folder / f"{check_name(name)}.json"
+        return self._of_kind(kind) / f"{check_name(name, kind)}.json"
 
-    def names(self) -> list[str]:
-        """Return the names of all profiles."""
-        return sorted(path.stem for path in self._folder.glob("*.json")) if self._folder.is_dir() else []
+    def names(self, kind: Subject) -> list[str]:
+        """Return the names of all profiles of a kind."""
+        return sorted(path.stem for path in self._of_kind(kind).glob("*.json"))
 
-    def find(self, name: str) -> Profile:
+    def find(self, name: str, kind: Subject) -> Profile:
         """Read a profile.
 
         Raises
@@ -51,18 +54,20 @@ class Profiles:
             There is none, or it is damaged.
         """
         try:
-            path = self.path(name)
+            path = self.path(name, kind)
             if not path.is_file():
-                raise Problem("not_found", f"there is no speaker {name!r}: POST /v1/speakers makes one")
-            return profiles.read(path)
+                raise Problem("not_found", f"there is no {kind} {name!r}: POST /v1/{kind}s makes one")
+            found = profiles.read(path)
+            profiles.require_kind(found, kind)
         except ProfileError as error:
-            raise Problem("profile_unusable", _without(str(error), self._folder)) from error
+            raise Problem("profile_unusable", _without(str(error), self._of_kind(kind))) from error
+        return found
 
     def save(self, profile: Profile) -> None:
         """Write a profile."""
-        profiles.save(profile, self.path(profile.name))
+        profiles.save(profile, self.path(profile.name, profile.kind))
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, kind: Subject) -> None:
         """Delete a profile.
 
         Raises
@@ -70,23 +75,13 @@ class Profiles:
         Problem
             There is none.
         """
-        self.find_path(name).unlink(missing_ok=True)
-
-    def find_path(self, name: str) -> Path:
-        """Return where a profile is.
-
-        Raises
-        ------
-        Problem
-            There is none.
-        """
         try:
-            path = self.path(name)
+            path = self.path(name, kind)
         except ProfileError as error:
             raise Problem("not_found", str(error)) from error
         if not path.is_file():
-            raise Problem("not_found", f"there is no speaker {name!r}")
-        return path
+            raise Problem("not_found", f"there is no {kind} {name!r}")
+        path.unlink(missing_ok=True)
 
 
 def _without(text: str, folder: Path) -> str:

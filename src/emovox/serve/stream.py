@@ -18,12 +18,13 @@ from emovox.live.sources import Layout
 from emovox.outputs.text import json_line
 from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.streaming import StreamingRecognizer
+from emovox.recognition.voice import Memory
 from emovox.serve.options import StreamOptions
 from emovox.serve.pool import Workers
 from emovox.serve.problems import Problem
 from emovox.serve.settings import Settings
 from emovox.serve.telemetry import Metrics
-from emovox.serve.work import Ask, Judge, Prepare
+from emovox.serve.work import Ask, Judge, Judged, Prepare
 from emovox.types import Prediction, Waveform
 
 #: Seconds of sound that are heard at a time: what is certain is sent before the rest of a long message is heard.
@@ -57,16 +58,18 @@ class RemoteJudge:
         self, workers: Workers, ask: Ask, threshold: float, loop: asyncio.AbstractEventLoop, timeout: float
     ) -> None:
         self.threshold = threshold
+        self._memory: Memory | None = None
         self._workers, self._ask, self._loop, self._timeout = workers, ask, loop, timeout
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; an estimate only where there is time for it."""
         if running and self._workers.waiting:
             return None
-        task = Judge(window, name, self._ask, running)
+        task = Judge(window, name, self._ask, running, self._memory)
         asked = self._workers.run(task, urgent=not running, timeout=self._timeout)
-        found: Prediction | None = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
-        return found
+        found: Judged = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        self.threshold, self._memory = found.threshold, found.memory
+        return found.prediction
 
 
 class Session:

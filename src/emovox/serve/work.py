@@ -19,10 +19,12 @@ from emovox.audio import Sound
 from emovox.errors import EmovoxError, MissingExtraError, NoSpeechError
 from emovox.live.sources import ENCODINGS, Layout
 from emovox.model.file import Model, load
-from emovox.model.profiles import Profile
+from emovox.model.profiles import Profile, Subject
+from emovox.recognition.analysis import StreamJudge
 from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions
+from emovox.recognition.voice import Memory
 from emovox.serve.problems import Problem
 from emovox.speech.gate import GateOptions
 from emovox.types import Prediction, Waveform
@@ -91,8 +93,10 @@ class Ask:
     ----------
     model : str or None
         Name of a built-in model; None for the server's own.
-    profile : Profile or None
+    speaker : Profile or None
         Whose voice it is.
+    setting : Profile, "auto" or None
+        Where it was recorded; ``"auto"``: the recording or stream is its own setting.
     threshold : float or None
         Confidence that an answer needs.
     gate : bool
@@ -104,7 +108,8 @@ class Ask:
     """
 
     model: str | None = None
-    profile: Profile | None = None
+    speaker: Profile | None = None
+    setting: Profile | str | None = None
     threshold: float | None = None
     gate: bool = True
     text: bool = False
@@ -172,7 +177,8 @@ class Bench:
     def _make(self, ask: Ask) -> EmotionRecognizer:
         return self._build(
             self._model(ask.model),
-            speaker=ask.profile,
+            speaker=ask.speaker,
+            setting=ask.setting,
             threshold=ask.threshold,
             gate=None if ask.gate else GateOptions(threshold=0),
             transcriber=self.transcriber(ask.language) if ask.text else None,
@@ -297,43 +303,85 @@ class Judge:
         Who judges.
     running : bool
         Whether this is an estimate while somebody speaks.
+    memory : Memory or None
+        What the stream has told of its setting, where it is its own: any process may judge the next window.
     """
 
     window: Waveform
     name: str
     ask: Ask
     running: bool = False
+    memory: Memory | None = None
 
-    def run(self, bench: Bench, tell: Tell) -> Prediction | None:
-        """Return the judgement, None where there is nothing to judge."""
-        return bench.recognizer(self.ask).assess(self.window, self.name, running=self.running)
+    def run(self, bench: Bench, tell: Tell) -> Judged:
+        """Return the judgement, and what is remembered for the next one."""
+        judge = bench.recognizer(self.ask).for_stream()
+        if isinstance(judge, StreamJudge) and self.memory is not None:
+            judge.memory = self.memory
+        found = judge.assess(self.window, self.name, running=self.running)
+        return Judged(found, judge.threshold, judge.memory if isinstance(judge, StreamJudge) else None)
 
 
 @dataclass(frozen=True)
-class Enrol:
-    """Learn what a voice is ordinarily like.
+class Judged:
+    """What became of a window.
 
     Attributes
     ----------
+    prediction : Prediction or None
+        None where there is nothing to judge.
+    threshold : float
+        Confidence that the answer needed.
+    memory : Memory or None
+        For the next window.
+    """
+
+    prediction: Prediction | None
+    threshold: float
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True)
+class Learn:
+    """Learn what a voice or a setting is ordinarily like.
+
+    Attributes
+    ----------
+    kind : {"speaker", "setting"}
+        What the recordings are of.
     name : str
-        Whose voice it is.
+        What to call it.
     uploads : tuple of Upload
         Recordings of it.
+    setting : str or None
+        The setting that a speaker belongs to.
     longest : float
         Seconds of sound of one that are taken at most.
     """
 
+    kind: Subject
     name: str
     uploads: tuple[Upload, ...]
+    setting: str | None = None
     longest: float = float("inf")
 
-    def run(self, bench: Bench, tell: Tell) -> Profile:
-        """Return the profile."""
+    def run(self, bench: Bench, tell: Tell) -> tuple[Profile, list[str]]:
+        """Return the profile, and what is wrong with recordings of a setting that were left out."""
         for upload in self.uploads:
             require_length(_length(upload) or 0.0, self.longest)
+        recognizer, left_out = bench.recognizer(Ask()), list[str]()
+
+        def heard(_: int, seconds: float) -> None:
+            tell(seconds)
+
         with ExitStack() as stack:
             sounds = [stack.enter_context(upload.opened()) for upload in self.uploads]
-            return bench.recognizer(Ask()).enroll(self.name, sounds, jobs=1)
+            if self.kind == "speaker":
+                return recognizer.enroll(self.name, sounds, self.setting, jobs=1, progress=heard), left_out
+            found = recognizer.adapt(
+                self.name, sounds, jobs=1, progress=heard, left_out=lambda error: left_out.append(str(error))
+            )
+            return found, left_out
 
 
 @dataclass(frozen=True)
