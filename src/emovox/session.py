@@ -1,4 +1,4 @@
-"""ONNX files: sessions on one thread and with telemetry off, and what a file says of itself, without a session."""
+"""ONNX files: sessions on one thread and with telemetry off, checksums, what a file says of itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import emovox
+from emovox.errors import ModelError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 _PROPERTIES, _KEY, _VALUE = 14, 1, 2
 #: How a field of a protocol buffer is stored: as a number of any length, 8 bytes, so many bytes, or 4 bytes.
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+#: The package, and the checksums of its ONNX files, as the command ``sha256sum`` writes and checks them.
+_PACKAGE, _SUMS = Path(emovox.__file__).parent, "SHA256SUMS"
+#: The last entry of the metadata of a sealed file, but for its value: the checksum of all that precedes the entry.
+_SEALED_BY = b"emovox.sha256"
+_SEAL = bytes([_PROPERTIES << 3 | _BYTES, 2 + len(_SEALED_BY) + 2 + 64, _KEY << 3 | _BYTES, len(_SEALED_BY)])
+_SEAL += _SEALED_BY + bytes([_VALUE << 3 | _BYTES, 64])
 
 
-def open_session(content: bytes | Path) -> InferenceSession:
-    """Open a session for an ONNX file on one thread of the processor.
+def open_session(content: bytes | Path, source: str = "the model") -> InferenceSession:
+    """Open a session for an ONNX file on one thread of the processor, if the file is as it was written.
 
     The networks are small: one thread is fastest, and many recordings at once do not fight for cores.  Wheels of
     onnxruntime for Linux from 1.29 on report to their makers and write to the user's cache, unless the environment
@@ -33,12 +40,21 @@ def open_session(content: bytes | Path) -> InferenceSession:
     content : bytes or Path
         The file, or the path of one that comes with emovox, which opens in two thirds of the time.  Nothing in it is
         executed but its graph.  A graph given as bytes cannot refer to other files: any other file is given so.
+    source : str, optional
+        What messages call it.
 
     Returns
     -------
     onnxruntime.InferenceSession
         It keeps no state and may be used by many threads.
+
+    Raises
+    ------
+    ModelError
+        A checksum of the file is known, that of the package's own or of one that is :func:`sealed`, and is not the
+        file's.
     """
+    _require_whole(content, source)
     import onnxruntime  # 30 ms of import that `emovox --help` need not pay
 
     _warn_if_imported_before()
@@ -48,6 +64,44 @@ def open_session(content: bytes | Path) -> InferenceSession:
     options.log_severity_level = 4
     given = str(content) if isinstance(content, Path) else content
     return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+
+def sealed(content: bytes) -> bytes:
+    """Put the SHA-256 of an ONNX file at its end, as one more entry of its metadata.
+
+    Examples
+    --------
+    >>> seal = sealed(b"")
+    >>> properties(io.BytesIO(seal))["emovox.sha256"][:8]
+    'e3b0c442'
+    """
+    return content + _SEAL + _sha256(content)
+
+
+def _require_whole(content: bytes | Path, source: str) -> None:
+    """Refuse a file whose checksum is known and another one."""
+    if isinstance(content, Path):
+        expected = _sums().get(content.relative_to(_PACKAGE).as_posix())
+        whole, remedy = expected in (None, _sha256(content.read_bytes())), "install emovox again"
+    else:
+        end = len(content) - len(_SEAL) - 64
+        is_sealed = content[max(end, 0) : -64] == _SEAL
+        whole, remedy = not is_sealed or _sha256(memoryview(content)[:end]) == content[-64:], "get the file again"
+    if not whole:
+        raise ModelError(f"{source} is damaged: its content is not what its checksum (SHA-256) says; {remedy}")
+
+
+@cache
+def _sums() -> dict[str, bytes]:
+    """Read the checksums of the package's own files by path inside the package."""
+    lines = (_PACKAGE / _SUMS).read_text(encoding="ascii").splitlines()
+    return {name: digest.encode() for digest, name in (line.split("  ") for line in lines)}
+
+
+def _sha256(content: bytes | memoryview) -> bytes:
+    import hashlib  # 5 ms that `emovox --help` need not pay
+
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -15,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emovox import ModelError
+from emovox import ModelError, session
 from emovox.model.file import Model, builtin, load, load_card
-from emovox.session import properties
-from tests import EXAMPLES
+from emovox.session import properties, sealed
+from tests import EXAMPLES, ROOT
 
 onnx = pytest.importorskip("onnx")
 
@@ -55,6 +56,50 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, personal_model: Path) -> No
     for read in (load, load_card):
         with pytest.raises(ModelError, match=r"no model 'missing\.onnx': give a model.onnx"):
             read("missing.onnx")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_damaged_bit_anywhere_is_told(personal_model: Path, place: float, bit: int) -> None:
+    content = bytearray(personal_model.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    with pytest.raises(ModelError, match=r"anna\.onnx (is damaged|is not an ONNX model|is an ONNX file without)"):
+        Model(bytes(content), "anna.onnx")
+    content = bytearray(personal_model.read_bytes()[:-83])  # what the seal is about
+    content[int(place * len(content))] ^= 1 << bit
+    with pytest.raises(ModelError, match=r"is damaged: its content is not what its checksum \(SHA-256\) says"):
+        Model(bytes(content) + personal_model.read_bytes()[-83:], "anna.onnx")
+
+
+def test_a_seal_is_read_as_metadata(personal_model: Path) -> None:
+    content = personal_model.read_bytes()
+    found = {one.key: one.value for one in onnx.load_from_string(content).metadata_props}
+    assert found["emovox.sha256"] == hashlib.sha256(content[:-83]).hexdigest()
+    assert content == sealed(content[:-83])
+
+
+def test_a_damaged_file_of_the_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SHA256SUMS", "speech/silero/silero_vad_16k_sequence.onnx"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "src" / "emovox" / name, tmp_path / name)
+    monkeypatch.setattr(session, "_PACKAGE", tmp_path)
+    path = tmp_path / name
+    session.open_session(path, "the speech detector")
+    content = bytearray(path.read_bytes())
+    content[700_000] ^= 4  # a weight: onnxruntime sees nothing wrong in it
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"the speech detector is damaged: .* install emovox again"):
+        session.open_session(path, "the speech detector")
+
+
+def test_the_checksums_of_the_package_are_those_of_its_files() -> None:
+    package = ROOT / "src" / "emovox"
+    found = {
+        path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in package.rglob("*.onnx")
+    }
+    lines = (package / "SHA256SUMS").read_text().splitlines()
+    told = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert told == found, "in src/emovox: sha256sum $(git ls-files '*.onnx') > SHA256SUMS"
 
 
 def test_a_model_pickles_as_its_name(personal_model: Path, tmp_path: Path) -> None:

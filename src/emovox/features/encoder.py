@@ -6,7 +6,7 @@ Models that use it share one file, so a model of one's own is small and trained 
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emovox.features.analysis import Analysis, padded
@@ -46,4 +46,4 @@ def embedding(analysis: Analysis) -> Float32Array:
 @lru_cache(maxsize=1)
 def _session() -> InferenceSession:
     """Open the encoder, once a process: all models and threads share it."""
-    return open_session((resources.files("emovox.features") / "encoder.onnx").read_bytes())
+    return open_session(Path(__file__).with_name("encoder.onnx"), "the encoder in the package")

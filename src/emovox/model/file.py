@@ -96,15 +96,17 @@ class Model:
     Raises
     ------
     ModelError
-        Not an ONNX file, no card inside, or a graph that does not fit its card.
+        Not an ONNX file or a damaged one, no card inside, or a graph that does not fit its card.
     """
 
     def __init__(self, content: bytes | Path, source: str, *, origin: str | None = None) -> None:
         self._content, self._source, self._origin = content, source, origin
         try:
-            self._session = open_session(content)
+            self._session = open_session(content, source)
             with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
                 metadata = properties(file)
+        except ModelError:
+            raise
         except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
             raise _unreadable(source, error) from error
         self.card = _card(metadata, source)

@@ -136,7 +136,7 @@ class SpeechEvent:
 @lru_cache(maxsize=1)
 def _session() -> Any:
     """Load the network, once for all streams of the process; it keeps no state and may be used by many threads."""
-    return open_session(_SILERO / "silero_vad_16k_sequence.onnx")
+    return open_session(_SILERO / "silero_vad_16k_sequence.onnx", "the speech detector in the package")
 
 
 class SpeechProbability:

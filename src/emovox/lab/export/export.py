@@ -25,7 +25,7 @@ from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.extraction.sequences import Features, Inputs, Sequences
 from emovox.model.card import ModelCard
 from emovox.model.file import AXES, BASELINE, CARD_KEY, INPUT, OUTPUT, SAMPLES, WORDS, Model, baseline_width
-from emovox.session import open_session
+from emovox.session import open_session, sealed
 from emovox.types import JOINT, FeatureSpec, Float32Array, Waveform
 from emovox.writing import replacing
 
@@ -188,10 +188,10 @@ def _write(
     check_parity(finished, graph, calibration, _cases(graph, example, fronts))
     if int8 and SAMPLES in graph.inputs:
         finished, model = smaller(finished, model, path, clips)
-    finished = optimised(finished)
-    model = Model(finished.SerializeToString(), str(path))
+    content = sealed(optimised(finished).SerializeToString())
+    model = Model(content, str(path))
     with replacing(path) as part:
-        part.write_bytes(finished.SerializeToString())
+        part.write_bytes(content)
     return model
 
 
