@@ -16,6 +16,7 @@ from emovox.errors import EmovoxError
 from emovox.serve import describe, job_routes, predict, profile_routes, socket, system, transcriptions
 from emovox.serve.guard import Guard, call_of
 from emovox.serve.options import mistakes
+from emovox.serve.page_routes import page_router
 from emovox.serve.problems import BY_STATUS, MEDIA_TYPE, Problem
 from emovox.serve.service import Service
 from emovox.serve.settings import split
@@ -56,6 +57,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     for module in (system, predict, transcriptions, job_routes, profile_routes, socket):
         app.include_router(module.router)
+    app.include_router(page_router())
     app.openapi = _described(app)  # type: ignore[method-assign]
     for kind in (Problem, EmovoxError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _refused)
