@@ -41,7 +41,7 @@ def test_a_pipe_gives_the_timeline_of_the_file(clip: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert all(set(event) == {"kind", "time", "decided", "prediction", "text"} for event in events)
+    assert all(set(event) == {"kind", "time", "decided", "prediction", "text", "channel"} for event in events)
     results = [event["prediction"] for event in events if event["kind"] == "result"]
     timeline = emovox.EmotionRecognizer().timeline(str(clip))
     assert results == [one.to_dict() | {"file": "<stdin>"} for one in timeline.predictions]
@@ -236,3 +236,30 @@ def test_a_terminal_shows_a_picture_heeds_keys_and_is_left_in_order(
     assert "mark 1" in (tmp_path / "talk.TextGrid").read_text(encoding="utf-8")
     assert "\x1b[?25h" in terminal.shown  # the cursor is back
     assert "Traceback" not in terminal.shown
+
+
+def test_each_channel_of_a_pipe_is_told_by_its_number(clip: Path, tmp_path: Path) -> None:
+    sound, _ = soundfile.read(clip)
+    stereo = tmp_path / "call.wav"
+    soundfile.write(stereo, np.stack([sound, np.roll(sound, 8000)], axis=1), 16000)
+    done = emovox_command("listen", "-", "--channels", "each", "--format", "json", stdin=stereo.read_bytes())
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {event["channel"] for event in events if event["kind"] in ("start", "result", "end")} == {1, 2}
+    recognizer = emovox.EmotionRecognizer()
+    for number in (1, 2):
+        told = [event["prediction"] for event in events if event["kind"] == "result" and event["channel"] == number]
+        alone = recognizer.timeline(emovox.audio.Channel(str(stereo), number))
+        assert told == [one.to_dict() | {"file": "<stdin>"} for one in alone.predictions]
+    lines = emovox_command("listen", "-", "--channels", 2, stdin=stereo.read_bytes()).stdout.splitlines()
+    assert len(lines) == 2
+    assert all(re.match(r"0:0\d-0:0\d  channel 2  ", line) for line in lines)
+
+
+def test_how_many_channels_raw_sound_has_is_another_option() -> None:
+    done = emovox_command("listen", "-", "--rate", 48000, "--channels", 2, stdin=bytes(100_000))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--pcm-channels 2 says how many there are" in done.stderr
+    done = emovox_command("listen", "-", "--rate", 48000, "--pcm-channels", 2, stdin=bytes(100_000))
+    assert done.returncode == 0, done.stderr
+    done = emovox_command("listen", "-", "--channels", "left", stdin=bytes(100))
+    assert "--channels left: expected mix, each or the number of a channel" in done.stderr

@@ -220,3 +220,16 @@ def test_what_is_not_installed_is_named_with_how_to_get_it(
     monkeypatch.setattr(sys, "meta_path", [Refusing(error), *sys.meta_path])
     with pytest.raises(kind, match=message):
         devices.load()
+
+
+def test_channels_of_a_card_are_heard_one_by_one() -> None:
+    def play(stream: Stream) -> None:
+        block = np.tile(np.array([[0.25, -0.5]], np.float32), (800, 1))
+        stream.callback(block, 800, None, None)
+
+    (each,) = take(DeviceSource("3", Card(play), channels="each"), 1)
+    np.testing.assert_array_equal(each, np.tile(np.array([[0.25, -0.5]], np.float32), (800, 1)))
+    (second,) = take(DeviceSource("3", Card(play), channels=2), 1)
+    np.testing.assert_array_equal(second, np.full(800, -0.5, np.float32))
+    with pytest.raises(AudioError, match="there is no channel 3"):
+        DeviceSource("3", Card(play), channels=3)

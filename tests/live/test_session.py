@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from emovox import audio
 from emovox.errors import AudioError, InputError
 from emovox.live import session as sessions
+from emovox.live.channels import Streams
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import Feed, Notice, Piece, PipeSource
@@ -82,9 +83,9 @@ class Faulty:
         pass
 
 
-def session(source: Any, notes: Notes, **options: Any) -> Session:
-    stream = StreamingRecognizer(Judge()).open("mic")
-    return Session(Feed(source), stream, State("mic", "fake", LABELS), notes, **options)
+def session(source: Any, notes: Notes, channel: int | None = None, **options: Any) -> Session:
+    streams = Streams(lambda: StreamingRecognizer(Judge()).open("mic"), channel)
+    return Session(Feed(source), streams, State("mic", "fake", LABELS), notes, **options)
 
 
 def test_everything_is_told_and_kept(tmp_path: Path) -> None:
@@ -305,3 +306,42 @@ def test_signals_end_a_session_and_an_ignored_one_stays_ignored() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def loudness(waveform: Waveform) -> str:
+    """Stand for a speech recogniser."""
+    return f"{waveform.samples.std():.6f}"
+
+
+def test_each_channel_is_heard_as_it_would_be_alone(tmp_path: Path) -> None:
+    left, right = talk(), np.roll(talk(), 8000)
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([left, right], axis=1), 16000, format="WAV", subtype="FLOAT")
+    both = Notes()
+    source = PipeSource(io.BytesIO(file.getvalue()), name="mic", channels="each")
+    files = session(
+        source,
+        both,
+        timeline=TimelineKeeper(tmp_path / "talk.json", LABELS),
+        sound=SoundKeeper(tmp_path / "talk.wav"),
+        transcribe=loudness,
+    ).run(threading.Event())
+    assert [path.name for path in files] == ["talk.json", "talk.wav"]
+    saved = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
+    for number in (1, 2):
+        alone = Notes()
+        source = PipeSource(io.BytesIO(file.getvalue()), name="mic", channels=number)
+        session(source, alone, number, transcribe=loudness).run(threading.Event())
+        heard = [one for one in both.told if one.channel == number]
+        assert [one for one in heard if one.kind != "transcript"] == [
+            one for one in alone.told if one.kind != "transcript"
+        ]
+        words = {one.time: one.text for one in alone.told if one.kind == "transcript"}
+        assert {one.time: one.text for one in heard if one.kind == "transcript"} == words
+        assert words
+        kept = [one for one in saved if one["channel"] == number]
+        assert [(one["end"], one["transcript"]) for one in kept] == list(words.items())
+    assert [one["channel"] for one in saved] == sorted(one["channel"] for one in saved)
+    found, rate = soundfile.read(tmp_path / "talk.wav")
+    assert (found.shape, rate) == ((len(left), 2), 16000)
+    np.testing.assert_allclose(found[:, 1], right, atol=1e-4)

@@ -26,7 +26,7 @@ def heard(data: bytes, layout: Layout | None = None, **options: Any) -> tuple[ND
     pieces = list(PipeSource(io.BytesIO(data), layout, **options).read())
     samples = [piece for piece in pieces if not isinstance(piece, Notice)]
     notices = [piece.text for piece in pieces if isinstance(piece, Notice)]
-    return np.concatenate([*samples, np.empty(0, np.float32)]), notices
+    return np.concatenate(samples) if samples else np.empty(0, np.float32), notices
 
 
 def wav(samples: NDArray[Any], rate: int = 16000, **options: Any) -> bytes:
@@ -130,14 +130,14 @@ def test_a_header_counts_more_than_what_was_given_and_says_so() -> None:
     np.testing.assert_allclose(samples, audio.read(stereo).samples, atol=1e-6)
     assert notices == [
         "the header says 48000 Hz, which counts: --rate 8000 is for raw sound",
-        "the header says 2 channels, which counts: --channels 4 is for raw sound",
+        "the header says 2 channels, which counts: --pcm-channels 4 is for raw sound",
     ]
     assert heard(stereo, Layout(rate=48000, channels=2))[1] == []
 
 
 def test_stereo_taken_for_mono_is_noticed() -> None:
     twice = np.repeat((speech(0.5) * 32767).astype("<i2"), 2)
-    assert "--channels 2" in heard(twice.tobytes())[1][0]
+    assert "--pcm-channels 2" in heard(twice.tobytes())[1][0]
     assert heard((speech(0.5) * 32767).astype("<i2").tobytes())[1] == []
 
 
@@ -236,3 +236,44 @@ def test_a_feed_hands_on_what_the_source_raises() -> None:
         feed.next(60)
     assert feed.ended
     assert feed.next(0) is None
+
+
+def test_channels_are_heard_mixed_by_number_or_each_by_itself() -> None:
+    left, right = speech(0.6), speech(0.6, 3)
+    data = wav(np.stack([left, right], axis=1), 44100, subtype="FLOAT")
+    each, _ = heard(data, channels="each")
+    for number in (1, 2):
+        one = audio.read(audio.Channel(data, number)).samples
+        np.testing.assert_allclose(each[:, number - 1], one, atol=1e-6)
+        np.testing.assert_allclose(heard(data, channels=number)[0], one, atol=1e-6)
+    np.testing.assert_array_equal(heard(wav(left), channels="each")[0], heard(wav(left))[0])
+
+
+def test_a_layout_that_changes_keeps_the_channels_that_are_heard() -> None:
+    def columns(*samples: NDArray[Any]) -> bytes:
+        return wav(np.stack(samples, axis=1), subtype="FLOAT")
+
+    one, two, three = speech(0.3), speech(0.3, 3), speech(0.3, 5)
+    stereo = columns(one, two)
+    each, notices = heard(stereo + wav(three, subtype="FLOAT") + columns(one, two, three), channels="each")
+    size = len(one)
+    np.testing.assert_array_equal(each[:size], np.stack([one, two], axis=1))
+    np.testing.assert_array_equal(each[size : 2 * size], np.stack([three, 0 * three], axis=1))
+    np.testing.assert_array_equal(each[2 * size :], np.stack([one, two], axis=1))
+    assert [note.split()[-3:] for note in notices] == [["with", "1", "channel"], ["with", "3", "channels"]]
+    with pytest.raises(AudioError, match="has one channel: there is no channel 2"):
+        heard(stereo + wav(three, subtype="FLOAT"), channels=2)
+
+
+def test_the_number_of_a_channel_is_not_how_many_there_are() -> None:
+    with pytest.raises(InputError, match="the raw sound has 1 channel: --pcm-channels 2 says how many there are"):
+        heard(bytes(3200), channels=2)
+    assert len(heard(bytes(3200), Layout(channels=2), channels=2)[0]) == 800
+
+
+def test_two_voices_on_two_channels_are_told() -> None:
+    pause = np.zeros(32000, np.float32)
+    call = np.stack([np.concatenate([speech(2), pause]), np.concatenate([pause, speech(2, 3)])], axis=1)
+    assert heard(wav(np.tile(call + 1e-3, (2, 1))))[1] == [
+        "its two channels hold different voices: --channels each judges them one by one"
+    ]

@@ -170,7 +170,10 @@ def test_json_lines_are_flushed_one_by_one() -> None:
 
     out = Out()
     JsonLines(out).report(SessionEvent("mark", 1, 1, text="ä\n"), State("mic", "m", LABELS))
-    assert out.flushed == '{"kind": "mark", "time": 1, "decided": 1, "prediction": null, "text": "ä\\n"}\n'
+    assert (
+        out.flushed
+        == '{"kind": "mark", "time": 1, "decided": 1, "prediction": null, "text": "ä\\n", "channel": null}\n'
+    )
 
 
 def test_the_picture_is_drawn_in_place_and_stays_at_the_end() -> None:

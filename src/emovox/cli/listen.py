@@ -12,9 +12,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from emovox.cli.options import model_option, recognition_options, setting_option, speaker_option, threshold_option
+from emovox.cli.options import (
+    channel_choice,
+    channels_option,
+    model_option,
+    recognition_options,
+    setting_option,
+    speaker_option,
+    threshold_option,
+)
 from emovox.errors import InputError
 from emovox.live import check, devices
+from emovox.live.channels import Streams, Wanted
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, SoundInput, standard_input
@@ -68,6 +77,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 @setting_option
 @threshold_option
 @option("--no-gate", is_flag=True, help="Judge any sound that passes for speech at first.")
+@channels_option
 @option(
     "--window",
     type=float,
@@ -87,7 +97,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 @recognition_options
 @option("--encoding", metavar="NAME", section=_PIPE, help=_CODES)
 @option("--rate", type=int, metavar="HZ", default=RATE, section=_PIPE, help="Sampling rate.")
-@option("--channels", type=int, metavar="N", default=1, section=_PIPE, help="Channels; they are averaged.")
+@option("--pcm-channels", type=int, metavar="N", default=1, section=_PIPE, help="How many channels there are.")
 def listen(
     source: str | None,
     device: str | None,
@@ -101,6 +111,7 @@ def listen(
     setting: str | None,
     threshold: float | None,
     no_gate: bool,
+    channels: str,
     window: float,
     hop: float,
     text: bool,
@@ -108,7 +119,7 @@ def listen(
     language: str | None,
     encoding: str | None,
     rate: int,
-    channels: int,
+    pcm_channels: int,
 ) -> None:
     """Hear a microphone or a pipe, and say what emotion it is.
 
@@ -129,7 +140,8 @@ def listen(
     if save is not None and save_audio is not None and save == save_audio:
         raise InputError(f"--save and --save-audio are both {save}: name two files")
     options = TimelineOptions(window=window, hop=hop)
-    origin = _open(source, device, encoding, rate, channels)
+    heard = channel_choice(channels)
+    origin = _open(source, device, encoding, Layout(encoding or "s16le", rate, pcm_channels), heard)
     if only_check:
         _check(origin)
         return
@@ -153,10 +165,11 @@ def listen(
         f"saving {', '.join(kept)}" if kept else "",
         setting=known,
     )
-    stream = StreamingRecognizer(recognizer, options).open(origin.name)
+    recognition = StreamingRecognizer(recognizer, options)
+    streams = Streams(lambda: recognition.open(origin.name), heard if isinstance(heard, int) else None)
     with ended_by_signals() as stopped, keyboard() as pressed:
         session = Session(
-            Feed(origin), stream, state, _printer(form), timeline=timeline, sound=sound, transcribe=transcribe
+            Feed(origin), streams, state, _printer(form), timeline=timeline, sound=sound, transcribe=transcribe
         )
         try:
             session.run(stopped, pressed)
@@ -169,14 +182,14 @@ def listen(
                 say(f"wrote {path}")
 
 
-def _open(source: str | None, device: str | None, encoding: str | None, rate: int, channels: int) -> SoundInput:
+def _open(source: str | None, device: str | None, encoding: str | None, raw: Layout, channels: Wanted) -> SoundInput:
     """Find out where the sound comes from; options of the other kind of source are mistakes."""
     if source is None:
-        if encoding is not None or (rate, channels) != (RATE, 1):
+        if encoding is not None or raw != Layout():
             raise InputError(
-                "--encoding, --rate and --channels describe raw sound from a pipe: add -, or leave them out"
+                "--encoding, --rate and --pcm-channels describe raw sound from a pipe: add -, or leave them out"
             )
-        return devices.DeviceSource(device)
+        return devices.DeviceSource(device, channels=channels)
     if source != "-":
         raise InputError(
             f"emovox listen hears a microphone, or standard input with -: for the file {source} write "
@@ -184,8 +197,7 @@ def _open(source: str | None, device: str | None, encoding: str | None, rate: in
         )
     if device is not None:
         raise InputError(f"sound comes from standard input with -, or from the device {device}: leave out one of them")
-    layout = Layout(encoding or "s16le", rate, channels)
-    return PipeSource(standard_input(), layout, raw=encoding is not None)
+    return PipeSource(standard_input(), raw, raw=encoding is not None, channels=channels)
 
 
 def _transcription(text: bool, asr: str | None, language: str | None) -> Callable[[Waveform], str] | None:
@@ -236,7 +248,8 @@ def _check(source: SoundInput) -> None:
             pieces.append(piece)
             length += len(piece)
     feed.stop()
-    levels = check.measure(np.concatenate([*pieces, np.empty(0, dtype=np.float32)]), source.rate)
+    heard = check.loudest(np.concatenate(pieces)) if pieces else np.empty(0, dtype=np.float32)
+    levels = check.measure(heard, source.rate)
     click.echo(
         f"{levels.duration:.1f} s at {levels.rate} Hz, peak {levels.peak:.0f} dB, voice {levels.loud:.0f} dB, "
         f"background {levels.noise:.0f} dB, cut off {levels.clipped:.1%}"

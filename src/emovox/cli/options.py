@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import click
 
@@ -144,6 +144,26 @@ class WordOptions:
         return prediction
 
 
+def channel_choice(channels: str) -> Literal["mix", "each"] | int:
+    """Read ``--channels``.
+
+    Raises
+    ------
+    InputError
+        It is none of mix, each or a number.
+
+    Examples
+    --------
+    >>> channel_choice("each"), channel_choice("2")
+    ('each', 2)
+    """
+    if channels in ("mix", "each"):
+        return "mix" if channels == "mix" else "each"
+    if channels.isdecimal() and int(channels) > 0:
+        return int(channels)
+    raise InputError(f"--channels {channels}: expected mix, each or the number of a channel, 1 for the first")
+
+
 def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | None]]:
     """Turn recordings and ``--channels`` into what is judged: names, and the channel of each or None for all mixed.
 
@@ -157,12 +177,9 @@ def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | N
     >>> numbered(["a.wav", "b.wav"], "2")
     (['a.wav', 'b.wav'], [2, 2])
     """
-    if channels == "mix":
-        return sources, [None] * len(sources)
-    if channels.isdecimal() and int(channels) > 0:
-        return sources, [int(channels)] * len(sources)
-    if channels != "each":
-        raise InputError(f"--channels {channels}: expected mix, each or the number of a channel, 1 for the first")
+    wanted = channel_choice(channels)
+    if wanted != "each":
+        return sources, [None if wanted == "mix" else wanted] * len(sources)
     if "-" in sources:
         raise InputError("--channels each reads a recording once a channel, and standard input can be read only once")
     both: list[tuple[str, int | None]] = []

@@ -107,6 +107,17 @@ def measure(samples: Float32Array, rate: int = RATE) -> Levels:
     )
 
 
+def loudest(samples: Float32Array) -> Float32Array:
+    """Return the channel with most energy of samples of shape (n,) or (n, n_channels).
+
+    Examples
+    --------
+    >>> loudest(np.array([[0.1, 0.5], [0.2, -0.5]], dtype=np.float32)).tolist()
+    [0.5, -0.5]
+    """
+    return samples if samples.ndim == 1 else samples[:, np.square(samples).sum(axis=0).argmax()]
+
+
 def decibels(power: float) -> float:
     """Convert a power ratio to decibels; 0 gives -inf.
 

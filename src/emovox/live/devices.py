@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from emovox.audio import Converter
 from emovox.errors import AudioError, InputError, MissingExtraError, did_you_mean
+from emovox.live.channels import Splitter, Wanted
 from emovox.live.sources import Notice, Piece
 from emovox.types import RATE
 
@@ -151,25 +151,33 @@ class DeviceSource:
         Seconds to wait for a device to come back.
     silence : float, default 3
         Seconds without samples after which a device counts as unplugged.
+    channels : {"mix", "each"} or int, default "mix"
+        Which channels are heard: all mixed, each by itself, or one by its number.
 
     Raises
     ------
     MissingExtraError, InputError, AudioError
-        There is no such device, or it cannot be opened.
+        There is no such device or no such channel, or it cannot be opened.
     """
 
     def __init__(
-        self, wanted: str | None = None, sounddevice: Any = None, *, patience: float = 15.0, silence: float = 3.0
+        self,
+        wanted: str | None = None,
+        sounddevice: Any = None,
+        *,
+        patience: float = 15.0,
+        silence: float = 3.0,
+        channels: Wanted = "mix",
     ) -> None:
         self._sounddevice = load() if sounddevice is None else sounddevice
         self._device = find(wanted, available(self._sounddevice))
-        self._patience, self._silence = patience, silence
+        self._patience, self._silence, self._wanted = patience, silence, channels
         self.name, self.rate = self._device.name, self._device.rate
         self._stopped = threading.Event()
         self._lost = 0
         self._pieces: queue.Queue[Any] = queue.Queue(_WAITING)
         self._stream: Any = None
-        self._converter = self._open()
+        self._splitter = self._open()
 
     def stop(self) -> None:
         """Ask :meth:`read` to end soon."""
@@ -180,7 +188,7 @@ class DeviceSource:
 
         Yields
         ------
-        ndarray of float32, shape (n_samples,), or Notice
+        ndarray of float32, shape (n_samples,) or (n_samples, n_channels), or Notice
             Samples at 16 kHz.  While a device is unplugged, silence takes its place, so that times keep to the clock.
 
         Raises
@@ -199,7 +207,7 @@ class DeviceSource:
                         continue
                     yield from self._return(last)
                 else:
-                    yield self._converter.push(np.nan_to_num(block, posinf=0.0, neginf=0.0))
+                    yield self._splitter.push(np.nan_to_num(block, posinf=0.0, neginf=0.0))
                 last = time.monotonic()
                 if self._lost > told:
                     told = self._lost
@@ -212,14 +220,14 @@ class DeviceSource:
 
     def _return(self, last: float) -> Iterator[Piece]:
         """Wait for an unplugged device to come back."""
-        yield self._converter.finish()
+        yield self._splitter.finish()
         yield Notice(f"{self.name} is gone: waiting {self._patience:g} s for it to come back")
         self._close()
         begun = time.monotonic()
         while not self._stopped.is_set():
             try:
                 self._look_again()
-                self._converter = self._open()
+                self._splitter = self._open()
             except (AudioError, InputError) as error:
                 if time.monotonic() - begun > self._patience:
                     raise AudioError(
@@ -227,7 +235,7 @@ class DeviceSource:
                     ) from error
                 self._stopped.wait(min(1.0, self._patience / 10))
             else:
-                yield np.zeros(round((time.monotonic() - last) * RATE), dtype=np.float32)
+                yield self._splitter.silence(round((time.monotonic() - last) * RATE))
                 yield Notice(f"{self.name} is back")
                 return
 
@@ -242,10 +250,11 @@ class DeviceSource:
         devices = available(self._sounddevice)
         self._device = find(self.name, [one for one in devices if one.name == self.name])
 
-    def _open(self) -> Converter:
-        """Open the device at its own rate, in mono where possible."""
+    def _open(self) -> Splitter:
+        """Open the device at its own rate, in mono where that is enough and possible."""
         errors = []
-        for channels in dict.fromkeys((1, self._device.channels)):
+        enough = (1,) if self._wanted == "mix" else ()
+        for channels in dict.fromkeys((*enough, self._device.channels)):
             pieces: queue.Queue[Any] = queue.Queue(_WAITING)
             try:
                 self._stream = self._sounddevice.InputStream(
@@ -262,7 +271,7 @@ class DeviceSource:
                 self._close()
             else:
                 self._pieces, self.rate = pieces, self._device.rate
-                return Converter(self._device.rate, channels, self.name)
+                return Splitter(self._device.rate, channels, self.name, self._wanted)
         raise AudioError(f"{self.name} cannot be opened ({errors[-1]}): is another program using it, and may this one?")
 
     def _take(self, block: Any, status: Any, into: queue.Queue[Any]) -> None:

@@ -100,11 +100,13 @@ class TimelineKeeper:
         with contextlib.suppress(OSError):
             self._file.close()
         marks = [(one.time, one.text or "") for one in self._written() if one.kind == "mark"]
-        words = {one.time: one.text for one in self._written() if one.kind == "transcript"}
+        words = {(one.time, one.channel): one.text for one in self._written() if one.kind == "transcript"}
+        channels = {one.channel for one in self._written() if one.kind == "result"}
         predictions = (
-            dataclasses.replace(one.prediction, transcript=words.get(one.time))
+            dataclasses.replace(one.prediction, transcript=words.get((one.time, one.channel)))
+            for channel in sorted(channels, key=lambda number: number or 0)  # one after the other, as of a file
             for one in self._written()
-            if one.kind == "result" and one.prediction is not None
+            if one.kind == "result" and one.prediction is not None and one.channel == channel
         )
         written = [self.path]
         with replacing(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
@@ -132,7 +134,7 @@ class TimelineKeeper:
 
 
 class SoundKeeper:
-    """Writes the sound of a session: WAV, 16 kHz, mono, 16 bits.
+    """Writes the sound of a session: WAV, 16 kHz, 16 bits, mono or the channels that are heard one by one.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ class SoundKeeper:
         self._wave.setframerate(RATE)
 
     def add_samples(self, samples: Float32Array) -> None:
-        """Append samples, shape (n,), from -1 to 1; louder ones are clipped.
+        """Append samples, shape (n,) or (n, n_channels), from -1 to 1; louder ones are clipped.
 
         Raises
         ------
@@ -177,6 +179,8 @@ class SoundKeeper:
         """
         values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
         try:
+            if samples.ndim == 2 and not self._wave.getnframes():
+                self._wave.setnchannels(samples.shape[1])
             self._wave.writeframes(values.tobytes())
             self._file.flush()
         except OSError as error:

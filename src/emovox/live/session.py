@@ -13,11 +13,11 @@ from types import FrameType
 
 import numpy as np
 
+from emovox.live.channels import Streams
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.sources import Feed, Notice
 from emovox.live.state import SessionEvent, State
 from emovox.live.terminal import Keys, Printer, none
-from emovox.recognition.streaming import Stream
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 
 #: Seconds to wait for sound before looking at the keys again.
@@ -43,8 +43,8 @@ class Session:
     ----------
     feed : Feed
         Source of the sound.
-    stream : Stream
-        Stream recogniser.
+    streams : Streams
+        What hears its channels.
     state : State
         What the display shows; updated as events come.
     printer : Printer
@@ -63,7 +63,7 @@ class Session:
     def __init__(
         self,
         feed: Feed,
-        stream: Stream,
+        streams: Streams,
         state: State,
         printer: Printer,
         *,
@@ -71,10 +71,10 @@ class Session:
         sound: SoundKeeper | None = None,
         transcribe: Callable[[Waveform], str] | None = None,
     ) -> None:
-        self._feed, self._stream, self._state, self._printer = feed, stream, state, printer
+        self._feed, self._streams, self._state, self._printer = feed, streams, state, printer
         self._timeline, self._sound = timeline, sound
         self._words = UtteranceTranscriber(transcribe) if transcribe else None
-        self._held = Tail(_HELD)
+        self._held: dict[int, Tail] = {}  # by channel
         self.files: list[Path] = []
         self._marks = 0
         self._wordless = False  # whether the listener knows that words are missing
@@ -115,7 +115,7 @@ class Session:
         found: list[Callable[[], list[Path]]] = []
         timeline = self._timeline
         if timeline is not None:
-            found.append(lambda: timeline.finish(self._stream.heard))
+            found.append(lambda: timeline.finish(self._streams.heard))
         if self._sound is not None:
             found.append(self._sound.finish)
         return found
@@ -148,14 +148,21 @@ class Session:
         for advice in self._state.add_samples(samples, self._feed.source.rate):
             self._report(SessionEvent("notice", self._state.time, self._state.time, text=advice), shown=False)
         if self._words:
-            self._held.append(samples)
-        self._report_all([SessionEvent.of(event) for event in self._stream.push(samples)])
+            self._hold(samples)
+        self._report_all(self._streams.push(samples))
+
+    def _hold(self, samples: Float32Array) -> None:
+        """Keep the last sound of each channel for its words."""
+        columns = [samples] if samples.ndim == 1 else samples.T
+        for column, piece in enumerate(columns):
+            self._held.setdefault(column, Tail(_HELD)).append(piece)
 
     def _report_all(self, events: Sequence[SessionEvent]) -> None:
         for one in events:
             self._report(one)
             if one.kind == "result" and one.prediction is not None and self._words:
-                said = self._held.stretch(one.prediction.start - _MARGIN, one.prediction.end + _MARGIN)
+                held = self._held[one.channel - 1 if one.channel and len(self._held) > 1 else 0]
+                said = held.stretch(one.prediction.start - _MARGIN, one.prediction.end + _MARGIN)
                 self._words.ask(one.prediction, said)
 
     def _report(self, one: SessionEvent, *, shown: bool = True) -> None:
@@ -168,23 +175,24 @@ class Session:
 
     def _mark(self) -> None:
         self._marks += 1
-        self._report(SessionEvent("mark", self._stream.heard, self._stream.heard, text=f"mark {self._marks}"))
+        self._report(SessionEvent("mark", self._streams.heard, self._streams.heard, text=f"mark {self._marks}"))
 
     def _notice(self, text: str) -> None:
-        self._report(SessionEvent("notice", self._stream.heard, self._stream.heard, text=text))
+        self._report(SessionEvent("notice", self._streams.heard, self._streams.heard, text=text))
 
     def _collect_words(self) -> None:
         if self._words is None:
             return
         for prediction, text in self._words.found():
             if text:
-                self._report(SessionEvent("transcript", prediction.end, self._stream.heard, text=text))
+                heard, channel = self._streams.heard, prediction.channel
+                self._report(SessionEvent("transcript", prediction.end, heard, text=text, channel=channel))
         if self._words.problem and not self._wordless:
             self._wordless = True
             self._notice(f"words are missing: {self._words.problem}")
 
     def _finish_stream(self) -> None:
-        self._report_all([SessionEvent.of(event) for event in self._stream.finish()])
+        self._report_all(self._streams.finish())
 
     def _finish_words(self) -> None:
         if self._words:

@@ -1,4 +1,4 @@
-"""Live sound in blocks at 16 kHz mono: raw PCM or WAV from a pipe, and a thread that reads ahead."""
+"""Live sound in blocks at 16 kHz: raw PCM or WAV from a pipe, and a thread that reads ahead."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox.audio import LOUDEST, Converter
+from emovox.audio import LOUDEST
 from emovox.audio.containers.find import CONTAINERS, SOUND_FILES
 from emovox.audio.convert import MAX_RATE, MIN_RATE
 from emovox.errors import AudioError, InputError
+from emovox.live.channels import Splitter, Wanted
 from emovox.types import RATE, Float32Array
 
 #: Sample formats of raw PCM, by their names in ffmpeg and arecord.
@@ -37,7 +38,7 @@ class Notice:
     text: str
 
 
-#: What a source yields: samples, or a notice.
+#: What a source yields: samples at 16 kHz, shape (n,), or (n, n_channels) where each is heard by itself; or a notice.
 Piece = Float32Array | Notice
 
 
@@ -147,6 +148,8 @@ class PipeSource:
         Name for messages.
     raw : bool, default False
         Take the bytes as raw PCM even if they begin with a WAV header.
+    channels : {"mix", "each"} or int, default "mix"
+        Which channels are heard: all mixed, each by itself, or one by its number.
 
     Examples
     --------
@@ -156,13 +159,22 @@ class PipeSource:
     [4, 0]
     """
 
-    def __init__(self, file: Reader, layout: Layout | None = None, name: str = "<stdin>", *, raw: bool = False) -> None:
+    def __init__(
+        self,
+        file: Reader,
+        layout: Layout | None = None,
+        name: str = "<stdin>",
+        *,
+        raw: bool = False,
+        channels: Wanted = "mix",
+    ) -> None:
         self._file, self._layout, self._raw = file, layout or Layout(), raw
         self.name, self.rate = name, self._layout.rate
         self._rest = b""  # what was read and is not used yet
         self._stopped = False
         self._told: set[str] = set()
-        self._converter: Converter | None = None
+        self._wanted = channels
+        self._splitter: Splitter | None = None
 
     def stop(self) -> None:
         """Ask :meth:`read` to end before the next block; a read that waits for one cannot be interrupted."""
@@ -173,12 +185,12 @@ class PipeSource:
 
         Yields
         ------
-        ndarray of float32, shape (n_samples,), or Notice
+        ndarray of float32, shape (n_samples,) or (n_samples, n_channels), or Notice
 
         Raises
         ------
         AudioError
-            The stream is empty, cannot be read, or is a sound file of another format.
+            The stream is empty, cannot be read, is a sound file of another format, or has no such channel.
         """
         head = self._take(4)
         if not head:
@@ -187,14 +199,30 @@ class PipeSource:
             if not self._raw:
                 self._refuse_others(head)
             self._rest = head + self._rest
+            self._require_channel()
             yield from self._samples(self._layout, None)
         while head in (b"RIFF", b"RF64") and not self._raw:
             layout, size = self._header(head)
             yield from self._contradiction(layout)
             yield from self._samples(layout, size)
             head = self._next_header()
-        if self._converter is not None:
-            yield self._converter.finish()
+        yield from self._end()
+
+    def _end(self) -> Iterator[Piece]:
+        """End the sound of one layout."""
+        if self._splitter is not None:
+            yield self._splitter.finish()
+            for note in self._splitter.notes:
+                yield from self._once(note)
+
+    def _require_channel(self) -> None:
+        """Refuse a channel that raw sound does not have: who gives it may mean how many there are."""
+        count = self._layout.channels
+        if isinstance(self._wanted, int) and self._wanted > count:
+            raise InputError(
+                f"--channels {self._wanted} is the channel to hear, and the raw sound has {_channels(count)}: "
+                f"--pcm-channels {self._wanted} says how many there are"
+            )
 
     def _refuse_others(self, head: bytes) -> None:
         self._rest = head + self._rest
@@ -216,18 +244,18 @@ class PipeSource:
         for name, said in (("rate", f"{header.rate} Hz"), ("channels", _channels(header.channels))):
             told = getattr(given, name)
             if told not in (getattr(Layout, name), getattr(header, name)):
-                yield from self._once(f"the header says {said}, which counts: --{name} {told} is for raw sound")
+                option = "pcm-channels" if name == "channels" else name
+                yield from self._once(f"the header says {said}, which counts: --{option} {told} is for raw sound")
 
     def _samples(self, layout: Layout, size: int | None) -> Iterator[Piece]:
         """Yield the samples of the next `size` bytes, or up to the end."""
-        if self._converter is None or (self._converter.rate, self._converter.channels) != (
-            layout.rate,
-            layout.channels,
-        ):
-            if self._converter is not None:
-                yield self._converter.finish()
+        before = self._splitter
+        if before is None or (before.rate, before.channels) != (layout.rate, layout.channels):
+            yield from self._end()
+            if before is not None:
                 yield Notice(f"the sound goes on at {layout.rate} Hz with {_channels(layout.channels)}")
-            self._converter = Converter(layout.rate, layout.channels, self.name)
+            width = None if before is None else before.width or 1
+            self._splitter = Splitter(layout.rate, layout.channels, self.name, self._wanted, width)
         self.rate, left, held = layout.rate, size, b""
         while left is None or left > 0:
             data = self._some(_READ if left is None else min(_READ, left))
@@ -249,19 +277,19 @@ class PipeSource:
             self._take(1)  # chunks of a WAV file begin at even places
 
     def _cleaned(self, frames: Float32Array) -> Iterator[Piece]:
-        """Convert frames to 16 kHz mono; samples that are not finite become silence: no fault ends a session."""
-        assert self._converter is not None
+        """Convert frames to 16 kHz; samples that are not finite become silence: no fault ends a session."""
+        assert self._splitter is not None
         if frames.shape[1] == 1 and "twice" not in self._told and len(frames) >= 200:
             pairs = frames[: len(frames) // 2 * 2, 0].reshape(-1, 2)
             moved = np.flatnonzero(pairs[1:, 0] != pairs[:-1, 0]) + 1  # silence and steady values tell nothing
             if len(moved) >= 50 and (pairs[moved, 0] == pairs[moved, 1]).mean() > 0.99:
                 self._told.add("twice")
-                yield Notice("every sample comes twice, as in stereo taken for mono: is it --channels 2?")
+                yield Notice("every sample comes twice, as in stereo taken for mono: is it --pcm-channels 2?")
         wrong = ~(np.abs(frames) <= LOUDEST)
         if wrong.any():
             frames = np.where(wrong, np.float32(0), frames)
             yield from self._once("the sound has samples that are not finite numbers: they count as silence")
-        yield self._converter.push(frames)
+        yield self._splitter.push(frames)
 
     def _once(self, text: str) -> Iterator[Notice]:
         if text not in self._told:

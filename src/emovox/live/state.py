@@ -11,7 +11,7 @@ import numpy as np
 
 from emovox.live import check
 from emovox.outputs.tracks import Mark
-from emovox.recognition.cutting import Event, StreamEvent
+from emovox.recognition.cutting import Event
 from emovox.types import RATE, Float32Array, Prediction
 
 #: Seconds of the past that are displayed.
@@ -44,6 +44,8 @@ class SessionEvent(Event):
         The prediction of ``estimate`` and ``result``; None for others.
     text : str or None
         Text of a transcript, mark or notice.
+    channel : int or None
+        The channel that it is about, the first is 1; None where all are mixed, and of marks and notices.
     """
 
     kind: Literal["start", "estimate", "result", "end", "transcript", "mark", "notice"]
@@ -51,11 +53,7 @@ class SessionEvent(Event):
     decided: float
     prediction: Prediction | None = None
     text: str | None = None
-
-    @classmethod
-    def of(cls, event: StreamEvent) -> SessionEvent:
-        """Make an event of a session from one of a stream."""
-        return cls(event.kind, event.time, event.decided, event.prediction)
+    channel: int | None = None
 
 
 @dataclass
@@ -77,7 +75,7 @@ class State:
     level : float
         Peak level in dBFS, falling slowly.
     speaking : bool
-        Whether somebody is speaking.
+        Whether somebody is speaking, on any channel.
     now : Prediction or None
         The newest prediction.
     recent : deque of Prediction
@@ -86,6 +84,8 @@ class State:
         Marks of the last two minutes: time and name.
     transcripts : deque of (float, str)
         The last transcripts: time and text.
+    channels : list of int or None
+        The channels that were judged so far; None where all are mixed.
     advice : tuple of str
         Advice on the microphone, see :func:`emovox.live.check.advice`.
     notice : str
@@ -115,12 +115,17 @@ class State:
     utterances: int = 0
     setting: str | None = None
     totals: dict[str, float] = field(default_factory=dict)
+    channels: list[int | None] = field(default_factory=list)
+    _talking: set[int | None] = field(default_factory=set)
     _noticed: float = 0.0
     _sound: list[Float32Array] = field(default_factory=list)
     _collected: int = 0
 
     def add_samples(self, samples: Float32Array, rate: int = RATE) -> tuple[str, ...]:
-        """Add samples at 16 kHz of a source whose own rate is `rate` Hz; return new advice, if any."""
+        """Add samples at 16 kHz of a source whose own rate is `rate` Hz; return new advice, if any.
+
+        Of several channels, shape (n, n_channels), the loudest of five seconds is what the advice is about.
+        """
         self.time = (round(self.time * RATE) + len(samples)) / RATE  # whole samples: rounding must not add up
         if self.time > self._noticed + NOTICED:
             self.notice = ""
@@ -130,7 +135,7 @@ class State:
         self._collected += len(samples)
         if self._collected < CHECKED * RATE:
             return ()
-        found = check.advice(check.measure(np.concatenate(self._sound), rate))
+        found = check.advice(check.measure(check.loudest(np.concatenate(self._sound)), rate))
         self._sound, self._collected = [], 0
         new = tuple(one for one in found if one.split()[0] not in {old.split()[0] for old in self.advice})
         self.advice = found
@@ -139,18 +144,21 @@ class State:
     def add_event(self, one: SessionEvent) -> None:
         """Update the state by an event."""
         if one.kind in ("start", "end"):
-            self.speaking = one.kind == "start"
+            (self._talking.add if one.kind == "start" else self._talking.discard)(one.channel)
+            self.speaking = bool(self._talking)
         if one.prediction is not None and one.kind in ("estimate", "result"):
             self.now = one.prediction
         if one.kind == "result" and one.prediction is not None:
             self.recent.append(one.prediction)
+            if one.channel not in self.channels:
+                self.channels = sorted([*self.channels, one.channel], key=lambda number: number or 0)
             self.utterances += 1
             label = "" if one.prediction.abstained else one.prediction.label
             self.totals[label] = self.totals.get(label, 0.0) + one.prediction.end - one.prediction.start
         elif one.kind == "mark":
             self.marks.append((one.time, one.text or ""))
         elif one.kind == "transcript" and one.text:
-            self.transcripts.append((one.time, one.text))
+            self.transcripts.append((one.time, f"{one.channel}: {one.text}" if one.channel else one.text))
         elif one.kind == "notice":
             self.notice, self._noticed = one.text or "", self.time
         self._forget()

@@ -122,10 +122,15 @@ class Lines:
         if one.kind == "result" and one.prediction is not None:
             said = one.prediction
             label = f"{ABSTAINED} ({said.label})" if said.abstained else said.label
-            return f"{clock(said.start)}-{clock(said.end)}  {label}  {said.confidence:.0%}"
+            return f"{clock(said.start)}-{clock(said.end)}  {_of(one.channel)}{label}  {said.confidence:.0%}"
         if one.kind == "transcript":
-            return f'{clock(one.time)}  "{one.text}"'
+            return f'{clock(one.time)}  {_of(one.channel)}"{one.text}"'
         return f"{clock(one.time)}  {one.text}" if one.kind == "mark" else None
+
+
+def _of(channel: int | None) -> str:
+    """Say which channel a line is about."""
+    return f"channel {channel}  " if channel else ""
 
 
 class JsonLines:
@@ -249,7 +254,7 @@ def _answer(now: Prediction | None, width: int, signs: Glyphs, colour: bool) -> 
         return _cut(Text("listening: nobody has spoken yet", "dim"), width, signs)
     style = _style(now.label, colour) if not now.abstained else "bold"
     label = ABSTAINED if now.abstained else now.label
-    text = Text(f"{signs.dot} ", style).append(label, f"bold {style}".strip())
+    text = Text(f"{signs.dot} {_of(now.channel)}", style).append(label, f"bold {style}".strip())
     if now.abstained and width >= 60:
         text.append(f" (perhaps {now.label})", "dim")
     size = max(4, min(30, width - text.cell_len - 8))
@@ -294,27 +299,34 @@ def _letters(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 def _strip(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
-    """Draw the last two minutes: a column for what was judged in its middle, and marks below."""
+    """Draw the last two minutes, a strip a channel: a column for what was judged in its middle; marks below."""
     size = min(width, 120)
     begin = state.time - SPAN
-    letters = _letters(state.labels)
-    strip = Text()
     below = [" "] * size
+    for moment, _ in state.marks:
+        place = int((moment - begin) / SPAN * size)
+        if 0 <= place <= size:
+            below[min(place, size - 1)] = signs.mark
+    scale = Text("2 min ago" + " " * (size - 12) + "now", "dim")
+    strips = [_channel_strip(state, channel, size, signs, colour) for channel in state.channels or [None]]
+    return [*strips, *([Text("".join(below), "bold")] if state.marks else []), scale]
+
+
+def _channel_strip(state: State, channel: int | None, size: int, signs: Glyphs, colour: bool) -> Text:
+    """Draw the last two minutes of one channel, with its number before it if there are several."""
+    head = f"{channel} " if channel and len(state.channels) > 1 else ""
+    strip, letters, size = Text(head, "bold"), _letters(state.labels), size - len(head)
+    judged = [one for one in state.recent if one.channel == channel]
     for column in range(size):
-        time = begin + (column + 0.5) * SPAN / size
-        one = next((one for one in reversed(state.recent) if one.start <= time < one.end), None)
+        moment = state.time - SPAN + (column + 0.5) * SPAN / size
+        one = next((one for one in reversed(judged) if one.start <= moment < one.end), None)
         if one is None:
             strip.append(signs.silence, "dim")
         elif one.abstained:
             strip.append(signs.unsure, "dim")
         else:
             strip.append(signs.full if colour else letters.get(one.label, "+"), _style(one.label, colour))
-    for time, _ in state.marks:
-        place = int((time - begin) / SPAN * size)
-        if 0 <= place <= size:
-            below[min(place, size - 1)] = signs.mark
-    scale = Text("2 min ago" + " " * (size - 12) + "now", "dim")
-    return [strip, *([Text("".join(below), "bold")] if state.marks else []), scale]
+    return strip
 
 
 def _transcript(state: State, width: int) -> list[Text]:
