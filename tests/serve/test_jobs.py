@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import time
@@ -19,7 +20,7 @@ from emovox.serve.keys import Keys
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from tests import EXAMPLES
-from tests.serve import refused, serving, wav
+from tests.serve import Inline, refused, serving, wav
 from tests.serve.test_predict import events
 
 CLIP = (EXAMPLES / "plain.wav").read_bytes()
@@ -223,3 +224,18 @@ def test_a_cancelled_job_keeps_what_is_done(jobs: Jobs, monkeypatch: pytest.Monk
     later(monkeypatch, 86401)
     assert jobs.sweep() == 1
     assert jobs.all("anna") == []
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_news_at_the_moment_of_stopping_do_not_keep_the_service(folder: Path, steps: int) -> None:
+    async def served() -> None:
+        service = Service(Settings(data=str(folder)), Inline())
+        await service.start()
+        await asyncio.sleep(0.2)  # until it waits for news
+        service.runner.wake()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await service.stop()
+
+    asyncio.run(served())

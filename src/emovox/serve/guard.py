@@ -280,7 +280,8 @@ class _Body:
         if self._whole:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), self._stall)
+            async with asyncio.timeout(self._stall):
+                message = await self._receive()
         except TimeoutError:
             raise Problem("upload_too_slow", f"nothing came for {self._stall:g} s: send it again") from None
         self._bytes += len(message.get("body", b""))

@@ -274,7 +274,8 @@ class Pool:
         until = time.monotonic() + _STOP
         try:
             await self._thread(worker.send, None)
-            found = await asyncio.wait_for(waiting, _STOP)
+            async with asyncio.timeout(_STOP):
+                found = await waiting
             while found is None or found[0] not in ("stopped", "late"):
                 found = await self._thread(worker.receive, until)
         except (DiedError, TimeoutError):

@@ -62,7 +62,8 @@ async def _events(
         try:
             while True:
                 try:
-                    what = await asyncio.wait_for(told.get(), HEARTBEAT)
+                    async with asyncio.timeout(HEARTBEAT):
+                        what = await told.get()
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue

@@ -90,7 +90,9 @@ class Runner:
             await asyncio.sleep(pause if step != self._look else 0)
             if step == self._look:
                 try:
-                    await asyncio.wait_for(self._news.wait(), pause)
+                    # Not `wait_for`, which in Python 3.11 loses a cancellation that comes together with the news.
+                    async with asyncio.timeout(pause):
+                        await self._news.wait()
                 except TimeoutError:
                     continue
                 self._news.clear()

@@ -214,4 +214,5 @@ class Conversation:
 
     async def _text(self, text: str) -> None:
         """Send; a client that does not read holds its own stream back, and is left at last."""
-        await asyncio.wait_for(self._socket.send_text(text), _SLOWEST)
+        async with asyncio.timeout(_SLOWEST):
+            await self._socket.send_text(text)

@@ -190,7 +190,8 @@ class Webhooks:
                 LOG.warning("the database does not answer", extra={"reason": type(error).__name__})
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), _LOOK)
+                async with asyncio.timeout(_LOOK):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 
