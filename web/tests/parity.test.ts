@@ -1,0 +1,104 @@
+/** The browser's answers are those of Python: labels, probabilities within 0.01, the gate, and every boundary. */
+
+import { beforeAll, describe, expect, test } from "vitest";
+
+import { converted } from "../src/audio/convert.ts";
+import { NoSpeechError } from "../src/errors.ts";
+import type { Recognizer } from "../src/recognition/recognizer.ts";
+import type { Prediction } from "../src/types.ts";
+import { clips, EXAMPLES, type Judgement, openRecognizer, readFile, type Reference, reference } from "./recognizer.ts";
+
+/** Largest difference of a probability. */
+const CLOSE = 0.01;
+/** Recordings of each corpus: other rates, other languages, long reading, and sound that is no speech. */
+const SOME = Number(process.env["EMOVOX_CLIPS"] ?? 4);
+const FOLDERS = ["ravdess", "tess", "emodb", "nemo", "ased", "emospeech-in", "librispeech-1", "noise"];
+
+let recognizer: Recognizer;
+const worst = { probability: 0 };
+
+beforeAll(async () => {
+  recognizer = await openRecognizer();
+});
+
+/** Compare judgements: the label, unless the two most probable are closer than what may differ. */
+function expectSame(found: Prediction, wanted: Judgement, what: string): void {
+  expect(Object.keys(found), what).toEqual(Object.keys(wanted));
+  expect([found.start, found.end], what).toEqual([wanted.start, wanted.end]);
+  expect(Object.keys(found.probabilities), what).toEqual(Object.keys(wanted.probabilities));
+  for (const [label, value] of Object.entries(wanted.probabilities)) {
+    worst.probability = Math.max(worst.probability, Math.abs(found.probabilities[label]! - value));
+    expect(Math.abs(found.probabilities[label]! - value), `${what}: ${label}`).toBeLessThan(CLOSE);
+  }
+  const [first, second] = Object.values(wanted.probabilities).sort((a, b) => b - a) as [number, number];
+  if (first - second > 2 * CLOSE) expect(found.label, what).toBe(wanted.label);
+  const { why, setting, baseline, model, channel } = found;
+  expect({ why, setting, baseline, model, channel }, what).toMatchObject({
+    why: wanted["why"],
+    setting: wanted["setting"],
+    baseline: wanted["baseline"],
+    model: wanted["model"],
+    channel: wanted["channel"],
+  });
+}
+
+async function compare(wanted: Reference, cuts: Record<string, object>): Promise<void> {
+  const { channels, rate } = readFile(wanted.file);
+  const { file: name } = wanted;
+  expect(converted(channels, rate, name).samples.length).toBe(wanted.samples);
+
+  const whole = await recognizer.recognize(channels, rate, { name }).catch((error: Error) => error);
+  if ("error" in wanted.predict) expect((whole as Error).name, name).toBe(wanted.predict.error);
+  else expectSame(whole as Prediction, wanted.predict, `${name}, whole`);
+
+  for (const [cut, options] of Object.entries(cuts)) {
+    const timeline = await recognizer.timeline(channels, rate, { name, ...options });
+    const there = wanted.timelines[cut]!;
+    expect(timeline.duration).toBe(there.duration);
+    const bounds = (parts: readonly { start: number; end: number }[]) => parts.map((one) => [one.start, one.end]);
+    expect(bounds(timeline.predictions), `${name}, ${cut}`).toEqual(bounds(there.predictions));
+    timeline.predictions.forEach((one, at) => expectSame(one, there.predictions[at]!, `${name}, ${cut} ${at}`));
+  }
+  if (rate === 16000) await compareStream(channels, wanted);
+}
+
+/** Pieces of another size give the same events: those of Python. */
+async function compareStream(channels: Float32Array[], wanted: Reference): Promise<void> {
+  const stream = recognizer.stream({ name: wanted.file, channels: channels.length });
+  const events = [];
+  for (let at = 0; at < channels[0]!.length; at += 1600) {
+    events.push(...(await stream.push(channels.map((one) => one.subarray(at, at + 1600)))));
+  }
+  events.push(...(await stream.finish()));
+  const plain = (some: readonly { kind: string; time: number; decided: number }[]) =>
+    some.map(({ kind, time, decided }) => ({ kind, time, decided }));
+  expect(plain(events), wanted.file).toEqual(plain(wanted.events));
+  events.forEach((one, at) => {
+    const there = wanted.events[at]!.prediction;
+    if (there) expectSame(one.prediction!, there, `${wanted.file}, event ${at}`);
+  });
+}
+
+describe("parity with Python", () => {
+  test("the examples of the repository", async () => {
+    const { cuts, found } = reference(EXAMPLES);
+    expect(found).toHaveLength(EXAMPLES.length);
+    for (const one of found) await compare(one, cuts);
+  });
+
+  for (const folder of FOLDERS) {
+    const paths = clips(folder, SOME);
+    test.skipIf(!paths.length)(`recordings of ${folder}`, async () => {
+      const { cuts, found } = reference(paths);
+      for (const one of found) await compare(one, cuts);
+      expect(found).toHaveLength(paths.length);
+      console.log(`${folder}: largest difference of a probability so far ${worst.probability.toFixed(4)}`);
+    });
+  }
+
+  test("what is no speech is refused", async () => {
+    const tone = Float32Array.from({ length: 48_000 }, (_, i) => 0.3 * Math.sin(i / 10));
+    await expect(recognizer.recognize(tone, 16000)).rejects.toBeInstanceOf(NoSpeechError);
+    expect((await recognizer.timeline(tone, 16000)).predictions).toEqual([]);
+  });
+});
