@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emovox.errors import EmovoxError
-from emovox.lab.corpora.registry import CORPORA
+from emovox.lab.corpora.cards import cards
 from emovox.lab.experiments import recipe
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, load
@@ -127,7 +127,8 @@ def _factors(card: ModelCard) -> Iterator[str]:
 
 def _attribution(card: ModelCard) -> Iterator[str]:
     """Return the attribution of the corpora."""
-    named = [(one.name, CORPORA[one.name].provenance) for one in card.corpora if one.name in CORPORA]
+    known = cards()
+    named = [(one.name, known[one.name].provenance) for one in card.corpora if one.name in known]
     for name, source in named:
         if source.citation:
             yield f"- {name}: {source.citation}. <{source.url}>"

@@ -7,16 +7,18 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from emovox.lab.corpora.readers import folder, nemo, ravdess, tess
+from emovox.lab.corpora.readers import folder
 from emovox.lab.corpora.registry import check, detect, load
 from emovox.lab.corpora.table import Corpus, combine
 from tests.lab.corpora import files_of, reasons, row, tree, write_nemo
 
+nemo, ravdess, tess = (partial(load, name) for name in ("nemo", "ravdess", "tess"))
 RAVDESS_EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 
 
@@ -98,8 +100,8 @@ def test_ravdess_separates_speech_song_and_video(tmp_path: Path) -> None:
     speech, song = "a/03-01-03-01-01-01-01.WAV", "b/03-02-03-01-01-01-01.ogg"
     tree(tmp_path, speech, song, "v/01-01-03-01-01-01-01.mp4", "v/02-01-03-01-01-01-01.mp4", "intro.wav")
     assert files_of(ravdess(tmp_path)) == [speech]
-    assert files_of(ravdess(tmp_path, "song")) == [song]
-    both = ravdess(tmp_path, "both")
+    assert files_of(ravdess(tmp_path, kind="song")) == [song]
+    both = ravdess(tmp_path, kind="both")
     assert files_of(both) == [speech, song]
     assert set(both.table["corpus"]) == {both.name} == {"ravdess-both"}
     assert both.table["speaker"].nunique() == 1, "an actor has one voice"

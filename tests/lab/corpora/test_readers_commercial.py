@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,17 @@ from click.testing import CliRunner
 from emovox import EmotionRecognizer
 from emovox.cli.commands import app
 from emovox.errors import CorpusError
-from emovox.lab.corpora import registry
-from emovox.lab.corpora.crema_d import SENTENCES as CREMA_SENTENCES
-from emovox.lab.corpora.crema_d import crema_d
-from emovox.lab.corpora.emodb import SENTENCES as EMODB_SENTENCES
-from emovox.lab.corpora.emodb import emodb
+from emovox.lab.corpora.cards import card
 from emovox.lab.corpora.registry import check, detect, load
 from emovox.lab.experiments import experiment, recipe
 from emovox.model.file import load as load_model
 from tests.conftest import ANY_SOUND, toy_clip
 from tests.lab.corpora import files_of, reasons, row, tree
 
+crema_d = partial(load, "crema-d")
+emodb = partial(load, "emodb")
+CREMA_SENTENCES = [code.upper() for code in card("crema-d").reader.text]
+EMODB_SENTENCES = card("emodb").reader.text
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 72862\n"
 
 # --- CREMA-D
@@ -74,7 +75,7 @@ def test_crema_d_has_the_published_shape(tmp_path: Path) -> None:
     names = crema_names(range(1001, 1092))
     assert len(names) == 91 * 82
     corpus = crema_d(tree(tmp_path, *names))
-    published = registry.CORPORA["crema-d"]
+    published = card("crema-d")
     assert reasons(corpus) == {"known to be silent": ("AudioWAV/1076_MTI_SAD_XX.wav",)}
     assert len(corpus.table) - published.clips == 20
     counts = corpus.table["label"].value_counts()
@@ -110,33 +111,6 @@ def test_what_is_not_crema_d_is_left_out(tmp_path: Path) -> None:
         "macOS resource forks, not recordings": ("._1001_DFA_ANG_XX.wav",),
         "not named like CREMA-D": tuple(sorted(wrong)),
     }
-
-
-@pytest.mark.parametrize("table", ["VideoDemographics.csv", "AudioWAV/VideoDemographics.csv"])
-@pytest.mark.parametrize("root", [".", "AudioWAV"])
-def test_the_actors_table_has_the_last_word_on_their_sex(tmp_path: Path, table: str, root: str) -> None:
-    tree(tmp_path, "AudioWAV/1001_DFA_ANG_XX.wav", "AudioWAV/1002_DFA_ANG_XX.wav", "AudioWAV/1003_DFA_ANG_XX.wav")
-    (tmp_path / table).write_text(
-        '\ufeff"ActorID","Age","Sex","Race","Ethnicity"\n'
-        '1001,51,"Female","Caucasian","Not Hispanic"\n1002,21,"Male","Caucasian","Not Hispanic"\n',
-        encoding="utf-8",
-    )
-    found = crema_d(tmp_path / root).table
-    assert found["sex"].tolist() == ["female", "male", ""], "the third is not in the table"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"Actor,Gender\n1001,Male\n", b"ActorID,Sex\nx,Male\n", b"ActorID,Sex\n\xff,Male\n", b"ActorID,Sex\n1\n"],
-)
-def test_a_damaged_table_of_actors_is_named(tmp_path: Path, content: bytes) -> None:
-    tree(tmp_path, "1001_DFA_ANG_XX.wav")
-    (tmp_path / "VideoDemographics.csv").write_bytes(content)
-    with pytest.raises(
-        CorpusError, match=r"VideoDemographics.csv' as CREMA-D's table of actors: it must have"
-    ) as caught:
-        crema_d(tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_git_lfs_pointers_are_not_sound(tmp_path: Path) -> None:
@@ -268,7 +242,7 @@ def test_the_commercial_recipe_says_why_it_may_be_used() -> None:
     assert one.protocol.name == "speaker-5"
     for words in ("commercial", "ODbL", "share-alike", "CC0", "as stated by audEERING"):
         assert words in one.description
-    licences = [registry.CORPORA[name].provenance.licence for name in one.corpora]
+    licences = [card(name).licence for name in one.corpora]
     assert not any("NC" in licence or "ND" in licence for licence in licences)
 
 

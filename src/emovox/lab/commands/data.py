@@ -1,15 +1,17 @@
-"""`emovox data`: the corpora that emovox knows, and whether a folder holds one whole."""
+"""`emovox data`: the corpora that emovox knows, getting them, and whether a folder holds one whole."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from emovox.errors import MissingExtraError
-from emovox.lab.commands.options import jobs_option
+from emovox.lab.commands.options import jobs_option, json_option
 from emovox.outputs.commands import Command, Group, argument, option
 from emovox.outputs.console import progress_bars
 from emovox.outputs.terminal import Console, Table
@@ -18,7 +20,7 @@ from emovox.outputs.text import shown
 
 @click.group("data", cls=Group)
 def data() -> None:
-    """Know and check corpora.
+    """Know, download and check corpora.
 
     Examples
     --------
@@ -35,15 +37,90 @@ def _registry() -> Any:
     return registry
 
 
+def _cards() -> Mapping[str, Any]:
+    """Return the cards, by name."""
+    _registry()
+    from emovox.lab.corpora.cards import cards
+
+    return cards()
+
+
 @data.command("list", cls=Command)
-def list_corpora() -> None:
-    """List the corpora with a reader, their licence and address."""
+@option("--open", "only_open", is_flag=True, help="Only corpora that anyone may use for anything, commerce included.")
+@option("--language", "-l", metavar="CODE", help="Only corpora of a language, such as de.")
+@json_option("a list of objects")
+def list_corpora(only_open: bool, language: str | None, as_json: bool) -> None:
+    """List the corpora that emovox knows: numbers, licence, and how to get them.
+
+    Examples
+    --------
+    - `emovox data list --open`
+    - `emovox data list --language de --json`
+    """
+    found = [
+        card
+        for card in _cards().values()
+        if (card.open or not only_open) and (not language or language.lower() in card.languages)
+    ]
+    if as_json:
+        click.echo(json.dumps([card.summary() for card in found], ensure_ascii=False, indent=2))
+        return
     table = Table()
-    for column in ("name", "corpus", "licence", "address"):
+    for column in ("name", "corpus", "languages", "clips", "speakers", "use", "licence", "access"):
         table.add_column(column)
-    for name, entry in _registry().CORPORA.items():
-        table.add_row(name, entry.title, entry.provenance.licence, entry.provenance.url)
+    for card in found:
+        numbers = (str(number or "?") for number in (card.clips, card.speakers))
+        languages = ", ".join(card.languages) or "-"
+        table.add_row(card.name, card.title, languages, *numbers, card.use, card.licence, card.access)
     Console().print(table)
+
+
+@data.command("info", cls=Command)
+@argument("name", metavar="NAME", help="Name of a corpus, as in emovox data list.")
+@json_option("an object")
+def info(name: str, as_json: bool) -> None:
+    """Tell all that is known of a corpus: who may use it, where it is, what is wrong with it, which splits leak.
+
+    Examples
+    --------
+    - `emovox data info crema-d`
+    - `emovox data info tess --json`
+    """
+    from emovox.lab.corpora.cards import card
+
+    _cards()
+    one = card(name)
+    if as_json:
+        click.echo(json.dumps(one.summary(), ensure_ascii=False, indent=2))
+        return
+    for line in _told(one):
+        click.echo(shown(line))
+
+
+def _told(card: Any) -> Iterator[str]:
+    """Say what is known of a corpus, a line each."""
+    yield card.title
+    yield f"  languages: {', '.join(card.languages) or 'none'}; emotions: {card.style}"
+    yield f"  clips: {card.clips or 'not known'}; speakers: {card.speakers or 'not known'}"
+    if card.labels:
+        yield f"  labels: {', '.join(f'{label} {count}' for label, count in card.labels.items())}"
+    yield f"  licence: {card.licence}; use: {card.use}"
+    yield f"  cite: {card.citation}"
+    yield f"  address: {card.url}"
+    for remote in card.remotes:
+        size = f"{remote.bytes} bytes" if remote.bytes else "size not known"
+        sums = "checksum known" if remote.checked else "no checksum known"
+        yield f"  download: {remote.url} ({size}, {sums}; from {remote.source}); not tried by us"
+    if card.how:
+        yield f"  how to get it: {card.how}"
+    yield f"  index of its files: {card.index or 'none yet: emovox data verify --record makes one of your copy'}"
+    tested = "the real recordings" if card.tested == "recordings" else "names and folders like its own"
+    yield f"  reader tested on: {tested}"
+    yield from (f"  note: {note}" for note in card.notes)
+    yield from (f"  fault: {', '.join(fault.files)}: {fault.what}" for fault in card.faults)
+    for split in card.splits:
+        leak = "speakers on both sides" if split.speakers_shared else "no speaker on both sides"
+        yield f"  split: {split.name}: {leak}. {split.text}"
 
 
 @data.command("check", cls=Command)
@@ -89,8 +166,8 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
     for note in (*corpus.notes, *_left_out(corpus, place)):
         click.echo(shown(note))
     findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
-    entry = registry.CORPORA.get(corpus.name)
-    if entry is not None and entry.clips and not findings:
+    card = _cards().get(corpus.name)
+    if card is not None and card.clips and not findings:
         findings.append("complete, as published")
     if not quick:
         with progress_bars() as progress:

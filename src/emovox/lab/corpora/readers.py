@@ -1,7 +1,8 @@
-"""Readers of RAVDESS, TESS, nEMO and of folders named after labels: from file names to the corpus table.
+"""Readers: from folders to the corpus table, by what the cards say of names and tables.
 
-Every reader accepts the folder at any level of the official archives and any audio format, and skips duplicates of a
-clip (copies on Kaggle contain everything twice); `Corpus.skipped` reports what it skips.
+One reader serves every public corpus.  It accepts the folder at any level of the official archives, in any case and
+any audio format, and leaves out second copies of a clip (copies on Kaggle contain everything twice); `Corpus.skipped`
+reports what it leaves out and why.
 """
 
 from __future__ import annotations
@@ -9,234 +10,261 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from emovox.errors import CorpusError, did_you_mean
+from emovox.lab.corpora.cards import FIELDS, Card, Listing, card, cards
 from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
 from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
 from emovox.labels import canonical
 
-RAVDESS = Provenance(
-    licence="CC BY-NC-SA 4.0",
-    citation=(
-        "Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional Speech and Song "
-        "(RAVDESS). PLoS ONE 13(5): e0196391"
-    ),
-    url="https://doi.org/10.5281/zenodo.1188976",
-)
-TESS = Provenance(
-    licence="CC BY-NC-ND 4.0",
-    citation="Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, V1",
-    url="https://doi.org/10.5683/SP2/E8H2MF",
-)
-NEMO = Provenance(
-    licence="CC BY-NC-SA 4.0",
-    citation="Christop I (2024). nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024",
-    url="https://huggingface.co/datasets/amu-cai/nEMO",
-)
-
-_RAVDESS_NAME = re.compile(
-    r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
-    r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1\d|2[0-4])"
-)
-_RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-_RAVDESS_STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
-#: Kind -> channels (the second number of a file name) and name of the corpus.
-_RAVDESS_KINDS = {
-    "speech": (("01",), "ravdess"),
-    "song": (("02",), "ravdess-song"),
-    "both": (("01", "02"), "ravdess-both"),
-}
+#: Formats of which the other copy of a clip is preferred.
+_LOSSY = frozenset({".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma"})
 
 
-def ravdess(root: Path, kind: str = "speech") -> Corpus:
-    """Read RAVDESS from its file names, ``MM-CC-EE-II-SS-RR-AA``.
+def read(corpus: Card, root: Path, kind: str = "") -> Corpus:
+    """Read a public corpus.
 
     Parameters
     ----------
+    corpus : Card
+        What is known of it.
     root : Path
-        Folder with the ``Actor_NN`` folders, or any folder above it.
-    kind : {"speech", "song", "both"}, default "speech"
-        Part to read.  Song has six emotions and no actor 18.  The corpus is named ``"ravdess"``, ``"ravdess-song"`` or
-        ``"ravdess-both"``; an actor has the same speaker name in all of them.
+        Folder with the recordings, or any folder above it.
+    kind : str, optional
+        Part of the corpus, where its card has several: ``"speech"``, ``"song"`` or ``"both"`` of RAVDESS.
 
     Returns
     -------
     Corpus
-        Speakers ``"ravdess/01"`` to ``"ravdess/24"``, odd ones male; intensity ``"normal"`` or ``"strong"``.
+        Speakers are prefixed with the name of the corpus.
 
     Raises
     ------
     CorpusError
-        Unknown kind, or no recording of that kind in the folder.
+        Unknown kind, no recording of the corpus, or a table of the corpus that cannot be read.
     """
-    if kind not in _RAVDESS_KINDS:
-        raise CorpusError(f"unknown kind {kind!r} of RAVDESS: {did_you_mean(kind, _RAVDESS_KINDS)}")
-    channels, name = _RAVDESS_KINDS[kind]
+    if kind:
+        kinds = corpus.reader.kinds
+        if kind not in kinds:
+            raise CorpusError(f"unknown kind {kind!r} of {_short(corpus)}: {did_you_mean(kind, kinds)}")
+        corpus = card(kinds[kind])
     notes: Notes = defaultdict(list)
     files = audio_files(root, notes)
-    audio: list[PurePosixPath] = []
-    for file in files:
-        match = _RAVDESS_NAME.fullmatch(file.stem)
-        if match is None:
-            notes["not named like RAVDESS"].append(str(file))
-        elif match["modality"] != "03":
-            notes["video (modality 01 or 02)"].append(str(file))
-        elif match["channel"] not in channels:
-            notes["song, not speech" if kind == "speech" else "speech, not song"].append(str(file))
-        else:
-            audio.append(file)
-    if not audio:
-        what = "RAVDESS audio" if kind == "both" else f"RAVDESS {kind} audio"
-        raise no_recordings(root, files, f"{what} (named like 03-{min(channels)}-05-02-01-01-12.wav)")
-    clips = [_ravdess_clip(file) for file in distinct(audio, lambda file: file.stem, notes)]
-    return Corpus(name, root, RAVDESS, from_clips(clips, name, RAVDESS), skipped(notes))
-
-
-def _ravdess_clip(file: PurePosixPath) -> Clip:
-    """Parse one file name."""
-    _, _, emotion, intensity, statement, _, actor = file.stem.split("-")
-    return Clip(
-        file=str(file),
-        label=_RAVDESS_EMOTIONS[int(emotion) - 1],
-        speaker=f"ravdess/{actor}",
-        sex="male" if int(actor) % 2 else "female",
-        text=_RAVDESS_STATEMENTS[int(statement) - 1],
-        intensity="normal" if intensity == "01" else "strong",
+    listing = corpus.reader.listing
+    clips = _listed(corpus, listing, root, files, notes) if listing else _named(corpus, root, files, notes)
+    return Corpus(
+        corpus.name, root, corpus.provenance, from_clips(clips, corpus.name, corpus.provenance), skipped(notes)
     )
 
 
-# One file of the official archive is called OA_bite_neutral, hence the loose prefix.
-_TESS_NAME = re.compile(r"(?P<speaker>[OY]A)F?_(?P<word>[^_]+)_(?P<emotion>\w+)", re.IGNORECASE)
-_TESS_FOLDER = re.compile(r"(?P<speaker>[OY]AF)(_.*)?", re.IGNORECASE)
-_TESS_EMOTIONS = frozenset({"angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised"})
+def _short(corpus: Card) -> str:
+    """Return how messages call a corpus: the first word of its example."""
+    return corpus.reader.example.split(" ")[0]
 
 
-def tess(root: Path) -> Corpus:
-    """Read TESS from its file names, ``SPEAKER_word_emotion``.
-
-    Parameters
-    ----------
-    root : Path
-        Folder with the ``OAF_angry`` ... ``YAF_sad`` folders (in any spelling), with all files directly in it, or any
-        folder above.
-
-    Returns
-    -------
-    Corpus
-        Speakers ``"tess/OAF"`` (the older woman) and ``"tess/YAF"``; the text is the word that follows "Say
-        the word".  The speaker is taken from the folder if its name has one, because one file name is misspelt.
-
-    Raises
-    ------
-    CorpusError
-        No recording of TESS in the folder.
-    """
-    notes: Notes = defaultdict(list)
-    files = audio_files(root, notes)
-    clips: dict[PurePosixPath, Clip] = {}
-    for file in files:
-        clip = _tess_clip(file)
-        if clip is None:
-            notes["not named like TESS"].append(str(file))
-        else:
-            clips[file] = clip
-    if not clips:
-        raise no_recordings(root, files, "TESS (named like OAF_back_angry.wav)")
-    kept = distinct(clips, lambda file: (clips[file].speaker, clips[file].text, clips[file].label), notes)
-    table = from_clips([clips[file] for file in kept], "tess", TESS)
-    return Corpus("tess", root, TESS, table, skipped(notes))
-
-
-def _tess_clip(file: PurePosixPath) -> Clip | None:
-    """Parse one path; None if it is not one of TESS."""
-    match = _TESS_NAME.fullmatch(file.stem)
-    if match is None or canonical(match["emotion"]) not in _TESS_EMOTIONS:
-        return None
-    folders = (_TESS_FOLDER.fullmatch(part) for part in reversed(file.parent.parts))
-    speaker = next((folder["speaker"] for folder in folders if folder), f"{match['speaker']}F").upper()
-    return Clip(
-        file=str(file),
-        label=canonical(match["emotion"]),
-        speaker=f"tess/{speaker}",
-        sex="female",
-        text=match["word"].lower(),
-    )
-
-
-_NEMO_COLUMNS = frozenset({"file_id", "emotion", "raw_text", "speaker_id", "gender"})
-
-
-def is_nemo_index(path: Path) -> bool:
-    """Return whether a file is the ``data.tsv`` of nEMO."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return set(stream.readline().rstrip("\r\n").split("\t")) >= _NEMO_COLUMNS
-    except OSError:
-        return False
-
-
-def nemo(root: Path) -> Corpus:
-    """Read nEMO from its ``data.tsv``.
-
-    Parameters
-    ----------
-    root : Path
-        Folder with ``data.tsv`` and, anywhere below, the recordings.  They are matched by name without suffix, so other
-        formats than the ``.wav`` of ``data.tsv`` are found too.
-
-    Returns
-    -------
-    Corpus
-        Speakers such as ``"nemo/WR0"``; the text is the transcript.
-
-    Raises
-    ------
-    CorpusError
-        ``data.tsv`` is missing or has other columns, or none of its recordings is found.
-    """
-    notes: Notes = defaultdict(list)
-    files = audio_files(root, notes)
-    index = root / "data.tsv"
-    if not index.is_file():
-        raise CorpusError(f"no data.tsv in {str(root)!r}: give nEMO's own folder, the one with data.tsv in it")
-    if not is_nemo_index(index):
-        raise CorpusError(f"{str(index)!r} is not nEMO's: it must have the columns {', '.join(sorted(_NEMO_COLUMNS))}")
-    by_stem = {file.stem: file for file in distinct(files, lambda file: file.stem, notes)}
-    clips = []
-    try:
-        with index.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE, restval=""):
-                file = by_stem.pop(PurePosixPath(row["file_id"]).stem, None)
-                if file is None:
-                    notes["listed in data.tsv but not there"].append(row["file_id"])
-                else:
-                    clips.append(_nemo_clip(file, row))
-    except UnicodeDecodeError:
-        raise CorpusError(f"{str(index)!r} is not UTF-8 text: take it from the corpus again") from None
-    notes["not listed in data.tsv"].extend(str(file) for file in by_stem.values())
-    if not clips:
-        raise no_recordings(root, files, "listed in its data.tsv")
-    return Corpus("nemo", root, NEMO, from_clips(clips, "nemo", NEMO), skipped(notes))
-
-
-def _nemo_clip(file: PurePosixPath, row: dict[str, str]) -> Clip:
-    """Convert one line of data.tsv; its speaker names are padded with blanks."""
-    return Clip(
-        file=str(file),
-        label=canonical(row["emotion"]),
-        speaker=f"nemo/{row['speaker_id'].strip()}",
-        sex=row["gender"].strip(),
-        text=row["raw_text"].strip(),
-    )
+# --- by name
 
 
 def kind_of(file: PurePosixPath) -> str | None:
-    """Return the registered name of the corpus that a file is named after, RAVDESS or TESS, or None."""
-    match = _RAVDESS_NAME.fullmatch(file.stem)
-    if match:
-        return "ravdess" if match["channel"] == "01" else "ravdess-song"
-    return "tess" if _tess_clip(file) else None
+    """Return the name of the corpus that a recording is named after, or None.
+
+    Examples
+    --------
+    >>> kind_of(PurePosixPath("wav/03a01Fa.wav")), kind_of(PurePosixPath("take 1.wav"))
+    ('emodb', None)
+    """
+    for name, one in cards().items():
+        if one.reader.detect and groups(one, file) is not None and not _left_out(one, file):
+            return name
+    return None
+
+
+def groups(corpus: Card, file: PurePosixPath) -> dict[str, str] | None:
+    """Return what a recording's name tells, in lower case, with its ``stem``; None if it is not named like the corpus.
+
+    Examples
+    --------
+    >>> groups(card("emodb"), PurePosixPath("03a01Fa.wav"))
+    {'speaker': '03', 'text': 'a01', 'label': 'f', 'stem': '03a01fa'}
+    """
+    path = str(file.with_suffix(""))
+    for expression in corpus.reader.expressions:
+        match = expression.fullmatch(path)
+        if match:
+            return {name: (value or "").lower() for name, value in match.groupdict().items()} | {
+                "stem": file.stem.lower()
+            }
+    return None
+
+
+def key(corpus: Card, file: PurePosixPath) -> str:
+    """Return what identifies a clip in the index of a corpus, in any folder and format; its path if nothing does.
+
+    Examples
+    --------
+    >>> key(card("savee"), PurePosixPath("AudioData/DC/a01.wav")), key(card("savee"), PurePosixPath("ALL/DC_a01.flac"))
+    ('dc a01', 'dc a01')
+    """
+    if corpus.reader.listing:
+        return str(file.with_suffix("")).lower() if corpus.reader.listing.folders else file.stem.lower()
+    found = groups(corpus, file)
+    return corpus.reader.key.format_map(found) if found else str(file)
+
+
+def _left_out(corpus: Card, file: PurePosixPath) -> str:
+    """Return why a recording of the corpus is not read, empty if it is."""
+    path = str(file.with_suffix(""))
+    return next((reason for pattern, reason in corpus.reader.left_out if pattern.fullmatch(path)), "")
+
+
+def _named(corpus: Card, root: Path, files: list[PurePosixPath], notes: Notes) -> list[Clip]:
+    """Read the recordings that are named like those of the corpus."""
+    kept: dict[PurePosixPath, dict[str, str]] = {}
+    for file in files:
+        found = groups(corpus, file)
+        if found is None:
+            notes[_stranger(corpus, file)].append(str(file))
+        elif reason := _left_out(corpus, file):
+            notes[reason].append(str(file))
+        else:
+            kept[file] = found
+    if not kept:
+        raise no_recordings(root, files, corpus.reader.example)
+    ordered = sorted(kept, key=lambda file: file.suffix.lower() in _LOSSY)
+    return [_clip(corpus, file, kept[file]) for file in distinct(ordered, lambda file: key(corpus, file), notes)]
+
+
+def _stranger(corpus: Card, file: PurePosixPath) -> str:
+    """Return why a recording is none of the corpus: it is of another one, or of none."""
+    other = kind_of(file)
+    return f"named like another corpus, {other}" if other else f"not named like {_short(corpus)}"
+
+
+def _clip(corpus: Card, file: PurePosixPath, found: Mapping[str, str], split: str | None = None) -> Clip:
+    """Make the row of a recording from what its name or its row in a table tells."""
+    reader = corpus.reader
+    values = {field: reader.forms.get(field, "{" + field + "}") for field in FIELDS}
+    raw = {field: form.format_map(defaultdict(str, found)) for field, form in values.items()}
+    if not raw["sex"]:
+        raw["sex"] = raw["speaker"] if reader.sex else ""
+    told = {field: _translated(raw[field], getattr(reader, field)) for field in FIELDS}
+    if reader.sex and told["sex"] not in ("female", "male"):
+        told["sex"] = ""
+    speaker = told["speaker"].strip()
+    return Clip(
+        file=str(file),
+        label=canonical(told["label"]),
+        speaker=f"{corpus.speakers_of or corpus.name}/{speaker}" if speaker else "",
+        sex=told["sex"].strip(),
+        text=told["text"].strip(),
+        intensity=told["intensity"],
+        split=split,
+    )
+
+
+def _translated(value: str, table: Mapping[str, str]) -> str:
+    """Look a value up: as a text, then as what an expression matches; itself if nothing does."""
+    if value.lower() in table:
+        return table[value.lower()]
+    return next((new for old, new in table.items() if re.fullmatch(old, value, re.IGNORECASE)), value)
+
+
+# --- by table
+
+
+def index_of(root: Path, corpus: Card) -> list[Path]:
+    """Return the tables below a folder that list the recordings of a corpus; none if one is missing or not its own."""
+    listing = corpus.reader.listing
+    if listing is None:
+        return []
+    found = [_find(root, name) for name in listing.tables]
+    there = [path for path in found if path is not None and _lacking(path, listing) == []]
+    return there if len(there) == len(listing.tables) else []
+
+
+def _find(root: Path, name: str) -> Path | None:
+    """Return the least nested file of a name."""
+    if (root / name).is_file():
+        return root / name
+    return min(root.rglob(name), key=lambda path: (len(path.parts), path), default=None)
+
+
+def _needed(listing: Listing) -> set[str]:
+    """Return the columns that a table must have; where a second table may hold some, those of `file` and `label`."""
+    forms = listing.columns.values() if not listing.join else (listing.columns["file"], listing.columns["label"])
+    return {column for form in forms for column in re.findall(r"{(\w+)}", form)}
+
+
+def _lacking(path: Path, listing: Listing) -> list[str]:
+    """Return the columns that a table lacks."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            header = next(csv.reader(stream, delimiter=listing.separator), [])
+    except (OSError, csv.Error):
+        header = []
+    return sorted(_needed(listing) - set(header))
+
+
+def _listed(corpus: Card, listing: Listing, root: Path, files: list[PurePosixPath], notes: Notes) -> list[Clip]:
+    """Read the recordings that the tables of the corpus list, matched by name without suffix."""
+    by_key = {key(corpus, file): file for file in distinct(files, lambda file: key(corpus, file), notes)}
+    clips = []
+    for name in listing.tables:
+        path = _find(root, name)
+        if path is None:
+            raise CorpusError(
+                f"no {name} in {str(root)!r}: give {_short(corpus)}'s own folder, the one with {name} in it"
+            )
+        for row in _rows(path, corpus, listing, root):
+            found = {field: form.format_map(defaultdict(str, row)) for field, form in listing.columns.items()}
+            file = _take(by_key, listing.folders.get(name, ""), PurePosixPath(found["file"]).stem.lower())
+            if file is None:
+                notes[f"listed in {name} but not there"].append(found["file"])
+            else:
+                clips.append(_clip(corpus, file, found, listing.splits.get(name) if listing.splits else None))
+    tables = " or ".join(listing.tables)
+    notes[f"not listed in {tables}"].extend(str(file) for file in by_key.values())
+    if not clips:
+        raise no_recordings(root, files, f"listed in its {tables}")
+    return clips
+
+
+def _take(by_key: dict[str, PurePosixPath], folder: str, stem: str) -> PurePosixPath | None:
+    """Take the recording of a name out of those that are left, from below a folder where names repeat."""
+    if not folder:
+        return by_key.pop(stem, None)
+    found = (key for key, file in by_key.items() if file.stem.lower() == stem and folder in file.parts)
+    first = next(found, None)
+    return by_key.pop(first) if first else None
+
+
+def _rows(path: Path, corpus: Card, listing: Listing, root: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table, each with that of the second table where there is one."""
+    if _lacking(path, listing):
+        needed = ", ".join(sorted(_needed(listing)))
+        raise CorpusError(f"{str(path)!r} is not {_short(corpus)}'s: it must have the columns {needed}")
+    join = listing.join
+    second = _find(root, join["table"]) if join else None
+    others = {row[join["key"]]: row for row in _plain(second, listing)} if second else {}
+    for row in _plain(path, listing):
+        yield row | others.get(row[join["on"]], {}) if join else row
+
+
+def _plain(path: Path, listing: Listing) -> list[dict[str, str]]:
+    """Read a table."""
+    plain = listing.separator == "\t"
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return list(csv.DictReader(stream, delimiter=listing.separator, quoting=quoting, restval=""))
+    except UnicodeDecodeError:
+        raise CorpusError(f"{str(path)!r} is not UTF-8 text: take it from the corpus again") from None
+
+
+# --- recordings of one's own
 
 
 def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
