@@ -5,6 +5,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 DATA = ROOT / "tests" / "data"
+#: A model of acoustic features, as the recipe `classic` gives it: it reads no encoder, and takes no baseline.
+CLASSIC = DATA / "classic.onnx"
 
 
 def examples(every: int) -> int:

@@ -168,7 +168,7 @@ def test_who_imported_onnxruntime_before_is_told_once(clip: Path) -> None:
         "import logging; logging.basicConfig()\n"
         "import onnxruntime\n"
         "from emovox import EmotionRecognizer\n"
-        "EmotionRecognizer('classic'); EmotionRecognizer('classic').predict('plain.wav')\n"
+        "EmotionRecognizer(); EmotionRecognizer().predict('plain.wav')\n"
     )
     done = sealed(clip, "-c", code)
     assert done.stderr.decode().count("onnxruntime was imported before emovox") == 1
@@ -179,5 +179,5 @@ def test_the_log_is_silent_in_the_ordinary_order(caplog: pytest.LogCaptureFixtur
     from emovox import EmotionRecognizer
 
     with caplog.at_level(logging.WARNING, "emovox"):
-        EmotionRecognizer("classic")
+        EmotionRecognizer()
     assert caplog.records == []

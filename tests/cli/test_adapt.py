@@ -10,6 +10,7 @@ import soundfile
 
 from emovox import EmotionRecognizer
 from emovox.model import profiles
+from tests import CLASSIC
 from tests.cli import emovox_command
 from tests.conftest import sine, speech
 
@@ -94,12 +95,12 @@ def test_standard_input_is_its_own_setting(personal_model: Path, tmp_path: Path)
             ["adapt", "office", "{dir}/0.wav"],
             "s of speech in 1 recordings are too little for a setting",
         ),
-        (["adapt", "office", "{dir}", "--model", "classic"], "model 'classic' takes no baseline"),
+        (["adapt", "office", "{dir}", "--model", str(CLASSIC)], "takes no baseline"),
         (["adapt", "--remove", "office"], "there is no setting of 'office'"),
         (["enroll", "anna", "{dir}/0.wav", "--setting", "office"], "there is no setting of 'office'"),
         (["enroll", "--list", "--setting", "office"], "--setting says where a speaker was recorded: name the speaker"),
         (["predict", "{dir}/0.wav", "--setting", "office"], "there is no setting of 'office'"),
-        (["predict", "{dir}/0.wav", "--setting", "auto", "--model", "classic"], "model 'classic' takes no baseline"),
+        (["predict", "{dir}/0.wav", "--setting", "auto", "--model", str(CLASSIC)], "takes no baseline"),
         (["listen", "-", "--setting", "office"], "there is no setting of 'office'"),
     ],
 )

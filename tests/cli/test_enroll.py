@@ -12,6 +12,7 @@ import soundfile
 
 from emovox import EmotionRecognizer
 from emovox.model import profiles
+from tests import CLASSIC
 from tests.cli import emovox_command
 from tests.conftest import export_personal, sine, speech
 
@@ -89,7 +90,7 @@ def test_a_file_of_ones_own_and_standard_input(personal_model: Path, clips: list
         (["anna", "{dir}/empty"], "no audio file in the folder"),
         (["anna", "{clip}", "{dir}/tone.wav"], "tone.wav holds no speech that can be judged"),
         (["anna", "{dir}/short.wav"], "too little for a profile: give 1 s, better 5 s or more"),
-        (["anna", "{clip}", "--model", "classic"], "model 'classic' takes no baseline"),
+        (["anna", "{clip}", "--model", str(CLASSIC)], "takes no baseline"),
         (["anna", "{clip}", "--model", "none.onnx"], "no model 'none.onnx'"),
         (["anna", "{clip}", "--out", "{dir}/empty"], "empty exists already: --force replaces it"),
         (["anna", "{clip}", "--out", "{dir}/empty", "--force"], "empty (Is a directory): name another file or folder"),
@@ -124,7 +125,7 @@ def test_speakers_that_cannot_be_used(personal_model: Path, clips: list[Path], t
     for speaker, model, message in [
         ("ana", personal_model, "there is no profile of 'ana': did you mean 'anna'?"),
         ("anna", other, "profile 'anna' was made with another model"),
-        ("anna", "classic", "model 'classic' takes no baseline"),
+        ("anna", CLASSIC, "takes no baseline"),
         ("bad", personal_model, "bad.json is not a profile"),
         (str(tmp_path), personal_model, "cannot read the profile"),
         (str(tmp_path / "none.json"), personal_model, "none.json: check the path"),

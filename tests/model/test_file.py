@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from emovox import ModelError, session
 from emovox.model.file import Model, builtin, load, load_card
 from emovox.session import properties, sealed
-from tests import EXAMPLES, ROOT
+from tests import CLASSIC, EXAMPLES, ROOT
 
 onnx = pytest.importorskip("onnx")
 
@@ -115,7 +115,7 @@ def test_a_model_pickles_as_its_name(personal_model: Path, tmp_path: Path) -> No
     path.write_bytes(path.read_bytes() + b"\x08\x08")  # the same model, another file
     with pytest.raises(ModelError, match="is now another model"):
         pickle.loads(sent)
-    assert len(pickle.dumps(load("classic"))) < 1000
+    assert len(pickle.dumps(load(CLASSIC))) < 1000
 
 
 def test_a_model_of_bytes_pickles_as_bytes(personal_model: Path) -> None:
@@ -129,7 +129,7 @@ def test_nothing_is_written_into_the_home_of_the_user(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | home
     code = (
         "import os; from emovox import EmotionRecognizer\n"
-        f"EmotionRecognizer('classic').predict({str(EXAMPLES / 'plain.wav')!r})\n"
+        f"EmotionRecognizer({str(CLASSIC)!r}).predict({str(EXAMPLES / 'plain.wav')!r})\n"
         "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

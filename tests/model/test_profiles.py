@@ -25,6 +25,7 @@ from emovox.model import profiles
 from emovox.model.baselines import Statistics
 from emovox.model.file import Model
 from emovox.types import Float32Array, Setting, Waveform
+from tests import CLASSIC
 from tests.conftest import export_personal, sine, speech
 
 ANNA = Profile(
@@ -190,11 +191,11 @@ def test_a_setting_may_leave_out_what_cannot_be_used(model: Model, clips: list[P
 
 def test_a_model_without_a_baseline_is_refused(clips: list[Path]) -> None:
     with pytest.raises(ModelError, match="model 'classic' takes no baseline: use a model that does"):
-        EmotionRecognizer("classic").enroll("anna", clips)
+        EmotionRecognizer(CLASSIC).enroll("anna", clips)
     ways: list[dict[str, Any]] = [{"speaker": ANNA}, {"setting": OFFICE}, {"setting": "auto"}]
     for known in ways:
         with pytest.raises(ModelError, match="model 'classic' takes no baseline"):
-            EmotionRecognizer("classic", **known)
+            EmotionRecognizer(CLASSIC, **known)
 
 
 # --- using -------------------------------------------------------------------------------------------------

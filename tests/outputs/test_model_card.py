@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from emovox.cli.commands import app
 from emovox.lab.evaluation.scores import score
 from emovox.model.card import CorpusSummary, ModelCard
-from emovox.model.file import CARD_KEY, DEFAULT, PRETRAINED, builtin, load
+from emovox.model.file import CARD_KEY, DEFAULT, builtin, load
 from emovox.outputs import cards as words
 from emovox.types import FeatureSpec
-from tests import ROOT
+from tests import CLASSIC, ROOT
 
 SCRIPT = ROOT / "scripts" / "model_card.py"
 LABELS = ("angry", "happy", "sad")
@@ -118,9 +118,9 @@ def full() -> ModelCard:
 @pytest.fixture(scope="module")
 def both(full: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the card as the page and as the command line show it."""
-    graph = onnx.load_from_string((PRETRAINED / "classic.onnx").read_bytes())
+    graph = onnx.load_from_string(CLASSIC.read_bytes())
     # The graph stays what it is, and so must what the card says of its input and output.
-    classic = load("classic").card
+    classic = load(CLASSIC).card
     card = dataclasses.replace(full, labels=classic.labels, features=classic.features)
     for entry in graph.metadata_props:
         if entry.key == CARD_KEY:

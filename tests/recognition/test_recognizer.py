@@ -34,7 +34,7 @@ def recognizer() -> EmotionRecognizer:
 
 
 def test_every_built_in_model_works() -> None:
-    assert "classic" in builtin()
+    assert "default" in builtin()
     for name in builtin():
         prediction = EmotionRecognizer(name).predict(speech(1), rate=16000)
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
@@ -222,5 +222,5 @@ def test_the_window_is_an_option() -> None:
 
 
 def test_a_missing_model_is_named() -> None:
-    with pytest.raises(ModelError, match=r"no model 'nothing': .*built-in name \(classic"):
+    with pytest.raises(ModelError, match=r"no model 'nothing': .*built-in name \(default"):
         EmotionRecognizer("nothing")

@@ -17,7 +17,7 @@ from emovox.serve.guard import PROTOCOL
 from emovox.serve.keys import Keys
 from emovox.serve.settings import Settings
 from emovox.serve.work import Bench
-from tests import EXAMPLES
+from tests import CLASSIC, EXAMPLES
 from tests.serve import refused, serving, wav
 
 CLIPS = [EXAMPLES / "plain.wav", EXAMPLES / "slow.wav"]
@@ -41,9 +41,6 @@ def test_a_speaker_is_the_profile_of_the_command_line(
         found = client.post("/v1/predict?speaker=anna", files={"file": ("plain.wav", CLIPS[0].read_bytes())}).json()
         own = EmotionRecognizer(recognizer._model, speaker=want).predict(str(CLIPS[0]), name="plain.wav")
         assert found["predictions"] == [json.loads(json.dumps(own.to_dict()))]
-        refused(
-            client.post("/v1/predict?speaker=anna&model=classic", files={"file": ("a", wav())}), 422, "model_unsuitable"
-        )
         (tmp_path / "profiles" / "ben.json").write_text("{")
         rows = client.get("/v1/speakers").json()["speakers"]
         assert rows[1] == {"name": "ben", "problem": "profile_unusable"}
@@ -120,13 +117,20 @@ def test_names_in_any_script_have_an_address(client: TestClient) -> None:
     assert client.get(answer.headers["Location"]).json()["name"] == "田中"
 
 
+def test_a_model_of_ones_own_that_takes_no_baseline(folder: Path) -> None:
+    with serving(folder, lambda model, **options: EmotionRecognizer(CLASSIC, **options)) as client:
+        files = {"file": ("plain.wav", CLIPS[0].read_bytes())}
+        assert client.post("/v1/predict", files=files).status_code == 200
+        refused(client.post("/v1/speakers", files=files, data={"name": "anna"}), 422, "model_unsuitable")
+
+
 def test_models_and_their_cards(client: TestClient) -> None:
     rows = client.get("/v1/models").json()["data"]
-    assert {row["id"] for row in rows} == {"default", "classic"}
+    assert {row["id"] for row in rows} == {"default"}
     assert [row["id"] for row in rows if row["default"]] == ["default"]
-    card = client.get("/v1/models/classic").json()["card"]
+    card = client.get("/v1/models/default").json()["card"]
     assert card == json.loads(json.dumps(card))
-    assert card["labels"] == next(row["labels"] for row in rows if row["id"] == "classic")
+    assert card["labels"] == next(row["labels"] for row in rows if row["id"] == "default")
     refused(client.get("/v1/models/nothing"), 404, "not_found")
 
 

@@ -224,8 +224,8 @@ class Model:
 
         Examples
         --------
-        >>> model = load("classic")
-        >>> model.run(np.zeros((2, 1235), dtype=np.float32)).probabilities.shape
+        >>> model = load("default")
+        >>> model.run(np.zeros((2, 4352), dtype=np.float32)).probabilities.shape
         (2, 8)
         """
         given = self._given(inputs)
@@ -380,8 +380,8 @@ def load_card(model: str | Path | None = None) -> ModelCard:
 
     Examples
     --------
-    >>> load_card("classic").features.set
-    'comprehensive'
+    >>> load_card("default").features.set
+    'default'
     """
     with _opened(model) as (file, source, _):
         try:
@@ -410,7 +410,7 @@ def fingerprint_of(model: str | Path | None = None) -> str:
 
     Examples
     --------
-    >>> fingerprint_of("classic") == load("classic").fingerprint
+    >>> fingerprint_of("default") == load("default").fingerprint
     True
     """
     with _opened(model) as (file, _, _):

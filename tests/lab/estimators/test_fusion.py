@@ -33,7 +33,7 @@ from emovox.text.evidence import NAMES, VERSION, words_vector
 from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions, pool_of
 from emovox.text.rules import DEFAULT, Rule, apply
 from emovox.types import FeatureSpec, Transcript
-from tests import EXAMPLES, ROOT, examples
+from tests import CLASSIC, EXAMPLES, ROOT, examples
 
 LABELS = ("neutral", "happy", "sad")
 POOL = Pool(2.0, 0.3, {"confidence": 0.5, "length": -0.2, "sentiment": 0.7, "emotion": 1.5})
@@ -298,7 +298,7 @@ def test_words_of_another_width_and_words_for_a_model_without_are_refused(
     model = export(fitted["feature"], card, tmp_path / "model.onnx", clips.X[:4])
     with pytest.raises(ModelError, match="do not fit"):
         model.run(clips.X.parts["features"][:2], words=np.zeros((2, 3), dtype=np.float32))
-    classic = load("classic")
+    classic = load(CLASSIC)
     silent = np.zeros((1, classic.card.features.dimension), dtype=np.float32)
     with pytest.raises(ModelError, match="takes none"):
         classic.run(silent, words=np.zeros((1, 3), dtype=np.float32))

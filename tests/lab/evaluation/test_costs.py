@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from emovox.lab.evaluation import costs
+from tests import CLASSIC
 
 # ---- costs -----------------------------------------------------------------------------------------------------------
 
@@ -35,10 +35,9 @@ def test_parameters_are_counted_in_initialisers_and_attributes(tmp_path: Path) -
 
 
 def test_costs_of_a_real_model(tmp_path: Path) -> None:
-    source = resources.files("emovox.pretrained") / "classic.onnx"
-    (tmp_path / "model.onnx").write_bytes(source.read_bytes())
+    (tmp_path / "model.onnx").write_bytes(CLASSIC.read_bytes())
     found = costs.run_costs(tmp_path, {"fit_seconds": 12.0, "latency_ms": 1e9}, measure=True)  # the graph alone, of old
-    assert found["bytes"] == len(source.read_bytes())
+    assert found["bytes"] == CLASSIC.stat().st_size
     assert found["fit_seconds"] == 12.0
     assert isinstance(found["parameters"], int)
     assert found["parameters"] > 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emovox.lab.export.optimisation import optimised
 from emovox.model.file import PRETRAINED, Model
+from tests import CLASSIC
 
 
 def wasteful() -> onnx.ModelProto:
@@ -37,9 +40,9 @@ def test_constants_are_folded_and_what_is_said_of_the_model_stays() -> None:
     assert len(before.graph.node) == 3
 
 
-@pytest.mark.parametrize("name", ["default", "classic"])
-def test_the_models_of_the_package_have_nothing_left_to_simplify(name: str) -> None:
-    content = (PRETRAINED / f"{name}.onnx").read_bytes()
+@pytest.mark.parametrize("model", [PRETRAINED / "default.onnx", CLASSIC], ids=["default", "classic"])
+def test_our_models_have_nothing_left_to_simplify(model: Path) -> None:
+    content = model.read_bytes()
     graph = onnx.load_from_string(content)
     assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx.ml"}
     after = optimised(graph)
