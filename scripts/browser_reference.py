@@ -2,8 +2,8 @@
 
     python scripts/browser_reference.py FOLDER RECORDING...
 
-Into the folder goes each recording as WAV, in turn at each of the rates that recordings come at, and ``reference.jsonl``:
-the ways to cut a timeline, then one line a recording.
+Into the folder goes each recording as WAV, in turn at each of the rates that recordings come at, and
+``reference.jsonl``: the ways to cut a timeline, then one line a recording.
 """
 
 from __future__ import annotations

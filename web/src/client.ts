@@ -114,9 +114,9 @@ export class LiveStream {
     this.#number = number;
   }
 
-  /** Take the next samples, in pieces of any size, and tell what became certain. */
-  push(sound: Sound): Promise<StreamEvent[]> {
-    return this.#line.call("push", { stream: this.#number, sound });
+  /** Take the next samples, in pieces of any size, and tell what became certain; without estimates where there is no time. */
+  push(sound: Sound, estimates?: boolean): Promise<StreamEvent[]> {
+    return this.#line.call("push", { stream: this.#number, sound, estimates });
   }
 
   /** End the stream: what is left to tell, and how many seconds were heard. */

@@ -24,7 +24,7 @@ export interface Calls {
   timeline: { ask: { sound: Sound; rate: number; options: TimelineRequest }; answer: Timeline };
   enrol: { ask: { kind: Subject; name: string; clips: Clip[] }; answer: Profile };
   begin: { ask: StreamRequest; answer: number };
-  push: { ask: { stream: number; sound: Sound }; answer: StreamEvent[] };
+  push: { ask: { stream: number; sound: Sound; estimates?: boolean | undefined }; answer: StreamEvent[] };
   finish: { ask: { stream: number }; answer: { events: StreamEvent[]; heard: number } };
   drop: { ask: { stream: number }; answer: void };
 }

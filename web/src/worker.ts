@@ -46,7 +46,7 @@ const handlers: Handlers = {
     streams.set(++streamCount, opened().stream(options));
     return streamCount;
   },
-  push: ({ stream, sound }) => streamOf(stream).push(sound),
+  push: ({ stream, sound, estimates }) => streamOf(stream).push(sound, estimates),
   async finish({ stream }) {
     const found = streamOf(stream);
     streams.delete(stream);

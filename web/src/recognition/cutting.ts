@@ -32,6 +32,11 @@ export class Cutter {
     if (segments || options.mode === "interval") this.#fallback.stop();
   }
 
+  /** Whether to judge what is going on; without effect on streams that are cut by the clock. */
+  set estimates(wanted: boolean) {
+    if (this.#rule instanceof Utterances) this.#rule.estimates = wanted;
+  }
+
   /** Take the next samples and the frames that they complete, and tell what became certain. */
   async take(samples: Float32Array, frames: readonly ActivityFrame[]): Promise<StreamEvent[]> {
     const events = await this.#step(samples, frames);

@@ -32,12 +32,14 @@ export class Stream {
   readonly #converter: Converter;
   readonly #activity: VoiceActivity;
   readonly #cutter: Cutter;
+  readonly #estimates: boolean;
   #samples = 0;
   #finished = false;
 
   constructor({ network, judge, options, converter, estimates, segments = null }: StreamSetup) {
     this.name = converter.name;
     this.#converter = converter;
+    this.#estimates = estimates;
     this.#activity = new VoiceActivity(network, options.vad);
     this.#cutter = new Cutter(judge, options, this.name, this.#activity.reach, estimates, segments);
   }
@@ -47,9 +49,10 @@ export class Stream {
     return this.#samples / RATE;
   }
 
-  /** Take the next samples and tell what became certain; one call at a time. */
-  async push(sound: Sound): Promise<StreamEvent[]> {
+  /** Take the next samples and tell what became certain, one call at a time; with estimates or, where there is no time, without. */
+  async push(sound: Sound, estimates = this.#estimates): Promise<StreamEvent[]> {
     if (this.#finished) throw new InputError(`stream '${this.name}' is finished: open another one`);
+    this.#cutter.estimates = estimates && this.#estimates;
     return this.take(this.#converter.push(sound));
   }
 

@@ -59,7 +59,8 @@ export class Utterances implements Rule {
   readonly #work: Work;
   readonly #window: number;
   readonly #hop: number;
-  readonly #estimates: boolean;
+  /** Whether to judge what is going on every `hop` seconds; nothing else depends on it. */
+  estimates: boolean;
   readonly #running: Smoother;
   readonly #results: Smoother;
   #begin: number | null = null; // of the utterance that is going on
@@ -72,7 +73,7 @@ export class Utterances implements Rule {
     this.#work = work;
     this.#window = round(options.window * RATE);
     this.#hop = round(options.hop * RATE);
-    this.#estimates = estimates;
+    this.estimates = estimates;
     this.#running = new Smoother(options.smoothing, judge);
     this.#results = new Smoother(options.smoothing, judge);
   }
@@ -95,7 +96,7 @@ export class Utterances implements Rule {
     if (frame.end - this.#piece >= this.#window && !frame.pausing) {
       events.push(...(await this.#cut(this.#quietest(), frame.end, false)));
     }
-    if (this.#estimates && frame.end - this.#asked >= this.#hop) {
+    if (this.estimates && frame.end - this.#asked >= this.#hop) {
       events.push(...(await this.#estimate(this.#begin, frame.end)));
     }
     return events;

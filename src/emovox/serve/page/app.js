@@ -237,7 +237,7 @@ class OpenView {
 
   update({ progress = {} }) {
     const { state = "waiting", share } = progress;
-    const words = { waiting: "Waiting", sending: "Sending", queued: "Waiting for the server", running: "Listening" }[state];
+    const words = { waiting: "Waiting", loading: "Fetching the model", sending: "Sending", queued: "Waiting for the server", running: "Listening" }[state];
     const text = share && state !== "queued" ? `${words}: ${percent(share)}` : `${words} ...`;
     if (this.words.textContent !== text) this.words.textContent = text;
     if (share === undefined) this.bar.removeAttribute("value");

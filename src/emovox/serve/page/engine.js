@@ -51,7 +51,7 @@
  * @property {number} [duration] Seconds of sound, where the page knows.
  * @property {string | null} [token] What `onToken` told of an earlier try: go on with it instead of sending again.
  * @property {(token: string) => void} [onToken] Told as soon as the work goes on without the page.
- * @property {(progress: {state: "sending" | "queued" | "running", share?: number}) => void} [onProgress]
+ * @property {(progress: {state: "loading" | "sending" | "queued" | "running", share?: number}) => void} [onProgress]
  */
 
 /**

@@ -141,7 +141,7 @@ export class ListView {
     if (one.state === "failed") return h("span.small.bad.told", h("span", one.error?.message ?? "It failed."));
     if (one.state === "cancelled") return h("span.small.quiet.told", h("span", "Cancelled"), h("span", length));
     const { state = "waiting", share } = one.progress ?? {};
-    const words = { waiting: "Waiting", sending: "Sending", queued: "Waiting for the server", running: "Listening" }[state];
+    const words = { waiting: "Waiting", loading: "Fetching the model", sending: "Sending", queued: "Waiting for the server", running: "Listening" }[state];
     const text = share && state !== "queued" ? `${words} ${percent(share)}` : words;
     const bar = h("progress", { ariaLabel: `${one.name}: ${words}`, max: 1 });
     if (state === "waiting") bar.value = 0;
