@@ -58,12 +58,12 @@ describe.skipIf(!CHROMIUM || !existsSync(SITE))("the site", () => {
   let context: BrowserContext;
   let page: Page;
   let host: { address: string; asked: string[]; server: Server };
-  let python: Map<string, Reference>;
+  let recordings: Reference[];
   const elsewhere: string[] = [];
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    python = new Map(reference(EXAMPLES).found.map((one) => [one.recording, one]));
+    recordings = reference(EXAMPLES).found; // copies of them at other rates
     host = await serve(SITE, "/some/folder/");
     context = await open(EXAMPLES[0]!);
     page = context.pages()[0] ?? (await context.newPage());
@@ -76,14 +76,19 @@ describe.skipIf(!CHROMIUM || !existsSync(SITE))("the site", () => {
     await page.getByText("works without a network").waitFor({ timeout: LONG });
   });
 
+  /** Give recordings to the page, and compare what it says. */
+  async function judge(some: Reference[]): Promise<void> {
+    await page.locator("input[type=file]").first().setInputFiles(some.map((one) => one.file));
+    for (const one of some) expectSame(await resultOf(page, basename(one.file)), one);
+  }
+
   afterAll(async () => {
     await context?.close();
     host?.server.close();
   });
 
   test("judges recordings as Python does", async () => {
-    await page.locator("input[type=file]").first().setInputFiles(EXAMPLES.slice(0, 2));
-    for (const path of EXAMPLES.slice(0, 2)) expectSame(await resultOf(page, basename(path)), python.get(basename(path))!);
+    await judge(recordings.slice(0, 2));
   });
 
   test("judges a microphone as it is heard", async () => {
@@ -112,8 +117,7 @@ describe.skipIf(!CHROMIUM || !existsSync(SITE))("the site", () => {
     await page.goto("about:blank");
     await page.goto(host.address);
     await page.getByText("works without a network").waitFor({ timeout: LONG });
-    await page.locator("input[type=file]").first().setInputFiles(EXAMPLES.slice(2));
-    for (const path of EXAMPLES.slice(2)) expectSame(await resultOf(page, basename(path)), python.get(basename(path))!);
+    await judge(recordings.slice(2));
   });
 
   test("asks nobody else, and has nothing to complain of", () => {
