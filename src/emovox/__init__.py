@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from emovox.version import __version__
 
@@ -23,7 +21,10 @@ IMPORTED_BEFORE = tuple(
 for _variable in _SILENT.values():
     os.environ.setdefault(_variable, "1")
 
+TYPE_CHECKING = False  # type checkers take it for true; `typing` is half of what a command loads until it hears Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from emovox.audio import Converter
     from emovox.errors import (
         AudioError,
@@ -164,6 +165,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        from importlib import import_module
+
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'emovox' has no attribute {name!r}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 import emovox
 from emovox.cli.commands import COMMANDS, app
+from emovox.outputs.console import whole_writes
 from tests import ROOT
 from tests.cli import emovox_command, emovox_process
 
@@ -136,3 +138,39 @@ def test_what_judges_nothing_loads_nothing(call: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ctrl_c_is_heard_from_the_beginning() -> None:
+    # What is imported before `run` is called cannot be stopped with a line: it must be next to nothing.
+    source = ROOT / "src"
+    code = f"import sys; sys.path.insert(0, {str(source)!r}); before = set(sys.modules); import emovox.cli.main; "
+    code += "print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["__future__", "emovox", "emovox.cli", "emovox.cli.main", "emovox.version"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_ctrl_c_comes_before_or_after_a_write() -> None:
+    done: list[str] = []
+
+    def write() -> None:
+        done.append("begun")
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("ended")
+
+    def print_all(protected: bool) -> None:
+        with whole_writes() as whole:
+            whole(write) if protected else write()
+            done.append("next")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            print_all(protected=True)
+        assert done == ["begun", "ended"]
+        with pytest.raises(KeyboardInterrupt):
+            print_all(protected=False)
+        assert done == ["begun", "ended", "begun"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

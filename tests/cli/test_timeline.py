@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +19,7 @@ from emovox.cli.results import to_lines
 from emovox.drawing import clock
 from emovox.outputs.terminal import Console
 from emovox.recognition.timeline import Timeline
-from tests.cli import emovox_command
+from tests.cli import EMOVOX, emovox_command
 from tests.conftest import speech
 
 
@@ -47,6 +49,62 @@ def test_options_reach_the_timeline(talk: Path) -> None:
     options = TimelineOptions("interval", window=3, hop=1.5, smoothing=2, merge=0)
     wanted = EmotionRecognizer().timeline(talk, options).predictions
     assert [(row["start"], row["end"]) for row in rows] == [(f"{one.start:.3f}", f"{one.end:.3f}") for one in wanted]
+
+
+@pytest.mark.parametrize(
+    "options", [TimelineOptions(), TimelineOptions(merge=5, min_segment=1), TimelineOptions("interval")]
+)
+def test_segments_one_by_one_are_those_of_the_timeline(talk: Path, options: TimelineOptions) -> None:
+    recognizer, heard = EmotionRecognizer(), list[float]()
+    coming = recognizer.each_segment(talk, options, progress=heard.append)
+    first = next(coming)
+    if options.merge is None:
+        assert heard in ([], [10.0])  # the second block is still to be read
+    assert [first, *coming] == list(recognizer.timeline(talk, options))
+    assert heard[-1] == pytest.approx(soundfile.info(talk).duration)
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_long_timeline_comes_as_it_goes_and_survives_ctrl_c(talk: Path, tmp_path: Path, form: str) -> None:
+    long = tmp_path / "long.wav"
+    samples, rate = soundfile.read(talk, dtype="int16")
+    with soundfile.SoundFile(long, "w", rate, 1) as file:
+        for _ in range(600):
+            file.write(samples)
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + EMOVOX[-1]
+    command = [*EMOVOX[:-1], heeding, "predict", str(long), "-t", "--format", form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        begun = "".join(process.stdout.readline() for _ in range(3))  # long before an hour and a half is heard
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.stdout.read(), process.stderr.read()
+    assert (process.returncode, errors) == (130, "emovox: stopped\n")
+    if form == "json":
+        rows = json.loads(begun + rest)
+    else:
+        rows = list(csv.DictReader(io.StringIO(begun + rest), strict=True))
+        assert None not in rows[-1].values()
+    assert 1 <= len(rows) < 1800
+
+
+def test_what_came_before_a_fault_is_out(talk: Path, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(talk)
+    bad = np.concatenate([samples, samples]).astype(np.float32)
+    bad[-100] = np.nan
+    soundfile.write(tmp_path / "bad.wav", bad, rate, subtype="FLOAT")
+    done = emovox_command("predict", tmp_path / "bad.wav", "-t", "--format", "json")
+    assert done.returncode == 2
+    assert len(json.loads(done.stdout)) >= 2
+    assert "has a sample of nan at" in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_nothing_is_a_track_of_nothing(tmp_path: Path) -> None:
+    done = emovox_command("predict", tmp_path / "missing.wav", "-t", "--format", "vtt")
+    assert (done.returncode, done.stdout) == (2, "")
+    done = emovox_command("predict", tmp_path / "missing.wav", "-t", "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (2, [])
 
 
 def test_every_segment_is_a_cue(talk: Path, tmp_path: Path) -> None:

@@ -196,7 +196,8 @@ def predict(
     if summary:
         results.print_summaries(work.summaries(), form)
     else:
-        results.deliver(work.results(), form, place, recognizer.card.labels)
+        coming = work.streamed() if work.streams and results.streams(form, place) else work.results()
+        results.deliver(coming, form, place, recognizer.card.labels)
     if words.missing:
         say(f"emovox: {words.missing} of {work.told.total} recordings are judged by the voice alone")
     if work.told.finish() or words.missing:
@@ -246,6 +247,37 @@ class Work:
                 self.told.failed(one[0], str(error))
         self.sources, self.channels = [name for name, _ in kept], [number for _, number in kept]
         return found
+
+    @property
+    def streams(self) -> bool:
+        """Whether this is the timeline of one recording, which can be given while it is read."""
+        words = self.words.transcriber or self.words.given
+        further = words or self.pictures or self.pages or self.segments
+        return self.cut is not None and len(self.sources) == 1 and not further
+
+    def streamed(self) -> Iterator[Found]:
+        """Yield what is found in one recording segment by segment, in memory that does not grow with it."""
+        assert self.cut is not None
+        with ExitStack() as stack, progress_bars() as progress:
+            (source,) = self._opened(stack, deque(), self.recognizer.setting == AUTO)
+            bars = Bars(progress, self.sources)
+            heard, last = 0.0, None
+
+            def tell(seconds: float) -> None:
+                nonlocal heard
+                heard = seconds
+                if is_terminal(sys.stderr):
+                    bars.heard(0, seconds)
+
+            try:
+                for last in self.recognizer.each_segment(source, self.cut, progress=tell):
+                    yield Found(last.file, (last,), heard, source)
+                if last is None:
+                    raise _nothing(source_name(source), heard)
+            except EmovoxError as error:
+                self.told.failed(source_name(source), str(error))
+            if last:
+                self.told.read(last.file, last)
 
     def results(self) -> Iterator[Found]:
         """Yield what is found in each recording as it comes, all its channels together."""
@@ -308,12 +340,16 @@ class Work:
                 first, more = one.unjudged[0], f" and {len(one.unjudged) - 1} more" if len(one.unjudged) > 1 else ""
                 say(f"emovox: {one.file}: nothing to judge in the segment {first}{more}")
         if not found.predictions:
-            raise NoSpeechError(f"{found.file} holds no speech that can be judged in {found.duration:.1f} s")
+            raise _nothing(found.file, found.duration)
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
         self.told.read(found.file, found.predictions[0])
         if self.pictures:
             results.draw(found, source, self.pictures.path(found.file))
         return found
+
+
+def _nothing(file: str, duration: float) -> NoSpeechError:
+    return NoSpeechError(f"{file} holds no speech that can be judged in {duration:.1f} s")
 
 
 def _together(parts: list[Found]) -> Found:

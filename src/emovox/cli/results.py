@@ -7,9 +7,11 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -18,7 +20,7 @@ from emovox.audio.sources import SPOOL, Source
 from emovox.drawing import clock
 from emovox.errors import InputError
 from emovox.outputs import formats, tracks
-from emovox.outputs.console import say
+from emovox.outputs.console import say, whole_writes
 from emovox.outputs.formats import COLOURS, JSON_END, Format
 from emovox.outputs.terminal import Console, Table, Text, is_terminal
 from emovox.outputs.text import json_line, shown
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in one recording.
+    """What was found in one recording, or the next segment of one that is still read.
 
     Attributes
     ----------
@@ -41,7 +43,7 @@ class Found:
     predictions : tuple of Prediction
         In the order of time.
     duration : float
-        Length of the recording in seconds.
+        Length of the recording in seconds, or of what is read of it so far.
     source : str, path, bytes, binary file, or pair of array and rate
         Where it can be read once more.
     """
@@ -230,6 +232,11 @@ class _Kept(tempfile.SpooledTemporaryFile[bytes]):
     name = "<stdin>"
 
 
+def streams(form: Format, place: Place | None) -> bool:
+    """Tell whether a timeline can be delivered while it is made: all but what states the length before the segments."""
+    return form is not Format.TEXTGRID and not (place and place.folder)
+
+
 def deliver(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
     """Write results as they come, in one format to one place.
 
@@ -282,32 +289,46 @@ def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: S
     say(f"wrote {path}")
 
 
+class _Printer:
+    """Prints pieces as they come, each whole: the interruption may come at any line of this process."""
+
+    def __init__(self, whole: Callable[[Callable[[], None]], None]) -> None:
+        self._whole, self.last = whole, ""
+
+    def print(self, pieces: Iterable[str]) -> None:
+        """Print pieces; `last` is the one that was printed last."""
+        for piece in pieces:
+            self._whole(partial(self._print, piece))
+
+    def _print(self, piece: str) -> None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        self.last = piece
+
+
 def _print_json(predictions: Iterator[Prediction]) -> None:
-    """Print a list that is whole wherever the user stops: the interruption may come at any line of this process."""
-    pieces, last = formats.to_json(predictions), ""
-    try:
-        for last in pieces:
-            sys.stdout.write(last)
-            sys.stdout.flush()
-    finally:
-        if not last.endswith(formats.JSON_END):
-            sys.stdout.write(formats.JSON_END if last else "[]\n")
-            sys.stdout.flush()
+    """Print a list that is whole wherever the user stops."""
+    with whole_writes() as whole:
+        printer = _Printer(whole)
+        try:
+            printer.print(formats.to_json(predictions))
+        finally:
+            if not printer.last.endswith(formats.JSON_END):
+                printer.print([formats.JSON_END if printer.last else "[]\n"])
 
 
 def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -> None:
-    """Print as results come; a format that states the recording's length gets one recording, whole."""
-    if form.holds_one:
-        for one in found:
-            _flush(formats.pieces(form, one.predictions, labels, duration=one.duration))
-    else:
-        _flush(formats.pieces(form, (one for each in found for one in each.predictions), labels))
-
-
-def _flush(pieces: Iterator[str]) -> None:
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+    """Print as results come; a format that holds one recording gets one, and where it states its length, whole."""
+    with whole_writes() as whole:
+        printer = _Printer(whole)
+        if form is Format.TEXTGRID:
+            for one in found:
+                printer.print(formats.pieces(form, one.predictions, labels, duration=one.duration))
+            return
+        coming = (one for each in found for one in each.predictions)
+        first = [one for one in [next(coming, None)] if one]
+        if first or not form.holds_one:  # a track of nothing is no track; a table of nothing has a header
+            printer.print(formats.pieces(form, chain(first, coming), labels))
 
 
 #: Columns of a summary beside its bars, for recordings of up to ten hours.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import glob
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from emovox.audio.sources import recordings_in
 from emovox.errors import AudioError, InputError
@@ -63,6 +66,48 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     if empty and len(empty) == len(found):
         raise AudioError(empty[0])
     return found
+
+
+@contextmanager
+def whole_writes() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Give a function that does something which Ctrl-C comes before or after, and never in the midst of.
+
+    What takes long stays outside, and is stopped at once as ever.
+
+    Yields
+    ------
+    callable
+        Calls its argument.
+    """
+    pressed: list[bool] = []
+    inside = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if inside:
+            pressed.append(True)
+        elif callable(before):
+            before(number, frame)
+
+    def whole(action: Callable[[], None]) -> None:
+        nonlocal inside
+        inside = True
+        try:
+            action()
+        finally:
+            inside = False
+        if pressed:
+            pressed.clear()
+            raise KeyboardInterrupt
+
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield whole  # nobody is interrupted here
+        return
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield whole
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

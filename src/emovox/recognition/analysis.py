@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from emovox import audio
 from emovox.audio import Sound
 from emovox.audio.sources import source_name
+from emovox.errors import EmovoxError
 from emovox.recognition.cutting import Judge, StreamEvent
 from emovox.recognition.many import one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
@@ -100,6 +101,36 @@ class Analysis:
             return found
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
         return replace(found, predictions=tidied([self.with_words(voice, *part) for part in parts], options))
+
+    def each(
+        self,
+        options: TimelineOptions,
+        voice: Voice,
+        source: Sound | NDArray[Any],
+        *,
+        rate: float | None = None,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Prediction]:
+        """Recognise one recording segment by segment, see :meth:`emovox.EmotionRecognizer.each_segment`."""
+        if self.transcriber:
+            yield from self.timeline(options, voice, source, rate=rate, name=name, progress=progress)
+            return
+        sound = audio.as_sound(source, rate, name)
+        blocks = audio.blocks(sound, BLOCK)
+        found = StreamingRecognizer(voice, options).each(blocks, name or source_name(sound), progress)
+        last: Prediction | None = None  # one behind: the last one knows all that reading has brought up
+        try:
+            for coming in found:
+                if last is not None:
+                    yield _noted(last, sound, blocks)
+                last = coming
+        except (EmovoxError, KeyboardInterrupt):
+            if last is not None:
+                yield _noted(last, sound, blocks)
+            raise
+        if last is not None:
+            yield _noted(last, sound, blocks)
 
     def assess(self, voice: Voice, judge: Judge, window: Waveform, name: str, *, running: bool) -> Prediction | None:
         """Judge one window of a recording or stream, see :meth:`emovox.EmotionRecognizer.assess`."""

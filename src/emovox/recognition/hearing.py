@@ -108,6 +108,20 @@ class Tally:
             self._tell(self._done, sum(self._seconds.values()))
 
 
+def of_many(
+    voice: Voice,
+    options: TimelineOptions,
+    sources: Sources,
+    jobs: int | None,
+    left_out: Callable[[EmovoxError], None],
+    progress: Callable[[int, float], None] | None,
+) -> dict[str, Any]:
+    """Hear recordings and add up what was heard, see :func:`added`; `progress` is told of recordings and seconds."""
+    tally = Tally(progress)
+    found = hear_many(voice, options, sources, jobs, tally.heard)
+    return added(found, voice.model.axes_width, left_out, tally.done)
+
+
 class FirstPass:
     """The first of two passes through recordings that are their own setting: all of them are heard, none is judged.
 

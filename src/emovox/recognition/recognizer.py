@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound
-from emovox.errors import EmovoxError, FeatureError, InputError, ModelError
-from emovox.features import sets
+from emovox.errors import EmovoxError, InputError
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.names import AUTO, check_name
@@ -24,7 +23,7 @@ from emovox.recognition.cutting import Judge, StreamEvent
 from emovox.recognition.hearing import FirstPass
 from emovox.recognition.many import Result, Results, Sources, analysed
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions
-from emovox.recognition.voice import Voice, rules_of
+from emovox.recognition.voice import Voice, require_features, rules_of
 from emovox.speech.gate import GateOptions
 from emovox.types import Failure, Prediction, Segment, Transcript, Waveform
 
@@ -120,16 +119,7 @@ class EmotionRecognizer:
             profiles.require_baseline(self._model)
         known = self.setting if isinstance(self.setting, Profile) else None
         self._voice = Voice.of(self._model, self.gate, threshold, self.speaker, known)
-        for name, spec in self._model.inputs.items():
-            try:
-                level = sets.reproduced(spec).level
-            except (FeatureError, TypeError) as error:
-                raise ModelError(f"model {self.card.name!r} cannot be used: {error}") from error
-            if level != self._model.level(name):
-                raise ModelError(
-                    f"input {name!r} of model {self.card.name!r} takes one vector a {self._model.level(name)}, and its "
-                    f"card asks for {spec.set!r}: get the model file again"
-                )
+        require_features(self._model)
 
     def predict(
         self,
@@ -256,10 +246,8 @@ class EmotionRecognizer:
         ------
         AudioError
             The recording cannot be read.
-        TranscriptError
-            The transcript does not tell when its words are said.
-        InputError
-            A segment begins before the recording, or does not end after it begins.
+        TranscriptError, InputError
+            The transcript has no times; a segment begins before the recording, or does not end after it begins.
 
         Examples
         --------
@@ -273,6 +261,31 @@ class EmotionRecognizer:
         analyse = partial(self._analysis.timeline, options or TimelineOptions())
         given = {"name": name, "transcript": transcript, "segments": segments, "tell": tell}
         return self._alone(analyse, source, rate, progress, **given)
+
+    def each_segment(
+        self,
+        source: Sound | NDArray[Any],
+        options: TimelineOptions | None = None,
+        *,
+        rate: float | None = None,
+        name: str | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Give the segments of :meth:`timeline` while the recording is read, each as soon as it is certain.
+
+        Yields
+        ------
+        Prediction
+            Those of the timeline, one behind what is certain.  `unread` and `notes` are what is known by then, of the
+            last one all.  With a transcriber they come when all has been heard.
+
+        Examples
+        --------
+        >>> [one.file for one in EmotionRecognizer().each_segment("examples/plain.wav")]
+        ['examples/plain.wav']
+        """
+        each = partial(self._analysis.each, options or TimelineOptions())
+        return self._alone(each, source, rate, progress, name=name)
 
     def predict_many(
         self,
@@ -340,12 +353,10 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
-            The recordings, as for :meth:`predict_many`.
+        sources, jobs, names, transcripts, progress, rate
+            As for :meth:`predict_many`.
         options : TimelineOptions, optional
             How they are cut and judged.
-        jobs, names, transcripts, progress, rate
-            As for :meth:`predict_many`.
         segments : iterable of sequences of Segment, optional
             What is to be judged in each, as for :meth:`timeline`.
 
@@ -392,10 +403,8 @@ class EmotionRecognizer:
         ------
         ModelError
             The model takes no baseline.
-        AudioError
-            A recording cannot be used.
-        NoSpeechError
-            Nobody speaks in one of them.
+        AudioError, NoSpeechError
+            A recording cannot be used, or nobody speaks in it.
         ProfileError
             There is less than a second of speech in all, or a name is not possible.
         """
@@ -420,21 +429,14 @@ class EmotionRecognizer:
         sources : str, path, bytes, binary file, pair of array and rate, or iterable of them
             Unlabelled recordings of it, of any speakers in any moods, as they come: 50 are plenty, 10 help.
         jobs, progress
-            As for :meth:`enroll`.
+            As for :meth:`enroll`; so are the exceptions.
         left_out : callable, optional
             Called with the error of each recording that cannot be used, which is then left out; the default raises it.
 
         Returns
         -------
         Profile
-
-        Raises
-        ------
-        ModelError, AudioError, NoSpeechError
-            As for :meth:`enroll`.
-        ProfileError
-            There are fewer than three recordings with less than ten seconds of speech in all, or the name is not
-            possible.
+            Of three recordings with ten seconds of speech in all at least.
         """
         return self._learnt("setting", name, sources, jobs, progress, left_out or hearing.refuse)
 
@@ -451,9 +453,7 @@ class EmotionRecognizer:
         """Make a profile; what must fail fails before the first recording is read."""
         profiles.require_baseline(self._model)
         name, setting = check_name(name, kind), setting and check_name(setting, "setting")
-        tally = hearing.Tally(progress)
-        found = hearing.hear_many(self._voice, self._whole, sources, jobs, tally.heard)
-        heard = hearing.added(found, self._model.axes_width, left_out, tally.done)
+        heard = hearing.of_many(self._voice, self._whole, sources, jobs, left_out, progress)
         return profiles.build(kind, name, self._model, setting=setting, **heard)
 
     @property

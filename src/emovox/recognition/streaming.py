@@ -8,16 +8,16 @@ speech gate, and with the samples to whoever listens for words.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from numpy.typing import ArrayLike
 
 from emovox.audio import Converter
 from emovox.errors import InputError
 from emovox.recognition.cutting import Cutter, Judge, Listen, Listener, StreamEvent
-from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
+from emovox.recognition.timeline import Timeline, TimelineOptions, tidied, tidying
 from emovox.speech.vad import VoiceActivity
-from emovox.types import RATE, Float32Array, Segment, Waveform
+from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
 #: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
 _PIECE = 4 * RATE
@@ -114,23 +114,30 @@ class StreamingRecognizer:
         -------
         Timeline
         """
-        converter = Converter(RATE, 1, name)
-        stream = Stream(self.recognizer, self.options, converter, estimates=False, listen=listen, segments=segments)
-        events: list[StreamEvent] = []
-
-        def take(found: list[StreamEvent]) -> None:
-            events.extend(found)
-            if tell:
-                for event in found:
-                    tell(event)
-
-        for block in blocks:
-            take(stream._take(block.samples))  # it is what the converter makes of other sound
-            if progress:
-                progress(stream.heard)
-        take(stream._end())
-        found = collect(events, name, stream.heard, self.options)
+        stream = self._of_file(name, listen, segments)
+        parts = tuple(tidying(_results(stream.events(blocks, progress), tell), self.options))
+        found = Timeline(name, stream.heard, parts)
         return found if segments is None else _in_order(found, segments)
+
+    def each(
+        self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None = None
+    ) -> Iterator[Prediction]:
+        """Give the same segments one by one, each as soon as it is certain; what was given is not kept.
+
+        Parameters
+        ----------
+        blocks, name, progress
+            As for :meth:`timeline`.
+
+        Yields
+        ------
+        Prediction
+        """
+        yield from tidying(_results(self._of_file(name).events(blocks, progress)), self.options)
+
+    def _of_file(self, name: str, listen: Listen | None = None, segments: Sequence[Segment] | None = None) -> Stream:
+        converter = Converter(RATE, 1, name)
+        return Stream(self.recognizer, self.options, converter, estimates=False, listen=listen, segments=segments)
 
 
 def collect(events: Iterable[StreamEvent], name: str, duration: float, options: TimelineOptions) -> Timeline:
@@ -152,8 +159,16 @@ def collect(events: Iterable[StreamEvent], name: str, duration: float, options: 
     Timeline
         Exactly that of a file with the same samples.
     """
-    results = [event.prediction for event in events if event.kind == "result" and event.prediction is not None]
-    return Timeline(name, duration, tidied(results, options))
+    return Timeline(name, duration, tidied(_results(events), options))
+
+
+def _results(events: Iterable[StreamEvent], tell: Callable[[StreamEvent], None] | None = None) -> Iterator[Prediction]:
+    """Give what belongs into a timeline, and tell of everything."""
+    for event in events:
+        if tell:
+            tell(event)
+        if event.kind == "result" and event.prediction is not None:
+            yield event.prediction
 
 
 def _in_order(found: Timeline, segments: Sequence[Segment]) -> Timeline:
@@ -234,6 +249,28 @@ class Stream:
             return []
         self._finished = True
         return [*self._take(self._converter.finish()), *self._end()]
+
+    def events(
+        self, blocks: Iterable[Waveform], progress: Callable[[float], None] | None = None
+    ) -> Iterator[StreamEvent]:
+        """Take a whole recording, block by block, and tell what becomes certain.
+
+        Parameters
+        ----------
+        blocks : iterable of Waveform
+            All of it in consecutive blocks.
+        progress : callable, optional
+            Called with the seconds analysed so far.
+
+        Yields
+        ------
+        StreamEvent
+        """
+        for block in blocks:
+            yield from self._take(block.samples)  # it is what the converter makes of other sound
+            if progress:
+                progress(self.heard)
+        yield from self._end()
 
     def _take(self, samples: Float32Array) -> list[StreamEvent]:
         events: list[StreamEvent] = []

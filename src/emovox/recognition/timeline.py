@@ -386,38 +386,53 @@ def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple
     >>> [(one.label, one.start, one.end) for one in tidied(parts, TimelineOptions(merge=0.25))]
     [('sad', 0, 4), ('happy', 4, 5)]
     """
+    return tuple(tidying(predictions, options))
+
+
+def tidying(predictions: Iterable[Prediction], options: TimelineOptions) -> Iterator[Prediction]:
+    """Do the same while they come: each is given as soon as nothing that follows can change it.
+
+    What waits is the segment before and, with `merge`, those that are equal so far.
+    """
     reach = _TOUCH + (options.merge or 0.0)
-    parts = list(predictions)
-    if options.min_segment:
-        parts = [_supported(parts, index, reach, options.min_segment) for index in range(len(parts))]
+    parts = _supported(predictions, reach, options.min_segment) if options.min_segment else iter(predictions)
     if options.merge is None:
-        return tuple(parts)
-    groups: list[list[Prediction]] = []
+        yield from parts
+        return
+    group: list[Prediction] = []
     for one in parts:
-        last = groups[-1][-1] if groups else None
-        if last and (last.label, last.abstained) == (one.label, one.abstained) and one.start - last.end <= reach:
-            groups[-1].append(one)
-        else:
-            groups.append([one])
-    return tuple(_joined(group) if len(group) > 1 else group[0] for group in groups)
+        last = group[-1] if group else one
+        if (last.label, last.abstained) != (one.label, one.abstained) or one.start - last.end > reach:
+            yield _joined(group)
+            group = []
+        group.append(one)
+    if group:
+        yield _joined(group)
 
 
-def _supported(parts: Sequence[Prediction], index: int, reach: float, shortest: float) -> Prediction:
-    """Give a segment that is too short the judgement of its longest neighbour in reach."""
-    one = parts[index]
-    if one.end - one.start >= shortest:
-        return one
-    before = [other for other in parts[max(0, index - 1) : index] if one.start - other.end <= reach]
-    after = [other for other in parts[index + 1 : index + 2] if other.start - one.end <= reach]
-    near = max(before + after, key=lambda other: other.end - other.start, default=one)
-    if near.end - near.start < shortest:
-        return one
+def _supported(parts: Iterable[Prediction], reach: float, shortest: float) -> Iterator[Prediction]:
+    """Give segments that are too short the judgement of their longest neighbour in reach."""
+    coming, before = iter(parts), None
+    one = next(coming, None)
+    while one is not None:
+        after = next(coming, None)
+        near = [before] if before and one.start - before.end <= reach else []
+        near += [after] if after and after.start - one.end <= reach else []
+        longest = max(near, key=lambda other: other.end - other.start, default=one)
+        lasts = one.end - one.start < shortest <= longest.end - longest.start
+        yield _judged_as(one, longest) if lasts else one
+        before, one = one, after
+
+
+def _judged_as(one: Prediction, near: Prediction) -> Prediction:
     same = {name: getattr(near, name) for name in _JUDGEMENT}
     return dataclasses.replace(one, **same, fusion=None, why=_shared([one, near]))
 
 
 def _joined(group: Sequence[Prediction]) -> Prediction:
     """Make one segment of some with the same label and certainty."""
+    if len(group) == 1:
+        return group[0]
     first = group[0]
     mean = blended(group, [one.end - one.start for one in group], 0.0)
     said = [one.transcript for one in group if one.transcript]

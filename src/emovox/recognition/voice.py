@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emovox import audio, decision
-from emovox.errors import AudioError, NoSpeechError
+from emovox.errors import AudioError, FeatureError, ModelError, NoSpeechError
 from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.baselines import Statistics
@@ -320,6 +320,20 @@ class Recording:
             empty = AudioError(f"{timeline.file} has no samples: give a recording that is not empty")
             raise self._refused or empty
         return timeline.predictions
+
+
+def require_features(model: Model) -> None:
+    """Refuse a model whose features this version of emovox does not compute as its card says."""
+    for name, spec in model.inputs.items():
+        try:
+            level = sets.reproduced(spec).level
+        except (FeatureError, TypeError) as error:
+            raise ModelError(f"model {model.card.name!r} cannot be used: {error}") from error
+        if level != model.level(name):
+            raise ModelError(
+                f"input {name!r} of model {model.card.name!r} takes one vector a {model.level(name)}, and its "
+                f"card asks for {spec.set!r}: get the model file again"
+            )
 
 
 def rules_of(card: ModelCard) -> tuple[Rule, ...]:
