@@ -93,6 +93,7 @@ def test_commands_do_what_is_shown(block: Block, tmp_path: Path, monkeypatch: py
     (tmp_path / "examples").mkdir()
     for clip in (ROOT / "examples").glob("*.wav"):
         shutil.copy(clip, tmp_path / "examples")
+    shutil.copytree(ROOT / "voices", tmp_path / "voices")
     monkeypatch.chdir(tmp_path)
     for command, shown in block.commands():
         # The README is run as it will be; elsewhere a shell is started for what only a shell can do.
