@@ -66,7 +66,7 @@ class Inline:
                 raise KilledError
             self._left -= 1
         self.seen.append(entry.id)
-        done(self._fault or EmovoxError("no") if entry.id in self._fails else self._work(entry, lambda: None))
+        done(self._fault or EmovoxError("no") if entry.id in self._fails else self._work(entry, lambda what=None: None))
 
     def check(self) -> None: ...
 

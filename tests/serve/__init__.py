@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.serve.app import create_app
-from emovox.serve.pool import outcome, result_of
+from emovox.serve.pool import in_loop, outcome, result_of
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
-from emovox.serve.work import Bench, Build, Task, Tell
+from emovox.serve.work import Bench, Build, Task
 from emovox.testing import FakeRecognizer
 
 #: What the service answers every error with.
@@ -34,23 +34,28 @@ def fake(model: Any, **options: Any) -> EmotionRecognizer:
 class Inline:
     """Workers in threads of this process."""
 
-    waiting = 0
+    waiting = deaths = 0
+    width = 2
     ready = True
 
     def __init__(self, build: Build = fake) -> None:
         self.bench = Bench(build=build)
         self.done = 0
 
+    def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
     async def run(
-        self, task: Task, tell: Tell | None = None, *, urgent: bool = False, timeout: float | None = None
+        self,
+        task: Task,
+        tell: Callable[[object], None] | None = None,
+        *,
+        urgent: bool = False,
+        timeout: float | None = None,
     ) -> Any:
-        loop = asyncio.get_running_loop()
-
-        def told(what: object) -> None:
-            if tell is not None:
-                loop.call_soon_threadsafe(tell, what)
-
-        found = await asyncio.to_thread(outcome, self.bench, task, told)
+        told = in_loop(tell or (lambda _: None))
+        found = await asyncio.to_thread(outcome, self.bench, task, lambda what=None: told(what))
         self.done += 1
         return result_of(*found)
 

@@ -55,7 +55,7 @@ class Server:
         """Return the numbers of its worker processes."""
         places = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         found = [int(one) for place in places for one in place.read_text(encoding="utf-8").split()]
-        return [one for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        return [one for one in found if b"emovox.recognition.processes" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
     def kill(self) -> None:
         self.client.close()

@@ -21,6 +21,7 @@ from emovox.errors import (
     WorkerKilledError,
 )
 from emovox.recognition.many import checked_jobs
+from emovox.recognition.processes import Work
 from emovox.recognition.workers import PATIENCE, Workers
 from emovox.version import __version__
 
@@ -112,8 +113,8 @@ class Cluster:
 
     Parameters
     ----------
-    task : Task
-        What to do.
+    task : callable
+        Makes what is done with an item, in each process: a :class:`Task`, or what the service does.
     address : str
         Of the scheduler: ``tcp://host:8786``.
     patience : float
@@ -127,7 +128,7 @@ class Cluster:
         Nobody answers there.
     """
 
-    def __init__(self, task: Task, address: str, patience: float = PATIENCE) -> None:
+    def __init__(self, task: Callable[[], Work[Any, Any]], address: str, patience: float = PATIENCE) -> None:
         try:
             from distributed import Client
         except ImportError as error:
@@ -148,17 +149,18 @@ class Cluster:
         """Three entries a thread of the cluster, as it is now."""
         return max(4, 3 * int(sum(self._client.nthreads().values())))
 
-    def submit(self, entry: Entry, done: Done, attempt: int = 1) -> None:
-        """Have an entry done."""
+    def submit(self, entry: Any, done: Callable[[Any], None], *, limit: float | None = None, attempt: int = 1) -> None:
+        """Have an entry done, in so many seconds at most; `done` is called from another thread."""
         key = f"emovox-{next(self._numbers)}-{uuid4().hex}"
-        future = self._client.submit(_on_machine, __version__, self._make, pickle.dumps(entry), key=key, pure=False)
+        given = __version__, self._make, pickle.dumps(entry), limit
+        future = self._client.submit(_on_machine, *given, key=key, pure=False)
 
         def finished(found: Any) -> None:
             result = _fetched(found)
             self._running.pop(key, None)
             self.deaths += result is None
             if result is None and attempt < _CLUSTER_ATTEMPTS and self._client.status == "running":
-                self.submit(entry, done, attempt + 1)
+                self.submit(entry, done, limit=limit, attempt=attempt + 1)
             else:
                 done(result or WorkerKilledError(f"the machines that it was given to were lost, {attempt} times"))
 
@@ -177,7 +179,7 @@ class Cluster:
         self._client.close(timeout=10)
 
 
-def _fetched(future: Any) -> Outcome | EmovoxError | None:
+def _fetched(future: Any) -> Any:
     """Fetch an outcome; None where the machine was lost before or with it."""
     try:
         kind, found = pickle.loads(future.result(timeout=60))
@@ -192,23 +194,23 @@ _ERRORS: dict[str, type[EmovoxError]] = {
 }
 
 
-def _on_machine(version: str, make: bytes, entry: bytes) -> bytes:
+def _on_machine(version: str, make: bytes, entry: bytes, limit: float | None) -> bytes:
     """Do an entry on a machine of the cluster; exceptions go back as text, for not all of them pickle."""
     if version != __version__:
         text = f"a machine of the cluster has emovox {__version__}, and this is {version}: install the same everywhere"
         return pickle.dumps((InputError.code, text))
     try:
-        return pickle.dumps(("done", _workers(make).submit(pickle.loads(entry)).result()))
+        return pickle.dumps(("done", _workers(make).submit(pickle.loads(entry), limit=limit).result()))
     except EmovoxError as error:
         return pickle.dumps((error.code, str(error)))
 
 
 #: The processes of this machine by what they do: those of a run whose command was killed wait for it to go on.
-_here: dict[bytes, Workers[Entry, Outcome]] = {}
+_here: dict[bytes, Workers[Any, Any]] = {}
 _lock = Lock()
 
 
-def _workers(make: bytes) -> Workers[Entry, Outcome]:
+def _workers(make: bytes) -> Workers[Any, Any]:
     """Return the processes of this machine for a task, as many as its Dask worker has threads."""
     from distributed import get_worker
 

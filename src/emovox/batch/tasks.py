@@ -19,10 +19,10 @@ from emovox.errors import EmovoxError, InputError, NoSpeechError
 from emovox.features import sets
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, fingerprint_of, load_card
+from emovox.recognition.processes import Work
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import TimelineOptions
 from emovox.recognition.vectors import WINDOW, FeatureExtractor
-from emovox.recognition.workers import Work
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, Float32Array, Prediction
 

@@ -8,41 +8,31 @@ each worker here is a process of its own, with a pipe of its own, which nobody e
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import pickle
 import queue
 import signal
-import struct
-import subprocess
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
-from typing import IO, Any, Generic, TypeAlias, TypeVar, cast
+from typing import Generic, cast
 
 from emovox.errors import EmovoxError, InputError, WorkerError, WorkerHungError, WorkerKilledError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-#: What is done with an item.  It gets a function besides, to be called from time to time: the sign that it lives.
-Work: TypeAlias = Callable[[Item, Callable[[], None]], Result]
+from emovox.recognition.many import StoppedError
+from emovox.recognition.processes import DiedError, Item, Process, Result, SetupError, Work, in_one_line
 
 #: Seconds without a sign of life after which a worker hangs, and times that an item is tried whose worker is killed.
 PATIENCE, ATTEMPTS = 300.0, 3
+#: Items after which a process makes room for a fresh one: what a library leaks does not add up.
+RECYCLED = 10_000
 
-#: What a worker process runs: the paths of its parent, then :func:`serve`.
-_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from emovox.recognition.workers import serve; serve()"
-#: One thread a worker: as many workers as cores share them without fighting, and sums are taken in one order.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-#: Seconds between two signs of life that a worker sends.
-_BEAT = 1.0
-_LENGTH = struct.Struct("<Q")
+#: Seconds that an item has to stop that nobody wants any more.
+_GRACE = 5.0
+#: Processes of one place that may die one after the other before they are ready.
+_STARTS = 10
 
 
 class Workers(Generic[Item, Result]):
@@ -54,11 +44,13 @@ class Workers(Generic[Item, Result]):
         Called once in each process, without arguments; returns what is done with an item (:data:`Work`).  It must
         pickle: a function or class that can be imported, or an object of one.
     jobs : int
-        Number of processes; they start when there is something to do.
+        Number of processes; they start when there is something to do, or with :meth:`start`.
     patience : float, default 300
         Seconds without a sign of life after which a process counts as hanging and is killed, at least 0.1.
     attempts : int, default 3
         How often an item is tried whose process is killed: once is no proof that the item did it.
+    recycled : int, default 10000
+        Items after which a process makes room for a fresh one.
 
     Attributes
     ----------
@@ -80,58 +72,102 @@ class Workers(Generic[Item, Result]):
         *,
         patience: float = PATIENCE,
         attempts: int = ATTEMPTS,
+        recycled: int = RECYCLED,
     ) -> None:
-        if jobs < 1 or attempts < 1 or patience < 0.1:
+        if min(jobs, attempts, recycled) < 1 or patience < 0.1:
             raise InputError(
-                f"jobs {jobs}, attempts {attempts}, patience {patience:g} s: expected 1, 1 and 0.1 or more"
+                f"jobs {jobs}, attempts {attempts}, recycled {recycled}, patience {patience:g} s: expected 1, 1, 1 and "
+                "0.1 or more"
             )
         self.jobs = jobs
         self._make = pickle.dumps(make)
-        self._patience, self._attempts = patience, attempts
-        self._tasks: queue.SimpleQueue[tuple[Item, Future[Result]] | None] = queue.SimpleQueue()
+        self._patience, self._attempts, self._recycled = patience, attempts, recycled
+        # Urgent ones first, then others in their order, at last the words that there is no more.
+        self._tasks: queue.PriorityQueue[tuple[int, int, _Task[Item, Result] | None]] = queue.PriorityQueue()
+        self._numbers = count(1)
+        self._waiting: set[Future[Result]] = set()
         self._slots: list[_Slot[Item, Result]] = []
+        self._eager = False
         self._broken: EmovoxError | None = None
         self._closed, self._stopping = threading.Event(), threading.Event()
+        self._news = threading.Event()
         self._lock = threading.Lock()
         self.deaths = 0
 
-    def submit(self, item: Item) -> Future[Result]:
+    @property
+    def waiting(self) -> int:
+        """Number of items that wait for a process."""
+        return len(self._waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a process has begun."""
+        return any(slot.process is not None and slot.process.ready for slot in list(self._slots))
+
+    def start(self) -> None:
+        """Start all processes now, without waiting for them, and others as soon as they die."""
+        self._eager = True
+        with self._lock:
+            while len(self._slots) < self.jobs:
+                self._add_slot()
+
+    def submit(
+        self,
+        item: Item,
+        *,
+        urgent: bool = False,
+        limit: float | None = None,
+        told: Callable[[object], None] | None = None,
+    ) -> Future[Result]:
         """Have something done with an item.
 
         Parameters
         ----------
         item
             It must pickle, and so must the result.
+        urgent : bool, default False
+            Whether it goes before others that wait.
+        limit : float, optional
+            Seconds that it may take once it has begun.
+        told : callable, optional
+            Called, in a thread, with what the work tells before its end.
 
         Returns
         -------
         concurrent.futures.Future
             Of the result, or of one of these errors: `WorkerKilledError` where its process was killed each time that
-            it was tried, `WorkerHungError` where it gave no sign of life, `WorkerError` where an exception came out of
-            the work, and what `make` raises where no process could begin.
+            it was tried, `WorkerHungError` where it gave no sign of life or took too long, `WorkerError` where an
+            exception came out of the work, and what `make` raises where no process could begin.
         """
         if self._closed.is_set():
             raise RuntimeError("the workers are closed: make new ones")
         future: Future[Result] = Future()
-        self._tasks.put((item, future))
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        self._tasks.put((0 if urgent else 1, next(self._numbers), _Task(item, future, limit, told)))
         with self._lock:
             if len(self._slots) < self.jobs:
-                self._slots.append(_Slot(self, len(self._slots)))
-                if len(self._slots) == 1:
-                    threading.Thread(target=self._watch, name="emovox-watch", daemon=True).start()
+                self._add_slot()
         return future
+
+    def _add_slot(self) -> None:
+        self._slots.append(_Slot(self, len(self._slots)))
+        if len(self._slots) == 1:
+            threading.Thread(target=self._watch, name="emovox-watch", daemon=True).start()
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers that run."""
-        return [slot.process.pid for slot in list(self._slots) if slot.process is not None]
+        return [process.pid for slot in list(self._slots) if (process := slot.process) is not None]
 
-    def stop(self, future: Future[Result]) -> None:
-        """Give an item up: one that has begun loses its process, and its future is that of a `WorkerKilledError`."""
+    def stop(self, future: Future[Result], grace: float = _GRACE) -> None:
+        """Give an item up: what has begun is asked to stop, and loses its process where it has not in `grace` seconds.
+
+        Its future is cancelled, or that of a `WorkerKilledError`.
+        """
         if not future.cancel():
             for slot in list(self._slots):
-                if slot.future is future and slot.process is not None:
-                    slot.given_up = True
-                    slot.process.kill()
+                slot.give_up(future, grace)
+            self._news.set()
 
     def close(self, *, wait: bool = True) -> None:
         """End the processes, after all that was submitted or, without `wait`, at once."""
@@ -139,18 +175,17 @@ class Workers(Generic[Item, Result]):
             self._stopping.set()
             with contextlib.suppress(queue.Empty):
                 while True:
-                    if (task := self._tasks.get_nowait()) is not None:
-                        task[1].cancel()
+                    if (task := self._tasks.get_nowait()[2]) is not None:
+                        task.future.cancel()
         already = self._closed.is_set()
         self._closed.set()
         for slot in self._slots:
-            if not already:
-                self._tasks.put(None)
+            if not already or not wait:
+                self._tasks.put((2, next(self._numbers), None))
             if not wait and slot.process is not None:
-                slot.given_up = True
                 slot.process.kill()
         for slot in self._slots:
-            slot.thread.join()
+            slot.thread.join(None if wait else 2 * _GRACE)
 
     def __enter__(self) -> Workers[Item, Result]:
         return self
@@ -161,14 +196,21 @@ class Workers(Generic[Item, Result]):
         self.close(wait=error is None)
 
     def _watch(self) -> None:
-        """Kill what hangs."""
+        """Kill what hangs, takes too long, or does not stop."""
         while any(slot.thread.is_alive() for slot in self._slots):
-            for slot in list(self._slots):
-                process = slot.process
-                if slot.future and process and process.silent(self._patience):
-                    slot.hung = True
-                    process.kill()
-            time.sleep(min(1.0, self._patience / 4))
+            steps = [slot.check(self._patience) for slot in list(self._slots)]
+            self._news.wait(min(1.0, self._patience / 4, *steps))
+            self._news.clear()
+
+
+@dataclass(frozen=True)
+class _Task(Generic[Item, Result]):
+    """An item that was submitted."""
+
+    item: Item
+    future: Future[Result]
+    limit: float | None
+    told: Callable[[object], None] | None
 
 
 class _Slot(Generic[Item, Result]):
@@ -176,59 +218,112 @@ class _Slot(Generic[Item, Result]):
 
     def __init__(self, workers: Workers[Item, Result], number: int) -> None:
         self._workers = workers
-        self.process: _Process | None = None
-        self.future: Future[Result] | None = None
-        self.hung = self.given_up = False
+        self.process: Process | None = None
+        self._future: Future[Result] | None = None
+        self._until: float | None = None  # when the item must be done, or must have stopped
+        self._fault, self._given_up = "", False
+        self._lock = threading.Lock()
         self.thread = threading.Thread(target=self._run, name=f"emovox-worker-{number}", daemon=True)
         self.thread.start()
 
+    def give_up(self, future: Future[Result], grace: float) -> None:
+        """Ask for the end of an item, if it is the one that is worked on."""
+        with self._lock:
+            if self._future is not future:
+                return
+            self._given_up, self._until, process = True, time.monotonic() + grace, self.process
+        if process is not None:
+            process.ask_to_stop()
+
+    def check(self, patience: float) -> float:
+        """Kill the process if there is a reason to; return the seconds until there may be one."""
+        with self._lock:
+            process, now = self.process, time.monotonic()
+            if process is None or (self._future is None and process.ready):
+                return 1.0
+            if process.silent(patience):
+                self._fault = f"its process gave no sign of life for {patience:g} s, and was ended"
+                process.kill()
+            elif self._until is not None and process.ready:
+                if now < self._until:
+                    return max(0.01, self._until - now)
+                self._fault = "it took longer than it may, and its process was ended"
+                process.kill()
+            return 1.0
+
     def _run(self) -> None:
-        tasks = self._workers._tasks
-        while (task := tasks.get()) is not None:
-            item, future = task
-            if future.set_running_or_notify_cancel():
-                self._do(item, future)
-                del item, future, task
+        workers = self._workers
+        while True:
+            self._prepare()
+            task = workers._tasks.get()[2]
+            if task is None:
+                break
+            if task.future.set_running_or_notify_cancel():
+                self._do(task)
+            del task
         if self.process is not None:
             self.process.end()
             self.process = None
 
-    def _do(self, item: Item, future: Future[Result]) -> None:
-        """Have one item done, if need be by several processes one after the other."""
-        if self.process is not None:
-            self.process.heard = time.monotonic()  # it was silent because there was nothing to do
-        self.future, self.hung, self.given_up = future, False, False
-        try:
-            future.set_result(self._tried(item))
-        except EmovoxError as error:
-            future.set_exception(error)
-        finally:
-            self.future = None
+    def _prepare(self) -> None:
+        """Get ready for the next item where nobody should have to wait for that."""
+        process = self.process
+        if process is not None and process.items >= self._workers._recycled:
+            process.end()
+            self.process = None
+        if self._workers._eager and not self._workers._closed.is_set():
+            with contextlib.suppress(EmovoxError):  # told with the next item
+                self._begin()
 
-    def _tried(self, item: Item) -> Result:
-        workers = self._workers
-        status = 0
+    def _do(self, task: _Task[Item, Result]) -> None:
+        """Have one item done, if need be by several processes one after the other."""
+        self._workers._waiting.discard(task.future)
+        with self._lock:
+            self._future, self._until, self._fault, self._given_up = task.future, None, "", False
+            if self.process is not None:
+                self.process.heard = time.monotonic()  # it was silent because there was nothing to do
+        try:
+            result = self._tried(task)
+        except EmovoxError as error:
+            self._let_go()
+            task.future.set_exception(error)
+        except Exception as error:  # what does not pickle: what the process says next is of no item any more
+            if self.process is not None:
+                self.process.kill()
+                self._lost(DiedError(0))
+            self._let_go()
+            task.future.set_exception(WorkerError(in_one_line(error)))
+        else:
+            self._let_go()
+            task.future.set_result(result)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._future = None
+
+    def _tried(self, task: _Task[Item, Result]) -> Result:
+        workers, status = self._workers, 0
+        payload = pickle.dumps(task.item)
         for _ in range(workers._attempts):
-            if workers._broken is not None:
-                raise workers._broken
-            if workers._stopping.is_set():
-                break
+            process = self._begin()
+            with self._lock:
+                if self._unwanted():
+                    break
+                self._fault = ""
+                self._until = None if task.limit is None else time.monotonic() + task.limit
+            process.give(payload)
+            if task.limit is not None:
+                workers._news.set()
             try:
-                if self.process is None:
-                    self.process = _Process(workers._make)
-                    self.process.answer()
-                self.process.send(pickle.dumps(item))
-                return cast(Result, self.process.answer())
-            except _DiedError as death:
-                status, self.process = death.status, None
-                workers.deaths += 1
-            except _SetupError as error:
-                workers._broken, self.process = error.as_told(), None
-                raise workers._broken from None
-            if self.hung:
-                raise WorkerHungError(f"its process gave no sign of life for {workers._patience:g} s, and was ended")
-            if self.given_up:
+                return cast(Result, process.answer(task.told))
+            except StoppedError:
                 break
+            except DiedError as death:
+                status = self._lost(death)
+            if self._unwanted():
+                break
+            if self._fault:
+                raise WorkerHungError(self._fault)
         else:
             raise WorkerKilledError(
                 f"its process died {workers._attempts} times ({_status(status)}): it may break a decoder, or need more "
@@ -236,180 +331,41 @@ class _Slot(Generic[Item, Result]):
             )
         raise WorkerKilledError("it was given up before its end")
 
+    def _unwanted(self) -> bool:
+        return self._given_up or self._workers._stopping.is_set()
 
-class _DiedError(Exception):
-    """A process is gone."""
+    def _begin(self) -> Process:
+        """Return a process that is ready; who dies before that says nothing about an item."""
+        workers, status = self._workers, 0
+        if self.process is not None and self.process.gone:  # killed while there was nothing to do
+            self._lost(DiedError(0))
+        for _ in range(_STARTS):
+            if self.process is not None:
+                return self.process
+            if workers._broken is not None:
+                raise workers._broken
+            if workers._stopping.is_set():
+                raise WorkerKilledError("it was given up before its end")
+            try:
+                process = self.process = Process(workers._make)
+                process.answer()
+            except DiedError as death:
+                status = self._lost(death)
+            except SetupError as error:
+                workers._broken, self.process = error.as_told(), None
+                raise workers._broken from None
+            else:
+                return process
+        raise WorkerKilledError(f"{_STARTS} processes died before they could begin ({_status(status)})")
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class _SetupError(Exception):
-    """What a process is to do could not be made in it."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind, self.message = kind, message
-
-    def as_told(self) -> EmovoxError:
-        """Return the error that users see."""
-        return InputError(self.message) if self.kind == "told" else EmovoxError(self.message)
-
-
-class _Process:
-    """A worker as its parent sees it."""
-
-    def __init__(self, make: bytes) -> None:
-        environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the parent, which ends its workers itself
-        )
-        self.pid = self._process.pid
-        self.heard = time.monotonic()
-        self.ready = False
-        self.send(make)
-
-    @property
-    def _input(self) -> IO[bytes]:
-        return cast(IO[bytes], self._process.stdin)
-
-    def send(self, payload: bytes) -> None:
-        """Send something to do; that the process is gone shows when its answer does not come."""
-        self.heard = time.monotonic()
-        with contextlib.suppress(OSError):
-            _write(self._input, payload)
-
-    def answer(self) -> Any:
-        """Wait for the answer, past all signs of life."""
-        while True:
-            payload = _read(cast(IO[bytes], self._process.stdout))
-            self.heard = time.monotonic()
-            if payload is None:
-                raise _DiedError(self._gone())
-            kind, value = pickle.loads(payload)
-            if kind == "done":
-                self.ready = True
-                return value
-            if kind == "failed":
-                raise WorkerError(value)
-            if kind in ("told", "broken"):
-                self.end()
-                raise _SetupError(kind, value)
-
-    def silent(self, patience: float) -> bool:
-        """Tell whether there was no sign of life for too long; to begin may take longer, a model is loaded then."""
-        return time.monotonic() - self.heard > (patience if self.ready else max(patience, PATIENCE))
-
-    def kill(self) -> None:
-        """End the process wherever it is."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Let the process end, which is idle."""
-        self.send(b"")
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._gone()
-
-    def _gone(self) -> int:
-        for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                cast(IO[bytes], stream).close()
-        try:
-            return self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:  # it closed its output, and goes on
-            self._process.kill()
-            return self._process.wait()
-
-
-def serve() -> None:
-    """Work for the process that started this one, until it has enough or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get into the answers
-    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    # Not sys.stdin: its lock, held while this thread waits, would stop the end of the interpreter.
-    threading.Thread(target=_receive, args=(os.fdopen(os.dup(0), "rb", 0), inbox), daemon=True).start()
-    lock = threading.Lock()
-
-    def tell(kind: str, value: Any = None) -> None:
-        payload = pickle.dumps((kind, value))
-        with lock:
-            _write(output, payload)
-
-    try:
-        work: Work[Any, Any] = pickle.loads(inbox.get())()
-    except EmovoxError as error:
-        tell("told", str(error))
-        return
-    except Exception as error:
-        tell("broken", f"a worker cannot begin: {_in_one_line(error)}")
-        return
-    tell("done")
-    beat = _Beat(tell)
-    while payload := inbox.get():
-        try:
-            kind, value = "done", work(pickle.loads(payload), beat)
-        except Exception as error:
-            traceback.print_exc()
-            kind, value = "failed", _in_one_line(error)
-        tell(kind, value)
-
-
-@dataclass
-class _Beat:
-    """The sign of life, sent once a second at most."""
-
-    tell: Callable[[str], None]
-    last: float = 0.0
-
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if now - self.last >= _BEAT:
-            self.last = now
-            self.tell("alive")
-
-
-def _receive(stream: IO[bytes], inbox: queue.SimpleQueue[bytes]) -> None:
-    """Take what comes; where nobody is left who wants the answers, end the process whatever it does."""
-    while (payload := _read(stream)) is not None:
-        inbox.put(payload)
-    os._exit(1)
-
-
-def _write(stream: IO[bytes], payload: bytes) -> None:
-    stream.write(_LENGTH.pack(len(payload)) + payload)
-    stream.flush()
-
-
-def _read(stream: IO[bytes]) -> bytes | None:
-    """Read one message; None where the stream ends, between two of them or within one."""
-    try:
-        head = _exactly(stream, _LENGTH.size)
-        return None if head is None else _exactly(stream, *_LENGTH.unpack(head))
-    except (OSError, ValueError):  # closed
-        return None
-
-
-def _exactly(stream: IO[bytes], size: int) -> bytes | None:
-    pieces: list[bytes] = []
-    while size:
-        if not (piece := stream.read(size)):
-            return None
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
-def _in_one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    def _lost(self, death: DiedError) -> int:
+        """Take note that the process is gone; return its exit status."""
+        process, self.process = self.process, None
+        if process is not None and not death.status:
+            process.end()
+        with self._workers._lock:
+            self._workers.deaths += 1
+        return death.status
 
 
 def _status(status: int) -> str:

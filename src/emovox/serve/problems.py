@@ -69,6 +69,7 @@ KINDS = {
     "rate_limited": Kind(429, "Too many requests"),
     "too_many_streams": Kind(429, "Too many live streams"),
     "too_many_jobs": Kind(429, "Too many unfinished jobs"),
+    "head_too_large": Kind(431, "The head of the request is too large"),
     "internal_error": Kind(500, "A failure of the server"),
     "server_busy": Kind(503, "The server is busy"),
     "storage_full": Kind(507, "There is no room for more recordings"),

@@ -99,7 +99,7 @@ class Runner:
 
     async def _look(self) -> None:
         """Lease as many recordings as there is room for."""
-        free = self._settings.job_processes - len(self._active)
+        free = await asyncio.to_thread(lambda: self._workers.width) - len(self._active)
         for claim in await asyncio.to_thread(self._jobs.claim, free) if free > 0 else ():
             task = asyncio.create_task(self._work(claim))
             self._active[claim.token] = claim, task

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from emovox.errors import InputError
 from emovox.serve.app import create_app
+from emovox.serve.problems import MEDIA_TYPE, Problem
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from emovox.serve.telemetry import configure
@@ -33,11 +37,15 @@ _MESSAGE = 1 << 20
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP as uvicorn speaks it; who connects and sends no request is not waited for."""
+    """HTTP as uvicorn speaks it; who connects and sends no request is not waited for.
+
+    What never gets as far as the application is refused in the same shape as everything else.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self._ours, self._most, self.limit_concurrency = self.app, self.limit_concurrency, None
         self._head: int | None = 0  # bytes of the head of a request so far; None within a body
         self._clock = self.loop.call_later(_HEAD, transport.close)
 
@@ -47,25 +55,56 @@ class Protocol(HttpToolsProtocol):
         if self._head is not None:
             self._head += len(data)
             if self._head > _LONGEST and not self.transport.is_closing():
-                self.transport.close()
+                self._refuse("head_too_large", f"the head of a request has {_LONGEST} bytes at most")
 
     def on_message_begin(self) -> None:
         """Begin to wait for the rest of a request's head."""
         super().on_message_begin()
         self._head = 0
         self._clock.cancel()
-        self._clock = self.loop.call_later(_HEAD, self.transport.close)
+        late = f"the head of the request did not come in {_HEAD:g} s: send it again"
+        self._clock = self.loop.call_later(_HEAD, self._refuse, "upload_too_slow", late)
 
     def on_headers_complete(self) -> None:
-        """Stop waiting."""
+        """Stop waiting; where there are too many connections, this one is told so."""
         self._head = None
         self._clock.cancel()
+        self.app = _busy if self._most is not None and len(self.connections) > self._most else self._ours
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self._refuse("bad_request", "what came is no request of HTTP: check what sends it, and the port")
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """Answer without the application, and close; an answer that has begun is broken off."""
+        if self.cycle is None or self.cycle.response_complete:
+            status, headers, body = _raw(Problem(code, detail))
+            head = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
+            head += [name + b": " + value for name, value in headers]
+            self.transport.write(b"\r\n".join([*head, b"", body]))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""
         self._clock.cancel()
         super().connection_lost(exc)
+
+
+def _raw(problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Write a problem as an answer outside the application: status, headers, body."""
+    request_id = f"req-{secrets.token_hex(10)}"
+    body = problem.body(request_id)
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "X-Request-ID": request_id}
+    headers |= {"Connection": "close", **problem.headers}
+    return problem.kind.status, [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
+
+
+async def _busy(scope: Any, receive: Any, send: Any) -> None:
+    """Answer instead of the application where there are too many connections."""
+    status, headers, body = _raw(Problem("server_busy", "too many connections are open: come back", retry_after=5))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class Server(uvicorn.Server):
@@ -86,9 +125,10 @@ class Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open, and say where."""
+        """Open, and say where; only then begin to read models, which takes the cores."""
         await super().startup(sockets)
         if self.started and sockets:
+            self._service.warm()
             host, port = sockets[0].getsockname()[:2]
             self._opened(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
@@ -119,8 +159,13 @@ def serve(settings: Settings, opened: Callable[[str], None]) -> None:
             f"host {settings.host} can be reached from elsewhere and nobody has a key: make one with "
             "emovox keys create NAME, or listen on 127.0.0.1"
         )
-    opening = _listening(settings)
-    config = uvicorn.Config(
+    Server(configured(service), service, opened).run(sockets=[listening(settings)])
+
+
+def configured(service: Service) -> uvicorn.Config:
+    """Say how a service is served."""
+    settings = service.settings
+    return uvicorn.Config(
         create_app(service),
         http=Protocol,
         ws="websockets-sansio",
@@ -136,10 +181,9 @@ def serve(settings: Settings, opened: Callable[[str], None]) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
-    Server(config, service, opened).run(sockets=[opening])
 
 
-def _listening(settings: Settings) -> socket.socket:
+def listening(settings: Settings) -> socket.socket:
     """Open the socket, so that its failure is one line and its port is known."""
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emovox.serve.database import Database
@@ -18,7 +19,7 @@ from emovox.serve.settings import Settings
 from emovox.serve.stream import Streams
 from emovox.serve.telemetry import Metrics
 from emovox.serve.webhooks import Webhooks
-from emovox.serve.work import Task, Tell
+from emovox.serve.work import Task
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -51,25 +52,23 @@ class Service:
         model, asr = settings.model, settings.asr
         self.workers: Workers = workers or Pool(settings.processes, model, asr)
         # Whoever waits for an answer goes before whoever comes back for it: the operating system sees to that.
-        self.job_workers: Workers = job_workers or workers or Pool(settings.job_processes, model, asr, nice=10)
+        self.job_workers: Workers = job_workers or workers or _for_jobs(settings)
         self.jobs = Jobs(self.database, settings)
         self.webhooks = Webhooks(self.database, settings)
         self.runner = Runner(settings, self.jobs, self.job_workers, self.metrics, self.webhooks)
         self.streams = Streams(settings, self.workers, self.metrics)
         self.stopping = False
-        for name, pool in self._pools().items():
+        for name, pool in (("requests", self.workers), ("jobs", self.job_workers)):
             self.metrics.watch(name, lambda pool=pool: pool.waiting, lambda pool=pool: pool.deaths)  # type: ignore[misc]
 
-    def _pools(self) -> dict[str, Pool]:
-        both = {"requests": self.workers, "jobs": self.job_workers}
-        return {name: pool for name, pool in both.items() if isinstance(pool, Pool)}
-
     async def start(self) -> None:
-        """Start what works in the background; the service answers before that is ready."""
-        if isinstance(self.workers, Pool):
-            self.workers.start()
+        """Start what works in the background."""
         self.runner.start()
         self.webhooks.start()
+
+    def warm(self) -> None:
+        """Have the workers read their models; the service answers before they are ready."""
+        self.workers.start()
 
     async def drain(self) -> None:
         """Bring to an end what clients wait for, while their connections are open."""
@@ -82,7 +81,7 @@ class Service:
         self.streams.stop()
         await self.runner.stop()
         await self.webhooks.stop()
-        for pool in self._pools().values():
+        for pool in (self.workers, self.job_workers):
             await pool.close()
         self.database.close()
 
@@ -103,13 +102,22 @@ class Service:
         if self.workers.waiting >= self.settings.queue:
             raise Problem("server_busy", f"{self.settings.queue} requests wait already: send it later", retry_after=2)
 
-    async def judge(self, task: Task, tell: Tell | None = None, kind: str = "predict") -> Any:
+    async def judge(self, task: Task, tell: Callable[[object], None] | None = None, kind: str = "predict") -> Any:
         """Do a task for a client who waits, and count what it was about."""
         self.require_room()
         began = time.monotonic()
         found = await self.workers.run(task, tell, timeout=self.settings.timeout)
         self.metrics.judged(kind, getattr(found, "duration", 0.0), time.monotonic() - began)
         return found
+
+
+def _for_jobs(settings: Settings) -> Workers:
+    """Make who works on jobs: a cluster by its address, or processes of this machine."""
+    if settings.on:
+        from emovox.serve.cluster import Machines
+
+        return Machines(settings.on, settings.model, settings.asr)
+    return Pool(settings.job_processes, settings.model, settings.asr, nice=10)
 
 
 def service_of(connection: HTTPConnection) -> Service:

@@ -53,6 +53,7 @@ class Settings:
     asr: str = setting("", "Whisper model for words: a folder, a name or a hub id.")
     workers: int = setting(0, "Processes that judge; 0 is one a processor core.", least=0)
     job_workers: int = setting(0, "Processes for jobs, at low priority; 0 is as many as workers.", least=0)
+    on: str = setting("", "Dask scheduler for the work of jobs, such as tcp://host:8786: [cluster] extra.")
     log: str = setting("info", "Least level of the log on standard error: debug, info, warning or error.")
 
     hosts: str = setting("", "Host names that clients may call, with commas.", section=_PRIVACY)

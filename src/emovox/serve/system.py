@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from emovox.serve import describe
 from emovox.serve.asyncapi import asyncapi as describe_socket
 from emovox.serve.guard import require
-from emovox.serve.pool import Pool
 from emovox.serve.problems import Problem
 from emovox.serve.service import Service, service_of
 from emovox.version import __version__
@@ -35,8 +34,7 @@ async def readyz(request: Request) -> dict[str, str]:
     if service.stopping:
         raise Problem("server_busy", "the server is about to stop", retry_after=5)
     if not service.workers.ready:
-        failure = service.workers.failure if isinstance(service.workers, Pool) else ""
-        raise Problem("server_busy", "no worker can start" if failure else "no worker has started yet", retry_after=1)
+        raise Problem("server_busy", "no worker has started yet", retry_after=1)
     if not await asyncio.to_thread(_answers, service):
         raise Problem("server_busy", "the database does not answer", retry_after=5)
     return {"status": "ready"}

@@ -22,6 +22,7 @@ from emovox.model.file import Model, load
 from emovox.model.profiles import Profile, Subject
 from emovox.recognition.analysis import StreamJudge
 from emovox.recognition.cutting import StreamEvent
+from emovox.recognition.processes import Tell
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.recognition.voice import Memory
@@ -31,9 +32,6 @@ from emovox.types import Prediction, Waveform
 
 if TYPE_CHECKING:
     from emovox.text.transcribe import Transcriber
-
-#: Where a task sends what it knows before it is done: seconds analysed (float), or a segment (Prediction).
-Tell = Callable[[object], None]
 
 
 class _Bytes(io.BytesIO):
