@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from emovox.errors import InputError
 from emovox.serve.database import Database
@@ -112,6 +112,28 @@ def test_too_many_requests_are_told_when_to_come_back(folder: Path) -> None:
         assert 1 <= int(found[3].headers["retry-after"]) <= 21
         refused(found[3], 429, "rate_limited")
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_key_has_limits_of_its_own(folder: Path) -> None:
+    keys = Keys(Database(Settings(data=str(folder))))
+    limited = {"X-API-Key": keys.create("anna", rate=30, streams=1, jobs=1)[1]}
+    free = {"X-API-Key": keys.create("ben")[1]}
+    with pytest.raises(InputError, match="streams 0: expected 1 or more"):
+        keys.create("carl", streams=0)
+    job: dict[str, Any] = {"files": {"file": ("a.wav", wav())}}
+    stream = "ws://localhost/v1/stream"
+    with serving(folder) as client:
+        runner = client.app.state.service.runner  # type: ignore[attr-defined]
+        runner._jobs.claim = lambda most: []  # nobody works on jobs
+        assert client.post("/v1/jobs", **job, headers=limited).headers["ratelimit-policy"] == '"requests";q=30;w=60'
+        refused(client.post("/v1/jobs", **job, headers=limited), 429, "too_many_jobs")
+        assert [client.post("/v1/jobs", **job, headers=free).status_code for _ in range(2)] == [202, 202]
+        with client.websocket_connect(stream, headers=limited), client.websocket_connect(stream, headers=free):
+            with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(stream, headers=limited):
+                pass
+            refused(denied.value, 429, "too_many_streams")
+            with client.websocket_connect(stream, headers=free):
+                pass
 
 
 def test_large_uploads_are_refused_whatever_they_say(folder: Path) -> None:

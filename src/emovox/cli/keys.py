@@ -50,10 +50,12 @@ def _opened(data: str | None, database: str | None) -> Keys:
 @argument("name", metavar="NAME", help="Whose key it is.")
 @option("--scopes", metavar="LIST", default="", help="What it allows, with commas; the default is all.")
 @option("--rate", type=int, metavar="N", help="Requests a minute; the default is that of the server.")
+@option("--streams", type=int, metavar="N", help="Live streams at a time; the default is that of the server.")
+@option("--jobs", type=int, metavar="N", help="Unfinished jobs; the default is that of the server.")
 @option("--days", type=float, metavar="N", help="Days until it ends; the default is never.")
 @_place()
 def create(
-    name: str, scopes: str, rate: int | None, days: float | None, data: str | None, database: str | None
+    name: str, scopes: str, days: float | None, data: str | None, database: str | None, **limits: int | None
 ) -> None:
     """Make a key and print it, once: only its digest is stored.
 
@@ -64,7 +66,7 @@ def create(
 
     Scopes: predict, stream, jobs, profiles, metrics. Once there is a key, every call of the service needs one.
     """
-    key, text = _opened(data, database).create(name, split(scopes), rate=rate, days=days)
+    key, text = _opened(data, database).create(name, split(scopes), days=days, **limits)
     say(f"key {key.id} for {key.name}: {', '.join(key.scopes)}")
     click.echo(text)
 

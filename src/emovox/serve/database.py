@@ -23,6 +23,8 @@ KEYS = sa.Table(
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("scopes", sa.String(200), nullable=False),
     sa.Column("rate", sa.Integer),
+    sa.Column("streams", sa.Integer),
+    sa.Column("jobs", sa.Integer),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("expires", sa.Float),
     sa.Column("revoked", sa.Float),

@@ -77,6 +77,7 @@ async def create(request: Request) -> Response:
             sounds,
             webhook=webhook,
             idempotency=(name, digest) if name else None,
+            most=key.jobs,
         )
     service.runner.wake()
     body = _body(request, job)

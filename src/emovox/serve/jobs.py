@@ -132,6 +132,7 @@ class Jobs:
         *,
         webhook: Mapping[str, Any] | None = None,
         idempotency: tuple[str, str] | None = None,
+        most: int | None = None,
     ) -> tuple[Job, bool]:
         """Make a job.
 
@@ -147,6 +148,8 @@ class Jobs:
             Where to tell that it is finished: url and secret.
         idempotency : (str, str), optional
             A client's name for the request, and a digest of it.
+        most : int, optional
+            Unfinished jobs that the owner may have; the default is the server's setting.
 
         Returns
         -------
@@ -163,7 +166,7 @@ class Jobs:
             with self._database.begin() as connection:
                 if idempotency and (known := self._known(connection, owner, idempotency)):
                     return self._job(connection, known), False
-                self._require_room(connection, owner, sum(sound.size for sound in sounds))
+                self._require_room(connection, owner, most, sum(sound.size for sound in sounds))
                 name = f"job-{secrets.token_hex(12)}"
                 values = {
                     "id": name,
@@ -199,10 +202,10 @@ class Jobs:
             raise Problem("idempotency_conflict", f"the key {name[:80]!r} came with another request: choose a new one")
         return None if row is None else str(row.id)
 
-    def _require_room(self, connection: sa.Connection, owner: str, size: int) -> None:
+    def _require_room(self, connection: sa.Connection, owner: str, most: int | None, size: int) -> None:
         where = (JOBS.c.owner == owner) & JOBS.c.state.in_(_OPEN)
         count = connection.execute(sa.select(sa.func.count()).select_from(JOBS).where(where)).scalar_one()
-        if count >= self._settings.jobs:
+        if count >= (most or self._settings.jobs):
             raise Problem("too_many_jobs", f"{count} jobs are unfinished: wait for one, or cancel one", retry_after=10)
         held = sa.select(sa.func.coalesce(sa.func.sum(RECORDINGS.c.size), 0)).where(RECORDINGS.c.state.in_(_OPEN))
         if connection.execute(held).scalar_one() + size > self._settings.storage_mb * 1e6:

@@ -40,8 +40,8 @@ class Key:
         Whose it is.
     scopes : tuple of str
         What it allows, of :data:`SCOPES`.
-    rate : int or None
-        Requests a minute; None is the server's setting.
+    rate, streams, jobs : int or None
+        Requests a minute, live streams at a time, unfinished jobs; None is the server's setting.
     created : float
         When it was made, in seconds since 1970.
     expires : float or None
@@ -54,6 +54,8 @@ class Key:
     name: str
     scopes: tuple[str, ...]
     rate: int | None = None
+    streams: int | None = None
+    jobs: int | None = None
     created: float = 0.0
     expires: float | None = None
     revoked: float | None = None
@@ -72,7 +74,7 @@ class Keys:
         self._exists: tuple[float, bool] = (-REMEMBERED, False)
 
     def create(
-        self, name: str, scopes: Sequence[str] = (), *, rate: int | None = None, days: float | None = None
+        self, name: str, scopes: Sequence[str] = (), *, days: float | None = None, **limits: int | None
     ) -> tuple[Key, str]:
         """Make a key.
 
@@ -82,10 +84,10 @@ class Keys:
             Whose it is.
         scopes : sequence of str, optional
             What it allows; the default is all.
-        rate : int, optional
-            Requests a minute; the default is the server's setting.
         days : float, optional
             After so many days it ends; the default is never.
+        **limits : int, optional
+            `rate` requests a minute, `streams` at a time, unfinished `jobs`; the default is the server's setting.
 
         Returns
         -------
@@ -101,17 +103,20 @@ class Keys:
         for scope in scopes:
             if scope not in SCOPES:
                 raise InputError(f"a key has no scope {scope!r}: {did_you_mean(scope, SCOPES)}")
-        if (rate is not None and rate < 1) or (days is not None and not 0 < days < 40000):
-            raise InputError(f"a key with rate {rate} and {days} days: expected a rate from 1, and days above 0")
+        for what, limit in limits.items():
+            if limit is not None and limit < 1:
+                raise InputError(f"a key with {what} {limit}: expected 1 or more, or none for the server's")
+        if days is not None and not 0 < days < 40000:
+            raise InputError(f"a key for {days:g} days: expected more than 0 and less than 40000")
         if not name or len(name) > 200:
             raise InputError(f"a key cannot be called {name[:40]!r}: give 1 to 200 characters")
         key = Key(
             secrets.token_hex(6),
             name,
             tuple(scopes) or tuple(SCOPES),
-            rate,
-            time.time(),
-            None if days is None else time.time() + 86400 * days,
+            created=time.time(),
+            expires=None if days is None else time.time() + 86400 * days,
+            **limits,
         )
         secret = secrets.token_urlsafe(32)
         with self._database.begin() as connection:
@@ -121,7 +126,9 @@ class Keys:
                     digest=_digest(secret),
                     name=name,
                     scopes=" ".join(key.scopes),
-                    rate=rate,
+                    rate=key.rate,
+                    streams=key.streams,
+                    jobs=key.jobs,
                     created=key.created,
                     expires=key.expires,
                 )
@@ -204,4 +211,5 @@ def _digest(secret: str) -> str:
 
 
 def _key(row: sa.Row[tuple[object, ...]]) -> Key:
-    return Key(row.id, row.name, tuple(row.scopes.split()), row.rate, row.created, row.expires, row.revoked)
+    values = {name: value for name, value in row._mapping.items() if name != "digest"}
+    return Key(**{**values, "scopes": tuple(row.scopes.split())})

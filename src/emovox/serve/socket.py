@@ -39,7 +39,7 @@ async def stream(socket: WebSocket) -> None:
     """Hear a live stream, and tell what becomes certain."""
     key = require(socket, "stream")
     service = service_of(socket)
-    conversation = Conversation(service, socket, service.streams.open(key.id))
+    conversation = Conversation(service, socket, service.streams.open(key.id, key.streams))
     try:
         offered = split(socket.headers.get("sec-websocket-protocol", ""))
         await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)

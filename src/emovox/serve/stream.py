@@ -168,8 +168,8 @@ class Streams:
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="emovox-stream")
         self.stopping = asyncio.Event()
 
-    def open(self, owner: str) -> Session:
-        """Begin a session.
+    def open(self, owner: str, most: int | None = None) -> Session:
+        """Begin a session of an owner who may have so many at a time; the default is the server's setting.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class Streams:
             raise Problem("server_busy", "the server is about to stop", retry_after=5)
         self._forget()
         each = sum(one.owner == owner for one in self._sessions.values())
-        if len(self._sessions) >= self._settings.streams or each >= self._settings.streams_each:
+        if len(self._sessions) >= self._settings.streams or each >= (most or self._settings.streams_each):
             raise Problem("too_many_streams", f"{each} streams are open: end one, or wait", retry_after=10)
         session = Session(owner)
         self._sessions[session.id] = session

@@ -1,0 +1,75 @@
+"""Whatever is asked, no failure of ours goes out, and every answer is as the description says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
+
+from emovox.errors import ModelError
+from emovox.serve.app import create_app
+from emovox.serve.service import Service
+from emovox.serve.settings import Settings
+from emovox.serve.work import Bench
+from tests.serve import Inline
+
+#: Random bytes are no recording, which is told with a 422: that positive data is taken cannot be asked of this service.
+UNFIT = {"positive_data_acceptance"}
+
+
+def no_words(bench: Bench, language: str | None) -> Any:
+    """Stand for a recogniser of words that is not there: nothing is fetched from anywhere."""
+    raise ModelError("there is none")
+
+
+@asynccontextmanager
+async def unmoved(_: object) -> AsyncIterator[None]:
+    """Stand for the start and the stop of the service, which schemathesis would have for each request."""
+    yield
+
+
+def requests(folder: Path, each: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Send generated requests to every operation, check the answers against the description; return their number."""
+    monkeypatch.setattr(Bench, "transcriber", no_words)
+    monkeypatch.setenv("EMOVOX_PROFILES", str(folder / "profiles"))
+    load_all_checks()
+    service = Service(Settings(data=str(folder), rate=0, jobs=10**6, storage_mb=10**6), Inline())
+    app = create_app(service)
+    app.router.lifespan_context = unmoved
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers={"Host": "localhost"})
+    checks = [check for name, check in CHECKS._items.items() if name not in UNFIT]
+    assert not_a_server_error in checks
+    count = 0
+    for found in schema.get_all_operations():
+        operation: Any = found.ok()
+        if operation.path.endswith("/events"):
+            continue  # it ends when the job does, and nobody works here
+
+        @settings(max_examples=each, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def send(case: Any) -> None:
+            nonlocal count
+            count += 1
+            case.call_and_validate(checks=checks, headers={"Host": "localhost"})
+
+        send()
+    service.database.close()
+    return count
+
+
+def test_generated_requests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert requests(folder, 2, monkeypatch) >= 30
+
+
+@pytest.mark.long
+def test_twenty_thousand_generated_requests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send 1,000 requests to each operation, or as many as ``EMOVOX_REQUESTS`` says."""
+    each = int(os.environ.get("EMOVOX_REQUESTS", "1000"))
+    assert requests(folder, each, monkeypatch) > 15 * each
