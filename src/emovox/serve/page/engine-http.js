@@ -225,7 +225,7 @@ function problem(text, wait, status) {
   const seconds = wait ? Number(wait) : undefined;
   try {
     const { code, detail } = JSON.parse(text);
-    if (code) return new EngineError(code, detail[0].toUpperCase() + detail.slice(1), seconds);
+    if (code) return new EngineError(code, detail, seconds);
   } catch {
     // a proxy's own page
   }

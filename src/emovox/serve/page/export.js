@@ -11,7 +11,7 @@ const FORMULA = /^'*(?![+-]?[\d.]+(e[+-]?\d+)?$)[=+\-@\t\r\uff1d\uff0b\uff0d\uff
 /** Formats: how a file's name ends, its media type, whether it holds one recording only, and who writes it. */
 export const FORMATS = {
   json: { title: "JSON", ending: ".json", type: "application/json", one: false, write: toJson },
-  csv: { title: "CSV, for spreadsheets", ending: ".csv", type: "text/csv", one: false, write: toCsv },
+  csv: { title: "CSV table", ending: ".csv", type: "text/csv", one: false, write: toCsv },
   vtt: { title: "WebVTT subtitles", ending: ".vtt", type: "text/vtt", one: true, write: toVtt },
   srt: { title: "SubRip subtitles", ending: ".srt", type: "application/x-subrip", one: true, write: toSrt },
   textgrid: { title: "Praat TextGrid", ending: ".TextGrid", type: "text/x-textgrid", one: true, write: toTextgrid },

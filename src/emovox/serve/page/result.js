@@ -45,7 +45,13 @@ export function summary(predictions) {
     judged,
     segments: predictions.length,
     abstained: judged ? total(predictions.filter((one) => one.abstained)) / judged : 0,
-    share: ranked.map(([label, time]) => ({ label, seconds: time, share: time / judged })),
+    // Of the share, `unsure` is what was not sure enough for an answer.
+    share: ranked.map(([label, time]) => ({
+      label,
+      seconds: time,
+      share: time / judged,
+      unsure: total(named.filter((one) => one.label === label && one.abstained)) / judged,
+    })),
     transitions: [...changes]
       .sort((a, b) => b[1] - a[1])
       .map(([pair, count]) => ({ from: pair.split("\n")[0], to: pair.split("\n")[1], count })),

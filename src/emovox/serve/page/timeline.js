@@ -8,7 +8,7 @@ import { clock, count, percent } from "./text.js";
 
 const WAVE = 64;
 const STRIP = 26;
-const RIDGE = 20;
+const RIDGE = 22;
 const GAP = 14;
 const AXIS = 24;
 const NAME = 18;
@@ -343,13 +343,13 @@ export class Timeline {
     pen.lineWidth = index === this.selected ? 2.5 : 0.6;
     pen.strokeRect(x + pen.lineWidth / 2, y + pen.lineWidth / 2, Math.max(0.5, wide - pen.lineWidth), tall - pen.lineWidth);
     if (wide < 12) return;
-    const text = one.abstained ? "?" : wide > 8 * one.label.length + 12 ? one.label : look.letter;
+    const text = one.abstained ? (wide > 26 ? `${look.letter}?` : "?") : wide > 8 * one.label.length + 12 ? one.label : look.letter;
     const middle = Math.min(Math.max(x + wide / 2, this.#gutter + 8), this.width - 8);
     pen.textAlign = "center";
     if (one.abstained) {
       pen.fillStyle = ink.card;
       pen.beginPath();
-      pen.arc(middle, y + tall / 2, 8, 0, 7);
+      pen.ellipse(middle, y + tall / 2, text.length > 1 ? 13 : 8, 9, 0, 0, 7);
       pen.fill();
     }
     pen.fillStyle = one.abstained ? ink.ink : look.ink;

@@ -106,6 +106,7 @@ export class ListView {
   #drawHead() {
     const all = this.library.list();
     this.head.hidden = !all.length;
+    document.body.classList.toggle("filled", all.length > 0);
     const open = all.filter((one) => one.state === "waiting" || one.state === "working").length;
     const text = open ? `${all.length - open} of ${count(all.length, "recording")} done` : count(all.length, "recording");
     if (!this.status) {

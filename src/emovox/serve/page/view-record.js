@@ -18,7 +18,7 @@ export class Meter {
   constructor() {
     this.fill = h("span.fill");
     this.mark = h("span.mark");
-    this.element = h("div.level", { role: "meter", ariaLabel: "Level", ariaValueMin: "-60", ariaValueMax: "0" }, this.fill, this.mark);
+    this.element = h("div.level", { role: "meter", ariaLabel: "Level", ariaValueMin: "-60", ariaValueMax: "0", ariaValueNow: "-60" }, this.fill, this.mark);
     this.told = h("p.small.quiet", "Speak as you do.");
   }
 

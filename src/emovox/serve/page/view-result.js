@@ -19,12 +19,15 @@ export function chip(look, abstained = false) {
   return chip;
 }
 
-/** A bar of so much of the whole. */
-export function bar(share, look) {
-  const fill = h("span.fill");
-  fill.style.width = `${100 * share}%`;
-  fill.style.background = look.colour;
-  return h("span.meter", { ariaHidden: "true" }, fill);
+/** A bar of so much of the whole; the part of it that is no answer is hatched. */
+export function bar(share, look, unsure = 0) {
+  const part = (kind, width) => {
+    const fill = h(kind);
+    fill.style.width = `${100 * width}%`;
+    fill.style.setProperty("--colour", look.colour);
+    return width > 0 && fill;
+  };
+  return h("span.meter", { ariaHidden: "true" }, part("span.fill", share - unsure), part("span.fill.unsure", unsure));
 }
 
 export class ResultView {
@@ -147,12 +150,12 @@ export class ResultView {
   }
 
   #shares(all) {
-    const rows = all.share.map(({ label, share, seconds }) =>
-      h("tr", h("th", { scope: "row" }, chip(this.looks.get(label)), label), h("td.wide", bar(share, this.looks.get(label))), h("td.number", percent(share)), h("td.number.quiet", span(seconds))),
+    const rows = all.share.map(({ label, share, seconds, unsure }) =>
+      h("tr", h("th", { scope: "row" }, chip(this.looks.get(label)), label), h("td.wide", bar(share, this.looks.get(label), unsure)), h("td.number", percent(share)), h("td.number.quiet", span(seconds))),
     );
     return [
       h("table.sum", h("thead.hidden", h("tr", ["Emotion", "Bar", "Share", "Time"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", rows)),
-      all.abstained > 0 && h("p.quiet", `In ${percent(all.abstained)} of the time the model was not sure enough for an answer; its best guess counts here.`),
+      all.abstained > 0 && h("p.quiet.small", `Not sure enough for an answer, hatched: ${percent(all.abstained)}.`),
     ];
   }
 
@@ -168,12 +171,10 @@ export class ResultView {
 
   #changes(all) {
     if (!all.transitions.length) return h("p.quiet", "There are none.");
-    const most = all.transitions[0].count;
-    const rows = all.transitions.slice(0, 8).map(({ from, to, count: times }) => {
-      const fill = bar(times / most, { colour: "var(--quiet)" });
-      return h("tr", h("th", { scope: "row" }, chip(this.looks.get(from)), h("span.arrow", { ariaLabel: "to" }, "→"), chip(this.looks.get(to)), h("span.names", `${from} to ${to}`)), h("td.wide", fill), h("td.number", `${times}×`));
-    });
-    return h("table.sum", h("thead.hidden", h("tr", ["Change", "Bar", "Count"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", rows));
+    const rows = all.transitions.slice(0, 8).map(({ from, to, count: times }) =>
+      h("tr", h("th", { scope: "row" }, chip(this.looks.get(from)), h("span.arrow", { ariaHidden: "true" }, "→"), chip(this.looks.get(to)), h("span.names", `${from} to ${to}`)), h("td.number", `${times}×`)),
+    );
+    return h("table.sum", h("thead.hidden", h("tr", ["Change", "Count"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", rows));
   }
 
   #table() {
@@ -221,7 +222,7 @@ export class ResultView {
       h("td", h("button.time", { type: "button", ariaLabel: `Play ${time}`, onclick: () => this.play(index) }, icon("play"), time)),
       whose && h("td", [one.channel && `channel ${one.channel}`, one.speaker].filter(Boolean).join(", ")),
       h("td.emotion", one.label ? [chip(this.looks.get(one.label), one.abstained), answer(one)] : "", said),
-      h("td.number", bar(one.confidence, this.looks.get(one.label)), percent(one.confidence)),
+      h("td.number", bar(one.confidence, this.looks.get(one.label), one.abstained ? one.confidence : 0), percent(one.confidence)),
       h("td.quiet", ranked[1] ? `${ranked[1][0]} ${percent(ranked[1][1])}` : ""),
       dimensions.map((name) => h("td.number", (one.dimensions?.[name] ?? 0).toFixed(2))),
       words && h("td.words", one.transcript ?? ""),
