@@ -130,7 +130,7 @@ def saved(page: Any, button: str, folder: Path) -> Path:
     """Press what gives a file, and return it."""
     with page.expect_download() as coming:
         page.click(button)
-    path = folder / coming.value.suggested_filename
+    path: Path = folder / coming.value.suggested_filename
     coming.value.save_as(path)
     return path
 
@@ -208,7 +208,7 @@ def test_a_hundred_recordings_at_once(page: Any, tmp_path: Path) -> None:
 def test_a_server_with_keys_asks_for_one(tmp_path: Path) -> None:
     with site(tmp_path / "data") as address, chromium(tmp_path / "profile") as context:
         made = emovox_command("keys", "create", "page", "--data", tmp_path / "data")
-        key = next(word for word in made.out.split() if len(word) > 20)
+        key = next(word for word in made.stdout.split() if len(word) > 20)
         page = context.pages[0]
         page.goto(address)
         page.fill("#key", "wrong")
@@ -234,7 +234,7 @@ def told(folder: Path, *files: Path) -> dict[str, list[dict[str, Any]]]:
     """Ask the command line about recordings: predictions by the name of the file."""
     out = folder / "told"
     done = emovox_command("predict", *files, "--timeline", "--format", "json", "--out", out)
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json")}
 
 
