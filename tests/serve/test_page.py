@@ -28,13 +28,14 @@ from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from emovox.testing import synthetic_voice
 from emovox.types import RATE, Prediction
-from tests import EXAMPLES
+from tests import EXAMPLES, ROOT
 from tests.cli import emovox_command
 from tests.serve import Inline
 from tests.serve.chromium import chromium, violations
 from tests.serve.test_processes import Server
 
 LABELS = ("neutral", "happy", "sad", "bored")
+CONVERSATION = ROOT / "src" / "emovox" / "serve" / "page" / "samples" / "conversation.flac"
 FORMATS = [form for form in Format if form is not Format.TABLE]
 
 
@@ -179,9 +180,11 @@ def test_the_page_fits_the_screen_in_light_and_in_dark(width: int, address: str,
     with chromium(tmp_path / "profile", viewport={"width": width, "height": 740}, color_scheme="dark") as context:
         page = context.pages[0]
         page.goto(address)
-        page.click("text=A conversation")
+        page.wait_for_selector(".welcome")
+        page.click(".options summary")
+        page.select_option("[name=channels]", "each")
+        page.set_input_files("#files", CONVERSATION)
         page.wait_for_selector(".segments")
-        page.wait_for_function("document.title.startsWith('conversation')")
         assert page.locator(".segments tbody tr td:nth-child(2)").first.inner_text() == "channel 1"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert violations(page) == []
