@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from emovox.model.card import CorpusSummary, ModelCard
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
+    from emovox.outputs.explanations import Explanation
     from emovox.recognition.cutting import Judge, StreamEvent
+    from emovox.recognition.explaining import ExplainOptions, explain
     from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
     from emovox.recognition.segments import SegmentFile, read_segments
@@ -73,6 +75,8 @@ _HOMES = {
     "CorpusSummary": "emovox.model.card",
     "EmotionRecognizer": "emovox.recognition.recognizer",
     "EmovoxError": "emovox.errors",
+    "ExplainOptions": "emovox.recognition.explaining",
+    "Explanation": "emovox.outputs.explanations",
     "Failure": "emovox.types",
     "FeatureExtractor": "emovox.recognition.vectors",
     "FeatureSpec": "emovox.types",
@@ -110,6 +114,7 @@ _HOMES = {
     "Waveform": "emovox.types",
     "WindowOptions": "emovox.recognition.timeline",
     "Word": "emovox.types",
+    "explain": "emovox.recognition.explaining",
     "read_segments": "emovox.recognition.segments",
     "to_frame": "emovox.types",
 }
@@ -120,6 +125,8 @@ __all__ = [
     "CorpusSummary",
     "EmotionRecognizer",
     "EmovoxError",
+    "ExplainOptions",
+    "Explanation",
     "Failure",
     "FeatureExtractor",
     "FeatureSpec",
@@ -158,6 +165,7 @@ __all__ = [
     "WindowOptions",
     "Word",
     "__version__",
+    "explain",
     "read_segments",
     "to_frame",
 ]

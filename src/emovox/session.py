@@ -1,10 +1,10 @@
-"""ONNX files: sessions on one thread and with telemetry off, checksums, what a file says of itself."""
+"""ONNX files: sessions on one thread without telemetry, checksums, what a file says of itself, variants of it."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 #: Number of the field ``metadata_props`` of ``ModelProto``, and of key and value in each of its entries.
 _PROPERTIES, _KEY, _VALUE = 14, 1, 2
+#: Of ``graph`` in ``ModelProto``; of ``initializer`` and ``output`` in it; of ``name`` in ``ValueInfoProto``.
+_GRAPH, _INITIALIZER, _OUTPUT, _NAME = 7, 5, 12, 1
+#: Of ``dims``, ``data_type`` and ``raw_data`` in ``TensorProto``, and the bytes of a number by the type of data.
+_DIMENSION, _DATA_TYPE, _RAW = 1, 2, 9
+_ITEM_SIZES = {1: 4, 2: 1, 3: 1, 10: 2, 11: 8}
 #: How a field of a protocol buffer is stored: as a number of any length, 8 bytes, so many bytes, or 4 bytes.
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 #: The package, and the checksums of its ONNX files, as the command ``sha256sum`` writes and checks them.
@@ -76,6 +81,89 @@ def sealed(content: bytes) -> bytes:
     'e3b0c442'
     """
     return content + _SEAL + _sha256(content)
+
+
+def with_outputs(content: bytes, names: Iterable[str]) -> bytes:
+    r"""Return an ONNX file whose graph also gives out inner tensors, by name.
+
+    Files that stand one after the other are one file, in which the graphs are merged: that is how protocol buffers are
+    read, so that outputs are added without reading the graph.
+
+    Examples
+    --------
+    >>> with_outputs(b"", ["a"])
+    b':\x05b\x03\n\x01a'
+    """
+    outputs = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
+    return content + _field(_GRAPH, outputs)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Write a field that is stored as bytes."""
+    size, rest = bytearray(), len(content)
+    while rest > 0x7F:
+        size.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([number << 3 | _BYTES, *size, rest]) + content
+
+
+def shuffled(content: bytes, seed: int) -> bytes:
+    """Return an ONNX file with the numbers of each matrix of weights in another order: a model that knows nothing.
+
+    Biases, and what else is no matrix, stay.  An explanation that looks the same for such a model does not explain the
+    model.
+
+    Parameters
+    ----------
+    content : bytes
+        The file; a seal is left out.
+    seed : int
+        Of the order.
+
+    Source
+    ------
+    Adebayo et al. 2018, Sanity checks for saliency maps, NeurIPS (the model parameter randomisation test).
+    """
+    import numpy as np
+
+    end = len(content) - len(_SEAL) - 64
+    whole = bytearray(content[:end] if content[max(end, 0) : -64] == _SEAL else content)
+    random = np.random.default_rng(seed)
+    for graph in _spans(whole, (0, len(whole)), _GRAPH):
+        for tensor in _spans(whole, graph, _INITIALIZER):
+            dimensions = sum(1 for _ in _spans(whole, tensor, _DIMENSION))
+            for start, stop in _spans(whole, tensor, _RAW):
+                size = _ITEM_SIZES.get(next(_spans(whole, tensor, _DATA_TYPE))[0], 0)
+                if dimensions > 1 and size:
+                    weights = np.frombuffer(whole, f"V{size}", (stop - start) // size, start)
+                    weights[:] = weights[random.permutation(len(weights))]
+    return bytes(whole)
+
+
+def _spans(content: bytearray, span: tuple[int, int], wanted: int) -> Iterator[tuple[int, int]]:
+    """Give where the wanted fields of a message lie: of bytes the beginning and the end, of a number its value."""
+    at, end = span
+    while at < end:
+        tag, at = _number_at(content, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            value, at = _number_at(content, at)
+            found = value, value
+        else:
+            size, at = _number_at(content, at) if kind == _BYTES else ({_EIGHT: 8, _FOUR: 4}[kind], at)
+            found = at, at + size
+            at += size
+        if number == wanted:
+            yield found
+
+
+def _number_at(content: bytearray, at: int) -> tuple[int, int]:
+    """Read a number that is stored in groups of seven bits; return it, and where it ends."""
+    value = shift = 0
+    while content[at] > 0x7F:
+        value |= (content[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+    return value | content[at] << shift, at + 1
 
 
 def _require_whole(content: bytes | Path, source: str) -> None:

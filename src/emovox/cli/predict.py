@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from itertools import groupby
@@ -105,6 +106,7 @@ timeline_options = all_of(
 @option("--html", metavar="FILE|FOLDER/", help="Write a page to look at and to listen to.")
 @option("--embed", is_flag=True, help="Put the sound into that page, not beside it.")
 @option("--timeline", "-t", is_flag=True, help="Answer segment by segment.")
+@option("--explain", is_flag=True, help="Tell why instead: when, which bands, voice and words.")
 @option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
 @model_option
 @speaker_option
@@ -123,6 +125,7 @@ def predict(
     html: str | None,
     embed: bool,
     timeline: bool,
+    explain: bool,
     summary: bool,
     model: str | None,
     speaker: str | None,
@@ -166,8 +169,10 @@ def predict(
         smoothing=smooth,
         merge=merge,
     )
-    if summary:
-        results.require_summary_format(form, out)
+    if explain and summary:
+        raise InputError("--explain and --summary each take the place of the answers: leave one out")
+    if summary or explain:
+        results.require_plain_format("--summary" if summary else "--explain", form, out)
     files = recordings(sources)
     words = WordOptions.wanted(text, asr, language, transcript, text_model, files)
     if cut and words.given:
@@ -192,8 +197,11 @@ def predict(
         rules=_default_rules() if rules else None,
     )
     pages = results.Pages(site, embed, recognizer.card) if site else None
-    work = Work(recognizer, files, words, pictures, cut, jobs, channels, given, pages)
-    if summary:
+    cut = cut or (TimelineOptions() if explain else None)
+    work = Work(recognizer, files, words, pictures, cut, jobs, channels, given, pages, explain)
+    if explain:
+        results.print_explanations(work.results(), form)
+    elif summary:
         results.print_summaries(work.summaries(), form)
     else:
         coming = work.streamed() if work.streams and results.streams(form, place) else work.results()
@@ -224,6 +232,7 @@ class Work:
         channels: str = "mix",
         given: SegmentFile | None = None,
         pages: results.Pages | None = None,
+        explain: bool = False,
     ) -> None:
         self.recognizer = recognizer
         self.words = words
@@ -231,7 +240,7 @@ class Work:
         self.sources, self.channels = numbered(sources, channels)
         self.told = Told(len(self.sources))
         self.segments = self._segments(given) if given else None
-        self.pictures, self.pages = pictures, pages
+        self.pictures, self.pages, self.explain = pictures, pages, explain
         self.jobs = min(checked_jobs(jobs), len(self.sources))
 
     def _segments(self, given: SegmentFile) -> list[list[Segment]]:
@@ -297,7 +306,7 @@ class Work:
             heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
             opened: deque[Sound] = deque()
             shown = self.pictures is not None or self.pages is not None
-            again = shown or self.jobs > 1 or self.recognizer.setting == AUTO
+            again = shown or self.explain or self.jobs > 1 or self.recognizer.setting == AUTO
             for number, found in enumerate(self._analysed(self._opened(stack, opened, again), heard)):
                 source = opened.popleft()
                 try:
@@ -343,6 +352,10 @@ class Work:
             raise _nothing(found.file, found.duration)
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
         self.told.read(found.file, found.predictions[0])
+        if self.explain:
+            from emovox.recognition.explaining import explain
+
+            found = replace(found, explanations=explain(self.recognizer, source, found.predictions))
         if self.pictures:
             results.draw(found, source, self.pictures.path(found.file))
         return found
@@ -357,7 +370,8 @@ def _together(parts: list[Found]) -> Found:
     predictions = tuple(one for part in parts for one in part.predictions)
     first = parts[0].source
     whole = first.source if isinstance(first, audio.Channel) else first
-    return Found(parts[0].file, predictions, max(part.duration for part in parts), whole)
+    explanations = tuple(one for part in parts for one in part.explanations)
+    return Found(parts[0].file, predictions, max(part.duration for part in parts), whole, explanations)
 
 
 class Bars:

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from emovox.audio import Sound
 from emovox.audio.sources import SPOOL, Source
 from emovox.drawing import clock
 from emovox.errors import InputError
-from emovox.outputs import formats, tracks
+from emovox.outputs import explanations, formats, tracks
 from emovox.outputs.console import say, whole_writes
+from emovox.outputs.explanations import Explanation
 from emovox.outputs.formats import COLOURS, JSON_END, Format
 from emovox.outputs.terminal import Console, Table, Text, is_terminal
 from emovox.outputs.text import json_line, shown
@@ -46,12 +47,15 @@ class Found:
         Length of the recording in seconds, or of what is read of it so far.
     source : str, path, bytes, binary file, or pair of array and rate
         Where it can be read once more.
+    explanations : tuple of Explanation
+        Of the strongest answers, where they are asked for.
     """
 
     file: str
     predictions: tuple[Prediction, ...]
     duration: float
     source: Sound = ""
+    explanations: tuple[Explanation, ...] = ()
 
 
 @dataclass
@@ -171,7 +175,7 @@ def draw(found: Found, source: Sound, path: Path) -> None:
     """Draw the picture of one recording."""
     from emovox.outputs import plots
 
-    plots.write(found.predictions, source, path, found.file)
+    plots.write(found.predictions, source, path, found.file, found.explanations)
     say(f"wrote {path}")
 
 
@@ -209,6 +213,7 @@ class Pages:
             self.card,
             address,
             Timeline(found.file, found.duration, found.predictions).summary().to_dict(),
+            found.explanations,
         )
         with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             file.writelines(page.to_html(shown))
@@ -376,12 +381,12 @@ def timeline_options(wanted: bool, segments: object = None, **given: Any) -> Tim
     return TimelineOptions(**written)
 
 
-def require_summary_format(form: Format | None, out: str | None) -> None:
-    """Refuse what a summary cannot be written as, before the first recording is read."""
+def require_plain_format(option: str, form: Format | None, out: str | None) -> None:
+    """Refuse what a summary or an explanation cannot be written as, before the first recording is read."""
     if form not in (None, Format.TABLE, Format.JSON):
-        raise InputError(f"--summary is a table or json, not {form}: write --format json, or leave out --summary")
+        raise InputError(f"{option} is a table or json, not {form}: write --format json, or leave out {option}")
     if out is not None:
-        raise InputError("--summary goes to standard output: redirect it, or leave out --out")
+        raise InputError(f"{option} goes to standard output: redirect it, or leave out --out")
 
 
 def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
@@ -392,10 +397,31 @@ def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
             for line in to_lines(summary, console.width):
                 console.print(line)
         return
+    _print_list(summaries)
+
+
+def print_explanations(found: Iterable[Found], form: Format | None) -> None:
+    """Print the explanations of each recording; what came before an interruption is whole."""
+    if form is Format.JSON:
+        _print_list(one for each in found for one in each.explanations)
+        return
+    for each in found:
+        for one in each.explanations:
+            said = [explanations.title(one), *(f"  {about:6} {text}" for about, text in explanations.lines(one))]
+            sys.stdout.write("\n".join(said) + "\n")
+            sys.stdout.flush()
+
+
+class _Plain(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def _print_list(values: Iterable[_Plain]) -> None:
+    """Print a list of JSON that is whole wherever the user stops."""
     separator = "["
     try:
-        for summary in summaries:
-            sys.stdout.write(f"{separator}\n{json_line(summary.to_dict())}")
+        for one in values:
+            sys.stdout.write(f"{separator}\n{json_line(one.to_dict())}")
             sys.stdout.flush()
             separator = ","
     finally:

@@ -468,8 +468,7 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
     >>> extract(Waveform(tone), spec("classic193")).shape
     (193,)
     """
-    chosen = reproduced(spec)
-    cleaned = preprocess(waveform, _options(spec.preprocess))
+    chosen, cleaned = reproduced(spec), prepared(waveform, spec)
     with np.errstate(over="ignore", invalid="ignore"):
         features = chosen.compute(Analysis(cleaned.samples), **spec.parameters)
     if not np.isfinite(features).all():
@@ -478,6 +477,11 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
             f"the features are not finite, the largest sample is {peak:g}: give samples in the range -1 to 1"
         )
     return features
+
+
+def prepared(waveform: Waveform, spec: FeatureSpec) -> Waveform:
+    """Preprocess a waveform as a specification asks for, before its features are computed."""
+    return preprocess(waveform, _options(spec.preprocess))
 
 
 def feature_names(spec: FeatureSpec) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import emovox
 from emovox.errors import ModelError
 from emovox.model.card import ModelCard
-from emovox.session import open_session, properties
+from emovox.session import open_session, properties, shuffled
 from emovox.types import FeatureSpec, Float32Array
 
 #: Key of the card in the file's metadata.
@@ -101,6 +101,7 @@ class Model:
 
     def __init__(self, content: bytes | Path, source: str, *, origin: str | None = None) -> None:
         self._content, self._source, self._origin = content, source, origin
+        self._shuffled: dict[int, Model] = {}
         try:
             self._session = open_session(content, source)
             with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
@@ -183,6 +184,13 @@ class Model:
 
         content = self._content
         return hashlib.sha256(content.read_bytes() if isinstance(content, Path) else content).hexdigest()
+
+    def shuffled(self, seed: int) -> Model:
+        """Return the model with its weights in another order, see :func:`emovox.session.shuffled`."""
+        if seed not in self._shuffled:
+            content = self._content.read_bytes() if isinstance(self._content, Path) else self._content
+            self._shuffled[seed] = Model(shuffled(content, seed), f"{self._source}, shuffled")
+        return self._shuffled[seed]
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._origin is None:

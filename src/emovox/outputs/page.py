@@ -24,6 +24,7 @@ from emovox.audio import Sound
 from emovox.drawing import Scale, clock, escape
 from emovox.model.card import ModelCard
 from emovox.outputs.cards import Section, sections
+from emovox.outputs.explanations import Explanation, lines
 from emovox.outputs.formats import dimensions
 from emovox.outputs.plots import Contour
 from emovox.outputs.text import shown
@@ -35,6 +36,8 @@ _FINGER, _WIDEST = 24, 16_000
 #: Heights of the waveform, a timeline, the probabilities below it, and the axis.
 _WAVE, _BAND, _SHARES, _AXIS = 60, 28, 90, 26
 _GAP = 8
+#: Height of the weights of an explanation.
+_REASONS = 60
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Page:
         What the player plays: a relative address or a ``data:`` URL; without a player if empty.
     summary : mapping
         As :meth:`emovox.Summary.to_dict` gives it.
+    explanations : sequence of Explanation
+        Of the strongest answers, where they are asked for.
     """
 
     title: str
@@ -66,6 +71,7 @@ class Page:
     card: ModelCard
     address: str = ""
     summary: Mapping[str, Any] | None = None
+    explanations: Sequence[Explanation] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -132,6 +138,7 @@ def to_html(page: Page) -> Iterator[str]:
     yield from _head(page)
     yield from _picture(page)
     yield from _summary(page)
+    yield from _reasons(page)
     yield from _table(page)
     yield from _model(page.card)
     yield f"</main>\n<script>{script}</script>\n</body>\n</html>\n"
@@ -254,6 +261,40 @@ def _summary(page: Page) -> Iterator[str]:
     )
     changes = [f"{one['from']} to {one['to']} {one['count']}" for one in found["transitions"][:8]]
     yield f".</p>\n<p>Changes: {escape(shown(', '.join(changes)))}.</p>\n" if changes else ".</p>\n"
+
+
+def _reasons(page: Page) -> Iterator[str]:
+    """Write and draw why the strongest answers are as they are."""
+    if not page.explanations:
+        return
+    yield "<h2>Why</h2>\n"
+    for one in page.explanations:
+        said = f"{shown(drawing.answer(one.label, one.abstained))} {one.confidence:.0%}"
+        yield f"<h3>{clock(one.start)} to {clock(one.end)}: {escape(said)}</h3>\n"
+        if one.times:
+            yield f'<div class="scroll">{_weights(one)}</div>\n'
+        rows = (f'<tr><th scope="row">{about}</th><td>{escape(text)}</td></tr>' for about, text in lines(one))
+        yield f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>\n'
+
+
+def _weights(one: Explanation) -> str:
+    """Draw what each piece of the time does for an answer: up for it, down against it."""
+    first = one.times[0].start
+    scale = Scale(one.times[-1].end - first, drawing.WIDTH)
+    most = max(abs(part.weight) for part in one.times) or 1.0
+    bars = []
+    for part in one.times:
+        x, width = scale.at(part.start - first), scale.at(part.end - part.start)
+        height = _REASONS / 2 * abs(part.weight) / most
+        y = _REASONS / 2 - (height if part.weight > 0 else 0)
+        paint = "" if part.weight > 0 else ' fill-opacity=".4"'
+        about = f"{part.start:.1f} to {part.end:.1f} s: {part.weight:+.2f}"
+        bars.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width - 1, 1):.1f}" height="{height:.1f}"{paint}>'
+            f"<title>{about}</title></rect>"
+        )
+    middle = f'<line x2="{scale.width:g}" y1="{_REASONS / 2:g}" y2="{_REASONS / 2:g}" stroke="#777"/>'
+    return drawing.svg("".join(bars) + middle, scale.width, _REASONS, "Weight of each piece of the time for the answer")
 
 
 def _table(page: Page) -> Iterator[str]:

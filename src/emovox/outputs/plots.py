@@ -21,6 +21,7 @@ from emovox.audio import Sound
 from emovox.audio.sources import source_name
 from emovox.errors import InputError, MissingExtraError
 from emovox.features import pitch
+from emovox.outputs.explanations import Explanation
 from emovox.outputs.text import shown
 from emovox.types import RATE, Float32Array, Prediction
 from emovox.writing import replacing
@@ -208,7 +209,13 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def write(predictions: Sequence[Prediction], source: Sound, path: Path, title: str | None = None) -> None:
+def write(
+    predictions: Sequence[Prediction],
+    source: Sound,
+    path: Path,
+    title: str | None = None,
+    explanations: Sequence[Explanation] = (),
+) -> None:
     """Draw a recording with its predictions over time, in one step: a half-drawn picture is never left.
 
     Parameters
@@ -221,6 +228,8 @@ def write(predictions: Sequence[Prediction], source: Sound, path: Path, title: s
         Where to write: a name that ends in ``.png``, ``.svg`` or ``.pdf``.
     title : str, optional
         What to write above; the default is the recording's name.
+    explanations : sequence of Explanation, optional
+        Why some of them are as they are: a panel more.
 
     Raises
     ------
@@ -243,14 +252,16 @@ def write(predictions: Sequence[Prediction], source: Sound, path: Path, title: s
 
     sound = contour(source)
     with mpl.rc_context(_STYLE), replacing(path) as part:
-        figure = draw(predictions, sound, title or source_name(source))
+        figure = draw(predictions, sound, title or source_name(source), explanations)
         kind = path.suffix.lower()[1:]
         undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
         figure.savefig(part, format=kind, dpi=150, metadata=undated)
 
 
-def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figure:
-    """Draw the four panels over one axis of time.
+def draw(
+    predictions: Sequence[Prediction], sound: Contour, title: str, explanations: Sequence[Explanation] = ()
+) -> Figure:
+    """Draw the four panels over one axis of time, and a fifth with what speaks for the answers that are explained.
 
     Parameters
     ----------
@@ -269,8 +280,9 @@ def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figur
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    wave, melody, answers, shares = figure.subplots(4, 1, sharex=True, height_ratios=[2, 2, 0.5, 3])
+    figure = Figure(figsize=(10, 7 if explanations else 6), layout="constrained")
+    heights = [2, 2, 0.5, 3, *([1.5] if explanations else [])]
+    wave, melody, answers, shares, *reasons = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     wave.set_title(shown(title), loc="left")
     wave.fill_between(sound.times, sound.low, sound.high, color="#555555", lw=0.3, step="post")
     peak = max(float(np.abs(sound.low).max(initial=0)), float(sound.high.max(initial=0)), 1e-3)
@@ -286,7 +298,11 @@ def draw(predictions: Sequence[Prediction], sound: Contour, title: str) -> Figur
         about = f"probability,\nmeans of {f'{stretch} s' if stretch < 60 else f'{stretch // 60} min'}"
     _draw_answers(answers, predictions, colours, sound.duration)
     _draw_shares(shares, predictions, colours)
-    shares.set(ylabel=about, xlim=(0, sound.duration), xlabel=_time_axis(shares, sound.duration))
+    shares.set(ylabel=about, xlim=(0, sound.duration))
+    for panel in reasons:
+        _draw_reasons(panel, explanations, colours)
+    last = [shares, *reasons][-1]
+    last.set(xlabel=_time_axis(last, sound.duration))
     _legend(figure, predictions, colours)
     return figure
 
@@ -409,6 +425,22 @@ def _draw_shares(axes: Axes, predictions: Sequence[Prediction], colours: dict[st
         hatch="////",
         lw=0,
     )
+
+
+def _draw_reasons(axes: Axes, explanations: Sequence[Explanation], colours: dict[str, str]) -> None:
+    """Draw what each piece of the time does for the answer that is explained: up for it, down against it.
+
+    What is not told apart from chance is hatched.
+    """
+    for one in explanations:
+        starts = [part.start for part in one.times]
+        widths = [part.end - part.start for part in one.times]
+        hatch = None if one.trusted else "////"
+        weights = [part.weight for part in one.times]
+        colour = colours.get(one.label, "#777777")
+        axes.bar(starts, weights, widths, align="edge", color=colour, hatch=hatch, ec="#444444", lw=0.5)
+    axes.axhline(0, color="#444444", lw=0.6)
+    axes.set_ylabel("for the answer\n(log-odds)")
 
 
 def _time_axis(axes: Axes, duration: float) -> str:

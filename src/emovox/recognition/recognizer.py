@@ -167,7 +167,7 @@ class EmotionRecognizer:
         >>> recognizer.predict(samples, rate=16000, name="take 1").file
         'take 1'
         """
-        return self._alone(self._analysis.predict, source, rate, progress, name=name, transcript=transcript)
+        return self.alone(self.analysis.predict, source, rate, progress, name=name, transcript=transcript)
 
     @property
     def threshold(self) -> float:
@@ -191,11 +191,11 @@ class EmotionRecognizer:
         Prediction or None
             None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
         """
-        return self._analysis.assess(self._voice, self._voice, window, name, running=running)
+        return self.analysis.assess(self._voice, self._voice, window, name, running=running)
 
     def for_stream(self) -> Judge:
         """Return the judge of a stream that begins: itself, or one that learns of its setting while it listens."""
-        return StreamJudge(self._voice, self._analysis) if self.setting == AUTO else self
+        return StreamJudge(self._voice, self.analysis) if self.setting == AUTO else self
 
     def timeline(
         self,
@@ -258,9 +258,9 @@ class EmotionRecognizer:
         >>> [(one.start, one.end, one.speaker) for one in given]
         [(0.0, 1.5, None), (1.5, 3.0, 'anna')]
         """
-        analyse = partial(self._analysis.timeline, options or TimelineOptions())
+        analyse = partial(self.analysis.timeline, options or TimelineOptions())
         given = {"name": name, "transcript": transcript, "segments": segments, "tell": tell}
-        return self._alone(analyse, source, rate, progress, **given)
+        return self.alone(analyse, source, rate, progress, **given)
 
     def each_segment(
         self,
@@ -335,7 +335,7 @@ class EmotionRecognizer:
         >>> recognizer.predict_many("examples").to_frame()["label"].nunique() > 0
         True
         """
-        return self._many(self._analysis.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
+        return self._many(self.analysis.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
 
     def timeline_many(
         self,
@@ -365,7 +365,7 @@ class EmotionRecognizer:
         Results
             An iterator of Timeline or Failure in the order of the sources, the same as of :meth:`timeline`.
         """
-        analyse = partial(self._analysis.timeline, options or TimelineOptions())
+        analyse = partial(self.analysis.timeline, options or TimelineOptions())
         given = {"name": names, "transcript": transcripts, "segments": segments}
         return self._many(analyse, sources, jobs, progress, rate, **given)
 
@@ -458,14 +458,14 @@ class EmotionRecognizer:
 
     @property
     def _whole(self) -> TimelineOptions:
-        window = self.windows.duration
-        return TimelineOptions(window=window, hop=min(window, TimelineOptions.hop))
+        return TimelineOptions(window=self.windows.duration, hop=min(self.windows.duration, TimelineOptions.hop))
 
     @property
-    def _analysis(self) -> Analysis:
+    def analysis(self) -> Analysis:
+        """How recordings are analysed, whoever judges."""
         return Analysis(self._whole, self.transcriber, self.text_model, self.fuse, self.rules)
 
-    def _alone(
+    def alone(
         self,
         analyse: Callable[..., Result],
         source: Sound | NDArray[Any],

@@ -1,0 +1,302 @@
+"""Why a recording got its answer: when, in which bands and words, and what is out of the ordinary in the voice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emovox import audio
+from emovox.audio import Sound
+from emovox.audio.sources import source_name
+from emovox.errors import AudioError, InputError
+from emovox.outputs.explanations import Explanation, Faithfulness, Part
+from emovox.recognition import traits
+from emovox.recognition.occlusion import BANDS, Occlusion, Pieces, log_odds, without_band
+from emovox.recognition.voice import Voice
+from emovox.types import Float64Array, Prediction, Transcript, Waveform, Word
+
+if TYPE_CHECKING:
+    from emovox.recognition.recognizer import EmotionRecognizer
+
+#: Seconds around a segment with which it is heard, as when it was judged.
+_MARGIN = 0.1
+#: Shares of the pieces that are kept when the faithfulness is measured.
+_KEPT = (0.75, 0.5, 0.25)
+#: Models with shuffled weights that an explanation is compared with.
+_SHUFFLED = 3
+#: Pieces that a window must have to be explained in time.
+_LEAST = 4
+#: Other utterances of a voice that are measured at most.
+_UTTERANCES = 8
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """How much of a recording is explained, and how carefully.
+
+    Attributes
+    ----------
+    moments : int, default 3
+        Segments that are explained, 1 or more: the strongest answer of each emotion first.
+    orders : int, default 4
+        Random orders that the explanation is compared with, which takes most of the time; 0 leaves its faithfulness
+        unmeasured.
+    seed : int, default 0
+        Of the random orders and of the shuffled weights.
+
+    Raises
+    ------
+    InputError
+        A number is out of its range.
+    """
+
+    moments: int = 3
+    orders: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("moments", 1), ("orders", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}: expected {least} or more")
+
+
+def explain(
+    recognizer: EmotionRecognizer,
+    source: Sound | NDArray[Any],
+    predictions: Sequence[Prediction] | None = None,
+    options: ExplainOptions | None = None,
+    *,
+    rate: float | None = None,
+    ordinary: Sequence[Sound] = (),
+) -> tuple[Explanation, ...]:
+    """Explain the answers that a recording gets, or the strongest of them.
+
+    A stretch of time or a band of frequencies is as important as the answer loses log-odds when it is left out; words
+    likewise, where words took part.  ``docs/explanations.md`` tells how, and how well it works.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+        Who answers; with ``setting="auto"`` the recording is its own setting.
+    source : str, path, bytes, binary file, array, or pair of array and rate
+        The recording; it is read several times.
+    predictions : sequence of Prediction, optional
+        What is to be explained, segments of one recording; the default is its timeline.
+    options : ExplainOptions, optional
+        How much is explained, and how carefully.
+    rate : float, optional
+        Sampling rate of an array in Hz.
+    ordinary : sequence of recordings, optional
+        Three or more of the speaker's ordinary utterances; the default is what else the speaker says in this recording,
+        and where that is too little, neutral speech of many people.
+
+    Returns
+    -------
+    tuple of Explanation
+        In the order of time.
+
+    Raises
+    ------
+    AudioError
+        The recording cannot be read.
+    InputError
+        The model has no emotions but dimensions only.
+
+    Examples
+    --------
+    >>> from emovox import EmotionRecognizer
+    >>> (one,) = explain(EmotionRecognizer(), "examples/lively.wav", options=ExplainOptions(orders=0))
+    >>> one.label in EmotionRecognizer().card.labels, len(one.bands)
+    (True, 6)
+    """
+    if not recognizer.card.labels:
+        raise InputError(f"model {recognizer.card.name!r} gives dimensions only, and emotions are what is explained")
+    sound = audio.as_sound(source, rate)
+    if predictions is None:
+        predictions = recognizer.timeline(sound).predictions
+    of_speaker = [traits.measured(audio.read(one)) for one in ordinary]
+    known = traits.of_voice(of_speaker, "utterances given as ordinary")
+    work = partial(_explained, options=options or ExplainOptions(), found=predictions, ordinary=known)
+    return recognizer.alone(partial(work, recognizer), sound, None, None)
+
+
+def chosen(predictions: Sequence[Prediction], most: int) -> list[Prediction]:
+    """Choose the strongest answers, of each emotion the best first, in the order of time.
+
+    Examples
+    --------
+    >>> def one(label, start, confidence):
+    ...     return Prediction("a.wav", start, start + 1, label, {label: confidence}, confidence, False, "m")
+    >>> found = [one("sad", 0, 0.9), one("sad", 1, 0.8), one("happy", 2, 0.6)]
+    >>> [(part.label, part.start) for part in chosen(found, 2)]
+    [('sad', 0), ('happy', 2)]
+    """
+    ranked = sorted(predictions, key=lambda one: (one.abstained, -one.confidence))
+    seen: dict[str, int] = {}
+    turns = []
+    for one in ranked:
+        seen[one.label] = seen.get(one.label, 0) + 1
+        turns.append((one.abstained, seen[one.label]))
+    best = sorted(zip(turns, range(len(ranked)), strict=True))[:most]
+    return sorted((ranked[index] for _, index in best), key=lambda one: one.start)
+
+
+def _explained(
+    recognizer: EmotionRecognizer,
+    voice: Voice,
+    sound: Sound,
+    *,
+    options: ExplainOptions,
+    found: Sequence[Prediction],
+    ordinary: traits.Ordinary | None,
+    **_: Any,
+) -> tuple[Explanation, ...]:
+    """Explain the strongest of what was found, each against the others of the same speaker."""
+    explanations = []
+    for one in chosen(found, options.moments):
+        window = _heard(sound, one)
+        usual = ordinary or _of_others(sound, one, found) or traits.of_people()
+        told = _in_time(voice, window, one.label, options)
+        explanation = Explanation(
+            one.file,
+            one.start,
+            one.end,
+            one.label,
+            one.confidence,
+            one.model,
+            told.times,
+            told.bands,
+            tuple(_words(recognizer, voice, one, window)),
+            traits.compared(traits.measured(window), usual),
+            usual.about,
+            told.faithfulness,
+            told.alike,
+            one.abstained,
+        )
+        explanations.append(explanation)
+    return tuple(explanations)
+
+
+def _heard(sound: Sound, one: Prediction) -> Waveform:
+    """Read what a prediction was made of."""
+    return audio.read(sound, start=max(0.0, one.start - _MARGIN), end=one.end + _MARGIN)
+
+
+def _of_others(sound: Sound, one: Prediction, found: Sequence[Prediction]) -> traits.Ordinary | None:
+    """Measure what the speaker of a prediction says elsewhere in the recording."""
+    others = [other for other in found if other.speaker == one.speaker and other != one]
+    if len(others) < traits.LEAST:
+        return None
+    some = [others[round(at)] for at in np.linspace(0, len(others) - 1, min(len(others), _UTTERANCES))]
+    return traits.of_voice(_measurable(sound, some), "other utterances of this voice in the recording")
+
+
+def _measurable(sound: Sound, some: Sequence[Prediction]) -> Iterator[dict[str, float]]:
+    for other in some:
+        window = _heard(sound, other)
+        try:
+            audio.require_signal(window, source_name(sound))
+        except AudioError:
+            continue
+        yield traits.measured(window)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the sound tells."""
+
+    times: tuple[Part, ...]
+    bands: tuple[Part, ...]
+    faithfulness: Faithfulness | None
+    alike: float | None
+
+
+def _in_time(voice: Voice, window: Waveform, label: str, options: ExplainOptions) -> _Told:
+    """Leave out pieces of the time and bands of frequencies, and see what that does to the answer."""
+    pieces = Pieces.of(window, list(voice.model.inputs.values()))
+    occlusion, answer = Occlusion(voice, pieces), voice.model.card.labels.index(label)
+    heard = [window, *(without_band(window, *band) for band in BANDS)]
+    whole, *banded = occlusion.hear(heard)[:, answer]
+    bands = [
+        Part(*band, float(weight))
+        for band, weight in zip(BANDS, log_odds(whole) - log_odds(np.array(banded)), strict=True)
+    ]
+    if pieces.count < _LEAST:
+        return _Told((), tuple(bands), None, None)
+    weights = _lost(occlusion, pieces, answer)
+    times = [Part(*pieces.span(index), float(weight)) for index, weight in enumerate(weights)]
+    faithfulness = _faithfulness(occlusion, pieces, weights, answer, options) if options.orders else None
+    shuffled = [voice.model.shuffled(options.seed + number) for number in range(_SHUFFLED if options.orders else 0)]
+    others = [_lost(occlusion, pieces, answer, model=one) for one in shuffled]
+    alike = float(np.mean([_correlation(weights, other) for other in others])) if others else None
+    return _Told(tuple(times), tuple(bands), faithfulness, alike)
+
+
+def _lost(occlusion: Occlusion, pieces: Pieces, answer: int, **further: Any) -> Float64Array:
+    """Return by how much the log-odds of the answer fall without each piece, shape (n_pieces,)."""
+    kept = np.concatenate([np.ones((1, pieces.count), bool), ~np.eye(pieces.count, dtype=bool)])
+    found = log_odds(occlusion.ask(kept, **further)[:, answer])
+    return np.asarray(found[0] - found[1:])
+
+
+def _correlation(first: Float64Array, second: Float64Array) -> float:
+    """Return the absolute correlation; 0 where one does not vary."""
+    if min(np.ptp(first), np.ptp(second)) < 1e-9:
+        return 0.0
+    return float(abs(np.corrcoef(first, second)[0, 1]))
+
+
+def _faithfulness(
+    occlusion: Occlusion, pieces: Pieces, weights: Float64Array, answer: int, options: ExplainOptions
+) -> Faithfulness:
+    """Cut pieces out of the sound, by their weights and at random, and see how the answer fares."""
+    random = np.random.default_rng(options.seed)
+    ranks = np.argsort(np.argsort(weights))  # the least important pieces are kept longest
+    orders = [ranks, -ranks, *(random.permutation(pieces.count) for _ in range(options.orders))]
+    sounds = [pieces.sound(first_kept(order, share)) for order in orders for share in _KEPT]
+    areas = occlusion.hear(sounds)[:, answer].reshape(len(orders), -1).mean(axis=1).tolist()
+    return Faithfulness(areas[0], areas[1], tuple(areas[2:]))
+
+
+def first_kept(order: NDArray[Any], share: float) -> NDArray[np.bool_]:
+    """Say which pieces are kept of so large a share, one at least: those that come first in an order.
+
+    Examples
+    --------
+    >>> first_kept(np.array([2, 0, 3, 1]), 0.5).tolist()
+    [False, True, False, True]
+    """
+    count = max(1, round(share * len(order)))
+    return np.asarray(np.argsort(np.argsort(order)) < count)
+
+
+def _words(recognizer: EmotionRecognizer, voice: Voice, one: Prediction, window: Waveform) -> Iterator[Part]:
+    """Leave out each word, where words took part in the answer."""
+    if not (one.fusion and one.words and one.transcript):
+        return
+    from emovox.text.sentiment import linguistic_features
+    from emovox.text.words import Heard
+
+    judged = voice.judged(window, one.file, gate=False)
+    if isinstance(judged, AudioError):
+        return
+    alone = replace(judged[0], start=one.start, end=one.end)
+    language = "en" if (one.linguistic or {}).get("has_words") else None
+
+    def odds(words: Sequence[Word]) -> float:
+        sure = fmean(word.confidence for word in words) if words else 0.0
+        said = Transcript(" ".join(word.text for word in words), tuple(words), language, sure)
+        heard = Heard(said, linguistic_features(said, one.end - one.start))
+        found = recognizer.analysis.with_words(voice, alone, heard, [window], [window.duration])
+        return float(log_odds(np.array(found.probabilities[one.label])))
+
+    everything = odds(one.words)
+    for index, word in enumerate(one.words):
+        rest = odds([*one.words[:index], *one.words[index + 1 :]])
+        yield Part(word.start, word.end, everything - rest, word.text)
