@@ -2,9 +2,10 @@
 
     python benchmarks/explain.py ased=../shared/corpora/ased emospeech=../shared/corpora/emospeech-in --clips 24
 
-The built-in model on corpora that it was not trained on; ``--model`` for another, such as that of a fold.  Of each clip the strongest segment is explained.  Areas are the mean probability of the answer with a
-quarter, half and three quarters of the sound cut out: the most important pieces first (deletion), the least important
-first (insertion), or at random.  Labels are not used.  The time is processor time, with one thread, for 3 s of sound.
+The built-in model on corpora that it was not trained on; ``--model`` for another, such as that of a fold.  Of each
+clip the strongest segment is explained.  Areas are the mean probability of the answer with a quarter, half and three
+quarters of the sound cut out: the most important pieces first (deletion), the least important first (insertion), or
+at random.  Labels are not used.  The time is processor time, with one thread, for 3 s of sound.
 """
 
 from __future__ import annotations

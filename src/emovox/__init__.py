@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from emovox.model.card import CorpusSummary, ModelCard
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
-    from emovox.outputs.explanations import Explanation
+    from emovox.outputs.explanations import Explanation, Faithfulness, Reason, Trait
     from emovox.recognition.cutting import Judge, StreamEvent
     from emovox.recognition.explaining import ExplainOptions, explain
     from emovox.recognition.many import Results
@@ -78,6 +78,7 @@ _HOMES = {
     "ExplainOptions": "emovox.recognition.explaining",
     "Explanation": "emovox.outputs.explanations",
     "Failure": "emovox.types",
+    "Faithfulness": "emovox.outputs.explanations",
     "FeatureExtractor": "emovox.recognition.vectors",
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",
@@ -92,6 +93,7 @@ _HOMES = {
     "Prediction": "emovox.types",
     "Profile": "emovox.model.profiles",
     "ProfileError": "emovox.errors",
+    "Reason": "emovox.outputs.explanations",
     "Results": "emovox.recognition.many",
     "Rule": "emovox.text.rules",
     "Segment": "emovox.types",
@@ -106,6 +108,7 @@ _HOMES = {
     "TextClassifier": "emovox.text.classifier",
     "Timeline": "emovox.recognition.timeline",
     "TimelineOptions": "emovox.recognition.timeline",
+    "Trait": "emovox.outputs.explanations",
     "Transcriber": "emovox.text.transcribe",
     "Transcript": "emovox.types",
     "TranscriptError": "emovox.errors",
@@ -128,6 +131,7 @@ __all__ = [
     "ExplainOptions",
     "Explanation",
     "Failure",
+    "Faithfulness",
     "FeatureExtractor",
     "FeatureSpec",
     "GateOptions",
@@ -142,6 +146,7 @@ __all__ = [
     "Prediction",
     "Profile",
     "ProfileError",
+    "Reason",
     "Results",
     "Rule",
     "Segment",
@@ -156,6 +161,7 @@ __all__ = [
     "TextClassifier",
     "Timeline",
     "TimelineOptions",
+    "Trait",
     "Transcriber",
     "Transcript",
     "TranscriptError",

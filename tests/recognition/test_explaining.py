@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from emovox import EmotionRecognizer, ExplainOptions, InputError, Transcript, Wa
 from emovox.features import encoder, sets
 from emovox.features.analysis import Analysis
 from emovox.model.file import load
-from emovox.outputs.explanations import Explanation, Faithfulness, Part, lines
+from emovox.outputs.explanations import Explanation, Faithfulness, Reason, lines
 from emovox.recognition import traits
 from emovox.recognition.explaining import first_kept
 from emovox.recognition.occlusion import Occlusion, Pieces, without_band
@@ -57,9 +58,9 @@ def test_states_are_what_the_embedding_is_made_of() -> None:
     assert part[384:768] == pytest.approx(states[half][:, first].std(axis=0), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["default", "classic"])
-def test_all_pieces_kept_is_the_answer_itself(name: str) -> None:
-    voice = voice_of(name)
+@pytest.mark.parametrize("states", [True, False])
+def test_all_pieces_kept_is_the_answer_itself(states: bool, personal_model: Path) -> None:
+    voice = voice_of("default" if states else str(personal_model))
     pieces = pieces_of(voice)
     whole = np.ones((1, pieces.count), dtype=bool)
     asked = Occlusion(voice, pieces).ask(whole)[0]
@@ -116,7 +117,6 @@ def test_an_explanation_is_whole(explanation: Explanation, recognizer: EmotionRe
 def test_weights_are_what_the_answer_loses_on_the_sound_too(explanation: Explanation) -> None:
     # The states have heard what was left out; the order of the weights must hold where they have not.
     voice = voice_of("default")
-    pieces = pieces_of(voice)
     weights = np.array([part.weight for part in explanation.times])
     answer = voice.model.card.labels.index(explanation.label)
     window = audio.read(CLIP, start=explanation.start - 0.1, end=explanation.end + 0.1)
@@ -128,7 +128,7 @@ def test_weights_are_what_the_answer_loses_on_the_sound_too(explanation: Explana
 
 def test_an_explanation_by_chance_says_so() -> None:
     good, bad = Faithfulness(0.2, 0.8, (0.5, 0.6)), Faithfulness(0.5, 0.55, (0.4, 0.6))
-    one = Explanation("a.wav", 0, 1, "sad", 0.9, "m", (Part(0, 1, 1.0),), (), faithfulness=good, alike=0.1)
+    one = Explanation("a.wav", 0, 1, "sad", 0.9, "m", (Reason(0, 1, 1.0),), (), faithfulness=good, alike=0.1)
     assert one.trusted
     for other in (replace(one, faithfulness=bad), replace(one, alike=0.9), replace(one, faithfulness=None)):
         assert not other.trusted

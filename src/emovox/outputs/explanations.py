@@ -20,7 +20,7 @@ _FEW = 3
 
 
 @dataclass(frozen=True)
-class Part:
+class Reason:
     """A stretch of time, a band of frequencies or a word, and what it does for the answer.
 
     Attributes
@@ -127,7 +127,7 @@ class Explanation:
         Its probability.
     model : str
         Name of the model.
-    times, bands, words : tuple of Part
+    times, bands, words : tuple of Reason
         What each piece of the time, each band of frequencies and each word does for the answer; no words where none
         took part.
     traits : tuple of Trait
@@ -149,9 +149,9 @@ class Explanation:
     label: str
     confidence: float
     model: str
-    times: tuple[Part, ...]
-    bands: tuple[Part, ...]
-    words: tuple[Part, ...] = ()
+    times: tuple[Reason, ...]
+    bands: tuple[Reason, ...]
+    words: tuple[Reason, ...] = ()
     traits: tuple[Trait, ...] = ()
     against: str = ""
     faithfulness: Faithfulness | None = None
@@ -187,17 +187,17 @@ class Explanation:
         return {**plain, "trusted": self.trusted, "verdict": self.verdict}
 
 
-def strongest(parts: Sequence[Part], few: int = _FEW) -> list[tuple[Part, float]]:
+def strongest(parts: Sequence[Reason], few: int = _FEW) -> list[tuple[Reason, float]]:
     """Return the parts that speak most for the answer, and their shares of all that does; neighbours become one.
 
     Examples
     --------
-    >>> found = strongest([Part(0, 1, 2.0), Part(1, 2, 1.0), Part(2, 3, -1.0), Part(3, 4, 1.0)])
+    >>> found = strongest([Reason(0, 1, 2.0), Reason(1, 2, 1.0), Reason(2, 3, -1.0), Reason(3, 4, 1.0)])
     >>> [(one.start, one.end, share) for one, share in found]
     [(0, 2, 0.75), (3, 4, 0.25)]
     """
     total = sum(max(one.weight, 0.0) for one in parts)
-    runs: list[Part] = []
+    runs: list[Reason] = []
     least = 0.5 * max((one.weight for one in parts), default=0.0)
     for one in parts:
         if one.weight <= 0 or one.weight < least:

@@ -15,7 +15,7 @@ from emovox import audio
 from emovox.audio import Sound
 from emovox.audio.sources import source_name
 from emovox.errors import AudioError, InputError
-from emovox.outputs.explanations import Explanation, Faithfulness, Part
+from emovox.outputs.explanations import Explanation, Faithfulness, Reason
 from emovox.recognition import traits
 from emovox.recognition.occlusion import BANDS, Occlusion, Pieces, log_odds, without_band
 from emovox.recognition.voice import Voice
@@ -211,8 +211,8 @@ def _measurable(sound: Sound, some: Sequence[Prediction]) -> Iterator[dict[str, 
 class _Told:
     """What the sound tells."""
 
-    times: tuple[Part, ...]
-    bands: tuple[Part, ...]
+    times: tuple[Reason, ...]
+    bands: tuple[Reason, ...]
     faithfulness: Faithfulness | None
     alike: float | None
 
@@ -224,13 +224,13 @@ def _in_time(voice: Voice, window: Waveform, label: str, options: ExplainOptions
     heard = [window, *(without_band(window, *band) for band in BANDS)]
     whole, *banded = occlusion.hear(heard)[:, answer]
     bands = [
-        Part(*band, float(weight))
+        Reason(*band, float(weight))
         for band, weight in zip(BANDS, log_odds(whole) - log_odds(np.array(banded)), strict=True)
     ]
     if pieces.count < _LEAST:
         return _Told((), tuple(bands), None, None)
     weights = _lost(occlusion, pieces, answer)
-    times = [Part(*pieces.span(index), float(weight)) for index, weight in enumerate(weights)]
+    times = [Reason(*pieces.span(index), float(weight)) for index, weight in enumerate(weights)]
     faithfulness = _faithfulness(occlusion, pieces, weights, answer, options) if options.orders else None
     shuffled = [voice.model.shuffled(options.seed + number) for number in range(_SHUFFLED if options.orders else 0)]
     others = [_lost(occlusion, pieces, answer, model=one) for one in shuffled]
@@ -276,7 +276,7 @@ def first_kept(order: NDArray[Any], share: float) -> NDArray[np.bool_]:
     return np.asarray(np.argsort(np.argsort(order)) < count)
 
 
-def _words(recognizer: EmotionRecognizer, voice: Voice, one: Prediction, window: Waveform) -> Iterator[Part]:
+def _words(recognizer: EmotionRecognizer, voice: Voice, one: Prediction, window: Waveform) -> Iterator[Reason]:
     """Leave out each word, where words took part in the answer."""
     if not (one.fusion and one.words and one.transcript):
         return
@@ -293,10 +293,10 @@ def _words(recognizer: EmotionRecognizer, voice: Voice, one: Prediction, window:
         sure = fmean(word.confidence for word in words) if words else 0.0
         said = Transcript(" ".join(word.text for word in words), tuple(words), language, sure)
         heard = Heard(said, linguistic_features(said, one.end - one.start))
-        found = recognizer.analysis.with_words(voice, alone, heard, [window], [window.duration])
+        found = recognizer._analysis.with_words(voice, alone, heard, [window], [window.duration])
         return float(log_odds(np.array(found.probabilities[one.label])))
 
     everything = odds(one.words)
     for index, word in enumerate(one.words):
         rest = odds([*one.words[:index], *one.words[index + 1 :]])
-        yield Part(word.start, word.end, everything - rest, word.text)
+        yield Reason(word.start, word.end, everything - rest, word.text)

@@ -167,7 +167,7 @@ class EmotionRecognizer:
         >>> recognizer.predict(samples, rate=16000, name="take 1").file
         'take 1'
         """
-        return self.alone(self.analysis.predict, source, rate, progress, name=name, transcript=transcript)
+        return self.alone(self._analysis.predict, source, rate, progress, name=name, transcript=transcript)
 
     @property
     def threshold(self) -> float:
@@ -191,11 +191,11 @@ class EmotionRecognizer:
         Prediction or None
             None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
         """
-        return self.analysis.assess(self._voice, self._voice, window, name, running=running)
+        return self._analysis.assess(self._voice, self._voice, window, name, running=running)
 
     def for_stream(self) -> Judge:
         """Return the judge of a stream that begins: itself, or one that learns of its setting while it listens."""
-        return StreamJudge(self._voice, self.analysis) if self.setting == AUTO else self
+        return StreamJudge(self._voice, self._analysis) if self.setting == AUTO else self
 
     def timeline(
         self,
@@ -258,7 +258,7 @@ class EmotionRecognizer:
         >>> [(one.start, one.end, one.speaker) for one in given]
         [(0.0, 1.5, None), (1.5, 3.0, 'anna')]
         """
-        analyse = partial(self.analysis.timeline, options or TimelineOptions())
+        analyse = partial(self._analysis.timeline, options or TimelineOptions())
         given = {"name": name, "transcript": transcript, "segments": segments, "tell": tell}
         return self.alone(analyse, source, rate, progress, **given)
 
@@ -335,7 +335,7 @@ class EmotionRecognizer:
         >>> recognizer.predict_many("examples").to_frame()["label"].nunique() > 0
         True
         """
-        return self._many(self.analysis.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
+        return self._many(self._analysis.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
 
     def timeline_many(
         self,
@@ -365,7 +365,7 @@ class EmotionRecognizer:
         Results
             An iterator of Timeline or Failure in the order of the sources, the same as of :meth:`timeline`.
         """
-        analyse = partial(self.analysis.timeline, options or TimelineOptions())
+        analyse = partial(self._analysis.timeline, options or TimelineOptions())
         given = {"name": names, "transcript": transcripts, "segments": segments}
         return self._many(analyse, sources, jobs, progress, rate, **given)
 
@@ -461,8 +461,7 @@ class EmotionRecognizer:
         return TimelineOptions(window=self.windows.duration, hop=min(self.windows.duration, TimelineOptions.hop))
 
     @property
-    def analysis(self) -> Analysis:
-        """How recordings are analysed, whoever judges."""
+    def _analysis(self) -> Analysis:
         return Analysis(self._whole, self.transcriber, self.text_model, self.fuse, self.rules)
 
     def alone(
