@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from emovox.errors import MissingExtraError
-from emovox.lab.commands.options import jobs_option, json_option
+from emovox.lab.commands import data_copies
+from emovox.lab.commands.options import jobs_option, json_option, registry
 from emovox.outputs.commands import Command, Group, argument, option
 from emovox.outputs.console import progress_bars
 from emovox.outputs.terminal import Console, Table
@@ -29,17 +29,13 @@ def data() -> None:
     """
 
 
-def _registry() -> Any:
-    try:
-        from emovox.lab.corpora import registry
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"reading corpora (it imports {error.name})", "train") from error
-    return registry
+for _command in (data_copies.download, data_copies.verify, data_copies.repair):
+    data.add_command(_command)
 
 
 def _cards() -> Mapping[str, Any]:
     """Return the cards, by name."""
-    _registry()
+    registry()
     from emovox.lab.corpora.cards import cards
 
     return cards()
@@ -141,21 +137,20 @@ def check(folder: Path, name: str | None, quick: bool, jobs: int) -> None:
     - `emovox data check data/ravdess`
     - `emovox data check recordings.csv`
     """
-    registry = _registry()
-    found = [(name, folder)] if name else registry.find(folder)
+    corpora = registry()
+    found = [(name, folder)] if name else corpora.find(folder)
     several = len(found) > 1 or found[0][1] != folder
     for kind, place in found:
         if several:
             click.echo(f"{place}:")
-        _check(registry.load(kind, place), place, quick, jobs)
-    if several and (strangers := registry.strangers(folder, [place for _, place in found])):
+        _check(corpora.load(kind, place), place, quick, jobs)
+    if several and (strangers := corpora.strangers(folder, [place for _, place in found])):
         told = ", ".join(f"{count} in {name}" for name, count in strangers)
         click.echo(f"recordings of no corpus that emovox knows: {told}; check them by themselves")
 
 
 def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
     """Print what is found in one corpus."""
-    from emovox.lab.corpora import registry
     from emovox.lab.extraction.inspection import inspect
 
     table = corpus.table
@@ -165,7 +160,7 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
         click.echo(f"  {label}: {count}")
     for note in (*corpus.notes, *_left_out(corpus, place)):
         click.echo(shown(note))
-    findings = [*(str(one) for one in corpus.skipped), *registry.check(corpus)]
+    findings = [*(str(one) for one in corpus.skipped), *registry().check(corpus)]
     card = _cards().get(corpus.name)
     if card is not None and card.clips and not findings:
         findings.append("complete, as published")

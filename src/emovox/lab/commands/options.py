@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from emovox.errors import MissingExtraError
 from emovox.outputs.commands import Decorator, argument, option
 
 recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
@@ -23,3 +26,18 @@ def set_option(example: str) -> Decorator:
 def json_option(what: str) -> Decorator:
     """Declare that a command prints for machines."""
     return option("--json", "as_json", is_flag=True, help=f"Print {what} instead of tables.")
+
+
+def registry() -> Any:
+    """Return `emovox.lab.corpora.registry`.
+
+    Raises
+    ------
+    MissingExtraError
+        What it needs is not installed.
+    """
+    try:
+        from emovox.lab.corpora import registry
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"reading corpora (it imports {error.name})", "train") from error
+    return registry

@@ -1,0 +1,156 @@
+"""`emovox data download`, `verify`, `repair`: a copy of a public corpus, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emovox.errors import CorpusError
+from emovox.lab.commands.options import jobs_option, json_option, registry
+from emovox.outputs.commands import Command, all_of, argument, option
+from emovox.outputs.console import progress_bars, say
+from emovox.outputs.text import shown
+
+_copy = all_of(
+    argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the copy."),
+    option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content."),
+    jobs_option,
+    json_option("an object"),
+)
+
+
+@click.command("download", cls=Command)
+@argument("name", metavar="NAME", help="Name of a corpus, as in emovox data list.")
+@option("--to", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Where to; the default is data/NAME.")
+@option("--accept", "licence", metavar="LICENCE", help="Accept its licence, in the words of emovox data info; once.")
+@option("--keep", is_flag=True, help="Keep the archives, for repairs without network.")
+def download(name: str, folder: Path | None, licence: str | None, keep: bool) -> None:
+    """Download a corpus from its authors, verify and unpack it.
+
+    An interrupted download goes on with the same command. Corpora behind a form or a login cannot be downloaded: the
+    command tells how to get them.
+
+    Examples
+    --------
+    - `emovox data download ravdess --accept "CC BY-NC-SA 4.0"`
+    - `emovox data download subesco --to /data/subesco --keep --accept "CC BY 4.0"`
+    """
+    corpora = registry()
+    from emovox.lab.corpora import obtaining
+    from emovox.lab.corpora.cards import card
+
+    one = card(name)
+    folder = folder or Path("data") / name
+    with progress_bars() as progress:
+        corpus = obtaining.download(one, folder, licence, progress, keep=keep)
+    for remote in one.remotes:
+        if not remote.checked:
+            say(f"no checksum of {remote.file} is known: its bytes could not be verified")
+    click.echo(f"{name}: {len(corpus.table)} clips in {folder}")
+    for finding in [*(str(one) for one in corpus.skipped), *corpora.check(corpus)]:
+        click.echo(shown(finding))
+
+
+@click.command("verify", cls=Command)
+@_copy
+@option("--record", is_flag=True, help="Write down what is there now, to compare with later.")
+@click.pass_context
+def verify(context: click.Context, folder: Path, name: str | None, jobs: int, as_json: bool, record: bool) -> None:
+    """Compare a copy with its index, recording by recording, and listen to all of them.
+
+    The index is the one recorded in the folder, else that of the package, which knows names and durations of some
+    corpora. Exits with 1 if recordings are missing or damaged.
+
+    Examples
+    --------
+    - `emovox data verify data/tess`
+    - `emovox data verify data/savee --record`
+    """
+    card, corpus, verdict, source = _verified(folder, name, jobs)
+    from emovox.lab.corpora import index
+
+    if record:
+        index.record(corpus, card, verdict.durations)
+    if as_json:
+        told = {"corpus": card.name, "folder": str(folder), "index": source, **verdict.summary()}
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        _print(card, verdict, source)
+        if record:
+            click.echo(f"recorded in {folder / index.RECORDED}")
+    context.exit(0 if verdict.whole else 1)
+
+
+@click.command("repair", cls=Command)
+@_copy
+@option("--accept", "licence", metavar="LICENCE", help="Accept its licence, in the words of emovox data info; once.")
+@click.pass_context
+def repair(
+    context: click.Context, folder: Path, name: str | None, jobs: int, as_json: bool, licence: str | None
+) -> None:
+    """Bring back what a copy lacks or has damaged, out of its archives, which are downloaded if they are not there.
+
+    Exits with 1 if something stays missing or damaged.
+
+    Examples
+    --------
+    - `emovox data repair data/ravdess`
+    """
+    card, corpus, verdict, _ = _verified(folder, name, jobs)
+    from emovox.lab.corpora import obtaining
+
+    back: list[str] = []
+    if not verdict.whole:
+        if licence is not None:
+            obtaining.consent(card, licence)
+        with progress_bars() as progress:
+            back = obtaining.repair(card, corpus, {*verdict.missing, *verdict.damaged}, progress)
+        card, _, verdict, _ = _verified(folder, card.name, jobs)
+    if as_json:
+        click.echo(
+            json.dumps({"corpus": card.name, "repaired": back, **verdict.summary()}, ensure_ascii=False, indent=2)
+        )
+    else:
+        click.echo(f"{card.name}: {len(back)} recordings brought back; ", nl=False)
+        click.echo("whole" if verdict.whole else f"{len(verdict.missing)} missing, {len(verdict.damaged)} damaged")
+    context.exit(0 if verdict.whole else 1)
+
+
+def _verified(folder: Path, name: str | None, jobs: int) -> tuple[Any, Any, Any, str]:
+    """Return card, corpus and verdict of a copy, and what it was compared with."""
+    corpora = registry()
+    from emovox.lab.corpora import index
+    from emovox.lab.corpora.cards import card, cards
+    from emovox.lab.extraction import verification
+
+    name = name or corpora.detect(folder)
+    if name not in cards():
+        raise CorpusError(f"{str(folder)!r} holds no public corpus: emovox data check looks at recordings of your own")
+    one, corpus = card(name), corpora.load(name, folder)
+    recorded = index.of_copy(folder)
+    rows = recorded or index.published(one)
+    source = "recorded in its folder" if recorded else one.index
+    with progress_bars() as progress:
+        return one, corpus, verification.verify(corpus, one, rows, jobs, progress), source
+
+
+def _print(card: Any, verdict: Any, source: str) -> None:
+    """Print a verdict for people."""
+    click.echo(f"{card.name}: {verdict.clips} clips")
+    if source:
+        compared = ", ".join(f"{count} {what}" for what, count in verdict.compared.items())
+        click.echo(f"compared with the index ({source}): {compared}")
+    else:
+        click.echo("no index of this corpus yet: only listened; --record makes one of this copy")
+    for what, names in (("missing", verdict.missing), ("not in the index", verdict.surplus)):
+        if names:
+            click.echo(shown(f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"))
+    for key, why in list(verdict.damaged.items())[:20]:
+        click.echo(shown(f"damaged: {key}: {why}"))
+    if len(verdict.damaged) > 20:
+        click.echo(f"... and {len(verdict.damaged) - 20} more damaged")
+    if verdict.whole:
+        click.echo("whole" if source else "no fault found")
