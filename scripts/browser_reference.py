@@ -3,16 +3,18 @@
     python scripts/browser_reference.py FOLDER RECORDING...
 
 Into the folder goes each recording as WAV, in turn at each of the rates that recordings come at, and
-``reference.jsonl``: the ways to cut a timeline, then one line a recording.
+``reference.jsonl``: ways to cut a timeline and what is learnt of all recordings together, then one line a recording.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 import soxr
 
@@ -22,6 +24,7 @@ from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech.gate import speech_probability
+from emovox.types import RATE
 
 #: Sampling rates in Hz; None keeps that of the recording.
 RATES = (None, 48000, None, 44100, None, 24414, None, 8000)
@@ -65,13 +68,36 @@ def reference(recognizer: EmotionRecognizer, path: str, recording: str) -> dict[
     }
 
 
+def learnt(recognizer: EmotionRecognizer, paths: list[str], folder: Path) -> dict[str, Any]:
+    """Return what recordings say of their setting: as a profile, and as parts of one recording that is its own."""
+    profile = recognizer.adapt("room", paths)
+    pause = np.zeros(RATE, dtype=np.float32)
+    whole = str(folder / "whole.wav")
+    sound = np.concatenate([part for path in paths for part in (audio.read(path).samples, pause)])
+    soundfile.write(whole, sound, RATE, subtype="FLOAT")
+    alone = EmotionRecognizer(setting="auto")
+    stream = StreamingRecognizer(alone).open(whole)
+    events = stream.push(sound) + stream.finish()
+    return {
+        "profile": dataclasses.asdict(profile),
+        "known": EmotionRecognizer(setting=profile).predict(paths[0]).to_dict(),
+        "file": whole,
+        "auto": alone.timeline(whole).to_dict()["predictions"],
+        "adapting": [one.prediction.to_dict() for one in events if one.kind == "result" and one.prediction],
+    }
+
+
 def main(folder: Path, recordings: list[str]) -> None:
     """Write recordings and reference into a folder."""
     recognizer = EmotionRecognizer()
+    paths = [stored(recording, number, folder) for number, recording in enumerate(recordings)]
+    try:
+        first = {"cuts": CUTS, "learnt": learnt(recognizer, paths, folder)}
+    except EmovoxError:  # too few, or nobody speaks in one
+        first = {"cuts": CUTS}
     with (folder / "reference.jsonl").open("w", encoding="utf-8") as file:
-        print(json.dumps({"cuts": CUTS}), file=file)
-        for number, recording in enumerate(recordings):
-            path = stored(recording, number, folder)
+        print(json.dumps(first), file=file)
+        for path, recording in zip(paths, recordings, strict=True):
             print(json.dumps(reference(recognizer, path, recording)), file=file)
 
 

@@ -22,5 +22,5 @@ def test_the_browser_answers_as_python_does() -> None:
     if not (WEB / "node_modules").is_dir():
         pytest.skip("web/node_modules is missing: run npm ci in web/")
     environment = {**os.environ, "EMOVOX_PYTHON": sys.executable, "EMOVOX_CLIPS": "2"}
-    done = subprocess.run([npm, "test"], cwd=WEB, env=environment, capture_output=True, encoding="utf-8", timeout=900)
+    done = subprocess.run([npm, "test"], cwd=WEB, env=environment, capture_output=True, encoding="utf-8", timeout=3600)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

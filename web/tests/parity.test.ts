@@ -6,10 +6,12 @@ import { converted } from "../src/audio/convert.ts";
 import { NoSpeechError } from "../src/errors.ts";
 import type { Recognizer } from "../src/recognition/recognizer.ts";
 import type { Prediction } from "../src/types.ts";
-import { clips, EXAMPLES, type Judgement, openRecognizer, readFile, type Reference, reference } from "./recognizer.ts";
+import { clips, type Everything, EXAMPLES, type Judgement, openRecognizer, readFile, type Reference, reference } from "./recognizer.ts";
 
 /** Largest difference of a probability. */
 const CLOSE = 0.01;
+/** Largest difference of the mean and variance of an axis. */
+const AXES = 0.1;
 /** Recordings of each corpus: other rates, other languages, long reading, and sound that is no speech. */
 const SOME = Number(process.env["EMOVOX_CLIPS"] ?? 4);
 const FOLDERS = ["ravdess", "tess", "emodb", "nemo", "ased", "emospeech-in", "librispeech-1", "noise"];
@@ -79,11 +81,36 @@ async function compareStream(channels: Float32Array[], wanted: Reference): Promi
   });
 }
 
+/** Profiles are those of Python, and so are answers that know one; recordings and streams are their own setting alike. */
+async function compareLearnt(learnt: NonNullable<Everything["learnt"]>, found: readonly Reference[]): Promise<void> {
+  const clips = found.map(({ file }) => ({ samples: readFile(file).channels, rate: readFile(file).rate, name: file }));
+  const profile = await recognizer.enrol("setting", "room", clips);
+  const { mean, variance, created, ...rest } = profile;
+  const { mean: wantedMean, variance: wantedVariance, created: _, ...wanted } = learnt.profile;
+  expect(rest).toEqual(wanted);
+  mean.forEach((value, at) => expect(Math.abs(value - wantedMean[at]!)).toBeLessThan(AXES));
+  variance.forEach((value, at) => expect(Math.abs(value - wantedVariance[at]!)).toBeLessThan(AXES));
+  const [first] = clips as [(typeof clips)[0]];
+  const known = await recognizer.recognize(first.samples, first.rate, { name: first.name, setting: learnt.profile });
+  expectSame(known, learnt.known, "with a profile");
+
+  const { channels, rate } = readFile(learnt.file);
+  const auto = await recognizer.timeline(channels, rate, { name: learnt.file, setting: "auto" });
+  expect(auto.predictions).toHaveLength(learnt.auto.length);
+  auto.predictions.forEach((one, at) => expectSame(one, learnt.auto[at]!, `its own setting ${at}`));
+  const stream = recognizer.stream({ name: learnt.file, setting: "auto" });
+  const events = [...(await stream.push(channels)), ...(await stream.finish())];
+  const results = events.filter((one) => one.kind === "result").map((one) => one.prediction!);
+  expect(results).toHaveLength(learnt.adapting.length);
+  results.forEach((one, at) => expectSame(one, learnt.adapting[at]!, `adapting ${at}`));
+}
+
 describe("parity with Python", () => {
-  test("the examples of the repository", async () => {
-    const { cuts, found } = reference(EXAMPLES);
+  test("the examples of the repository, and what they say of their setting", async () => {
+    const { cuts, found, learnt } = reference(EXAMPLES);
     expect(found).toHaveLength(EXAMPLES.length);
     for (const one of found) await compare(one, cuts);
+    await compareLearnt(learnt!, found);
   });
 
   for (const folder of FOLDERS) {

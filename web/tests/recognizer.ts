@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 
 import { isWav, readWav } from "../src/audio/wav.ts";
+import type { Profile } from "../src/model/profiles.ts";
 import { Recognizer } from "../src/recognition/recognizer.ts";
 import { configure } from "../src/session.ts";
 
@@ -50,7 +51,7 @@ export function clips(folder: string, count: number): string[] {
 }
 
 /** What Python says of recordings, see scripts/browser_reference.py; `EMOVOX_PYTHON` names the interpreter. */
-export function reference(paths: readonly string[]): { cuts: Record<string, object>; found: Reference[] } {
+export function reference(paths: readonly string[]): Everything {
   const folder = mkdtempSync(join(tmpdir(), "emovox-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const path = [join(ROOT, "src"), process.env["PYTHONPATH"]].filter(Boolean).join(delimiter);
@@ -59,7 +60,7 @@ export function reference(paths: readonly string[]): { cuts: Record<string, obje
   });
   const lines = readFileSync(join(folder, "reference.jsonl"), "utf8").trim().split("\n");
   const [first, ...found] = lines.map((line) => JSON.parse(line) as unknown);
-  return { cuts: (first as { cuts: Record<string, object> }).cuts, found: found as Reference[] };
+  return { ...(first as Omit<Everything, "found">), found: found as Reference[] };
 }
 
 /** A judgement of Python's, as far as it is compared. */
@@ -71,6 +72,13 @@ export interface Judgement {
   confidence: number;
   abstained: boolean;
   [further: string]: unknown;
+}
+
+/** What Python says of recordings: ways to cut, what is learnt of them together, and of each. */
+export interface Everything {
+  cuts: Record<string, object>;
+  learnt?: { profile: Profile; known: Judgement; file: string; auto: Judgement[]; adapting: Judgement[] };
+  found: Reference[];
 }
 
 /** What Python says of a recording. */

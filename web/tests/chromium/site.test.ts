@@ -34,7 +34,7 @@ async function resultOf(page: Page, name: string): Promise<Kept> {
         };
       };
     });
-  for (const begun = Date.now(); Date.now() - begun < LONG; await new Promise((done) => setTimeout(done, 500))) {
+  for (const begun = Date.now(); Date.now() - begun < LONG; await new Promise((done) => setTimeout(done, 100))) {
     const found = await page.evaluate(look, name);
     if (found) return found;
   }
@@ -72,14 +72,19 @@ describe.skipIf(!CHROMIUM || !existsSync(SITE))("the site", () => {
     });
     page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(error.message));
+    const begun = Date.now();
     await page.goto(host.address);
     await page.getByText("works without a network").waitFor({ timeout: LONG });
+    console.log(`first visit: the model is open after ${(Date.now() - begun) / 1000} s`);
   });
 
   /** Give recordings to the page, and compare what it says. */
   async function judge(some: Reference[]): Promise<void> {
+    const begun = Date.now();
     await page.locator("input[type=file]").first().setInputFiles(some.map((one) => one.file));
     for (const one of some) expectSame(await resultOf(page, basename(one.file)), one);
+    const seconds = some.reduce((sum, one) => sum + one.samples / 16000, 0);
+    console.log(`${seconds.toFixed(1)} s of sound in ${some.length} files took ${(Date.now() - begun) / 1000} s`);
   }
 
   afterAll(async () => {
