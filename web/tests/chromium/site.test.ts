@@ -49,7 +49,7 @@ function expectSame(found: Kept, wanted: Reference): void {
   );
   found.predictions.forEach((one, at) => {
     for (const [label, value] of Object.entries(there.predictions[at]!.probabilities)) {
-      expect(Math.abs(one.probabilities[label]! - value), `${found.file}: ${label}`).toBeLessThan(0.01);
+      expect(Math.abs(one.probabilities[label]! - value), `${found.file}: ${label}`).toBeLessThan(0.03); // see parity.test.ts
     }
   });
 }
