@@ -12,6 +12,7 @@ import click
 
 from emovox.lab.commands import data_copies
 from emovox.lab.commands.options import jobs_option, json_option, registry
+from emovox.lab.commands.sample import sample
 from emovox.outputs.commands import Command, Group, argument, option
 from emovox.outputs.console import progress_bars
 from emovox.outputs.terminal import Console, Table
@@ -29,7 +30,7 @@ def data() -> None:
     """
 
 
-for _command in (data_copies.download, data_copies.verify, data_copies.repair):
+for _command in (data_copies.download, data_copies.verify, data_copies.repair, sample):
     data.add_command(_command)
 
 
