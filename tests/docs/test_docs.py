@@ -149,6 +149,7 @@ COMMANDS = (
     "models",
     "cache",
     "data list",
+    "data sample",
     "data check",
     "batch run",
     "batch status",
