@@ -197,7 +197,7 @@ def test_a_hundred_recordings_at_once(page: Any, tmp_path: Path) -> None:
         files.append(tmp_path / f"{number:03d}.wav")
         soundfile.write(files[-1], synthetic_voice(1.0, pitch=80 + number, seed=number), RATE)
     page.set_input_files("#files", files)
-    page.wait_for_function("document.querySelectorAll('.recordings [data-state=done]').length === 100", timeout=180_000)
+    page.wait_for_selector(".recordings [data-state=done] >> nth=99", timeout=180_000)
     page.fill("input[type=search]", "04")
     assert page.locator(".recordings li").count() == 11  # 040 to 049, and 004
     page.click("[aria-label='Download all']")
@@ -258,7 +258,8 @@ def test_what_is_recorded_is_what_the_command_line_says_of_the_sound(server: Ser
         page = context.pages[0]
         page.goto(f"{server.address}/#/record")
         page.click(".record button.main")
-        page.wait_for_function("parseFloat(document.querySelector('.clock').textContent.slice(2)) > 7")
+        while page.inner_text(".clock") < "0:07.0":
+            page.wait_for_timeout(100)
         assert float(page.get_attribute("[role=meter]", "aria-valuenow")) >= -60
         page.click("text=Stop and keep")
         page.wait_for_selector(".segments")
@@ -287,9 +288,8 @@ def test_twenty_recordings_one_cancelled_and_the_page_opened_again(
         page.wait_for_selector(".recordings [data-state=cancelled]")
         page.wait_for_selector(".recordings [data-state=done]")
         page.reload()
-        page.wait_for_function(
-            "document.querySelectorAll('.recordings [data-state=done]').length === 19", timeout=300_000
-        )
+        page.wait_for_selector(".recordings [data-state=done] >> nth=18", timeout=300_000)
+        assert page.locator(".recordings [data-state=done]").count() == 19
         assert page.locator(".recordings [data-state=cancelled]").count() == 1
         page.click("[aria-label='Download all']")
         archive = saved(page, "[data-format=json]", tmp_path)

@@ -110,6 +110,7 @@ class App {
     });
     await this.library.load();
     this.route();
+    this.library.recall();
     for (const kind of this.about.profiles) {
       this.engine.profiles(kind).then((found) => this.options.know(kind, found.filter((one) => !one.problem).map((one) => one.name)), () => {});
     }

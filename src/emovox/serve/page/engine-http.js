@@ -82,7 +82,7 @@ export class HttpEngine {
 
   async remembered(known) {
     const found = [];
-    const { jobs } = await this.#json("v1/jobs?limit=200").catch((error) => {
+    const { jobs } = await this.#json("v1/jobs?limit=50").catch((error) => {
       if (error.code === "scope_missing") return { jobs: [] };
       throw error;
     });

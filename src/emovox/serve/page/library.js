@@ -28,16 +28,15 @@ export class Library extends EventTarget {
     this.#parallel = parallel;
   }
 
-  /** Read what there was, and go on. */
+  /** Read what there was in this browser, and go on. */
   async load() {
     for (const one of await this.store.all()) this.entries.set(one.id, one);
     this.#tell();
     this.#work();
-    await this.#recall();
   }
 
   /** Add what the engine remembers and this browser does not. */
-  async #recall() {
+  async recall() {
     const known = new Set(this.list().map((one) => one.token).filter(Boolean));
     for (const one of await this.engine.remembered(known).catch(() => [])) {
       if (this.list().some((mine) => mine.token === one.token)) continue;

@@ -34,7 +34,7 @@ export class Options extends EventTarget {
 
   #possible(name, value) {
     if (name === "speaker") return this.profiles.speakers.includes(value);
-    if (name === "setting") return this.profiles.settings.includes(value);
+    if (name === "setting") return value === "auto" || this.profiles.settings.includes(value);
     if (name === "model") return this.about.models.includes(value);
     return true;
   }
@@ -48,7 +48,7 @@ export class Options extends EventTarget {
         this.#select("channels", "Channels", [["", "All together"], ["each", "Each by itself"]]),
         this.#select("speakers", "Speakers", [["", "Not told apart"], ["auto", "Tell apart who speaks"]]),
         this.profiles.speakers.length > 0 && this.#select("speaker", "Voice", [["", "Unknown"], ...named(this.profiles.speakers)]),
-        this.profiles.settings.length > 0 && this.#select("setting", "Setting", [["", "Unknown"], ...named(this.profiles.settings)]),
+        this.#select("setting", "Setting", [["", "Unknown"], ["auto", "This recording is its own"], ...named(this.profiles.settings)]),
         this.#select("threshold", "Where the model is not sure", [["", "It says “don't know”"], ["0", "It guesses all the same"]]),
         models.length > 1 && this.#select("model", "Model", [["", "The usual one"], ...named(models)]),
         this.about.words && this.#select("text", "Words", [["", "Not recognised"], ["true", "Recognise them, too"]]),

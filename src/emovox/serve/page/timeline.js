@@ -249,7 +249,7 @@ export class Timeline {
 
   draw() {
     const width = this.stage.clientWidth;
-    if (!width) return;
+    if (!width || !this.shown) return;
     this.width = width;
     const named = this.#rows.some((row) => row.name);
     let top = 0;
@@ -317,7 +317,13 @@ export class Timeline {
     }
     const channel = row.parts[0]?.one.channel;
     const peaks = this.#peaks[channel ? channel - 1 : 0] ?? this.#peaks[0];
-    const loudest = Math.max(40, this.#loudest ?? (this.#loudest = peaks.reduce((most, one) => Math.max(most, one), 1)));
+    // Drawn as tall as there is room; what is almost silent stays small.
+    if (this.live || this.#measured !== peaks) {
+      const from = this.live ? Math.max(0, peaks.length - 3000) : 0;
+      this.#loudest = peaks.subarray(from).reduce((most, one) => Math.max(most, one), 40);
+      this.#measured = peaks;
+    }
+    const loudest = this.#loudest;
     const rate = peaks.length / this.#result.duration;
     for (let x = this.#gutter; x < this.width; x += 3) {
       const [start, end] = [x, x + 3].map((one) => (this.view.start + (one - this.#gutter) / this.#scale) * rate);
@@ -328,7 +334,8 @@ export class Timeline {
     }
   }
 
-  #loudest;
+  #loudest = 40;
+  #measured = null;
 
   #drawSegment({ one, index }, top) {
     const { pen, ink } = this;
@@ -339,6 +346,7 @@ export class Timeline {
     pen.fillStyle = one.abstained ? ink.card : look.colour;
     pen.fillRect(x, y, wide, tall);
     if (one.abstained) hatch(pen, x, y, wide, tall, look.colour);
+    if (wide < 4 && index !== this.selected) return;
     pen.strokeStyle = index === this.selected ? ink.ink : ink.quiet;
     pen.lineWidth = index === this.selected ? 2.5 : 0.6;
     pen.strokeRect(x + pen.lineWidth / 2, y + pen.lineWidth / 2, Math.max(0.5, wide - pen.lineWidth), tall - pen.lineWidth);
@@ -364,7 +372,7 @@ export class Timeline {
     if (named) {
       pen.fillStyle = ink.quiet;
       pen.textAlign = "left";
-      pen.fillText(`Probabilities, ${row.name.toLowerCase()}`, left, top - NAME / 2);
+      pen.fillText(`Probabilities, ${row.name[0].toLowerCase()}${row.name.slice(1)}`, left, top - NAME / 2);
     }
     labels.forEach((label, place) => {
       const look = this.#looks.get(label);

@@ -9,6 +9,8 @@ import { bar, chip } from "./view-result.js";
 
 /** Points a second of the waveform while recording. */
 const DENSITY = 50;
+/** Milliseconds from picture to picture. */
+const EVERY = 80;
 
 /** A meter from -60 dB to full scale, with the loudest of the last second. */
 export class Meter {
@@ -35,7 +37,10 @@ export class Meter {
 }
 
 export class RecordView {
-  #peaks = [];
+  #peaks = new Uint8Array(4096);
+  #points = 0;
+  #level = { peak: 0, rms: 0 };
+  #drawn = 0;
   #block = { most: 0, frames: 0 };
   #parts = [];
   #pending = [];
@@ -106,13 +111,18 @@ export class RecordView {
   }
 
   #hear(samples, level) {
-    this.meter.show(level);
     if (this.live) this.live.push(samples);
     else if (!this.#broken) this.#pending.push(samples);
     this.#picture(samples);
+    const now = performance.now();
+    this.#level = { peak: Math.max(this.#level.peak, level.peak), rms: Math.max(this.#level.rms, level.rms) };
+    if (now - this.#drawn < EVERY) return;
+    this.#drawn = now;
+    this.meter.show(this.#level, now);
+    this.#level = { peak: 0, rms: 0 };
     this.time.textContent = clock(this.recorder.seconds);
     const latest = this.#estimate && this.#estimate.end > (this.#parts.at(-1)?.end ?? 0) ? [...this.#parts, this.#estimate] : this.#parts;
-    this.timeline.show({ duration: this.recorder.seconds, predictions: latest }, [Uint8Array.from(this.#peaks)], this.about.labels);
+    this.timeline.show({ duration: this.recorder.seconds, predictions: latest }, [this.#peaks.subarray(0, this.#points)], this.about.labels);
   }
 
   #estimate = null;
@@ -122,7 +132,12 @@ export class RecordView {
     for (const one of samples) {
       this.#block.most = Math.max(this.#block.most, Math.abs(one));
       if (++this.#block.frames >= most) {
-        this.#peaks.push(this.#block.most >> 7);
+        if (this.#points === this.#peaks.length) {
+          const more = new Uint8Array(2 * this.#peaks.length);
+          more.set(this.#peaks);
+          this.#peaks = more;
+        }
+        this.#peaks[this.#points++] = this.#block.most >> 7;
         this.#block = { most: 0, frames: 0 };
       }
     }

@@ -171,10 +171,10 @@ export class ResultView {
 
   #changes(all) {
     if (!all.transitions.length) return h("p.quiet", "There are none.");
-    const rows = all.transitions.slice(0, 8).map(({ from, to, count: times }) =>
-      h("tr", h("th", { scope: "row" }, chip(this.looks.get(from)), h("span.arrow", { ariaHidden: "true" }, "→"), chip(this.looks.get(to)), h("span.names", `${from} to ${to}`)), h("td.number", `${times}×`)),
+    const pills = all.transitions.slice(0, 12).map(({ from, to, count: times }) =>
+      h("li", chip(this.looks.get(from)), h("span.arrow", { ariaHidden: "true" }, "→"), chip(this.looks.get(to)), h("span", `${from} to ${to}`), h("span.number.quiet", `${times}×`)),
     );
-    return h("table.sum", h("thead.hidden", h("tr", ["Change", "Count"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", rows));
+    return h("ul.pills", pills);
   }
 
   #table() {
