@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +61,27 @@ class Inline:
         found = await asyncio.to_thread(outcome, self.bench, task, lambda what=None: told(what))
         self.done += 1
         return result_of(*found)
+
+
+class Postgres(str):
+    """A PostgreSQL of the tests' own: its URL.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its data is.
+    start : callable
+        Starts it.
+    """
+
+    folder: Path
+    start: Callable[[], None]
+
+    def kill(self) -> None:
+        """End it as a failure of the machine would, and start it again."""
+        os.kill(int((self.folder / "postmaster.pid").read_text("utf-8").split()[0]), signal.SIGKILL)
+        time.sleep(1.0)  # its processes see that they are alone, and end
+        self.start()
 
 
 @contextmanager

@@ -8,12 +8,13 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serve import serving
+from tests.serve import Postgres, serving
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def postgres() -> Iterator[Postgres]:
     """Start a PostgreSQL of the tests' own; a test is skipped where there is none."""
     pytest.importorskip("psycopg")
     program = shutil.which("pg_ctl")
@@ -49,8 +50,13 @@ def postgres() -> Iterator[str]:
         settings = f"-F -k {folder} -p {port} -c listen_addresses=127.0.0.1"
         control = [*prefix, str(home / "pg_ctl"), "-D", str(folder / "db"), "-w"]
         make = ["initdb", "-A", "trust", "-U", "emovox", "-D", str(folder / "db"), "--no-sync"]
-        subprocess.run([*prefix, str(home / make[0]), *make[1:]], check=True, stdout=subprocess.DEVNULL, cwd="/")
-        start = ["-l", str(folder / "log"), "-o", settings, "start"]
-        subprocess.run([*control, *start], check=True, stdout=subprocess.DEVNULL, cwd="/")
-        yield f"postgresql://emovox@127.0.0.1:{port}/postgres"
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=120)
+        start = partial(run, [*control, "-l", str(folder / "log"), "-o", settings, "start"])
+        run([*prefix, str(home / make[0]), *make[1:]])
+        found = Postgres(f"postgresql://emovox@127.0.0.1:{port}/postgres")
+        found.folder, found.start = folder / "db", start
+        try:
+            start()
+            yield found
+        finally:
+            run([*control, "-m", "immediate", "stop"], check=False)

@@ -84,5 +84,6 @@ def test_mutated_conversations(folder: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_ten_thousand_mutated_conversations(folder: Path) -> None:
     conversations(folder, 10_000)

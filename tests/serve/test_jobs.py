@@ -6,15 +6,19 @@ import asyncio
 import io
 import json
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from emovox.serve.database import METADATA, Database
+from emovox.outputs.formats import Format
+from emovox.serve.database import JOBS, METADATA, RECORDINGS, Database
+from emovox.serve.job_routes import _archive
 from emovox.serve.jobs import Jobs, Sound
 from emovox.serve.keys import Keys
 from emovox.serve.service import Service
@@ -175,6 +179,28 @@ def jobs(folder: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
     with database.begin() as connection:
         METADATA.drop_all(connection)
     database.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_an_archive_of_ten_thousand_results_takes_little_memory(folder: Path) -> None:
+    with serving(folder) as client:
+        jobs, count = service(client).jobs, 10_000
+        plain = client.post("/v1/predict?timeline=true", files={"file": ("a.wav", CLIP)}).json()
+        del plain["request_id"]
+        job, _ = jobs.create("", {}, [Sound(f"{n:05d}.wav", 0, iter(())) for n in range(count)])
+        with service(client).database.begin() as connection:
+            done = {"state": "succeeded", "result": json.dumps(plain), "duration": 3.0, "lease": None}
+            connection.execute(sa.update(RECORDINGS).where(RECORDINGS.c.job == job.id).values(done))
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(state="succeeded"))
+        tracemalloc.start()
+        data = b"".join(_archive(service(client), jobs.find("", job.id), Format.VTT))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 3 * len(data) + 40e6
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            assert len(archive.namelist()) == count
+            assert archive.testzip() is None
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

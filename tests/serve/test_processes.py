@@ -19,6 +19,7 @@ import httpx2 as httpx
 import pytest
 
 from tests import EXAMPLES
+from tests.serve import Postgres
 
 CLIP = EXAMPLES / "plain.wav"
 RUN = "from emovox.cli.main import run; run()"
@@ -31,21 +32,29 @@ class Server:
         self.log = log
         arguments = ["serve", "--port", "0", "--data", str(folder), "--rate", "0", *options]
         with log.open("ab") as file:
+            before = file.tell()
             self.process = subprocess.Popen([sys.executable, "-c", RUN, *arguments], stderr=file, cwd=folder.parent)
-        self.address = ""
-        before = log.stat().st_size
-        deadline = time.monotonic() + 180
-        while not self.address:
-            found = re.search(r"emovox serves at (\S+)", log.read_text(encoding="utf-8")[max(0, before - 200) :])
-            self.address = found[1] if found else ""
-            assert self.process.poll() is None, log.read_text(encoding="utf-8")
-            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+        try:
+            self.address = self._opened(before)
+        except BaseException:
+            self.process.kill()
+            raise
+        self.client = httpx.Client(base_url=self.address, timeout=100)
+
+    def _opened(self, before: int) -> str:
+        """Wait until it tells its address."""
+        deadline = time.monotonic() + 120
+        while True:
+            text = self.log.read_bytes()[before:].decode()
+            if found := re.search(r"emovox serves at (\S+)", text):
+                return found[1]
+            assert self.process.poll() is None, text
+            assert time.monotonic() < deadline, text
             time.sleep(0.02)
-        self.client = httpx.Client(base_url=self.address, timeout=300)
 
     def ready(self) -> Server:
         """Wait until it can judge."""
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 120
         while self.client.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -54,13 +63,17 @@ class Server:
     def workers(self) -> list[int]:
         """Return the numbers of its worker processes."""
         places = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        found = [int(one) for place in places for one in place.read_text(encoding="utf-8").split()]
-        return [one for one in found if b"emovox.recognition.processes" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        try:
+            found = [int(one) for place in places for one in place.read_text(encoding="utf-8").split()]
+            commands = [Path(f"/proc/{one}/cmdline").read_bytes() for one in found]
+        except OSError:  # a thread or a process has just ended
+            return []
+        return [one for one, line in zip(found, commands, strict=True) if b"emovox.recognition.processes" in line]
 
     def kill(self) -> None:
         self.client.close()
         self.process.kill()
-        self.process.wait()
+        self.process.wait(60)
 
     def stop(self) -> int:
         """Stop it as an operator does."""
@@ -81,7 +94,7 @@ def end_of(server: Server, job: str, seconds: float) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while True:
         found: dict[str, Any] = server.client.get(f"/v1/jobs/{job}").json()
-        if found["state"] not in ("queued", "running"):
+        if found.get("state", "away") not in ("queued", "running", "away"):  # away: the database does not answer
             return found
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
@@ -116,14 +129,21 @@ def test_a_server_opens_judges_heals_and_stops(tmp_path: Path) -> None:
 
 def test_beyond_this_machine_a_key_is_needed(tmp_path: Path) -> None:
     arguments = ["serve", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", RUN, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
     assert done.stderr.startswith("emovox: host 0.0.0.0 can be reached from elsewhere and nobody has a key: make one")
 
 
-def killing(folder: Path, jobs: int, kills: int, *options: str, seed: int = 0) -> None:
-    """Kill one of two servers, or a worker of one, again and again while jobs are done."""
-    chance = random.Random(seed)
+#: Jobs and kills of the long tests; ``EMOVOX_KILLS`` says other numbers: jobs,kills.
+MANY = tuple(int(one) for one in os.environ.get("EMOVOX_KILLS", "500,50").split(","))
+
+
+def killing(folder: Path, jobs: int, kills: int, *options: str, database: Postgres | None = None) -> None:
+    """Kill one of two servers, a worker of one, or their database again and again while jobs are done."""
+    chance = random.Random(0)
+    if database is not None:
+        options = (*options, "--database", database)
     logs = [folder / "log-0", folder / "log-1"]
     common = ["--workers", "1", "--lease", "3", *options]
     servers = [Server(folder / "data", log, *common) for log in logs]
@@ -131,8 +151,10 @@ def killing(folder: Path, jobs: int, kills: int, *options: str, seed: int = 0) -
         names = [post(servers[n % 2], 2) for n in range(jobs)]
         for _ in range(kills):
             time.sleep(chance.uniform(0.2, 2.0))
-            which = chance.randrange(2)
-            if chance.random() < 0.5 and (workers := servers[which].workers()):
+            which, what = chance.randrange(2), chance.random()
+            if database is not None and what > 0.7:
+                database.kill()
+            elif what < 0.4 and (workers := servers[which].workers()):
                 os.kill(chance.choice(workers), signal.SIGKILL)
             else:
                 servers[which].kill()
@@ -156,12 +178,14 @@ def test_killed_servers_and_workers_lose_no_job_and_finish_none_twice(tmp_path: 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
 def test_fifty_kills_during_five_hundred_jobs(tmp_path: Path) -> None:
-    killing(tmp_path, 500, 50, "--jobs", "1000")
+    killing(tmp_path, *MANY, "--jobs", "1000")
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
-def test_fifty_kills_with_postgres(tmp_path: Path, postgres: str) -> None:
-    killing(tmp_path, 500, 50, "--jobs", "1000", "--database", postgres)
+def test_fifty_kills_with_postgres(tmp_path: Path, postgres: Postgres) -> None:
+    killing(tmp_path, *MANY, "--jobs", "1000", database=postgres)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,18 @@ class Door:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._port), PATIENCE)
+        found = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._port), PATIENCE)
+        self._writers.append(found[1])
+        return found
+
+    async def close(self) -> None:
+        """Go away everywhere."""
+        for one in self._writers:
+            one.close()
+        await asyncio.gather(*(one.wait_closed() for one in self._writers), return_exceptions=True)
 
     async def said(self, *pieces: bytes) -> bytes:
         """Say something, and return all that is answered until the connection ends."""
@@ -37,9 +46,7 @@ class Door:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-        found = await asyncio.wait_for(reader.read(), PATIENCE)
-        writer.close()
-        return found
+        return await asyncio.wait_for(reader.read(), PATIENCE)
 
     async def healthy(self) -> bool:
         return b'"status":"ok"' in await self.said(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -53,9 +60,13 @@ async def open_door(folder: Path, **settings: Any) -> AsyncIterator[Door]:
     running = asyncio.create_task(server.serve([socket]))
     try:
         await asyncio.wait_for(opened.wait(), PATIENCE)
-        yield Door(socket.getsockname()[1])
+        door = Door(socket.getsockname()[1])
+        try:
+            yield door
+        finally:
+            await asyncio.wait_for(door.close(), PATIENCE)
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         await asyncio.wait_for(running, PATIENCE)
 
 
@@ -111,3 +122,89 @@ def test_too_many_connections(folder: Path) -> None:
             assert await door.healthy()
 
     run(test())
+
+
+def upload(*more: str) -> bytes:
+    head = ["POST /v1/predict HTTP/1.1", "Host: localhost", "Content-Type: audio/wav", *more, "", ""]
+    return "\r\n".join(head).encode()
+
+
+async def poured(door: Door, most: int) -> tuple[bytes, int]:
+    """Send sound without an end, and without saying how much; return the answer and how many bytes went out."""
+    reader, writer = await door.connect()
+    writer.write(upload("Transfer-Encoding: chunked"))
+    piece, sent = b"10000\r\n" + bytes(65536) + b"\r\n", 0
+    answer = asyncio.create_task(reader.read(65536))
+    with suppress(ConnectionError):
+        while sent < most and not answer.done():
+            writer.write(piece)
+            sent += 65536
+            await asyncio.wait_for(writer.drain(), PATIENCE)
+    with suppress(ConnectionError):
+        return await asyncio.wait_for(answer, PATIENCE), sent
+    return b"", sent
+
+
+def test_uploads_that_are_too_large_are_not_read_to_their_end(folder: Path) -> None:
+    two_gigabytes = 2 * 10**9
+
+    async def test() -> None:
+        async with open_door(folder, upload_mb=1) as door:
+            problem(await door.said(upload(f"Content-Length: {two_gigabytes}")), 413, "upload_too_large")
+            answer, sent = await poured(door, two_gigabytes)
+            assert sent < 20e6  # one megabyte, and what lies in the buffers of both sides
+            assert not answer or answer.startswith(b"HTTP/1.1 413")
+            assert await door.healthy()
+
+    run(test())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_two_gigabytes_by_the_defaults(folder: Path) -> None:
+    async def test() -> None:
+        async with open_door(folder) as door:
+            answers = [await poured(door, 2 * 10**9) for _ in range(2)]
+            assert all(200e6 <= sent < 220e6 for _, sent in answers)
+            assert await door.healthy()
+
+    run(test())
+
+
+def crowd(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open connections that say nothing, others that never finish, and be served beside them."""
+    monkeypatch.setattr(module, "_HEAD", 3.0)
+
+    async def test() -> None:
+        async with open_door(folder, upload_stall=3) as door:
+            idle = [await door.connect() for _ in range(count)]
+            slow = [await door.connect() for _ in range(count)]
+            for number, (_, writer) in enumerate(slow):
+                writer.write(upload("Content-Length: 100000")[: 20 + 97 * (number % 2)])  # half a head, or half a body
+            assert await door.healthy()
+            ends = await asyncio.gather(
+                *(asyncio.wait_for(reader.read(), PATIENCE) for reader, _ in [*idle, *slow]), return_exceptions=True
+            )
+            assert ends[:count] == [b""] * count
+            assert all(isinstance(end, bytes) and b'"upload_too_slow"' in end for end in ends[count:])
+            assert await door.healthy()
+
+    run(test())
+
+
+def test_idle_and_slow_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd(folder, 10, monkeypatch)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_thousand_idle_and_slow_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    least, most = 3000, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most[1] != resource.RLIM_INFINITY and most[1] < least:
+        pytest.skip(f"only {most[1]} files may be open here, and {least} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, most[0]), most[1]))
+    try:
+        crowd(folder, 500, monkeypatch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)

@@ -69,6 +69,7 @@ def test_generated_requests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_twenty_thousand_generated_requests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send 1,000 requests to each operation, or as many as ``EMOVOX_REQUESTS`` says."""
     each = int(os.environ.get("EMOVOX_REQUESTS", "1000"))

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from emovox.errors import EmovoxError
 from emovox.serve import describe, job_routes, predict, profile_routes, socket, system, transcriptions
+from emovox.serve.database import AWAY
 from emovox.serve.guard import Guard, call_of
 from emovox.serve.options import mistakes
 from emovox.serve.page_routes import page_router
@@ -59,7 +60,7 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(module.router)
     app.include_router(page_router())
     app.openapi = _described(app)  # type: ignore[method-assign]
-    for kind in (Problem, EmovoxError, HTTPException, RequestValidationError):
+    for kind in (Problem, EmovoxError, HTTPException, RequestValidationError, *AWAY):
         app.add_exception_handler(kind, _refused)
     if origins := split(service.settings.origins):
         app.add_middleware(
@@ -95,6 +96,8 @@ def _problem(error: Exception) -> Problem:
         return error
     if isinstance(error, EmovoxError):
         return Problem.of(error)
+    if isinstance(error, AWAY):
+        return Problem("server_busy", "the database does not answer: send it later", retry_after=5)
     if isinstance(error, RequestValidationError):
         return Problem("options_invalid", mistakes(error.errors())[0]["detail"], errors=mistakes(error.errors()))
     status = getattr(error, "status_code", 400)

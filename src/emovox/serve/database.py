@@ -13,6 +13,8 @@ from emovox.errors import InputError, MissingExtraError
 from emovox.serve.settings import Settings
 
 METADATA = sa.MetaData()
+#: What is raised where the database is away, for a while or for good.
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 
 #: Keys of clients; of a key only its digest is stored.
 KEYS = sa.Table(

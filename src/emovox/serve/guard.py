@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emovox.serve.database import AWAY
 from emovox.serve.keys import SCOPES, Key, Keys
 from emovox.serve.limits import Allowance, Rates
 from emovox.serve.problems import MEDIA_TYPE, Problem, place_of
@@ -133,6 +134,8 @@ class Guard:
             problem = found
         except asyncio.CancelledError:
             raise
+        except AWAY:
+            problem = Problem("server_busy", "the database does not answer: send it later", retry_after=5)
         except Exception as error:
             LOG.exception("failure", extra={"request_id": request_id, "reason": place_of(error)})
             problem = Problem("internal_error")

@@ -19,9 +19,6 @@ from emovox.serve.work import Bench, Task
 
 LOG = logging.getLogger("emovox.serve")
 
-#: Processes that may die of one task: the death of the first may be somebody else's doing.
-_LIVES = 2
-
 #: What became of a task: done with a result, a problem of the client's, or a failure of ours.
 Outcome = tuple[str, Any]
 
@@ -126,16 +123,18 @@ class Pool:
         As for :class:`emovox.serve.work.Bench`.
     nice : int, default 0
         How much they stand back for others, 0 to 19.
+    lives : int, default 2
+        Processes that may die of one task: the death of the first may be somebody else's doing.
     """
 
-    def __init__(self, size: int, model: str = "", asr: str = "", *, nice: int = 0) -> None:
-        self.width = size
+    def __init__(self, size: int, model: str = "", asr: str = "", *, nice: int = 0, lives: int = 2) -> None:
+        self.width, self._lives = size, lives
         self._make = partial(work, model, asr, nice)
         self._processes = self._new()
         self._before = 0
 
     def _new(self) -> Processes[Task, Outcome]:
-        return Processes(self._make, self.width, patience=float("inf"), attempts=_LIVES)
+        return Processes(self._make, self.width, patience=float("inf"), attempts=self._lives)
 
     @property
     def waiting(self) -> int:
@@ -184,7 +183,7 @@ class Pool:
         Raises
         ------
         Problem
-            The task failed, took too long, or ended the process twice.
+            The task failed, took too long, or ended process after process.
         """
         processes = self._processes
         future = processes.submit(task, urgent=urgent, limit=timeout, told=tell and in_loop(tell))

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from emovox.recognition.timeline import Timeline
+from emovox.serve.database import AWAY
 from emovox.serve.jobs import ATTEMPTS, Claim, Jobs
 from emovox.serve.options import JobOptions, parsed
 from emovox.serve.parts import Part, kept
@@ -135,6 +136,9 @@ class Runner:
                 part.close()
             result = found.to_dict()
             self._metrics.judged("job", found.duration, time.monotonic() - began)
+        except AWAY:  # the lease ends, and whoever reaches the database takes over
+            LOG.warning("the database does not answer")
+            return
         except Problem as error:
             if error.code == "server_busy":  # that is ours, not the recording's
                 await asyncio.to_thread(self._jobs.give_back, [claim])
@@ -148,7 +152,7 @@ class Runner:
         """Write what came out; return False where the database is away."""
         try:
             in_force = await asyncio.to_thread(self._jobs.finish, claim, result, problem)
-        except sa.exc.OperationalError:
+        except AWAY:
             return False
         state = "lost" if not in_force else "failed" if result is None else "succeeded"
         self._metrics.jobs.labels(state).inc()

@@ -117,7 +117,7 @@ def _for_jobs(settings: Settings) -> Workers:
         from emovox.serve.cluster import Machines
 
         return Machines(settings.on, settings.model, settings.asr)
-    return Pool(settings.job_processes, settings.model, settings.asr, nice=10)
+    return Pool(settings.job_processes, settings.model, settings.asr, nice=10, lives=4)
 
 
 def service_of(connection: HTTPConnection) -> Service:
