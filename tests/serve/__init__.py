@@ -75,7 +75,7 @@ class Postgres(str):
     """
 
     folder: Path
-    start: Callable[[], None]
+    start: Callable[[], object]
 
     def kill(self) -> None:
         """End it as a failure of the machine would, and start it again."""

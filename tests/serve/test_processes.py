@@ -136,7 +136,7 @@ def test_beyond_this_machine_a_key_is_needed(tmp_path: Path) -> None:
 
 
 #: Jobs and kills of the long tests; ``EMOVOX_KILLS`` says other numbers: jobs,kills.
-MANY = tuple(int(one) for one in os.environ.get("EMOVOX_KILLS", "500,50").split(","))
+JOBS, KILLS = (int(one) for one in os.environ.get("EMOVOX_KILLS", "500,50").split(","))
 
 
 def killing(folder: Path, jobs: int, kills: int, *options: str, database: Postgres | None = None) -> None:
@@ -181,11 +181,11 @@ def test_killed_servers_and_workers_lose_no_job_and_finish_none_twice(tmp_path: 
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
 def test_fifty_kills_during_five_hundred_jobs(tmp_path: Path) -> None:
-    killing(tmp_path, *MANY, "--jobs", "1000")
+    killing(tmp_path, JOBS, KILLS, "--jobs", "1000")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
 def test_fifty_kills_with_postgres(tmp_path: Path, postgres: Postgres) -> None:
-    killing(tmp_path, *MANY, "--jobs", "1000", database=postgres)
+    killing(tmp_path, JOBS, KILLS, "--jobs", "1000", database=postgres)

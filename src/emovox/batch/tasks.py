@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Protocol, TypeAlias
 
@@ -15,10 +17,12 @@ import numpy as np
 from emovox import audio
 from emovox.audio import Sound
 from emovox.batch.entries import Entry, readable
-from emovox.errors import EmovoxError, InputError, NoSpeechError
+from emovox.errors import EmovoxError, InputError, NoSpeechError, ProfileError
 from emovox.features import sets
 from emovox.model.card import ModelCard
-from emovox.model.file import DEFAULT, fingerprint_of, load_card
+from emovox.model.file import DEFAULT, fingerprint_of, load, load_card
+from emovox.model.names import AUTO, composed
+from emovox.model.profiles import Profile
 from emovox.recognition.processes import Work
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import TimelineOptions
@@ -131,6 +135,10 @@ class Recognition:
         Whether words take part; None for what the model says.
     rules : bool
         Whether the decision rules that come with emovox are applied.
+    setting : Profile, "auto" or None
+        Where everything was recorded that says nothing else; ``"auto"``: each recording is its own setting.
+    known : tuple of Profile
+        The speakers and settings that recordings may name, those included that the speakers belong to.
     """
 
     model: str | None = None
@@ -142,9 +150,15 @@ class Recognition:
     text_model: str | None = None
     fuse: bool | None = None
     rules: bool = False
+    setting: Profile | str | None = None
+    known: tuple[Profile, ...] = ()
 
     def __call__(self) -> EmotionRecognizer:
         """Make the recogniser."""
+        return self.maker()(None, self.setting)
+
+    def maker(self) -> Callable[[Profile | None, Profile | str | None], EmotionRecognizer]:
+        """Return what makes recognisers of a speaker and a setting that share all else, each of them once."""
         words: dict[str, Any] = {}
         if self.spoken:
             from emovox.text.classifier import TextClassifier
@@ -158,15 +172,58 @@ class Recognition:
 
             words["rules"] = DEFAULT
         gate = None if self.gate else GateOptions(threshold=0)
-        return EmotionRecognizer(self.model, gate=gate, threshold=self.threshold, fuse=self.fuse, **words)
+        model = load(self.model)
+
+        @lru_cache(maxsize=64)
+        def make(speaker: Profile | None, setting: Profile | str | None) -> EmotionRecognizer:
+            known: dict[str, Any] = {"speaker": speaker, "setting": setting}
+            return EmotionRecognizer(model, gate=gate, threshold=self.threshold, fuse=self.fuse, **known, **words)
+
+        return make
+
+    def of_entries(self) -> Callable[[Entry], EmotionRecognizer]:
+        """Return what gives the recogniser for a recording, by the speaker and the setting that it names."""
+        make, known = self.maker(), {(one.kind, one.name): one for one in self.known}
+
+        def found(entry: Entry) -> EmotionRecognizer:
+            speaker = known.get(("speaker", composed(entry.speaker or "")))
+            named = composed(entry.setting or "")
+            setting = known.get(("setting", named)) or self.setting
+            return make(speaker, setting or (known.get(("setting", speaker.setting or "")) if speaker else None))
+
+        return found
 
     def facts(self) -> Facts:
-        """Look at the model without loading it."""
-        return Facts(load_card(self.model), fingerprint_of(self.model))
+        """Look at the model without loading it.
+
+        Raises
+        ------
+        ProfileError
+            A profile was made with another model.
+        """
+        found = Facts(load_card(self.model), fingerprint_of(self.model))
+        for one in self._profiles():
+            if one.fingerprint != found.sha256:
+                raise ProfileError(
+                    f"{one.kind} {one.name!r} was made with another model ({one.model!r}; this is "
+                    f"{found.card.name!r}): {one.again}"
+                )
+        return found
+
+    def _profiles(self) -> list[Profile]:
+        return [*self.known, *([self.setting] if isinstance(self.setting, Profile) else [])]
 
     def options(self) -> dict[str, Any]:
-        """Return what changes the answers, the model apart, in plain values."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "model"}
+        """Return what changes the answers, the model apart, in plain values; of profiles a digest."""
+        apart = ("model", "setting", "known")
+        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in apart}
+        profiles = sorted((one.kind, one.name, _digest(one)) for one in self._profiles())
+        auto = {"setting": AUTO} if self.setting == AUTO else {}
+        return {**found, **({"profiles": [list(one) for one in profiles]} if profiles else {}), **auto}
+
+
+def _digest(profile: Profile) -> str:
+    return hashlib.sha256(json.dumps(dataclasses.asdict(profile), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -252,7 +309,7 @@ class Task:
         if self.output is Output.EMBEDDINGS:
             return partial(_judge, self, _embedding(self))
         make = _timeline if self.output is Output.TIMELINE else _prediction
-        return partial(_judge, self, make(self, self.recipe()))
+        return partial(_judge, self, make(self, _of_entries(self.recipe)))
 
     def _extend(self) -> None:
         for name in self.extensions:
@@ -320,7 +377,8 @@ def _time(seconds: float) -> float:
 def _answer(task: Task, one: Prediction, entry: Entry, duration: float) -> Values:
     """Make a row of a prediction."""
     plain = one.to_dict()
-    who = (one.speaker or entry.speaker, entry.setting, one.channel or entry.channel)
+    setting = entry.setting or (one.setting.name if one.setting else None)
+    who = (one.speaker or entry.speaker, setting, one.channel or entry.channel)
     numbers = [*one.probabilities.values(), *(one.dimensions or {}).values()]
     said = (
         [plain[name] for name in ("transcript", "words", "linguistic", "fusion", "why")] if task.recipe.spoken else []
@@ -337,21 +395,30 @@ def _answer(task: Task, one: Prediction, entry: Entry, duration: float) -> Value
     )
 
 
-def _prediction(task: Task, recognizer: EmotionRecognizer) -> _Judge:
+def _of_entries(recipe: Recipe) -> Callable[[Entry], EmotionRecognizer]:
+    """Return what gives the recogniser for a recording."""
+    if isinstance(recipe, Recognition):
+        return recipe.of_entries()
+    recognizer = recipe()
+    return lambda entry: recognizer
+
+
+def _prediction(task: Task, recognizers: Callable[[Entry], EmotionRecognizer]) -> _Judge:
     def judge(
         sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
     ) -> tuple[float, list[Values]]:
-        one = dataclasses.replace(recognizer.predict(sound, name=entry.file, progress=heard), channel=channel)
+        one = recognizers(entry).predict(sound, name=entry.file, progress=heard)
+        one = dataclasses.replace(one, channel=channel)
         return one.end, [_answer(task, one, entry, one.end)]
 
     return judge
 
 
-def _timeline(task: Task, recognizer: EmotionRecognizer) -> _Judge:
+def _timeline(task: Task, recognizers: Callable[[Entry], EmotionRecognizer]) -> _Judge:
     def judge(
         sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
     ) -> tuple[float, list[Values]]:
-        found = recognizer.timeline(sound, task.cut, name=entry.file, progress=heard)
+        found = recognizers(entry).timeline(sound, task.cut, name=entry.file, progress=heard)
         if not found.predictions:
             raise NoSpeechError(f"{entry.file} holds no speech that can be judged in {found.duration:.1f} s")
         parts = (dataclasses.replace(one, channel=channel) for one in found.predictions)

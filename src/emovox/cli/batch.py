@@ -22,10 +22,13 @@ from emovox.batch.summary import finish
 from emovox.batch.tables import PartFormat
 from emovox.batch.tasks import Output, Recognition, Task
 from emovox.cli import results
-from emovox.cli.options import model_option, recognition_options, threshold_option
+from emovox.cli.options import model_option, recognition_options, setting_option, threshold_option
 from emovox.cli.predict import timeline_options
 from emovox.errors import InputError
 from emovox.features import sets
+from emovox.model import profiles
+from emovox.model.names import AUTO
+from emovox.model.profiles import Profile, Subject
 from emovox.outputs.commands import Choice, Group, all_of, argument, command, option
 from emovox.outputs.console import say
 from emovox.outputs.text import json_line
@@ -85,6 +88,8 @@ _what = all_of(
     ),
     model_option,
     threshold_option,
+    setting_option,
+    option("--profiles", is_flag=True, help="The manifest's columns speaker and setting name stored profiles."),
     option("--no-gate", is_flag=True, help="Judge any sound, speech or not."),
     option(
         "--channels", metavar="mix|each|1|2", default="mix", help="Mix them (default), judge each by itself, or one."
@@ -140,7 +145,7 @@ def run(source: str, output: str, **given: Any) -> None:
     inputs, where = Inputs(source, given["limit"]), place(output)
     shard = Shard.of(given["shard"]) if given["shard"] else Shard()
     allowance = Allowance.of(given["max_errors"]) if given["max_errors"] else None
-    task = _task(given)
+    task = _task(given, inputs)
     plan = Plan.of(inputs, task, part_size=given["part"], form=given["form"])
     if given["dry_run"]:
         plan.check(where)
@@ -176,9 +181,23 @@ def run(source: str, output: str, **given: Any) -> None:
     _conclude(plan, where, shard)
 
 
-def _task(given: Mapping[str, Any]) -> Task:
+def _known(inputs: Inputs) -> tuple[Profile, ...]:
+    """Read the profiles that recordings name, and those of the settings that the speakers belong to."""
+    names: set[tuple[Subject, str]] = {("speaker", one.speaker) for one in inputs if one.speaker}
+    names |= {("setting", one.setting) for one in inputs if one.setting}
+    found = [profiles.read(profiles.known(name, kind)) for kind, name in sorted(names)]
+    belong = {one.setting for one in found if one.setting}
+    found += [profiles.read(profiles.known(name, "setting")) for name in sorted(belong)]
+    return tuple({(one.kind, one.name): one for one in found}.values())
+
+
+def _task(given: Mapping[str, Any], inputs: Inputs) -> Task:
     """Make the task of what was written on the command line."""
     output = given["kind"] or Output.PREDICTIONS
+    for name in ("setting", "profiles"):
+        if given[name] and output not in (Output.PREDICTIONS, Output.TIMELINE):
+            raise InputError(f"--{name} is about answers, and has no meaning for --output {output}: leave it out")
+    setting = given["setting"]
     spoken = bool(given["text"] or given["asr"])
     for name in ("language", "text_model"):
         if given[name] and not spoken:
@@ -202,6 +221,8 @@ def _task(given: Mapping[str, Any]) -> Task:
         given["text_model"],
         given["fuse"],
         given["rules"],
+        setting if setting in (None, AUTO) else profiles.find(setting, "setting"),
+        _known(inputs) if given["profiles"] else (),
     )
     features = given["features"] or Task.features
     if output is Output.FEATURES:
