@@ -2,11 +2,12 @@
 
     python benchmarks/serve.py CLIP... [--requests 60] [--streams 0] [--seconds 60] [--json serve.json]
 
-The rate over HTTP is compared in processor time (of the server and its workers against the library in one process),
-which does not depend on other load: 100 % would be a service that costs nothing. With --streams N, N live streams run
-in real time for --seconds, and the time from when an event was certain to its arrival is measured by the clock, so
-that the machine must be idle; memory is the proportional set size of the server and its workers, at the beginning and
-the end.
+Opening is from the start of the process to the first answer, by the clock and in processor time, which does not depend
+on other load; ready is when a recording can be judged. The rate over HTTP is compared in processor time, too (of the
+server and its workers against the library in one process): 100 % would be a service that costs nothing. With
+--streams N, N live streams run in real time for --seconds, and the time from when an event was certain to its arrival
+is measured by the clock, so that the machine must be idle; memory is the proportional set size of the server and its
+workers, at the beginning and the end.
 """
 
 from __future__ import annotations
@@ -58,10 +59,12 @@ class Server:
         assert self.process.stderr is not None
         found = re.search(r"http://\S+", self.process.stderr.readline())
         assert found is not None
-        self.opened = time.monotonic() - began
         self.address = found[0]
-        while httpx.get(f"{self.address}/readyz").status_code != 200:
+        httpx.get(f"{self.address}/healthz", timeout=60).raise_for_status()
+        self.opening = {"seconds": time.monotonic() - began, "processor_seconds": processor([self.process.pid])}
+        while httpx.get(f"{self.address}/readyz", timeout=60).status_code != 200:
             time.sleep(0.1)
+        self.opening["ready_seconds"] = time.monotonic() - began
 
     def processes(self) -> list[int]:
         """Return the server and its workers."""
@@ -70,16 +73,21 @@ class Server:
 
     def processor(self) -> float:
         """Return the processor time of all processes, in seconds."""
-        ticks = 0
-        for one in self.processes():
-            fields = Path(f"/proc/{one}/stat").read_text("ascii").rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return processor(self.processes())
 
     def memory(self) -> float:
         """Return the memory of all processes in MB, shared pages divided among them."""
         texts = (Path(f"/proc/{one}/smaps_rollup").read_text("ascii") for one in self.processes())
         return sum(int(found[1]) for text in texts if (found := re.search(r"Pss:\s+(\d+)", text))) / 1000
+
+
+def processor(processes: list[int]) -> float:
+    """Return the processor time of some processes, in seconds."""
+    ticks = 0
+    for one in processes:
+        fields = Path(f"/proc/{one}/stat").read_text("ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def library(clips: list[Path], count: int) -> float:
@@ -170,7 +178,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "data")
         try:
-            found["opened_seconds"], found["memory_mb"] = server.opened, server.memory()
+            found["opening"], found["memory_mb"] = server.opening, server.memory()
             alone, served = library(given.clips, given.requests), over_http(server, given.clips, given.requests)
             found["library_ms"], found["served_ms"] = 1000 * alone, 1000 * served
             found["share"] = alone / served
