@@ -285,7 +285,7 @@ class EmotionRecognizer:
         ['examples/plain.wav']
         """
         each = partial(self._analysis.each, options or TimelineOptions())
-        return self._alone(each, source, rate, progress, name=name)
+        return self.alone(each, source, rate, progress, name=name)
 
     def predict_many(
         self,
