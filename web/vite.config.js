@@ -1,11 +1,12 @@
 // The static site: the page of `emovox serve`, with site/ in the place of the server.
 
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 
 import { defineConfig } from "vite";
+
+import { python } from "./build/python.js";
 
 const WEB = import.meta.dirname;
 const ROOT = resolve(WEB, "..");
@@ -21,15 +22,6 @@ const digest = (...parts) => parts.reduce((hash, part) => hash.update(part), cre
 const models = readdirSync(ASSETS).map((name) => [name, readFileSync(join(ASSETS, name))]);
 const MODEL = `model-${digest(...models.map(([, content]) => content))}/`;
 
-/** What the page tells of the model: Python puts its card into words. */
-function about() {
-  const path = [join(ROOT, "src"), process.env.PYTHONPATH].filter(Boolean).join(delimiter);
-  return execFileSync(process.env.EMOVOX_PYTHON ?? "python3", [join(ROOT, "scripts/browser_about.py")], {
-    encoding: "utf8",
-    env: { ...process.env, PYTHONPATH: path },
-  });
-}
-
 /** Puts site/ into the page, and the model beside it. */
 function local() {
   return {
@@ -40,7 +32,8 @@ function local() {
       return importer?.endsWith("index.html") && source.endsWith("main.js") ? join(WEB, "site/main.js") : null;
     },
     load(id) {
-      return id === "\0about" ? `export default ${about()}` : null;
+      // Python puts the model card into words.
+      return id === "\0about" ? `export default ${python("browser_about.py")}` : null;
     },
     transformIndexHtml: {
       order: "post",

@@ -1,11 +1,11 @@
 /** The recogniser with the files of the Python package, for the tests; and recordings to compare by. */
 
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 
+import { python } from "../build/python.js";
 import { isWav, readWav } from "../src/audio/wav.ts";
 import type { Profile } from "../src/model/profiles.ts";
 import { Recognizer } from "../src/recognition/recognizer.ts";
@@ -50,14 +50,11 @@ export function clips(folder: string, count: number): string[] {
   return found.filter((_, at) => at % step === 0).slice(0, count).map((name) => join(CORPORA, folder, name));
 }
 
-/** What Python says of recordings, see scripts/browser_reference.py; `EMOVOX_PYTHON` names the interpreter. */
+/** What Python says of recordings, see scripts/browser_reference.py. */
 export function reference(paths: readonly string[]): Everything {
   const folder = mkdtempSync(join(tmpdir(), "emovox-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const path = [join(ROOT, "src"), process.env["PYTHONPATH"]].filter(Boolean).join(delimiter);
-  execFileSync(process.env["EMOVOX_PYTHON"] ?? "python3", [join(ROOT, "scripts/browser_reference.py"), folder, ...paths], {
-    env: { ...process.env, PYTHONPATH: path, OMP_NUM_THREADS: "1" },
-  });
+  python("browser_reference.py", folder, ...paths);
   const lines = readFileSync(join(folder, "reference.jsonl"), "utf8").trim().split("\n");
   const [first, ...found] = lines.map((line) => JSON.parse(line) as unknown);
   return { ...(first as Omit<Everything, "found">), found: found as Reference[] };

@@ -27,7 +27,7 @@ export async function open(microphone: string): Promise<BrowserContext> {
     headless: true,
     args: [...QUIET, ...QUIETER, ...heard, "--use-fake-ui-for-media-stream"],
   });
-  context.on("close", () => rmSync(folder, { recursive: true, force: true }));
+  context.on("close", () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
   return context;
 }
 

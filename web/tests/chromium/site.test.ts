@@ -98,9 +98,9 @@ describe.skipIf(!CHROMIUM || !existsSync(SITE))("the site", () => {
 
   test("judges a microphone as it is heard", async () => {
     await page.goto(`${host.address}#/record`);
-    await page.getByRole("button", { name: /record|begin|start/i }).first().click();
+    await page.locator("#main").getByRole("button", { name: "Record", exact: true }).click();
     await page.locator("p.answer").waitFor({ timeout: LONG });
-    await page.getByRole("button", { name: /stop|finish|done/i }).first().click();
+    await page.getByRole("button", { name: "Stop and keep" }).click();
     await page.waitForFunction(() => location.hash !== "#/record", undefined, { timeout: LONG });
   });
 

@@ -20,7 +20,7 @@ const CLOSEST = 1;
 export class Timeline {
   view = { start: 0, end: 1 };
   selected = -1;
-  #rows = [];
+  #rows = [{ name: "", parts: [] }]; // before anything is shown
   #result = { predictions: [], duration: 0 };
   #peaks = null;
   #looks = new Looks([]);
