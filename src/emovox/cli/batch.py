@@ -208,6 +208,12 @@ def _task(given: Mapping[str, Any], inputs: Inputs) -> Task:
         raise InputError("--set is about features: add --output features")
     cut = {name: given[name] for name in ("mode", "window", "hop", "merge") if given[name] is not None}
     cut |= {"smoothing": given["smooth"]} if given["smooth"] is not None else {}
+    if given["speakers"] is not None:
+        cut["speakers"], turns = results.speakers(given["speakers"])
+        if turns:
+            raise InputError(
+                f"--speakers {given['speakers']}: in a batch, auto or how many there are in each recording"
+            )
     allowed = {Output.TIMELINE: cut.keys(), Output.FEATURES: {"window"}}.get(output, set[str]())
     if other := next((name for name in cut if name not in allowed), None):
         raise InputError(f"--{'smooth' if other == 'smoothing' else other} is about timelines: add --output timeline")
@@ -238,7 +244,7 @@ def _task(given: Mapping[str, Any], inputs: Inputs) -> Task:
     return Task(recipe, output, given["channels"], timeline or TimelineOptions())
 
 
-_NO_CUT = dict.fromkeys(("mode", "window", "hop", "smoothing", "merge"))
+_NO_CUT = dict.fromkeys(("speakers", "mode", "window", "hop", "smoothing", "merge"))
 
 
 @contextmanager

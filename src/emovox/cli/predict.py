@@ -67,6 +67,12 @@ timeline_options = all_of(
         help="Judge these: .csv or .tsv with start and end, or .rttm.",
     ),
     option(
+        "--speakers",
+        metavar="auto|N|FILE",
+        section="Timeline",
+        help="Tell speakers apart: auto, how many, or what an .rttm says.",
+    ),
+    option(
         "--mode",
         type=Choice(Mode),
         metavar="MODE",
@@ -135,6 +141,7 @@ def predict(
     channels: str,
     jobs: int | None,
     segments: Path | None,
+    speakers: str | None,
     mode: Mode | None,
     window: float | None,
     hop: float | None,
@@ -159,10 +166,15 @@ def predict(
 
     What cannot be analysed, or judged with its words, is told on standard error, and the exit code is 2.
     """
-    given = read_segments(segments) if segments else None
+    count, turns = results.speakers(speakers)
+    if turns and segments:
+        raise InputError("--speakers FILE and --segments both say what is to be judged: give one of them")
+    told = turns or segments
+    given = read_segments(told) if told else None
     cut = results.timeline_options(
         timeline or summary or bool(html),
         given,
+        speakers=count,
         mode=mode and mode.value,
         window=window,
         hop=hop,
@@ -261,7 +273,7 @@ class Work:
     def streams(self) -> bool:
         """Whether this is the timeline of one recording, which can be given while it is read."""
         words = self.words.transcriber or self.words.given
-        further = words or self.pictures or self.pages or self.segments
+        further = words or self.pictures or self.pages or self.segments or (self.cut and self.cut.speakers)
         return self.cut is not None and len(self.sources) == 1 and not further
 
     def streamed(self) -> Iterator[Found]:
@@ -306,7 +318,8 @@ class Work:
             heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
             opened: deque[Sound] = deque()
             shown = self.pictures is not None or self.pages is not None
-            again = shown or self.explain or self.jobs > 1 or self.recognizer.setting == AUTO
+            twice = self.recognizer.setting == AUTO or (self.cut is not None and self.cut.speakers is not None)
+            again = shown or self.explain or self.jobs > 1 or twice
             for number, found in enumerate(self._analysed(self._opened(stack, opened, again), heard)):
                 source = opened.popleft()
                 try:

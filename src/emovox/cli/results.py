@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 from emovox.audio import Sound
 from emovox.audio.sources import SPOOL, Source
@@ -340,6 +340,23 @@ def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -
 _BESIDE_BARS = 43
 
 
+def speakers(text: str | None) -> tuple[Literal["auto"] | int | None, Path | None]:
+    """Read ``--speakers``: whether and how many are to be told apart, or a file that tells who speaks when.
+
+    Examples
+    --------
+    >>> speakers("auto"), speakers("2"), speakers("call.rttm")[1].name
+    (('auto', None), (2, None), 'call.rttm')
+    """
+    if text is None or text == "auto":
+        return ("auto" if text else None), None
+    if text.isdecimal():
+        return int(text), None
+    if Path(text).suffix:
+        return "auto", Path(text)
+    raise InputError(f"--speakers {text}: expected auto, how many there are, or an .rttm file")
+
+
 def timeline_options(wanted: bool, segments: object = None, **given: Any) -> TimelineOptions | None:
     """Make the options of what was written on the command line.
 
@@ -349,7 +366,7 @@ def timeline_options(wanted: bool, segments: object = None, **given: Any) -> Tim
         Whether a timeline is wanted at all.
     segments : object
         What is to be judged, where that is given: it makes a timeline, and only the window matters.
-    **given : mode, window, hop, smoothing, merge
+    **given : speakers, mode, window, hop, smoothing, merge
         None where nothing was written.
 
     Returns
@@ -369,7 +386,8 @@ def timeline_options(wanted: bool, segments: object = None, **given: Any) -> Tim
     10.0
     """
     written = {name: value for name, value in given.items() if value is not None}
-    about = ["smooth" if name == "smoothing" else name for name in written if segments is None or name != "window"]
+    free = () if segments is None else ("window", "speakers")
+    about = ["smooth" if name == "smoothing" else name for name in written if name not in free]
     if segments is not None and about:
         raise InputError(f"--{about[0]} is about segments that are found, and --segments gives them: leave one out")
     if not wanted and segments is None:

@@ -175,7 +175,10 @@ def to_textgrid(
 
 
 def to_rttm(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Write RTTM, one ``SPEAKER`` line a prediction: the emotion stands where diarization has the speaker.
+    """Write RTTM, one ``SPEAKER`` line a prediction.
+
+    Where the speaker is known, the line is that of a diarization, with the emotion in the field of the orthography;
+    elsewhere the emotion stands where diarization has the speaker.
 
     Parameters
     ----------
@@ -186,8 +189,8 @@ def to_rttm(predictions: Iterable[Prediction]) -> Iterator[str]:
     Yields
     ------
     str
-        One line: recording, channel, start and duration in seconds, emotion (``unknown`` for an abstention) and
-        confidence.
+        One line: recording, channel, start and duration in seconds, the emotion (``unknown`` for an abstention) beside
+        a speaker, the speaker or the emotion, and the confidence of the emotion.
 
     Source
     ------
@@ -203,9 +206,10 @@ def to_rttm(predictions: Iterable[Prediction]) -> Iterator[str]:
     for one in predictions:
         label = UNKNOWN if one.abstained else _one_word(one.label)
         start, end = round(one.start, 3), round(one.end, 3)
+        said, who = ("<NA>", label) if one.speaker is None else (label, _one_word(one.speaker))
         yield (
-            f"SPEAKER {_one_word(names(one.file))} {one.channel or 1} {start:.3f} {end - start:.3f} <NA> <NA> "
-            f"{label} {one.confidence:.4f} <NA>\n"
+            f"SPEAKER {_one_word(names(one.file))} {one.channel or 1} {start:.3f} {end - start:.3f} {said} <NA> "
+            f"{who} {one.confidence:.4f} <NA>\n"
         )
 
 

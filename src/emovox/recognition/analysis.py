@@ -96,7 +96,13 @@ class Analysis:
         options = options if given is None else untidied
         cut = untidied if self.transcriber or transcript else options
         sound = audio.as_sound(source, rate, name)
-        found, heard = self._run(voice, sound, cut, name, transcript, progress, tell=tell, segments=given)
+        judge: Judge = voice
+        if options.speakers is not None:
+            from emovox.recognition.speakers import first_pass, turns_of
+
+            given = (turns_of(sound, options) or None) if given is None else given
+            judge, progress = first_pass(voice, sound, cut, given, progress)
+        found, heard = self._run(judge, sound, cut, name, transcript, progress, tell=tell, segments=given)
         if heard is None:
             return found
         parts = [(one, heard.within(one.start, one.end, self.text_model)) for one in found.predictions]
@@ -113,7 +119,7 @@ class Analysis:
         progress: Progress | None = None,
     ) -> Iterator[Prediction]:
         """Recognise one recording segment by segment, see :meth:`emovox.EmotionRecognizer.each_segment`."""
-        if self.transcriber:
+        if self.transcriber or options.speakers is not None:
             yield from self.timeline(options, voice, source, rate=rate, name=name, progress=progress)
             return
         sound = audio.as_sound(source, rate, name)

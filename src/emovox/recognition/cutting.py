@@ -46,6 +46,13 @@ class Listener(Protocol):
     def for_stream(self) -> Judge: ...  # noqa: D102
 
 
+@runtime_checkable
+class Acquainted(Protocol):
+    """A judge that has another one for each speaker, who is judged against what that voice is ordinarily like."""
+
+    def for_speaker(self, speaker: str | None) -> Judge: ...  # noqa: D102
+
+
 class Event:
     """What the events of streams and of sessions have in common; each is a dataclass."""
 
@@ -159,6 +166,11 @@ class Cutter:
                     self._fallback.stop()
                 events.append(event)
         return events
+
+
+def judge_of(judge: Judge, speaker: str | None) -> Judge:
+    """Return who judges a speaker."""
+    return judge.for_speaker(speaker) if isinstance(judge, Acquainted) else judge
 
 
 class _History:
@@ -407,7 +419,7 @@ class _Given:
         options = dataclasses.replace(options, smoothing=0.0)
         self._history, self._judge = history, judge
         self._waiting = deque(
-            _Turn(one, _Utterances(judge, options, history, name, estimates=False))
+            _Turn(one, _Utterances(judge_of(judge, one.speaker), options, history, name, estimates=False))
             for one in sorted(segments, key=lambda one: one.start)
         )
         self._open: list[_Turn] = []

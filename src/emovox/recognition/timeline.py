@@ -24,6 +24,8 @@ Mode = Literal["utterance", "interval"]
 
 #: The default rule of timelines: it hears soft speech, and finds boundaries to 8 ms.
 _SOFT = VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4)
+#: Most speakers that can be told apart in a recording.
+MOST_SPEAKERS = 50
 #: What a model says of a stretch.
 _JUDGEMENT = ("label", "probabilities", "confidence", "abstained", "dimensions")
 #: Two segments closer than this, in seconds, touch: less than a sample, more than a rounding error.
@@ -71,6 +73,10 @@ class TimelineOptions:
         it touches, or reaches over a pause that `merge` allows.
     vad : VadOptions
         When speech begins and ends; the default hears soft speech and finds boundaries to 8 ms.
+    speakers : "auto" or int, optional
+        Tell speakers apart: as many as there seem to be, or so many, 1 to 50.  Utterances are cut where the speaker
+        changes, and each judgement has its `speaker`, see :mod:`emovox.speech.speakers`.  Recordings are read twice
+        for it.
 
     Raises
     ------
@@ -94,10 +100,15 @@ class TimelineOptions:
     merge: float | None = None
     min_segment: float = 0.0
     vad: VadOptions = _SOFT
+    speakers: Literal["auto"] | int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise InputError(f"mode is {self.mode!r}: expected one of {', '.join(get_args(Mode))}")
+        if self.speakers is not None and self.speakers != "auto" and self.speakers not in range(1, MOST_SPEAKERS + 1):
+            raise InputError(f"speakers is {self.speakers!r}: expected auto or a number from 1 to {MOST_SPEAKERS}")
+        if self.speakers is not None and self.mode == "interval":
+            raise InputError("speakers are told apart by utterances: leave out the mode interval, or the speakers")
         limits = {"window": (0.3, 30), "hop": (0.1, self.window), "smoothing": (0, 600), "min_segment": (0, 60)}
         if self.merge is not None:
             limits["merge"] = (0, 600)
@@ -402,12 +413,17 @@ def tidying(predictions: Iterable[Prediction], options: TimelineOptions) -> Iter
     group: list[Prediction] = []
     for one in parts:
         last = group[-1] if group else one
-        if (last.label, last.abstained) != (one.label, one.abstained) or one.start - last.end > reach:
+        if not _alike(last, one) or one.start - last.end > reach:
             yield _joined(group)
             group = []
         group.append(one)
     if group:
         yield _joined(group)
+
+
+def _alike(one: Prediction, other: Prediction) -> bool:
+    """Say whether two judgements are the same, of the same speaker."""
+    return (one.label, one.abstained, one.speaker) == (other.label, other.abstained, other.speaker)
 
 
 def _supported(parts: Iterable[Prediction], reach: float, shortest: float) -> Iterator[Prediction]:

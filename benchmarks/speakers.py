@@ -1,0 +1,265 @@
+"""Who speaks when, and what it does for emotions: conversations built from corpora.
+
+    python benchmarks/speakers.py --corpora ../shared/corpora [--only ased nemo] [--count 6] [--json speakers.json]
+    python benchmarks/speakers.py --corpora ../shared/corpora --baselines
+
+A conversation of five minutes has two to four speakers of one corpus.  A turn is one to three clips of a speaker, 0.15
+to 0.6 s apart; the next speaker begins after a gap whose logarithm is normal (median 0.35 s), or before the end of the
+turn, so that one tenth of the time with speech has two speakers.  Everything is drawn from a seed.  The reference of a
+clip is its voice without silence and clicks, as in ``conversation.py``; turns of the same speaker are not joined.
+Diarization errors count overlap, with a collar of 0.25 s.  The emotion error is the share of the speaking time of the
+reference that no answer with its emotion covers; where answers have speakers, no answer of the speaker who is mapped to
+its own.  Emotions that the corpus does not have take no part in answers.
+
+``--baselines`` does not tell speakers apart but asks what it would be worth: three speakers of a corpus that the
+built-in model never heard, up to 24 clips each, judged against nothing and against what is heard of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from conversation import without_knocks
+
+from emovox import EmotionRecognizer, TimelineOptions, audio
+from emovox.audio.preprocess import trim_silence
+from emovox.features import sets
+from emovox.lab.corpora import registry
+from emovox.lab.evaluation import diarization
+from emovox.model import profiles
+from emovox.model.baselines import Statistics
+from emovox.model.file import Model, load
+from emovox.speech.speakers.diarization import DiarizationOptions, diarize
+from emovox.types import RATE, Float32Array, Prediction, Waveform
+
+#: Corpora whose conversations chose the thresholds, and those that are scored: no speaker is in both.
+CHOSEN_ON, SCORED = ("ravdess", "emodb"), ("ased", "nemo", "emospeech")
+OPTIONS: dict[str, dict[str, Any]] = {"ravdess": {"kind": "speech"}}
+#: Folders that are not called what the corpus is.
+FOLDERS = {"emospeech": "emospeech-in"}
+#: Corpora that the built-in model was not trained on, and labels that are one in scores.
+STRANGE, SAME = ("ased", "emospeech"), {"calm": "neutral"}
+#: Length of a conversation in seconds, conversations of a corpus, share of the speech with two speakers.
+LENGTH, COUNT, OVERLAP = 300.0, 8, 0.1
+#: Level of the room below the speech, in dB.
+ROOM = 45.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """A clip in a conversation."""
+
+    start: float
+    end: float
+    speaker: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Samples, and who says what how."""
+
+    name: str
+    samples: Float32Array
+    said: tuple[Said, ...]
+
+    @property
+    def turns(self) -> list[diarization.Turn]:
+        """Who speaks when."""
+        return [(one.start, one.end, one.speaker) for one in self.said]
+
+
+def clips_of(name: str, root: Path, least: int) -> pd.DataFrame:
+    """Return path, speaker and label of the clips of speakers with so many."""
+    corpus = registry.load(name, root / FOLDERS.get(name, name), **OPTIONS.get(name, {}))
+    table = corpus.table.assign(path=[str(path) for path in corpus.paths()])
+    counts = table["speaker"].value_counts()
+    return table[table["speaker"].isin(counts[counts >= least].index)]
+
+
+def conversations(name: str, root: Path, seed: int = 0, count: int = COUNT) -> Iterator[Conversation]:
+    """Build conversations of a corpus: of two, three and four speakers in turn."""
+    table = clips_of(name, root, 24 if name != "emospeech" else 16)
+    speakers = sorted(table["speaker"].unique())
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        some = rng.permutation(speakers)[: 2 + index % 3]
+        rows = table[table["speaker"].isin(some)].sample(frac=1, random_state=seed * 1000 + index)
+        clips = {str(who): list(zip(own["path"], own["label"], strict=True)) for who, own in rows.groupby("speaker")}
+        yield converse(f"{name} {index}: {len(some)} speakers", clips, rng)
+
+
+def converse(name: str, clips: dict[str, list[tuple[str, str]]], rng: np.random.Generator) -> Conversation:
+    """Let speakers talk until the time is over or one of them has said everything."""
+    sound = np.zeros(round((LENGTH + 60) * RATE), np.float32)
+    said: list[Said] = []
+    begin, before, overlapped = round(0.5 * RATE), "", 0.0
+    while begin < LENGTH * RATE and all(len(own) >= 3 for own in clips.values()):
+        who = str(rng.choice([one for one in clips if one != before]))
+        first = begin
+        for _ in range(rng.integers(1, 4)):
+            path, label = clips[who].pop()
+            voice = without_silence(audio.read(path).samples)
+            sound[begin : begin + len(voice)] += voice
+            said.append(Said(begin / RATE, (begin + len(voice)) / RATE, who, label))
+            end = begin + len(voice)
+            begin = end + round(rng.uniform(0.15, 0.6) * RATE)
+        before = who
+        spoken = sum(one.end - one.start for one in said) - overlapped
+        if overlapped < OVERLAP * spoken:
+            shared = min(rng.uniform(0.4, 2.0), 0.6 * (end - first) / RATE)
+            overlapped += shared
+            begin = end - round(shared * RATE)
+        else:
+            begin = end + round(min(2.0, np.exp(rng.normal(np.log(0.35), 0.6))) * RATE)
+    sound = sound[: round((said[-1].end + 0.5) * RATE)]
+    level = np.sqrt(np.mean(np.square(sound)))
+    sound += rng.normal(0, level * 10 ** (-ROOM / 20), len(sound)).astype(np.float32)
+    return Conversation(name, sound * np.float32(min(1.0, 0.99 / np.abs(sound).max())), tuple(said))
+
+
+def without_silence(samples: Float32Array) -> Float32Array:
+    """Return the voice of a clip, faded over 10 ms at its ends."""
+    voice, _ = trim_silence(samples, 30.0, 0.0)
+    first, last = without_knocks(voice)
+    voice = voice[first:last].copy()
+    fade = np.linspace(0, 1, RATE // 100, dtype=np.float32)
+    voice[: len(fade)] *= fade
+    voice[-len(fade) :] *= fade[::-1]
+    return voice
+
+
+def emotion_error(one: Conversation, found: Sequence[Prediction]) -> float:
+    """Return the share of the speaking time that no answer with its emotion, and its speaker, covers."""
+    there = {SAME.get(turn.label, turn.label) for turn in one.said}
+    turns = [(part.start, part.end, part.speaker or "") for part in found]
+    pairs = diarization.mapping(one.turns, turns) if any(speaker for *_, speaker in turns) else {}
+    right = 0.0
+    for turn in one.said:
+        for part in found:
+            shared = min(turn.end, part.end) - max(turn.start, part.start)
+            if shared > 0 and (part.speaker is None or pairs.get(part.speaker) == turn.speaker):
+                right += shared if _among(part, there) == SAME.get(turn.label, turn.label) else 0.0
+    return 1 - right / sum(turn.end - turn.start for turn in one.said)
+
+
+def _among(part: Prediction, labels: set[str]) -> str:
+    sums = dict.fromkeys(labels, 0.0)
+    for label, value in part.probabilities.items():
+        if SAME.get(label, label) in sums:
+            sums[SAME.get(label, label)] += value
+    return max(sums, key=lambda label: sums[label])
+
+
+def measure(name: str, root: Path, seed: int, count: int, *, emotions: bool) -> dict[str, float]:
+    """Return errors in percent, and the real-time factor of telling speakers apart."""
+    scores, rows, seconds, length = [], [], 0.0, 0.0
+    recognizer = EmotionRecognizer(threshold=0) if emotions else None
+    for one in conversations(name, root, seed, count):
+        begun = time.process_time()
+        found = diarize([Waveform(one.samples)])
+        seconds, length = seconds + time.process_time() - begun, length + len(one.samples) / RATE
+        turns = [(turn.start, turn.end, turn.speaker or "") for turn in found]
+        known = diarize([Waveform(one.samples)], DiarizationOptions(count=len({who for *_, who in one.turns})))
+        scores.append(
+            (
+                diarization.score(one.turns, turns),
+                diarization.score(one.turns, [(turn.start, turn.end, turn.speaker or "") for turn in known]),
+                len({speaker for *_, speaker in turns}) - len({who for *_, who in one.turns}),
+            )
+        )
+        if recognizer:
+            sound = one.samples, RATE
+            ways = (TimelineOptions(), TimelineOptions(speakers="auto"))
+            rows.append([emotion_error(one, recognizer.timeline(sound, way).predictions) for way in ways])
+    total = sum((own for own, _, _ in scores[1:]), scores[0][0])
+    of_known = sum((own for _, own, _ in scores[1:]), scores[0][1])
+    result = {
+        "diarization error": 100 * total.error,
+        "missed": 100 * total.missed / total.speech,
+        "false": 100 * total.false_alarm / total.speech,
+        "confused": 100 * total.confusion / total.speech,
+        "with the number known": 100 * of_known.error,
+        "speakers too many": float(np.mean([more for *_, more in scores])),
+        "real-time factor": seconds / length,
+    }
+    if rows:
+        result |= dict(zip(("emotion error", "with speakers"), (100 * np.mean(rows, axis=0)).tolist(), strict=True))
+    return result
+
+
+def measure_baselines(name: str, root: Path, model: Model, speakers: int = 14, clips: int = 24) -> dict[str, float]:
+    """Return the UAR in percent of speakers judged against nothing, and against what is heard of them."""
+    table = clips_of(name, root, 24 if name == "ased" else 16)
+    chosen = np.random.default_rng(0).permutation(sorted(table["speaker"].unique()))[:speakers].tolist()
+    rows: list[tuple[str, str, dict[str, Float32Array], Float32Array]] = []
+    for who in chosen:
+        own = table[table["speaker"] == who].sample(frac=1, random_state=1)[:clips]
+        for path, label in zip(own["path"], own["label"], strict=True):
+            window = Waveform(without_silence(audio.read(path).samples))
+            if window.duration < 0.3:
+                continue
+            inputs = {key: sets.extract(window, spec)[np.newaxis] for key, spec in model.inputs.items()}
+            axes = model.run(inputs).axes
+            assert axes is not None
+            rows.append((who, SAME.get(label, label), inputs, axes[0]))
+    labels = sorted({label for _, label, _, _ in rows})
+    axes = np.stack([one for *_, one in rows])
+    place = {label: [SAME.get(own, own) == label for own in model.card.labels] for label in labels}
+
+    def uar(baseline: Callable[[list[int], list[int]], Float32Array | None]) -> float:
+        """`baseline` takes the clips of three speakers, and those of the speaker before this one and with it."""
+        right: dict[str, list[bool]] = {label: [] for label in labels}
+        for group in (chosen[at : at + 3] for at in range(0, len(chosen), 3)):
+            together = [index for index, row in enumerate(rows) if row[0] in group]
+            for index in together:
+                own = [other for other in together if rows[other][0] == rows[index][0]]
+                found = model.run(rows[index][2], baseline=baseline(together, [index, *own])).probabilities[0]
+                best = max(labels, key=lambda label: found[place[label]].sum())
+                right[rows[index][1]].append(best == rows[index][1])
+        return 100 * float(np.mean([np.mean(one) for one in right.values()]))
+
+    def heard(some: list[int]) -> Statistics | None:
+        return Statistics.of(axes[some]) if len(some) >= 3 else None
+
+    return {
+        "nothing": uar(lambda together, own: None),
+        "recording as setting": uar(lambda together, own: profiles.baseline(model, heard(together))),
+        "speaker as setting": uar(lambda together, own: profiles.baseline(model, heard(own[1:]))),
+        "speaker as speaker": uar(lambda together, own: profiles.baseline(model, None, heard(own[1:]))),
+        "so far": uar(lambda together, own: profiles.baseline(model, heard([one for one in own[1:] if one < own[0]]))),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
+    parser.add_argument("--count", type=int, default=COUNT, help="conversations of a corpus")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--emotions", action="store_true", help="errors of emotions, too")
+    parser.add_argument("--baselines", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    given = parser.parse_args()
+    result = {}
+    for name in given.only or (STRANGE if given.baselines else SCORED):
+        if given.baselines:
+            result[name] = measure_baselines(name, given.corpora, load(None))
+        else:
+            result[name] = measure(name, given.corpora, given.seed, given.count, emotions=given.emotions)
+        print(name + ": " + ", ".join(f"{key} {value:.3g}" for key, value in result[name].items()), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

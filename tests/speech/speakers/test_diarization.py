@@ -1,0 +1,123 @@
+"""Who speaks when: real speakers in turn, overlap, one after another in a stream, names of those who are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emovox import EmotionRecognizer, TimelineOptions, audio
+from emovox.errors import InputError
+from emovox.speech.speakers import encoder
+from emovox.speech.speakers.diarization import OVERLAP, DiarizationOptions, Listener, diarize, turns
+from emovox.speech.speakers.turns import Piece
+from emovox.types import RATE, Float32Array, Waveform
+from tests import EXAMPLES
+
+
+def piece(start: int, end: int, *, both: bool = False, utterance: int = 0) -> Piece:
+    return Piece(start * RATE, end * RATE, both, utterance, np.zeros(192, np.float32))
+
+
+def test_turns_of_two_at_once_overlap_and_say_so() -> None:
+    found = turns([piece(0, 2), piece(2, 3, both=True), piece(3, 5)], [["anna"], ["anna", "ben"], ["ben"]])
+    assert [(one.start, one.end, one.speaker) for one in found] == [(0, 3, "anna"), (2, 5, "ben")]
+    assert [one.columns for one in found] == [{OVERLAP: "1.00"}] * 2
+
+
+def test_a_pause_ends_a_turn() -> None:
+    found = turns([piece(0, 2), piece(3, 4, utterance=1)], [["anna"], ["anna"]])
+    assert [(one.start, one.end) for one in found] == [(0, 2), (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def speakers(corpora: Path) -> list[list[Float32Array]]:
+    """Two excerpts of each of two men and women."""
+    folders = sorted((corpora / "librispeech-1" / "test-other").iterdir())
+    clips = [[audio.read(path).samples for path in sorted(folder.glob("*.ogg"))[:2]] for folder in folders[:8]]
+    found = [pair for pair in clips if len(pair) == 2][:2]
+    if len(found) < 2:
+        pytest.skip("too few speakers with two excerpts")
+    return found
+
+
+@pytest.fixture(scope="module")
+def conversation(speakers: list[list[Float32Array]]) -> Waveform:
+    """A, B, A, B, each some 6 s."""
+    pause = np.zeros(RATE // 2, np.float32)
+    order = [speakers[0][0], speakers[1][0], speakers[0][1], speakers[1][1]]
+    return Waveform(np.concatenate([part for clip in order for part in (clip, pause)]))
+
+
+def share(found: list[tuple[float, float, str | None]], speakers: list[list[Float32Array]]) -> float:
+    """Return the share of the speech that the better of two mappings gets right."""
+    ends = np.cumsum([len(pair[take]) / RATE + 0.5 for take in (0, 1) for pair in speakers])
+    right = {True: 0.0, False: 0.0}
+    for start, end, name in found:
+        turn = int(np.searchsorted(ends, (start + end) / 2))
+        right[(turn % 2 == 0) == (name == "speaker 1")] += end - start
+    return max(right.values()) / sum(right.values())
+
+
+@pytest.mark.parametrize("count", [None, 2])
+def test_two_real_speakers_are_told_apart(
+    count: int | None, conversation: Waveform, speakers: list[list[Float32Array]]
+) -> None:
+    found = [(one.start, one.end, one.speaker) for one in diarize([conversation], DiarizationOptions(count=count))]
+    assert {name for _, _, name in found} == {"speaker 1", "speaker 2"}
+    assert share(found, speakers) > 0.95
+
+
+def test_blocks_of_any_length_are_the_same(conversation: Waveform) -> None:
+    samples = conversation.samples
+    blocks = [Waveform(samples[at : at + 7777], at / RATE) for at in range(0, len(samples), 7777)]
+    assert diarize(blocks) == diarize([conversation])
+
+
+def test_a_known_voice_has_its_name(conversation: Waveform, speakers: list[list[Float32Array]]) -> None:
+    anna = speakers[0][1]
+    known = {"anna": encoder.voices(anna, [(0, len(anna))])[0], "ben": -encoder.voices(anna, [(0, len(anna))])[0]}
+    assert {one.speaker for one in diarize([conversation], enrolled=known)} == {"anna", "speaker 2"}
+
+
+def test_a_listener_tells_as_it_hears(speakers: list[list[Float32Array]]) -> None:
+    listener, begin, found = Listener(), 0, []
+    for take in (0, 1):
+        for pair in speakers:
+            found += [[one.speaker for one in listener.heard(pair[take], begin)]]
+            begin += len(pair[take])
+    assert len({tuple(one) for one in (found[0], found[2])}) == 1
+    assert found[0] != found[1]
+
+
+def test_silence_has_no_turns() -> None:
+    assert diarize([Waveform(np.zeros(RATE, np.float32))]) == []
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"count": 51}, {"alike": 2.0}, {"known": -1.5}])
+def test_what_is_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="expected"):
+        DiarizationOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_timeline_has_speakers(conversation: Waveform) -> None:
+    found = EmotionRecognizer().timeline((conversation.samples, RATE), TimelineOptions(speakers=2))
+    assert {one.speaker for one in found} == {"speaker 1", "speaker 2"}
+    assert all(one.setting is None or one.setting.name == "auto" for one in found)
+
+
+def test_a_channel_is_one_speaker() -> None:
+    plain = audio.read(EXAMPLES / "plain.wav").samples
+    call = np.stack([plain, np.zeros_like(plain)], axis=1)
+    found = EmotionRecognizer().timeline(
+        audio.Channel(audio.Samples(call, RATE, "call"), 1), TimelineOptions(speakers="auto")
+    )
+    assert [(one.speaker, one.channel) for one in found] == [("speaker 1", 1)]
+
+
+def test_speakers_of_intervals_are_refused() -> None:
+    with pytest.raises(InputError, match="leave out the mode interval"):
+        TimelineOptions(mode="interval", speakers="auto")
+    with pytest.raises(InputError, match="expected auto or a number"):
+        TimelineOptions(speakers=0)
