@@ -175,6 +175,31 @@ def test_what_goes_wrong_is_told_where_it_went_wrong(page: Any, tmp_path: Path) 
 
 
 @pytest.mark.long
+def test_a_voice_is_known_after_three_steps_and_can_be_forgotten(page: Any, tmp_path: Path) -> None:
+    calm = tmp_path / "calm.wav"
+    soundfile.write(calm, synthetic_voice(6.0), RATE)
+    page.goto(page.url.split("#")[0] + "#/profiles")
+    page.click("text=Add a voice")
+    page.keyboard.type("no name")
+    page.keyboard.press("Enter")
+    assert "Letters" in page.inner_text("dialog [role=alert]")
+    page.fill("dialog input", "anna")
+    page.keyboard.press("Enter")
+    page.set_input_files("dialog input[type=file]", calm)
+    page.click("dialog .actions button.main")
+    assert page.is_disabled("dialog .actions button.main")  # nobody has agreed yet
+    page.check("dialog input[type=checkbox]")
+    assert violations(page) == []
+    page.click("dialog .actions button.main")
+    page.wait_for_selector(".profiles strong")
+    assert page.inner_text(".profiles strong") == "anna"
+    assert page.locator("[name=speaker] option").all_inner_texts() == ["Unknown", "anna"]
+    page.click("[aria-label='Delete anna']")
+    page.wait_for_selector(".profiles strong", state="detached")
+    assert page.locator("[name=speaker]").count() == 0
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_the_screen_in_light_and_in_dark(width: int, address: str, tmp_path: Path) -> None:
     with chromium(tmp_path / "profile", viewport={"width": width, "height": 740}, color_scheme="dark") as context:

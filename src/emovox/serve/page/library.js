@@ -115,8 +115,8 @@ export class Library extends EventTarget {
   /** Forget a recording, here and where it was judged. */
   async remove(id) {
     const entry = this.entries.get(id);
-    this.#running.get(id)?.abort();
     this.entries.delete(id);
+    this.#running.get(id)?.abort();
     this.#tell();
     await this.store.remove(id);
     await this.store.remove(`${id}/look`);
@@ -151,34 +151,40 @@ export class Library extends EventTarget {
   }
 
   async #judge(id, signal) {
-    let entry = await this.#keep({ ...this.entries.get(id), state: "working" });
-    const sound = await this.sound(id);
+    // What was cancelled or deleted meanwhile stays so.
+    const change = (what) => {
+      if (signal.aborted || !this.entries.has(id)) throw new EngineError("cancelled", "It was cancelled.");
+      return this.#keep({ ...this.entries.get(id), ...what });
+    };
     try {
+      let entry = await change({ state: "working" });
+      const sound = await this.sound(id);
       if (!sound && !entry.token) throw new EngineError("lost", "This browser no longer has the sound of it.");
       const look = sound ? await picture(sound) : { duration: entry.duration, peaks: null };
       await this.store.put("sounds", `${id}/look`, look);
-      const duration = Number.isFinite(look.duration) ? look.duration : entry.duration;
-      entry = await this.#keep({ ...entry, duration });
-      const result = await this.#patiently(signal, () =>
-        this.engine.predict(sound, entry.name, entry.options, {
-          signal,
-          id,
-          duration,
-          token: entry.token,
-          onToken: (token) => void this.#keep((entry = { ...entry, token })),
-          onProgress: (progress) => this.#progress(id, progress),
-        }),
-      );
-      if (!signal.aborted) await this.#finish(this.entries.get(id), result);
+      entry = await change({ duration: Number.isFinite(look.duration) ? look.duration : entry.duration });
+      const call = {
+        signal,
+        id,
+        duration: entry.duration,
+        token: entry.token,
+        onToken: (token) => void change({ token }).catch(() => {}),
+        onProgress: (progress) => this.#progress(id, progress),
+      };
+      const result = await this.#patiently(signal, () => this.engine.predict(sound, entry.name, entry.options, call));
+      if (!signal.aborted && this.entries.has(id)) await this.#finish(this.entries.get(id), result);
     } catch (error) {
-      if (signal.aborted || !this.entries.has(id)) return;
-      if (error.code === "not_found" && entry.token && sound) {
-        await this.#keep({ ...entry, state: "waiting", token: null }); // forgotten there: send it again
-        return;
-      }
-      const told = error instanceof EngineError ? error : new EngineError("internal_error", `The page has failed: ${error.message}`);
-      await this.#keep({ ...entry, state: told.code === "cancelled" ? "cancelled" : "failed", progress: undefined, error: { code: told.code, message: told.message } });
+      if (!signal.aborted && this.entries.has(id)) await this.#failed(this.entries.get(id), error);
     }
+  }
+
+  async #failed(entry, error) {
+    if (error.code === "not_found" && entry.token && !entry.elsewhere) {
+      await this.#keep({ ...entry, state: "waiting", token: null, progress: undefined }); // forgotten there: send it again
+      return;
+    }
+    const { code, message } = error instanceof EngineError ? error : new EngineError("internal_error", `The page has failed: ${error.message}`);
+    await this.#keep({ ...entry, state: code === "cancelled" ? "cancelled" : "failed", progress: undefined, error: { code, message } });
   }
 
   /** Come back when a server that is busy says so. */
@@ -222,14 +228,15 @@ function newId() {
   return `r${Date.now().toString(36)}${[...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("")}`;
 }
 
-/** What the list shows of a result: its longest answer, and what is where. */
+/** What the list shows of a result: its longest answer, "" where there is none, and what is where. */
 function brief(result) {
   const time = new Map();
   for (const one of result.predictions) {
     const label = one.abstained ? "" : one.label;
     time.set(label, (time.get(label) ?? 0) + one.end - one.start);
   }
-  const [top] = [...time].sort((a, b) => b[1] - a[1]);
+  const known = [...time].filter(([label]) => label).sort((a, b) => b[1] - a[1]);
+  const top = known[0] ?? [...time][0];
   const judged = [...time.values()].reduce((sum, one) => sum + one, 0);
   const slots = Array.from({ length: SLOTS }, (_, place) => {
     const middle = ((place + 0.5) / SLOTS) * result.duration;

@@ -65,8 +65,10 @@ export class ListView {
   /** Mark the recording that is shown. */
   mark(id) {
     this.marked = id;
-    for (const [one, row] of this.#rows) row.querySelector("a")?.toggleAttribute("aria-current", one === id);
-    this.draw();
+    for (const [one, row] of this.#rows) {
+      if (one === id) row.firstChild.setAttribute("aria-current", "true");
+      else row.firstChild.removeAttribute("aria-current");
+    }
   }
 
   #later(id) {
@@ -97,9 +99,12 @@ export class ListView {
 
   draw() {
     const found = this.#found();
+    const place = [...this.rows.children].findIndex((row) => row.contains(document.activeElement));
     this.#rows = new Map(found.map((one) => [one.id, this.#row(one)]));
     this.rows.replaceChildren(...this.#rows.values());
     if (!found.length && this.library.entries.size) this.rows.replaceChildren(h("li.quiet.pad", "Nothing is called that."));
+    // Who has deleted one by keyboard is at the next.
+    if (place >= 0) (this.rows.children[Math.min(place, this.rows.children.length - 1)]?.querySelector("a") ?? this.search).focus();
     this.#drawHead();
   }
 
@@ -119,6 +124,8 @@ export class ListView {
       );
     }
     if (this.status.textContent !== text) this.status.textContent = text;
+    if (this.open && !open) announce("All recordings are done.");
+    this.open = open;
     this.bar.hidden = !open || all.length < 2;
     this.bar.max = all.length;
     this.bar.value = all.length - open;
