@@ -152,7 +152,7 @@ export class Library extends EventTarget {
 
   async #judge(id, signal) {
     // What was cancelled or deleted meanwhile stays so.
-    const change = (what) => {
+    const change = async (what) => {
       if (signal.aborted || !this.entries.has(id)) throw new EngineError("cancelled", "It was cancelled.");
       return this.#keep({ ...this.entries.get(id), ...what });
     };

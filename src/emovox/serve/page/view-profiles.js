@@ -23,7 +23,7 @@ const KINDS = {
     recordable: false,
   },
 };
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+const NAME = /^[\p{L}\p{Nd}][\p{L}\p{M}\p{Nd}_-]{0,63}$/u;
 
 export class ProfilesView {
   /**
@@ -98,9 +98,9 @@ class Wizard {
     const input = h("input", { value: this.name, autofocus: true, autocomplete: "off", placeholder: this.about.example, required: true });
     const next = (event) => {
       event.preventDefault();
-      this.name = input.value.trim();
+      this.name = input.value.trim().normalize("NFC");
       if (NAME.test(this.name)) this.go(1);
-      else wrong.textContent = "Letters, digits, - and _ make a name; it begins with a letter or a digit.";
+      else wrong.textContent = "Letters and digits of any script, - and _ make a name; it begins with a letter or a digit.";
     };
     return [h("form", { onsubmit: next }, h("label", h("span", `What is the ${this.about.one} called?`), input), wrong, h("div.actions", h("button.main", { type: "submit" }, "Next")))];
   }
