@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.serve import serving
 #: Messages of a conversation as it is meant.
 MESSAGES: list[bytes | str] = [
     json.dumps({"type": "session.update", "options": {"encoding": "f32le", "rate": 8000, "channels": 2, "name": "a"}}),
+    json.dumps({"type": "session.update", "options": {"setting": "auto", "estimates": True, "hop": 0.5}}),
     json.dumps({"type": "session.resume", "session_id": "str-x", "after": 3}),
     bytes(6400),
     b"\x00\x7f" * 4000,
@@ -86,4 +88,5 @@ def test_mutated_conversations(folder: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_ten_thousand_mutated_conversations(folder: Path) -> None:
-    conversations(folder, 10_000)
+    """Hold as many as ``EMOVOX_SESSIONS`` says."""
+    conversations(folder, int(os.environ.get("EMOVOX_SESSIONS", "10000")))
