@@ -171,6 +171,9 @@ def configured(service: Service) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=_MESSAGE,
         ws_per_message_deflate=False,
+        # A stream that is held back is not read from, so that the answer to a ping may lie behind its sound for long;
+        # whoever is gone is found out by `idle`, and by what cannot be sent.
+        ws_ping_timeout=None,
         lifespan="on",
         log_config=None,
         access_log=False,
