@@ -1,6 +1,6 @@
 """How the built-in model's recipe does on corpora that it never heard: whole corpora are left out in turn.
 
-    EMOVOX_WEIGHTS=DIR python benchmarks/strangers.py --corpora ../shared/corpora [--prompts SOUNDS] [--seeds 0 1 2]
+    EMOVOX_WEIGHTS=DIR python benchmarks/strangers.py --corpora ../shared/corpora [--seeds 0 1 2]
 
 Four classes: angry, happy, neutral (with calm), sad.  Of the left-out corpus nothing is heard but, where a row says so,
 50 unlabelled recordings (the setting) and two neutral ones, or six of any emotion, of the speaker; clips in a baseline
@@ -8,8 +8,6 @@ are not scored.  Rows `harm` are changes of UAR in points by misleading baseline
 
 `--altered` scores altered clips as well: the middle second, spectral tilts of 3 dB per octave, the telephone's band.
 `--promise` fits temperature and threshold leaving each training corpus out, and scores them on the outer corpus.
-`--prompts` is a folder of ordinary speech with a folder for each voice, such as Asterisk's core sounds, which the model
-trained on all corpora answers alone and with the setting from 50 prompts.
 """
 
 from __future__ import annotations
@@ -34,17 +32,14 @@ from emovox.lab.evaluation import metrics
 from emovox.lab.experiments import dataset, recipe
 from emovox.lab.experiments.dataset import Data
 from emovox.lab.extraction.cache import FeatureCache
-from emovox.lab.extraction.extraction import extract_many
 from emovox.outputs.console import progress_bars
-from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
+from emovox.types import RATE, Float32Array, Waveform
 
 CORPORA: dict[str, dict[str, Any]] = {"ravdess": {"kind": "speech"}, "tess": {}, "nemo": {}, "emodb": {}, "ased": {}}
 THREE = ("ravdess", "tess", "nemo")
 CLASSES = ("angry", "happy", "neutral", "sad")
 #: Labels that count as another one of the four classes.
 SAME = {"calm": "neutral"}
-#: Confident answers of these are wrong on ordinary speech.
-HEAVY = ("angry", "sad", "fearful", "disgust")
 #: Recordings that make a setting.
 SETTING = 50
 #: What is known, in the order of the table.
@@ -316,23 +311,6 @@ def calibrated(parts: Sequence[tuple[Float32Array, NDArray[Any]]], goal: float) 
     return heat, float(sure.max(axis=1)[order][enough[-1]]) if len(enough) else 1.01
 
 
-def everyday(head: AdaptiveClassifier, folder: Path, spec: FeatureSpec, cache: FeatureCache, jobs: int) -> None:
-    """Print what a head says of ordinary speech, by voice."""
-    voices = {one.resolve(): one for one in sorted(folder.iterdir()) if one.is_dir()}  # links name a voice again
-    for voice in voices.values():
-        files = sorted(voice.rglob("*.wav"))
-        files = [files[one] for one in np.random.default_rng(1).permutation(len(files))[:200]]
-        found = extract_many([(file, 0.0, np.inf) for file in files], spec, cache, jobs)
-        X = np.stack([one for one in found if not isinstance(one, str)])
-        for known, setting in (("alone", None), ("setting", head.values(X[:SETTING]))):
-            sure = head.predict_proba(X[SETTING:], head.baseline(setting))
-            answer = head.classes_[sure.argmax(axis=1)]
-            calm = np.isin(answer, ["neutral", "calm"])
-            heavy = np.isin(answer, HEAVY) & (sure.max(axis=1) >= 0.7)
-            shares = 100 * calm.mean(), 100 * heavy.mean()
-            print(f"{voice.name:24} {known:8} neutral {shares[0]:5.1f} %, heavy from 0.7 on {shares[1]:5.1f} %")
-
-
 def show(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Print the table: each corpus, mean of all, mean of the three; of harm the worst."""
     names = list(rows)
@@ -351,7 +329,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=Path, required=True, help=f"folder of {', '.join(CORPORA)}")
     parser.add_argument("--only", nargs="+", default=list(CORPORA), choices=list(CORPORA), help="corpora to leave out")
-    parser.add_argument("--prompts", type=Path, help="folder of ordinary speech, a folder for each voice")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--altered", action="store_true")
     parser.add_argument("--promise", action="store_true")
@@ -383,8 +360,6 @@ def main() -> None:
         for what in ("calibration error", "right", "given"):
             numbers = [one[what] for one in each.values()]
             print(f"{known:20} {what:18} {np.nanmean(numbers):5.1f}   " + " ".join(f"{one:5.1f}" for one in numbers))
-    if given.prompts:
-        everyday(material.head(list(CORPORA), base), given.prompts, material.data.spec, cache, given.jobs)
     if given.json:
         given.json.write_text(json.dumps({"rows": rows, "promise": promises}, indent=1) + "\n", encoding="utf-8")
 
