@@ -30,7 +30,7 @@ def data() -> None:
     """
 
 
-for _command in (data_copies.download, data_copies.verify, data_copies.repair, sample):
+for _command in (data_copies.download, data_copies.verify, data_copies.repair, data_copies.audit, sample):
     data.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`emovox data download`, `verify`, `repair`: a copy of a public corpus, and whether it is whole."""
+"""`emovox data download`, `verify`, `repair`, `audit`: a copy of a corpus, whether it is whole and what it is worth."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from emovox.lab.commands.options import jobs_option, json_option, registry
 from emovox.outputs.commands import Command, all_of, argument, option
 from emovox.outputs.console import progress_bars, say
 from emovox.outputs.text import shown
+from emovox.writing import require_writable
 
 _copy = all_of(
     argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the copy."),
@@ -117,6 +118,47 @@ def repair(
         click.echo(f"{card.name}: {len(back)} recordings brought back; ", nl=False)
         click.echo("whole" if verdict.whole else f"{len(verdict.missing)} missing, {len(verdict.damaged)} damaged")
     context.exit(0 if verdict.whole else 1)
+
+
+@click.command("audit", cls=Command)
+@argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a corpus, or a manifest.")
+@option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content.")
+@option(
+    "--out",
+    "-o",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("audit"),
+    show_default=True,
+    help="Where the page goes.",
+)
+@jobs_option
+@json_option("the findings")
+def audit(folder: Path, name: str | None, out: Path, jobs: int, as_json: bool) -> None:
+    """Measure every clip of a corpus, and write a page: copies, leaks, balance, clipped, silent, band-limited clips.
+
+    Examples
+    --------
+    - `emovox data audit data/ravdess --out audits/ravdess`
+    - `emovox data audit recordings.csv --json`
+    """
+    corpora = registry()
+    from emovox.lab.extraction import audit as measuring
+    from emovox.lab.reports import audit_report
+
+    require_writable(out / "audit.html")
+    corpus = corpora.load(name or corpora.detect(folder), folder)
+    with progress_bars() as progress:
+        audited = measuring.audit(corpus, jobs, progress)
+    audit_report.write(out, audited)
+    if as_json:
+        click.echo(json.dumps(audited.summary(), ensure_ascii=False, indent=2))
+        return
+    click.echo(f"{corpus.name}: {len(audited.clips)} clips, {audited.summary()['hours']:.2f} hours")
+    for one in audited.findings:
+        examples = f" ({', '.join(one.examples[:3])})" if one.examples else ""
+        click.echo(shown(f"{one.kind}: {one.clips} clips, {one.text}{examples}"))
+    click.echo(f"page: {out / 'audit.html'}")
 
 
 def _verified(folder: Path, name: str | None, jobs: int) -> tuple[Any, Any, Any, str]:
