@@ -283,15 +283,17 @@ def _leaks(table: pd.DataFrame, same: NDArray[np.intp]) -> Iterator[Finding]:
     if "split" not in table or not (set(table["split"]) - {""}):
         return
     split = strings(table, "split")
-    for what, values in (("speakers", strings(table, "speaker")), ("sentences", sentences(table)), ("sounds", same)):
+    for what, values in (("speaker", strings(table, "speaker")), ("sentence", sentences(table)), ("sound", same)):
         parts = pd.DataFrame({"value": values.astype(str), "split": split})
         parts = parts[(parts["split"] != "") & (parts["value"] != "")]
         shared = parts.groupby("value")["split"].nunique()
         names = shared.index[shared > 1]
         if len(names):
             count = int(parts["value"].isin(names).sum())
-            examples = () if what == "sounds" else tuple(names[:5])
-            yield Finding("leak", count, f"{len(names)} {what} on several sides of the split", examples)
+            examples = () if what == "sound" else tuple(names[:5])
+            yield Finding(
+                "leak", count, f"{len(names)} {what}{'s'[: len(names) > 1]} on several sides of the split", examples
+            )
 
 
 def _balance(table: pd.DataFrame) -> Iterator[Finding]:
