@@ -9,7 +9,7 @@ import lively from "@page/samples/lively.flac?url";
 import plain from "@page/samples/plain.flac?url";
 
 import { LocalEngine } from "./engine-local.js";
-import { keepForLater } from "./offline.js";
+import { beginToKeep, keepAll } from "./offline.js";
 
 const SAMPLES = [
   { address: conversation, name: "A conversation", about: "Two synthetic voices, one on each channel." },
@@ -21,16 +21,18 @@ const note = h("p.quiet.small", { role: "status" });
 document.querySelector(".foot")?.append(note);
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
-const kept = keepForLater();
 const engine = new LocalEngine({
   about,
   samples: SAMPLES.map((one) => ({ ...one, address: new URL(one.address, document.baseURI).href })),
   assets: new URL(__MODEL__, document.baseURI),
-  ready: kept,
+  ready: beginToKeep(),
   onLoad: (loaded, total) => (note.textContent = `The model is being fetched: ${megabytes(loaded)} of ${megabytes(total)} MB.`),
 });
 engine.loaded.then(
-  async () => (note.textContent = (await kept) ? "The model is here, and works without a network, too." : "The model is here."),
+  async () => {
+    note.textContent = "The model is here.";
+    if (await keepAll()) note.textContent = "The model is here, and works without a network, too.";
+  },
   (error) => (note.textContent = error.message),
 );
 start(engine);

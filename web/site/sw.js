@@ -14,6 +14,10 @@ self.addEventListener("fetch", (event) => {
   if (known.has(address)) event.respondWith(answer(address));
 });
 
+self.addEventListener("message", ({ data, ports }) => {
+  if (data === "keep") keep().then((done) => ports[0].postMessage(done));
+});
+
 /** Keep the page at once; the model is kept when it is fetched, or taken over from the version before. */
 async function install() {
   const cache = await caches.open(CACHE);
@@ -29,6 +33,17 @@ async function activate() {
   const names = await caches.keys();
   await Promise.all(names.filter((name) => name.startsWith("emovox-") && name !== CACHE).map((name) => caches.delete(name)));
   await self.clients.claim();
+}
+
+/** Keep what the page has fetched before this worker was there; say whether all is kept. */
+async function keep() {
+  const cache = await caches.open(CACHE);
+  try {
+    for (const address of known) if (!(await cache.match(address))) await cache.add(address);
+    return true;
+  } catch {
+    return false; // no room, or no network any more
+  }
 }
 
 async function answer(address) {

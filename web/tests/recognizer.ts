@@ -5,6 +5,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
+import { afterAll } from "vitest";
+
 import { python } from "../build/python.js";
 import { isWav, readWav } from "../src/audio/wav.ts";
 import type { Profile } from "../src/model/profiles.ts";
@@ -50,10 +52,13 @@ export function clips(folder: string, count: number): string[] {
   return found.filter((_, at) => at % step === 0).slice(0, count).map((name) => join(CORPORA, folder, name));
 }
 
+const folders: string[] = [];
+afterAll(() => folders.forEach((one) => rmSync(one, { recursive: true, force: true })));
+
 /** What Python says of recordings, see scripts/browser_reference.py. */
 export function reference(paths: readonly string[]): Everything {
   const folder = mkdtempSync(join(tmpdir(), "emovox-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   python("browser_reference.py", folder, ...paths);
   const lines = readFileSync(join(folder, "reference.jsonl"), "utf8").trim().split("\n");
   const [first, ...found] = lines.map((line) => JSON.parse(line) as unknown);

@@ -66,6 +66,7 @@ describe.skipIf(!CHROMIUM || !existsSync(SITE))("the site", () => {
     recordings = reference(EXAMPLES).found; // copies of them at other rates
     host = await serve(SITE, "/some/folder/");
     context = await open(EXAMPLES[0]!);
+    context.setDefaultTimeout(LONG);
     page = context.pages()[0] ?? (await context.newPage());
     context.on("request", (request) => {
       if (!request.url().startsWith(host.address) && !/^(blob|data|chrome|about):/.test(request.url())) elsewhere.push(request.url());
