@@ -13,12 +13,12 @@ import soundfile
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from emovox import EmotionRecognizer
+from emovox import EmotionRecognizer, TimelineOptions
 from emovox.cli.predict import predict
 from emovox.outputs.formats import Format
 from emovox.serve.answers import TYPES
 from emovox.testing import FakeRecognizer
-from tests import EXAMPLES
+from tests import EXAMPLES, ROOT
 from tests.serve import refused, serving, wav
 
 CLIP = EXAMPLES / "plain.wav"
@@ -167,3 +167,21 @@ def test_whatever_a_recording_is_called_it_is_only_a_name(client: TestClient, na
     assert found.status_code == 200
     assert "/" not in found.json()["file"]
     assert "\\x" not in found.json()["file"].replace("\\x1b", "")
+
+
+@pytest.mark.long
+def test_speakers_are_told_apart_as_by_the_library(client: TestClient) -> None:
+    sound = ROOT / "src" / "emovox" / "serve" / "page" / "samples" / "conversation.flac"
+    form = {"options": json.dumps({"speakers": 2})}
+    found = client.post("/v1/predict", files={"file": ("a.flac", sound.read_bytes())}, data=form).json()["predictions"]
+    expected = FakeRecognizer().timeline(sound, TimelineOptions(speakers=2), name="a.flac")
+    assert [(one["start"], one["label"], one["speaker"]) for one in found] == [
+        (one.start, one.label, one.speaker) for one in expected
+    ]
+    assert len({one["speaker"] for one in found}) == 2
+
+
+def test_speakers_that_cannot_be_told_apart_are_refused(client: TestClient) -> None:
+    for wrong in ({"speakers": "auto", "mode": "interval"}, {"speakers": 0}, {"speakers": 51}, {"speakers": "anna"}):
+        form = {"options": json.dumps(wrong)}
+        refused(client.post("/v1/predict", files={"file": wav()}, data=form), 422, "options_invalid")

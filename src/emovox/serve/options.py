@@ -13,7 +13,7 @@ from emovox.live.sources import Layout
 from emovox.model.file import builtin
 from emovox.model.names import AUTO
 from emovox.outputs.formats import Format
-from emovox.recognition.timeline import TimelineOptions
+from emovox.recognition.timeline import MOST_SPEAKERS, TimelineOptions
 from emovox.serve.parts import Part
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
@@ -62,13 +62,17 @@ class Cut(Options):
     hop: Seconds | None = Field(None, ge=0.1, le=30, description="Length of an interval, or from estimate to estimate.")
     smooth: Seconds = Field(0.0, ge=0, le=600, description="Time constant of smoothing.")
 
-    def _cut(self, merge: float | None = None) -> TimelineOptions:
+    def _cut(self, merge: float | None = None, speakers: Literal["auto"] | int | None = None) -> TimelineOptions:
         hop = TimelineOptions.hop if self.hop is None else self.hop
         # As on the command line: a long interval is judged whole.
         window = max(TimelineOptions.window, self.hop or 0.0) if self.window is None else self.window
         if hop > window:
             raise invalid("/hop", f"hop is {hop:g}: expected at most window, {window:g} s")
-        return TimelineOptions(self.mode, window, hop, self.smooth, merge)
+        if speakers is not None and self.mode == "interval":
+            raise invalid(
+                "/speakers", "speakers are told apart by utterances: leave out the mode interval, or the speakers"
+            )
+        return TimelineOptions(self.mode, window, hop, self.smooth, merge, speakers=speakers)
 
 
 class RecognitionOptions(Cut):
@@ -78,6 +82,9 @@ class RecognitionOptions(Cut):
     timeline: bool = Field(False, description="Answer segment by segment.")
     summary: bool = Field(False, description="Add shares of time, changes and strongest moments; implies timeline.")
     merge: Seconds | None = Field(None, ge=0, le=600, description="Join equal neighbours with such a pause at most.")
+    speakers: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SPEAKERS)] | None = Field(
+        None, description="Tell speakers apart: auto, or how many there are; implies timeline."
+    )
     channels: str = Field("mix", pattern="^(mix|each|[1-9][0-9]?)$", description="mix, each or the number of one.")
     text: bool = Field(False, description="Recognise the words, too.")
     language: str | None = Field(None, pattern="^[a-z]{2,3}$", description="What is spoken, such as en.")
@@ -104,7 +111,8 @@ class RecognitionOptions(Cut):
 
     def cut(self) -> TimelineOptions | None:
         """Say how the recording is cut; None where one answer is wanted."""
-        return self._cut(self.merge) if self.timeline or self.summary else None
+        wanted = self.timeline or self.summary or self.speakers is not None
+        return self._cut(self.merge, self.speakers) if wanted else None
 
     def task(self, part: Part, profiles: Profiles, longest: float) -> Recognise:
         """Make the task of a recording of at most so many seconds.

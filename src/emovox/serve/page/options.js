@@ -33,6 +33,7 @@ export class Options extends EventTarget {
   }
 
   #possible(name, value) {
+    if (name === "speakers") return this.chosen.mode !== "interval"; // speakers are told apart by utterances
     if (name === "speaker") return this.profiles.speakers.includes(value);
     if (name === "setting") return value === "auto" || this.profiles.settings.includes(value);
     if (name === "model") return this.about.models.includes(value);

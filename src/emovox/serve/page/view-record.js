@@ -180,7 +180,10 @@ export class RecordView {
     const options = this.options.now();
     this.status.textContent = "The last of it is judged.";
     let entry = null;
-    if (this.live && !this.#broken) {
+    // What only a whole recording has, such as speakers told apart, is asked when it is whole.
+    const whole = Object.keys(options).some((name) => !(name in this.options.now({ live: true })));
+    if (whole) this.live?.close().catch(() => {});
+    else if (this.live && !this.#broken) {
       try {
         await this.live.close();
         const predictions = this.#parts.map((one) => ({ ...one, file: name }));
