@@ -9,8 +9,9 @@ import { bar, chip } from "./view-result.js";
 
 /** Points a second of the waveform while recording. */
 const DENSITY = 50;
-/** Milliseconds from picture to picture. */
+/** Milliseconds from picture to picture at least, and the share of the time that drawing may take: hearing goes first. */
 const EVERY = 80;
+const DRAWING = 0.2;
 
 /** A meter from -60 dB to full scale, with the loudest of the last second. */
 export class Meter {
@@ -40,7 +41,7 @@ export class RecordView {
   #peaks = new Uint8Array(4096);
   #points = 0;
   #level = { peak: 0, rms: 0 };
-  #drawn = 0;
+  #next = 0;
   #block = { most: 0, frames: 0 };
   #parts = [];
   #pending = [];
@@ -116,13 +117,13 @@ export class RecordView {
     this.#picture(samples);
     const now = performance.now();
     this.#level = { peak: Math.max(this.#level.peak, level.peak), rms: Math.max(this.#level.rms, level.rms) };
-    if (now - this.#drawn < EVERY) return;
-    this.#drawn = now;
+    if (now < this.#next) return;
     this.meter.show(this.#level, now);
     this.#level = { peak: 0, rms: 0 };
     this.time.textContent = clock(this.recorder.seconds);
     const latest = this.#estimate && this.#estimate.end > (this.#parts.at(-1)?.end ?? 0) ? [...this.#parts, this.#estimate] : this.#parts;
     this.timeline.show({ duration: this.recorder.seconds, predictions: latest }, [this.#peaks.subarray(0, this.#points)], this.about.labels);
+    this.#next = now + Math.max(EVERY, (performance.now() - now) / DRAWING);
   }
 
   #estimate = null;
