@@ -69,6 +69,9 @@ def test_tracks_of_each_recording(timelines: Made, tmp_path: Path) -> None:
     count = merge(plan, where, tmp_path / "tracks", Merged.TEXTGRID)
     text = (tmp_path / "tracks" / "long.TextGrid").read_text()
     assert "xmax = 20" in text
+    assert merge(plan, where, tmp_path / "subtitles", Merged.SRT) == count
+    cues = (tmp_path / "subtitles" / "long.srt").read_text()
+    assert cues.startswith("1\n00:00:")
     assert [f'name = "emotion (channel {channel})"' in text for channel in (1, 2, 3)] == [True, True, False]
     assert merge(plan, where, tmp_path / "all.rttm", Merged.RTTM) == count
     assert len((tmp_path / "all.rttm").read_text().splitlines()) == count

@@ -329,3 +329,14 @@ def test_a_reader_that_is_gone_from_the_start_is_no_error(arguments: list[str], 
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_each_channel_has_its_own_picture(clip: Path, tmp_path: Path) -> None:
+    sound, rate = soundfile.read(clip)
+    soundfile.write(tmp_path / "call.wav", np.stack([sound, 0.5 * sound], axis=1), rate)
+    call, plots = tmp_path / "call.wav", tmp_path / "plots"
+    done = emovox_command("predict", call, "--channels", "each", "--plot", plots / "a.svg", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in plots.iterdir()) == ["a-channel1.svg", "a-channel2.svg"]
+    done = emovox_command("predict", call, "--channels", 2, "--plot", f"{plots}/", "-f", "json")
+    assert (plots / "call.png").exists()

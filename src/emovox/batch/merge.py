@@ -30,12 +30,13 @@ class Merged(StrEnum):
     RTTM = "rttm"
     TEXTGRID = "textgrid"
     VTT = "vtt"
+    SRT = "srt"
     AUDACITY = "audacity"
 
     @property
     def one_each(self) -> bool:
         """Whether there is a file for each recording."""
-        return self in (Merged.TEXTGRID, Merged.VTT, Merged.AUDACITY)
+        return self in (Merged.TEXTGRID, Merged.VTT, Merged.SRT, Merged.AUDACITY)
 
 
 def form_of(target: str, form: Merged | None) -> Merged:

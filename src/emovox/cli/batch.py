@@ -352,7 +352,7 @@ def merge(output: str, target: str, form: Merged | None) -> None:
     - `emovox batch merge out/ emotions.csv`
     - `emovox batch merge out/ tracks/ --format textgrid`
 
-    Formats: csv, jsonl, parquet and rttm are one file; textgrid, vtt and audacity one a recording.
+    Formats: csv, jsonl, parquet and rttm are one file; textgrid, vtt, srt and audacity one a recording.
     """
     where = place(output)
     plan, form = require(where), form_of(target, form)

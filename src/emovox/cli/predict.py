@@ -273,8 +273,8 @@ class Work:
     def streams(self) -> bool:
         """Whether this is the timeline of one recording, which can be given while it is read."""
         words = self.words.transcriber or self.words.given
-        further = words or self.pictures or self.pages or self.segments or (self.cut and self.cut.speakers)
-        return self.cut is not None and len(self.sources) == 1 and not further
+        further = words or self.pictures or self.pages or self.segments or self.explain
+        return self.cut is not None and not self.cut.speakers and len(self.sources) == 1 and not further
 
     def streamed(self) -> Iterator[Found]:
         """Yield what is found in one recording segment by segment, in memory that does not grow with it."""
@@ -370,8 +370,15 @@ class Work:
 
             found = replace(found, explanations=explain(self.recognizer, source, found.predictions))
         if self.pictures:
-            results.draw(found, source, self.pictures.path(found.file))
+            results.draw(found, source, self._picture(found))
         return found
+
+    def _picture(self, found: Found) -> Path:
+        """Say where a picture goes; each channel of a recording has its own."""
+        assert self.pictures is not None
+        path, channel = self.pictures.path(found.file), found.predictions[0].channel
+        several = channel and sum(name == found.file for name in self.sources) > 1
+        return path.with_name(f"{path.stem}-channel{channel}{path.suffix}") if several else path
 
 
 def _nothing(file: str, duration: float) -> NoSpeechError:

@@ -169,6 +169,20 @@ def test_evaluate_scores_a_model_on_a_corpus(finished: Path, toy_manifest: Path)
     assert results["protocol"]["note"].startswith("None of these clips was in the model's training data")
 
 
+def test_evaluate_tells_of_clips_that_are_read_in_part(finished: Path, tmp_path: Path) -> None:
+    lines = ["file,label"]
+    for label in LABELS:
+        soundfile.write(tmp_path / f"{label}.flac", toy_clip(label, 9, 9), 16000)
+        lines.append(f"{label}.flac,{label}")
+    cut = tmp_path / f"{LABELS[0]}.flac"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    (tmp_path / "cut.csv").write_text("\n".join(lines))
+    results, predictions = experiment.evaluate(load(finished), {"cut": tmp_path / "cut.csv"}, jobs=1)
+    assert len(predictions) == len(LABELS)
+    (told,) = results["partly_read"]
+    assert told.startswith(f"{cut} cannot be read from ")
+
+
 def test_clips_that_were_trained_on_are_known_by_their_sound(finished: Path, toy_manifest: Path) -> None:
     model = load(finished)
     renamed, _ = experiment.evaluate(model, {"other": toy_manifest}, jobs=1)

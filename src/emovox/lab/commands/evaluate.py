@@ -47,6 +47,8 @@ def evaluate(
         results, predictions = experiment.evaluate(judge, folders, setting=known, jobs=jobs, progress=progress)
     for line in results["skipped"]:
         say(f"skipped: {line}")
+    for line in results["partly_read"]:
+        say(f"judged by the rest of it: {line}")
     if as_json:
         click.echo(json.dumps(results, indent=1))
     else:

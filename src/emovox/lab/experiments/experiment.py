@@ -35,7 +35,6 @@ from emovox.lab.experiments.settings import answers, recognised, told
 from emovox.lab.export.export import export
 from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
-from emovox.lab.extraction.extraction import Stretch
 from emovox.lab.reports import report
 from emovox.labels import ordered
 from emovox.model.card import ModelCard
@@ -350,7 +349,8 @@ def evaluate(
         found = answers(model, np.asarray(X), table["corpus"][known][usable].to_numpy(str), setting)
     predictions = predictions_of(table[known][usable], 0, "all", found, np.array(labels), labels)
     stretches = [one for one, there in zip(stretches_of(chosen, table[known]), usable, strict=True) if there]
-    unseen, note = _acquaintance(model.card, roots, stretches, (cache or FeatureCache()).folder, jobs, progress)
+    heard = content.listen(stretches, jobs, progress, (cache or FeatureCache()).folder)
+    unseen, note = _acquaintance(model.card, roots, heard)
     note += told(setting)
     if model.card.text:
         note += " It was given no words: this is the voice alone."
@@ -361,16 +361,14 @@ def evaluate(
         "protocol": protocol,
         **score(predictions, labels),
         "skipped": left_out + skipped,
+        "partly_read": [one.partly for one in heard if one.partly],
     }, predictions
 
 
-def _acquaintance(
-    card: ModelCard, names: Iterable[str], stretches: Sequence[Stretch], folder: Path, jobs: int, progress: Progress
-) -> tuple[bool, str]:
+def _acquaintance(card: ModelCard, names: Iterable[str], heard: Sequence[content.Heard]) -> tuple[bool, str]:
     """Say whether a model was trained on clips: by their sound where its card tells it, and by the names of corpora."""
     named = sorted({corpus.name for corpus in card.corpora} & set(names))
     known = content.unpacked(card.training_digest)
-    heard = content.listen(stretches, jobs, progress, folder) if known else []
     same = sum(one.digest[: 2 * content.SHORT] in known for one in heard)
     if same:
         note = f"The model was trained on {same} of these {len(heard)} clips, by their sound"
