@@ -180,7 +180,7 @@ def test_evaluate_tells_of_clips_that_are_read_in_part(finished: Path, tmp_path:
     results, predictions = experiment.evaluate(load(finished), {"cut": tmp_path / "cut.csv"}, jobs=1)
     assert len(predictions) == len(LABELS)
     (told,) = results["partly_read"]
-    assert told.startswith(f"{cut} cannot be read from ")
+    assert told.startswith(f"{cut} cannot be read ")
 
 
 def test_clips_that_were_trained_on_are_known_by_their_sound(finished: Path, toy_manifest: Path) -> None:
