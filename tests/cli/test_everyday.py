@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,3 +158,22 @@ def test_subtitles_show_the_words(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert f"00:00:00{mark}000 --> 00:00:03{mark}" in out.read_text()
         assert "\nso this is it\n" in out.read_text()
+
+
+def test_a_folder_that_may_not_be_entered_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = os.stat
+
+    def refused(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if str(path) in ("anna", "locked/talk.wav", "locked/model"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return status(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    for arguments, said in (
+        ((EXAMPLES / "plain.wav", "--speaker", "anna"), "no profile"),
+        ((EXAMPLES / "plain.wav", "--model", "locked/model"), "locked/model"),
+        (("locked/talk.wav",), "locked/talk.wav"),
+    ):
+        done = emovox_command("predict", *arguments)
+        assert done.returncode == 2
+        assert said in done.stderr

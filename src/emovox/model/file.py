@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -435,7 +436,8 @@ def _opened(model: str | Path | None) -> Iterator[tuple[BinaryIO, str, str]]:
         with (PRETRAINED / f"{name}.onnx").open("rb") as file:
             yield file, f"built-in model {name!r}", name
         return
-    path = Path(name) / "model.onnx" if Path(name).is_dir() else Path(name)
+    inside = os.path.isdir(name)  # noqa: PTH112 - pathlib raises where a folder may not be entered
+    path = Path(name) / "model.onnx" if inside else Path(name)
     try:
         with path.open("rb") as file:
             yield file, str(path), str(path.absolute())

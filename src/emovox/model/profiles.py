@@ -300,7 +300,8 @@ def find(name: str | os.PathLike[str], kind: Subject = "speaker") -> Profile:
         There is none, or it cannot be used.
     """
     text = os.fspath(name)  # what is not possible as a name has a suffix or a folder: it is a path
-    here = is_name(text) and (composed(text) in names(kind) or not Path(text).exists())
+    there = os.path.exists(text)  # noqa: PTH110 - pathlib raises where a folder may not be entered
+    here = is_name(text) and (composed(text) in names(kind) or not there)
     profile = read(known(text, kind) if here else Path(text))
     require_kind(profile, kind)
     return profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import signal
 import sys
 import threading
@@ -50,13 +51,13 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     found: list[str] = []
     empty: list[str] = []
     for argument in arguments:
-        path = Path(argument)
-        if argument != "-" and path.is_dir():
-            inside = recordings_in(path)
+        # Not by pathlib, which raises where a folder may not be entered: it is reported with the recording.
+        if argument != "-" and os.path.isdir(argument):  # noqa: PTH112
+            inside = recordings_in(Path(argument))
             if not inside:
                 empty.append(f"no audio file in the folder {argument}: name the files, or another folder")
             found += map(str, inside) if inside else [argument]
-        elif argument != "-" and glob.has_magic(argument) and not path.exists():
+        elif argument != "-" and glob.has_magic(argument) and not os.path.exists(argument):  # noqa: PTH110
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             if not matches:
                 empty.append(f"nothing matches {argument}: check the pattern")

@@ -181,10 +181,10 @@ def each_source(sources: Sources) -> Iterator[Sound | NDArray[Any]]:
     (['missing.wav'], 5)
     """
     if isinstance(sources, str | os.PathLike):
-        path = Path(sources)
-        if path.is_dir():
-            yield from recordings_in(path) or [path]
-        elif isinstance(sources, str) and glob.has_magic(sources) and not path.exists():
+        # Not by pathlib, which raises where a folder may not be entered: it is reported with the recording.
+        if os.path.isdir(sources):  # noqa: PTH112
+            yield from recordings_in(Path(sources)) or [Path(sources)]
+        elif isinstance(sources, str) and glob.has_magic(sources) and not os.path.exists(sources):  # noqa: PTH110
             found = sorted(glob.glob(sources, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             yield from each_source(found) if found else [sources]
         else:
