@@ -158,6 +158,7 @@ COMMANDS = (
     "batch import",
     "serve",
     "keys create",
+    "dimensions",
     "keys list",
     "keys revoke",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +161,19 @@ def test_without_matplotlib_the_install_line_is_said(clip: Path) -> None:
     assert done.returncode == 2
     assert "pip install 'emovox[plot]'" in done.stderr
     assert done.stdout == ""
+
+
+def test_the_plane_is_drawn_where_it_can_be(tmp_path: Path) -> None:
+    from emovox.outputs import plane
+
+    def one(start: float, valence: float, arousal: float) -> Prediction:
+        place = {"valence": valence, "arousal": arousal}
+        return Prediction("a.wav", start, start + 1, "", {}, 0.0, False, "m", dimensions=place)
+
+    found = [one(0, 0.5, -0.2), one(1, -1.5, 0.3)]
+    axes = plane.draw(found, "a.wav").axes[0]
+    assert axes.collections[0].get_offsets().tolist() == [[0.5, -0.2], [-1.5, 0.3]]
+    assert axes.get_xlim()[1] > 1.5
+    plane.write(found, tmp_path / "plane.svg", "a.wav")
+    assert (tmp_path / "plane.svg").stat().st_size > 5000
+    assert not plane.has_plane([*found, dataclasses.replace(found[0], dimensions=None)])

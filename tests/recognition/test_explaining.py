@@ -92,8 +92,8 @@ def test_a_band_is_gone_and_the_others_stay() -> None:
 
 def test_a_shuffled_file_has_the_same_numbers_in_another_order() -> None:
     model = load("default")
-    before = onnx.load_model_from_string(model._content.read_bytes()).graph.initializer  # type: ignore[union-attr]
-    after = onnx.load_model_from_string(shuffled(model._content.read_bytes(), 0)).graph.initializer  # type: ignore[union-attr]
+    before = onnx.load_model_from_string(model.content).graph.initializer
+    after = onnx.load_model_from_string(shuffled(model.content, 0)).graph.initializer
     for one, other in zip(before, after, strict=True):
         mine, theirs = (onnx.numpy_helper.to_array(tensor) for tensor in (one, other))
         assert np.array_equal(np.sort(mine, axis=None), np.sort(theirs, axis=None))

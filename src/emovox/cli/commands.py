@@ -38,6 +38,7 @@ _LAB = {
     "train": Home("emovox.lab.commands", "Evaluate a recipe, then fit it and write a model and a report."),
     "tune": Home("emovox.lab.commands", "Search the settings of a recipe, and score what is found."),
     "evaluate": Home("emovox.lab.commands", "Score a model on whole corpora."),
+    "dimensions": Home("emovox.lab.commands", "Train intensity, arousal and the like beside the classes of a model."),
     "compare": Home("emovox.lab.commands", "Rank runs, test every pair, and write a page about it."),
     "data": Home("emovox.lab.commands", "Know and check corpora."),
 }

@@ -172,11 +172,15 @@ def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
 
 
 def draw(found: Found, source: Sound, path: Path) -> None:
-    """Draw the picture of one recording."""
-    from emovox.outputs import plots
+    """Draw the picture of one recording, and beside it the plane of valence and arousal, where a model gives them."""
+    from emovox.outputs import plane, plots
 
     plots.write(found.predictions, source, path, found.file, found.explanations)
     say(f"wrote {path}")
+    if plane.has_plane(found.predictions):
+        beside = path.with_stem(f"{path.stem}-plane")
+        plane.write(found.predictions, beside, found.file)
+        say(f"wrote {beside}")
 
 
 @dataclass(frozen=True)

@@ -178,19 +178,22 @@ class Model:
         if any(isinstance(size, int) for shape in found.values() for size in shape[:-1]):
             raise ModelError(f"{source} takes only so many clips or frames at once: get the model file again")
 
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return self._content.read_bytes() if isinstance(self._content, Path) else self._content
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the file, in hexadecimal."""
         import hashlib  # 5 ms, and most runs need no fingerprint
 
-        content = self._content
-        return hashlib.sha256(content.read_bytes() if isinstance(content, Path) else content).hexdigest()
+        return hashlib.sha256(self.content).hexdigest()
 
     def shuffled(self, seed: int) -> Model:
         """Return the model with its weights in another order, see :func:`emovox.session.shuffled`."""
         if seed not in self._shuffled:
-            content = self._content.read_bytes() if isinstance(self._content, Path) else self._content
-            self._shuffled[seed] = Model(shuffled(content, seed), f"{self._source}, shuffled")
+            self._shuffled[seed] = Model(shuffled(self.content, seed), f"{self._source}, shuffled")
         return self._shuffled[seed]
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -54,7 +54,8 @@ _ROUND = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 
 _BLOCK = 30.0  # seconds read at a time
 _STEP = RATE // 100  # samples that share one value of the envelope, and of F0
 
-_STYLE: dict[Any, Any] = {
+#: How all pictures look.
+STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.labelsize": 9,
@@ -251,7 +252,7 @@ def write(
     import matplotlib as mpl
 
     sound = contour(source)
-    with mpl.rc_context(_STYLE), replacing(path) as part:
+    with mpl.rc_context(STYLE), replacing(path) as part:
         figure = draw(predictions, sound, title or source_name(source), explanations)
         kind = path.suffix.lower()[1:]
         undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
@@ -378,7 +379,7 @@ def _draw_answers(axes: Axes, predictions: Sequence[Prediction], colours: dict[s
     axes.spines["left"].set_visible(False)
     for start, end, one in _runs(predictions):
         hatch = "////" if one.abstained else None
-        face = "white" if one.abstained else colours[one.label]
+        face = "white" if one.abstained else colours.get(one.label, "#999999")
         axes.broken_barh([(start, end - start)], (0, 1), facecolor=face, hatch=hatch, edgecolor="#777777", lw=0.2)
         if not one.abstained and (end - start) / duration > 0.011 * len(one.label):
             dark = one.label in ("sad", "angry", "disgust")

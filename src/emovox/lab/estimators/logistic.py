@@ -51,6 +51,8 @@ class LogisticClassifier(SklearnEstimator):
     ['sad', 'sad', 'happy', 'happy']
     """
 
+    needs = ("votes", "voted")
+
     def made(self) -> LogisticRegression:
         """Return the unfitted regression with the given options."""
         options: LogisticOptions = self.options or LogisticOptions()
@@ -58,9 +60,21 @@ class LogisticClassifier(SklearnEstimator):
         return LogisticRegression(C=options.C, class_weight=weights, max_iter=options.iterations)
 
     def fit(
-        self, X: NDArray[np.float32], y: NDArray[np.str_], sample_weight: NDArray[np.float64] | None = None
+        self,
+        X: NDArray[np.float32],
+        y: NDArray[np.str_],
+        sample_weight: NDArray[np.float64] | None = None,
+        votes: NDArray[np.float64] | None = None,
+        voted: tuple[str, ...] = (),
     ) -> Self:
-        """Fit on standardised features, shape (n_clips, n_features), and sample weights, shape (n_clips,)."""
+        """Fit on standardised features, shape (n_clips, n_features), and sample weights, shape (n_clips,).
+
+        Where there are `votes`, shape (n_clips, n_voted), the labels are distributions: each clip counts for each label
+        as often as raters voted for it, which makes the loss the cross-entropy of the distributions.
+        """
+        if votes is not None:
+            rows, columns = np.nonzero(votes)
+            X, y, sample_weight = X[rows], np.array(voted)[columns], votes[rows, columns]
         self.fitted_ = self.made().fit(X, y, sample_weight)
         self.classes_, self.n_features_in_ = self.fitted_.classes_, X.shape[1]
         return self

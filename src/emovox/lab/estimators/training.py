@@ -96,6 +96,10 @@ class TrainingSet:
         Folder for finished networks, from which an interrupted training is resumed.
     settings : ndarray of str, shape (n_clips, 1 + n_copies), or None
         Setting of each clip and of each copy: whose microphone, room and language are alike.
+    votes : ndarray of float64, shape (n_clips, n_voted), or None
+        Shares of the raters' votes, where they are known.
+    voted : tuple of str
+        Labels of the columns of `votes`.
     on_epoch : callable
         Callback after each epoch of a network, called with its number, losses and recalls.
 
@@ -115,6 +119,8 @@ class TrainingSet:
     sentences: Sentences | None = None
     kept: Path | None = None
     settings: NDArray[Any] | None = None
+    votes: NDArray[Any] | None = None
+    voted: tuple[str, ...] = ()
     on_epoch: Callable[[Mapping[str, Any]], None] = lambda epoch: None
 
     def __len__(self) -> int:
@@ -134,6 +140,7 @@ class TrainingSet:
             corpora=some(self.corpora),
             copies=some(self.copies),
             settings=some(self.settings),
+            votes=some(self.votes),
             speech=None if self.speech is None else self.speech.of(np.arange(len(self))[rows]),
         )
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from emovox.errors import ProtocolError
+from emovox.features import sets
 from emovox.lab.corpora.protocol import Fold, Protocol
 from emovox.lab.corpora.table import RESERVED
 from emovox.lab.estimators import families
@@ -23,12 +24,13 @@ from emovox.lab.estimators.adaptive import ORDINARY
 from emovox.lab.estimators.estimator import Options, learner
 from emovox.lab.estimators.progress import EpochLog, followed
 from emovox.lab.estimators.training import TrainingSet
+from emovox.lab.evaluation.importance import over_folds, permuted
 from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments.dataset import Data, Progress
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.extraction import content
 from emovox.labels import ordered
-from emovox.types import Float32Array
+from emovox.types import JOINT, FeatureSpec, Float32Array
 
 #: No rows.
 NONE: NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -55,6 +57,8 @@ class Task:
         Whether to return the fitted pipeline.
     name : str
         Name in progress messages.
+    features : tuple of str
+        Names of the features, if their importance is wanted.
     """
 
     family: str
@@ -65,6 +69,7 @@ class Task:
     heard: NDArray[np.intp] = dataclasses.field(default_factory=lambda: NONE)
     keep: bool = False
     name: str = ""
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,8 @@ class Fitted:
         Time of the fit.
     parts : mapping of str to ndarray
         Predictions of each member, see `Estimator.parts`.
+    importance : mapping of str to float
+        Loss in UAR on the test rows without each group of descriptors, see :mod:`emovox.lab.evaluation.importance`.
     """
 
     classes: NDArray[np.str_]
@@ -97,6 +104,7 @@ class Fitted:
     curves: list[list[dict[str, Any]]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     parts: Mapping[str, Float32Array] = dataclasses.field(default_factory=dict)
+    importance: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def fit_many(
@@ -161,6 +169,7 @@ def fit_one(clips: TrainingSet, task: Task) -> Fitted:
         curves=model.curves,
         parts=model.parts(X) if len(test) else {},
         seconds=seconds,
+        importance=permuted(pipeline.predict, X, clips.y[test], task.features) if task.features and len(test) else {},
     )
 
 
@@ -216,6 +225,9 @@ class Trained:
         Scores of each member of a stack, and of their mean: ``uar``, ``wa``, ``macro_f1``, ``sd_folds``.
     digest : str
         What tells which clips `final` was fitted on, see :func:`emovox.lab.extraction.content.packed`.
+    importance : mapping of str to dict
+        Loss in UAR without each group of descriptors, ``loss`` and ``sd`` over folds and seeds; empty for models whose
+        features are no descriptors.
     """
 
     predictions: pd.DataFrame
@@ -227,6 +239,7 @@ class Trained:
     seconds: float = 0.0
     members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     digest: str = ""
+    importance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -281,6 +294,7 @@ def train(
         float(np.mean([found.seconds for found in tested])),
         {name: _member_scores(name, data, where, tested, labels) for name in tested[0].parts},
         content.packed(data.table["content"].iloc[protocol.clips].tolist()) if "content" in data.table else "",
+        over_folds(found.importance for found in tested),
     )
 
 
@@ -292,7 +306,15 @@ def _task(recipe: Recipe, data: Data, seed: int, fold: Fold, *, keep: bool = Fal
         heard = settings(data, fold.test, recipe.protocol.heard, seed)
     options = recipe.options(seed)
     title = f"{name}seed {seed}, {fold.name}"
-    return Task(recipe.family, options, fold.train, fold.test, enrolled, heard, keep=keep, name=title)
+    names = () if name else descriptors(data.spec)
+    return Task(recipe.family, options, fold.train, fold.test, enrolled, heard, keep=keep, name=title, features=names)
+
+
+def descriptors(spec: FeatureSpec) -> tuple[str, ...]:
+    """Return the names of features that are descriptors of clips; none for embeddings, frames and stacks."""
+    if spec.set in (JOINT, sets.ENCODER) or sets.get(spec.set).pretrained or sets.get(spec.set).level != "clip":
+        return ()
+    return sets.feature_names(spec)
 
 
 def enrolment(data: Data, test: NDArray[np.intp], clips: int, seed: int) -> NDArray[np.intp]:

@@ -21,6 +21,7 @@ from emovox.lab.corpora.same_sound import moments
 from emovox.lab.corpora.table import Corpus, combine
 from emovox.lab.estimators import families
 from emovox.lab.estimators.training import Sentences, Speech, TrainingSet
+from emovox.lab.evaluation import raters
 from emovox.lab.experiments.recipe import AugmentRecipe, ModelRecipe, Recipe
 from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.lab.extraction import content
@@ -146,6 +147,8 @@ class Data:
             self.sentences,
             kept,
             self.settings,
+            raters.votes(self.table, ordered(self.y)),
+            ordered(self.y),
         )
 
 

@@ -18,8 +18,9 @@ from emovox.lab.corpora import registry, splits
 from emovox.lab.corpora.protocol import Protocol, verify
 from emovox.lab.corpora.table import combine
 from emovox.lab.estimators import families
+from emovox.lab.evaluation import raters
 from emovox.lab.evaluation.costs import graph_costs
-from emovox.lab.evaluation.scores import score
+from emovox.lab.evaluation.scores import probabilities, score
 from emovox.lab.experiments.crossfit import Trained, predictions_of, train
 from emovox.lab.experiments.dataset import (
     Data,
@@ -126,6 +127,8 @@ def run(
         **known_scores(trained.known, recipe, labels),
         **({"promise": promised} if promised else {}),
         **({"members": dict(trained.members)} if trained.members else {}),
+        **({"importance": dict(trained.importance)} if trained.importance else {}),
+        **agreement_with_people(trained.predictions, labels),
         "learning_curves": list(trained.curves),
         "costs": {"fit_seconds": trained.seconds},
         "corpora_used": [dataclasses.asdict(one) for one in summaries(data)],
@@ -136,6 +139,12 @@ def run(
         write_run(part, recipe, data, trained, results)
     shutil.rmtree(kept, ignore_errors=True)
     return results
+
+
+def agreement_with_people(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
+    """Score the agreement with raters, where the corpora have their votes; empty otherwise."""
+    shares = raters.votes(predictions, labels)
+    return {} if shares is None else {"raters": raters.agreement(shares, probabilities(predictions, labels))}
 
 
 def checkpoints(out: Path) -> Path:
@@ -201,6 +210,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
             "per_class": results["per_class"],
             "calibration": results["calibration"],
             "selective": results["selective"],
+            **{name: results[name] for name in ("importance", "raters") if name in results},
             **{name: _short(results[name], kept) for name in KNOWN if name in results},
             **({"promise": _promise(results["promise"])} if "promise" in results else {}),
         },
