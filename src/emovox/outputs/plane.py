@@ -46,7 +46,7 @@ def draw(predictions: Sequence[Prediction], title: str) -> Figure:
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
     axes.plot(*points.T, color="#999999", lw=0.7)
-    drawn = axes.scatter(*points.T, s=20 + 20 * sizes, c=times, cmap="viridis", zorder=2)
+    drawn = axes.scatter(points[:, 0], points[:, 1], s=20 + 20 * sizes, c=times, cmap="viridis", zorder=2)
     reach = max(1.0, float(np.abs(points).max()) * 1.05)
     axes.axhline(0, color="#777777", lw=0.6)
     axes.axvline(0, color="#777777", lw=0.6)

@@ -169,8 +169,15 @@ def fit_one(clips: TrainingSet, task: Task) -> Fitted:
         curves=model.curves,
         parts=model.parts(X) if len(test) else {},
         seconds=seconds,
-        importance=permuted(pipeline.predict, X, clips.y[test], task.features) if task.features and len(test) else {},
+        importance=_importance(pipeline, X, clips.y[test], task.features),
     )
+
+
+def _importance(pipeline: Pipeline, X: Any, y: NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:
+    """Measure what the descriptors do for the test rows; nothing where the model takes something else besides."""
+    if not len(y) or not isinstance(X, np.ndarray) or X.shape[1:] != (len(names),):
+        return {}
+    return permuted(pipeline.predict, X, y, names)
 
 
 def _log(clips: TrainingSet) -> EpochLog:
