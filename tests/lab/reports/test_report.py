@@ -216,3 +216,16 @@ def test_a_class_that_nobody_said_has_dashes(tmp_path: Path) -> None:
     row = page.table("Scores of each emotion")[2]
     assert (row[0], row[2], row[3], row[4]) == ("calm", "–", "–", "0")
     assert "Chance, UAR50.0 %" in page.text
+
+
+def test_importance_and_agreement_have_sections_where_they_are_known(page: Page, run: Run) -> None:
+    assert "What it relies on" not in page.text
+    known = {
+        "importance": {"pitch": {"loss": 0.123, "sd": 0.01}},
+        "raters": {"agreement": 0.5, "agreement_people": 0.6, "top1": 0.7, "top2": 0.9, "kl": 0.25},
+    }
+    drawn = dict.fromkeys(("per_class", "confusion", "folds", "speakers", "reliability", "selective"), "<svg></svg>")
+    text = report.render(run.results | known, drawn, run.card)
+    assert re.search(r'pitch</th><td class="n">12\.3', text)
+    assert "Agreement with people" in text
+    assert "0.250 nats" in text
