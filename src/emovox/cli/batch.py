@@ -206,14 +206,7 @@ def _task(given: Mapping[str, Any], inputs: Inputs) -> Task:
         raise InputError(f"--text has no meaning for --output {output}: leave it out")
     if given["features"] and output is not Output.FEATURES:
         raise InputError("--set is about features: add --output features")
-    cut = {name: given[name] for name in ("mode", "window", "hop", "merge") if given[name] is not None}
-    cut |= {"smoothing": given["smooth"]} if given["smooth"] is not None else {}
-    if given["speakers"] is not None:
-        cut["speakers"], turns = results.speakers(given["speakers"])
-        if turns:
-            raise InputError(
-                f"--speakers {given['speakers']}: in a batch, auto or how many there are in each recording"
-            )
+    cut = _cut(given)
     allowed = {Output.TIMELINE: cut.keys(), Output.FEATURES: {"window"}}.get(output, set[str]())
     if other := next((name for name in cut if name not in allowed), None):
         raise InputError(f"--{'smooth' if other == 'smoothing' else other} is about timelines: add --output timeline")
@@ -242,6 +235,17 @@ def _task(given: Mapping[str, Any], inputs: Inputs) -> Task:
         )
     timeline = results.timeline_options(True, **{**_NO_CUT, **cut}) if output is Output.TIMELINE else None
     return Task(recipe, output, given["channels"], timeline or TimelineOptions())
+
+
+def _cut(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is written about timelines."""
+    cut = {name: given[name] for name in ("mode", "window", "hop", "merge") if given[name] is not None}
+    cut |= {"smoothing": given["smooth"]} if given["smooth"] is not None else {}
+    if given["speakers"] is not None:
+        cut["speakers"], turns = results.speakers(given["speakers"])
+        if turns:
+            raise InputError(f"--speakers {given['speakers']}: in a batch, auto or how many there are in each one")
+    return cut
 
 
 _NO_CUT = dict.fromkeys(("speakers", "mode", "window", "hop", "smoothing", "merge"))

@@ -18,7 +18,7 @@ import click
 
 from emovox import audio
 from emovox.audio import Sound, source_name
-from emovox.cli import results
+from emovox.cli import results, summaries
 from emovox.cli.options import (
     Told,
     WordOptions,
@@ -214,7 +214,7 @@ def predict(
     if explain:
         results.print_explanations(work.results(), form)
     elif summary:
-        results.print_summaries(work.summaries(), form)
+        summaries.print_summaries(work.summaries(), form)
     else:
         coming = work.streamed() if work.streams and results.streams(form, place) else work.results()
         results.deliver(coming, form, place, recognizer.card.labels)

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 from emovox.audio import Sound
 from emovox.audio.sources import SPOOL, Source
-from emovox.drawing import clock
 from emovox.errors import InputError
 from emovox.outputs import explanations, formats, tracks
 from emovox.outputs.console import say, whole_writes
 from emovox.outputs.explanations import Explanation
-from emovox.outputs.formats import COLOURS, JSON_END, Format
-from emovox.outputs.terminal import Console, Table, Text, is_terminal
-from emovox.outputs.text import json_line, shown
-from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
+from emovox.outputs.formats import JSON_END, Format
+from emovox.outputs.terminal import Console, is_terminal
+from emovox.outputs.text import json_line
+from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable
 
@@ -340,10 +339,6 @@ def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -
             printer.print(formats.pieces(form, chain(first, coming), labels))
 
 
-#: Columns of a summary beside its bars, for recordings of up to ten hours.
-_BESIDE_BARS = 43
-
-
 def speakers(text: str | None) -> tuple[Literal["auto"] | int | None, Path | None]:
     """Read ``--speakers``: whether and how many are to be told apart, or a file that tells who speaks when.
 
@@ -411,21 +406,10 @@ def require_plain_format(option: str, form: Format | None, out: str | None) -> N
         raise InputError(f"{option} goes to standard output: redirect it, or leave out --out")
 
 
-def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
-    """Print a summary of each recording; what came before an interruption is whole."""
-    if form is not Format.JSON:
-        console = Console()
-        for summary in summaries:
-            for line in to_lines(summary, console.width):
-                console.print(line)
-        return
-    _print_list(summaries)
-
-
 def print_explanations(found: Iterable[Found], form: Format | None) -> None:
     """Print the explanations of each recording; what came before an interruption is whole."""
     if form is Format.JSON:
-        _print_list(one for each in found for one in each.explanations)
+        print_list(one for each in found for one in each.explanations)
         return
     for each in found:
         for one in each.explanations:
@@ -438,7 +422,7 @@ class _Plain(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-def _print_list(values: Iterable[_Plain]) -> None:
+def print_list(values: Iterable[_Plain]) -> None:
     """Print a list of JSON that is whole wherever the user stops."""
     separator = "["
     try:
@@ -449,42 +433,3 @@ def _print_list(values: Iterable[_Plain]) -> None:
     finally:
         sys.stdout.write(JSON_END if separator == "," else "[]\n")
         sys.stdout.flush()
-
-
-def to_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
-    """Describe a recording on a terminal: shares of time, strongest moment of each emotion, what follows what.
-
-    Parameters
-    ----------
-    summary : Summary
-    width : int, default 80
-        Columns of the terminal; where there are few, the bars get shorter, and go.
-    """
-    seen = f"{clock(summary.judged)} of {clock(summary.duration)} judged, {summary.segments} segments"
-    yield Text(f"{shown(summary.file)}: {seen}, not sure in {summary.abstained:.0%} of it")
-    bars = max(0, min(20, width - _BESIDE_BARS))
-    table = Table()
-    for name in ("emotion", "time", "share", "strongest"):
-        table.add_column(name, no_wrap=name != "strongest", justify="right" if name == "time" else "left")
-    for label, share in summary.share.items():
-        best, colour = summary.strongest[label], COLOURS.get(label, "white")
-        bar = "█" * round(bars * share) + "░" * (bars - round(bars * share)) + " " if bars else ""
-        table.add_row(
-            Text(label, colour),
-            clock(share * summary.judged),
-            Text(f"{bar}{share:.0%}", colour),
-            f"{clock(best.start)} {best.confidence:.0%}",
-        )
-    if summary.share or not summary.dimensions:
-        yield table
-    if summary.dimensions:
-        yield Text(shown(f"mean: {formats.dimensions(summary.dimensions)}"))
-    if summary.transitions:
-        yield Text("changes: " + ", ".join(_changes(summary)))
-
-
-def _changes(summary: Summary, most: int = 5) -> Iterator[str]:
-    for (first, then), count in list(summary.transitions.items())[:most]:
-        yield f"{first} to {then} {count}"
-    if len(summary.transitions) > most:
-        yield f"{sum(list(summary.transitions.values())[most:])} others"

@@ -261,6 +261,9 @@ def _summary(page: Page) -> Iterator[str]:
     )
     changes = [f"{one['from']} to {one['to']} {one['count']}" for one in found["transitions"][:8]]
     yield f".</p>\n<p>Changes: {escape(shown(', '.join(changes)))}.</p>\n" if changes else ".</p>\n"
+    for name, own in found.get("speakers", {}).items():
+        yield f"<h3>{escape(shown(name))}: {clock(own['seconds'])}, {own['share']:.0%} of the talk time</h3>\n"
+        yield f'<div class="bars">{drawing.bars(own["emotions"])}</div>\n'
 
 
 def _reasons(page: Page) -> Iterator[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from emovox import decision, drawing
 from emovox.errors import InputError
+from emovox.recognition.speaking import Reply, Speaking, by_speaker, replies
 from emovox.speech.vad import VadOptions
 from emovox.types import Prediction, Segment, Waveform, frame
 
@@ -220,6 +221,10 @@ class Summary:
         For each label that occurs, the segment in which it was most probable.
     dimensions : mapping of str to float or None
         Emotion dimensions, their mean over the judged time; None for a model that has none.
+    speakers : mapping of str to Speaking
+        What each speaker says, who speaks most first; empty where fewer than two are known.
+    replies : tuple of Reply
+        Who follows whom with what, the most frequent first.
     """
 
     file: str
@@ -231,9 +236,11 @@ class Summary:
     transitions: Mapping[tuple[str, str], int]
     strongest: Mapping[str, Prediction]
     dimensions: Mapping[str, float] | None = None
+    speakers: Mapping[str, Speaking] = field(default_factory=dict)
+    replies: tuple[Reply, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; transitions become a list of objects."""
+        """Return plain values, ready for JSON; transitions become a list of objects, speakers stand where there are."""
         plain = {name: getattr(self, name) for name in ("file", "duration", "judged", "segments", "abstained")}
         return {
             **plain,
@@ -243,6 +250,8 @@ class Summary:
             ],
             "strongest": {label: one.to_dict() for label, one in self.strongest.items()},
             "dimensions": None if self.dimensions is None else dict(self.dimensions),
+            **({"speakers": {name: one.to_dict() for name, one in self.speakers.items()}} if self.speakers else {}),
+            **({"replies": [dataclasses.asdict(one) for one in self.replies]} if self.speakers else {}),
         }
 
 
@@ -270,6 +279,8 @@ def summarise(timeline: Timeline) -> Summary:
             for label, _ in ranked
         },
         dimensions=_mean_dimensions(parts, [one.end - one.start for one in parts]),
+        speakers=by_speaker(parts),
+        replies=replies(parts),
     )
 
 

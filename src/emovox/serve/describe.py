@@ -273,7 +273,10 @@ def _schemas() -> dict[str, Any]:
             "share": {"type": "object", "additionalProperties": number},
             "transitions": {"type": "array", "items": change},
             "strongest": {"type": "object", "additionalProperties": ref("Prediction")},
-        }
+            "speakers": {"type": "object", "additionalProperties": {"type": "object"}},
+            "replies": {"type": "array", "items": {"type": "object"}},
+        },
+        optional=("speakers", "replies"),
     )
     mistake = _object({"pointer": text, "detail": text})
     found["Problem"] = _object(
