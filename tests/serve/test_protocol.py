@@ -185,9 +185,10 @@ def crowd(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         async with open_door(folder, upload_stall=3) as door:
             idle = [await door.connect() for _ in range(count)]
-            slow = [await door.connect() for _ in range(count)]
-            for number, (_, writer) in enumerate(slow):
-                writer.write(upload("Content-Length: 100000")[: 20 + 97 * (number % 2)])  # half a head, or half a body
+            slow = []
+            for number in range(count):  # half a head, or half a body
+                slow.append(await door.connect())
+                slow[-1][1].write(upload("Content-Length: 100000")[: 20 + 97 * (number % 2)])
             assert await door.healthy()
             ends = await asyncio.gather(
                 *(asyncio.wait_for(reader.read(), PATIENCE) for reader, _ in [*idle, *slow]), return_exceptions=True
