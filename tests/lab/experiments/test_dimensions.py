@@ -118,7 +118,7 @@ def test_a_manifest_becomes_a_model(base: Model, toy_manifest: Path, tmp_path: P
         {"ratings": tmp_path / "ratings.csv"},
         ["arousal"],
         tmp_path / "out.onnx",
-        options=HeadOptions(epochs=20, decay=0.1),
+        options=HeadOptions(epochs=20, learning_rate=1e-3, decay=0.1),
         cache=FeatureCache(tmp_path / "cache"),
         jobs=1,
     )
