@@ -22,7 +22,7 @@ from tests import ROOT
 from tests.cli import emovox_command, emovox_process
 
 PLAIN = ROOT / "examples" / "plain.wav"
-PAGES = (*COMMANDS, "data list", "data check")
+PAGES = (*COMMANDS, "data list", "data check", "data download", "data verify", "data audit")
 SOURCE = Path(emovox.__file__).parents[1]
 #: Lines of a help page at most: a terminal of usual height.
 SCREEN = 48

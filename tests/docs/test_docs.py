@@ -115,7 +115,8 @@ def test_enough_commands_ran() -> None:
     )
     assert len(ran) >= LEAST
     needs = {
-        "needs a corpus": r"--corpus|--corpora|-c |data check",
+        "needs a corpus": r"--corpus|--corpora|-c |data check|data audit",
+        "needs the network": r"data download",
         "needs a server": r"emovox serve|emovox keys",
         "needs a cluster": r"--shard",
         "needs a microphone": r"emovox listen|arecord",
@@ -149,6 +150,11 @@ COMMANDS = (
     "models",
     "cache",
     "data list",
+    "data info",
+    "data download",
+    "data verify",
+    "data repair",
+    "data audit",
     "data sample",
     "data check",
     "batch run",
