@@ -40,7 +40,7 @@ _LAB = {
     "evaluate": Home("emovox.lab.commands", "Score a model on whole corpora."),
     "dimensions": Home("emovox.lab.commands", "Train intensity, arousal and the like beside the classes of a model."),
     "compare": Home("emovox.lab.commands", "Rank runs, test every pair, and write a page about it."),
-    "data": Home("emovox.lab.commands", "Know and check corpora."),
+    "data": Home("emovox.lab.commands", "Know, download and check corpora."),
 }
 #: The sub-commands by name: the module of that name in the package holds the command of that name.
 COMMANDS = _RECOGNISE | _SERVE | _LAB
