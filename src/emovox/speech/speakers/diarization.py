@@ -19,6 +19,8 @@ from emovox.types import RATE, Float32Array, Float64Array, Segment, Waveform
 OVERLAP = "overlap"
 #: What is heard together to tell speakers apart, in samples: about 10 s.
 _STRETCH = 10 * RATE
+#: Similarities at which a tree of voices is cut where the number of speakers is known.
+_CUTS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3)
 #: Pieces from this length on, in seconds, make clusters; shorter ones join them.
 _LONG = 0.8
 
@@ -47,9 +49,9 @@ class DiarizationOptions:
     """
 
     count: int | None = None
-    alike: float = 0.35
+    alike: float = 0.4
     known: float = 0.5
-    least: float = 3.0
+    least: float = 6.0
     vad: VadOptions = field(default_factory=lambda: VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4))
 
     def __post_init__(self) -> None:
@@ -154,19 +156,30 @@ def _speakers(found: Sequence[Piece], vectors: Float32Array, options: Diarizatio
 
 def _means(vectors: Float32Array, seconds: Float64Array, options: DiarizationOptions) -> Float32Array:
     """Cluster voices and return the means of the clusters that are speakers."""
-    groups = clustered(vectors, seconds, alike=options.alike)
-    means, lengths = centres(vectors, seconds, groups), np.bincount(groups, seconds)
-    order = np.argsort(-lengths, kind="stable")
-    if options.count is not None and len(means) <= options.count:
-        groups = clustered(vectors, seconds, alike=options.alike, count=options.count)
-        return centres(vectors, seconds, groups)
-    kept = options.count or max(1, int((lengths >= options.least).sum()))
-    means = means[order[:kept]]
+    if options.count is None:
+        groups = clustered(vectors, seconds, alike=options.alike)
+        kept = max(1, int((np.bincount(groups, seconds) >= options.least).sum()))
+    else:
+        groups, kept = _so_many(vectors, seconds, options.count), options.count
+    longest = np.argsort(-np.bincount(groups, seconds), kind="stable")[:kept]
+    means = centres(vectors, seconds, groups)[longest]
     for _ in range(5):
         nearest = (vectors @ means.T).argmax(axis=1)
         _, nearest = np.unique(nearest, return_inverse=True)
         means = centres(vectors, seconds, nearest)
     return means
+
+
+def _so_many(vectors: Float32Array, seconds: Float64Array, count: int) -> NDArray[np.intp]:
+    """Cluster voices so that the longest clusters, as many as there are speakers, are all long.
+
+    Agglomeration down to the number itself would end with a shout or a whisper as a speaker of its own.
+    """
+    cuts = [clustered(vectors, seconds, alike=alike) for alike in _CUTS]
+    cuts = [groups for groups in cuts if groups.max() + 1 >= count]
+    if not cuts:
+        return clustered(vectors, seconds, alike=_CUTS[0], count=count)
+    return max(cuts, key=lambda groups: float(np.sort(np.bincount(groups, seconds))[-count]))
 
 
 def _pair(found: Sequence[Piece], who: NDArray[np.intp], similar: Float32Array, index: int) -> tuple[int, int]:
