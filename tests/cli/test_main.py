@@ -75,7 +75,10 @@ def test_examples_are_calls_that_parse(words: str) -> None:
     ("call", "message"),
     [
         ("prdict", "no such command 'prdict': did you mean 'predict'? choose one of predict, listen"),
-        ("data chek", "no such command 'chek': did you mean 'check'? choose one of audit, check, download, info, list, repair, sample, verify"),
+        (
+            "data chek",
+            "no such command 'chek': did you mean 'check'? choose one of audit, check, download, info, list, ",
+        ),
         (
             "predict a.wav --treshold 1",
             "no such option --treshold: did you mean --threshold? see emovox predict",
