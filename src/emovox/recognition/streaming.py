@@ -82,7 +82,11 @@ class StreamingRecognizer:
         ------
         AudioError
             There is no such rate, or there are no channels.
+        InputError
+            The options ask for speakers, which only recordings have.
         """
+        if self.options.speakers is not None:
+            raise InputError("speakers are told apart in recordings, not in streams: leave them out of the options")
         judge = self.recognizer.for_stream() if isinstance(self.recognizer, Listener) else self.recognizer
         return Stream(judge, self.options, Converter(rate, channels, name), estimates=estimates, listen=listen)
 
