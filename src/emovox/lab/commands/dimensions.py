@@ -18,7 +18,7 @@ from emovox.outputs.console import named_folders, progress_bars, say
 @corpus_option(required=True)
 @option("--name", "-n", "names", multiple=True, required=True, metavar="COLUMN", help="Dimension; repeat for several.")
 @option("--out", "-o", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Model file to write.")
-@option("--alone", is_flag=True, help="Leave out the classes: a file of 70 kB.")
+@option("--alone", is_flag=True, help="Leave out the classes: a file of 54 kB.")
 @jobs_option
 @json_option("the scores")
 def dimensions(
