@@ -259,7 +259,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def told(folder: Path, *files: Path) -> dict[str, list[dict[str, Any]]]:
     """Ask the command line about recordings: predictions by the name of the file."""
     out = folder / "told"
-    done = emovox_command("predict", *files, "--timeline", "--format", "json", "--out", out)
+    done = emovox_command("predict", *files, "--timeline", "--format", "json", "--out", f"{out}/")
     assert done.returncode == 0, done.stderr
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json")}
 
