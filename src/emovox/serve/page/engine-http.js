@@ -134,7 +134,9 @@ export class HttpEngine {
     for (const [header, value] of Object.entries(this.#headers())) request.setRequestHeader(header, value);
     request.setRequestHeader("Idempotency-Key", call.id);
     return new Promise((resolve, reject) => {
-      const stop = () => request.abort();
+      let sent = false; // what has arrived becomes a job: its answer tells which one is to be forgotten
+      const stop = () => sent || request.abort();
+      request.upload.onload = () => (sent = true);
       call.signal.addEventListener("abort", stop);
       request.upload.onprogress = (event) => call.onProgress?.({ state: "sending", share: event.loaded / event.total });
       request.onabort = () => reject(new EngineError("cancelled", "It was cancelled."));

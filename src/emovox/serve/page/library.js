@@ -37,6 +37,8 @@ export class Library extends EventTarget {
 
   /** Add what the engine remembers and this browser does not. */
   async recall() {
+    // What was sent when the page was closed is known by its token only when it was sent again.
+    while (this.list().some((one) => OPEN.has(one.state) && !one.token)) await new Promise((resolve) => setTimeout(resolve, 500));
     const known = new Set(this.list().map((one) => one.token).filter(Boolean));
     for (const one of await this.engine.remembered(known).catch(() => [])) {
       if (this.list().some((mine) => mine.token === one.token)) continue;
