@@ -64,8 +64,8 @@ def python_findings(tools: dict[str, Any]) -> Iterator[str]:
             yield f"mypy ignores errors in {override['module']}"
 
 
-#: What tests start as processes of their own, without the test library.
-PROGRAMS = ("tests/batch/killed.py", "tests/recognition/behaviour.py")
+#: What tests start as processes of their own, without the test library, or share.
+PROGRAMS = ("tests/batch/killed.py", "tests/recognition/behaviour.py", "tests/serve/chromium.py")
 
 
 def test_findings(collected: set[str]) -> Iterator[str]:

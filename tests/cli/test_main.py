@@ -148,7 +148,7 @@ def test_ctrl_c_is_heard_from_the_beginning() -> None:
     source = ROOT / "src"
     code = f"import sys; sys.path.insert(0, {str(source)!r}); before = set(sys.modules); import emovox.cli.main; "
     code += "print(*sorted(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["__future__", "emovox", "emovox.cli", "emovox.cli.main", "emovox.version"]
 
 

@@ -115,10 +115,11 @@ def test_enough_commands_ran() -> None:
     )
     assert len(ran) >= LEAST
     needs = {
-        "needs a corpus": r"--corpus|--corpora|-c |data check|data audit",
+        "needs a corpus": r"--corpus|--corpora|-c |data check|data audit|=DIR",
         "needs the network": r"data download",
         "needs a server": r"emovox serve|emovox keys",
         "needs a cluster": r"--shard",
+        "needs telephone prompts": r"asterisk",
         "needs a microphone": r"emovox listen|arecord",
         "needs espeak-ng and flite": r"speak\.py",
     }

@@ -39,7 +39,7 @@ recognition_options = all_of(
         "--asr",
         metavar="MODEL",
         section="Words",
-        help="Whisper model: a folder, a size or a hub id; implies --text.",
+        help="Whisper model: folder, size or hub id, with --text.",
     ),
     option(
         "--language",

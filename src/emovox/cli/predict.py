@@ -64,20 +64,20 @@ timeline_options = all_of(
         type=click.Path(path_type=Path),
         metavar="FILE",
         section="Timeline",
-        help="Judge these: .csv or .tsv with start and end, or .rttm.",
+        help="Judge these: .csv, .tsv (start, end) or .rttm.",
     ),
     option(
         "--speakers",
-        metavar="auto|N|FILE",
+        metavar="WHO",
         section="Timeline",
-        help="Tell speakers apart: auto, how many, or what an .rttm says.",
+        help="Tell speakers apart: auto, how many, or an .rttm.",
     ),
     option(
         "--mode",
         type=Choice(Mode),
         metavar="MODE",
         section="Timeline",
-        help="Segments: utterance (default), or interval of --hop s.",
+        help="Segments: utterance (default) or interval.",
     ),
     *(
         option(name, type=float, metavar="SECONDS", section="Timeline", help=text)
@@ -85,7 +85,7 @@ timeline_options = all_of(
             "--window": "Longest stretch judged at once; 6.",
             "--hop": "Length of an interval; 1.",
             "--smooth": "Time constant of smoothing; 0.",
-            "--merge": "Join equal neighbours with at most such a pause between.",
+            "--merge": "Join equal neighbours with such a pause at most.",
         }.items()
     ),
 )
@@ -105,14 +105,14 @@ timeline_options = all_of(
     "form",
     type=Choice(Format),
     metavar="FORMAT",
-    help="table, json, csv, vtt, srt, textgrid, rttm or audacity; by the name of --out, else table.",
+    help="json, csv, vtt, srt, textgrid, rttm or audacity.",
 )
 @option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
 @option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers: .png, .svg or .pdf.")
 @option("--html", metavar="FILE|FOLDER/", help="Write a page to look at and to listen to.")
 @option("--embed", is_flag=True, help="Put the sound into that page, not beside it.")
 @option("--timeline", "-t", is_flag=True, help="Answer segment by segment.")
-@option("--explain", is_flag=True, help="Tell why instead: when, which bands, voice and words.")
+@option("--explain", is_flag=True, help="Tell why instead: when, bands, voice and words.")
 @option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
 @model_option
 @speaker_option

@@ -24,12 +24,12 @@ from emovox.outputs.console import named_folders, progress_bars, say
 def dimensions(
     model: str, corpus: tuple[str, ...], names: tuple[str, ...], out: Path, alone: bool, jobs: int, as_json: bool
 ) -> None:
-    """Train emotion dimensions on columns of corpora, score them by speaker, and write one model file.
+    """Train intensity, arousal and the like beside the classes of a model.
 
     Examples
     --------
-    - `emovox dimensions default -c ravdess=data/ravdess -n intensity -o intensity.onnx`
-    - `emovox dimensions default -c mine=ratings.csv -n arousal -n valence -o mine.onnx`
+    - `emovox dimensions default -c ravdess=data/ravdess -n intensity -o my.onnx`
+    - `emovox dimensions default -c mine=a.csv -n arousal -n valence -o mine.onnx`
 
     The columns hold numbers; intensity may be normal, medium or strong. Empty cells are not known.
     """
