@@ -34,10 +34,10 @@ def recognizer() -> EmotionRecognizer:
 
 
 def test_every_built_in_model_works() -> None:
-    assert "default" in builtin()
-    for name in builtin():
-        prediction = EmotionRecognizer(name).predict(speech(1), rate=16000)
-        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    found = {name: EmotionRecognizer(name).predict(speech(1), rate=16000) for name in builtin()}
+    assert list(found) == ["default", "intensity"]
+    assert sum(found["default"].probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert list(found["intensity"].dimensions) == ["intensity"]
 
 
 def test_the_card_of_the_built_in_model_is_honest(recognizer: EmotionRecognizer) -> None:

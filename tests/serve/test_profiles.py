@@ -126,7 +126,7 @@ def test_a_model_of_ones_own_that_takes_no_baseline(folder: Path) -> None:
 
 def test_models_and_their_cards(client: TestClient) -> None:
     rows = client.get("/v1/models").json()["data"]
-    assert {row["id"] for row in rows} == {"default"}
+    assert {row["id"] for row in rows} == {"default", "intensity"}
     assert [row["id"] for row in rows if row["default"]] == ["default"]
     card = client.get("/v1/models/default").json()["card"]
     assert card == json.loads(json.dumps(card))
