@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from emovox import EmotionRecognizer, EmovoxError, Prediction
+from emovox import EmotionRecognizer, Prediction
 
 CALM, HEAVY = ("neutral", "calm"), ("angry", "sad", "fearful", "disgust")
 #: Prompts of a voice, and those of them that make the setting.
 PROMPTS, SETTING = 200, 50
 
 
-def shares(found: Iterable[Prediction | EmovoxError]) -> tuple[float, float, int]:
+def shares(found: Iterable[object]) -> tuple[float, float, int]:
     """Return percent of neutral, calm or "don't know", percent of heavy answers given, and how many were judged."""
     judged = [one for one in found if isinstance(one, Prediction)]
     ordinary = [one.abstained or one.label in CALM for one in judged]

@@ -172,7 +172,7 @@ def test_the_plane_is_drawn_where_it_can_be(tmp_path: Path) -> None:
 
     found = [one(0, 0.5, -0.2), one(1, -1.5, 0.3)]
     axes = plane.draw(found, "a.wav").axes[0]
-    assert axes.collections[0].get_offsets().tolist() == [[0.5, -0.2], [-1.5, 0.3]]
+    assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[0.5, -0.2], [-1.5, 0.3]]
     assert axes.get_xlim()[1] > 1.5
     plane.write(found, tmp_path / "plane.svg", "a.wav")
     assert (tmp_path / "plane.svg").stat().st_size > 5000

@@ -37,7 +37,7 @@ def test_every_built_in_model_works() -> None:
     found = {name: EmotionRecognizer(name).predict(speech(1), rate=16000) for name in builtin()}
     assert list(found) == ["default", "intensity"]
     assert sum(found["default"].probabilities.values()) == pytest.approx(1, abs=1e-6)
-    assert list(found["intensity"].dimensions) == ["intensity"]
+    assert (found["intensity"].dimensions or {}).keys() == {"intensity"}
 
 
 def test_the_card_of_the_built_in_model_is_honest(recognizer: EmotionRecognizer) -> None:

@@ -20,7 +20,7 @@ def test_votes_become_shares_and_silent_rows_their_label() -> None:
     table = pd.DataFrame({"label": ["sad", "happy"], "votes_sad": ["3", ""], "votes_neutral": ["1", "0"]})
     found = raters.votes(table, LABELS)
     assert found is not None
-    np.testing.assert_allclose(found, [[0, 0.25, 0.75], [1, 0, 0]])
+    np.testing.assert_allclose(found, np.array([[0, 0.25, 0.75], [1, 0, 0]]))
     assert raters.votes(table[["label"]], LABELS) is None
 
 
@@ -54,7 +54,7 @@ def test_a_vote_counts_as_a_clip_with_that_label() -> None:
     options = LogisticOptions(C=1.0, balanced=False, iterations=5000)
     y = np.array(LABELS)[[label for _, label in repeated]]
     plain = LogisticClassifier(options).fit(X[[row for row, _ in repeated]], y)
-    soft = LogisticClassifier(options).fit(X, np.array(LABELS)[counts.argmax(axis=1)], votes=counts, voted=LABELS)
+    soft = LogisticClassifier(options).fit(X, np.array(LABELS)[counts.argmax(axis=1)], votes=counts.astype(float), voted=LABELS)
     np.testing.assert_allclose(soft.predict_proba(X), plain.predict_proba(X), atol=1e-3)
 
 

@@ -114,7 +114,7 @@ def clip(label: str, speaker: int, take: int, seed: int = 0) -> Float32Array:
     weight = np.float32(np.clip(manner.brightness + 0.15 * rng.standard_normal(), -0.9, 0.9))
     sound[1:] = sound[1:] - weight * sound[:-1]
     loud = about(manner.level, 0.2) * 0.15 / float(np.sqrt(np.mean(np.square(sound))))
-    return np.clip(sound * np.float32(loud), -1, 1)
+    return np.asarray(np.clip(sound * np.float32(loud), -1, 1), dtype=np.float32)
 
 
 def write(folder: Path, seed: int = 0, made: Callable[[], None] = lambda: None) -> int:

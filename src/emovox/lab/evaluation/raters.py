@@ -48,7 +48,7 @@ def votes(table: pd.DataFrame, labels: Sequence[str]) -> Float64Array | None:
         counts[:, list(labels).index(name.removeprefix(COLUMN))] = cells
     silent = counts.sum(axis=1) == 0
     counts[silent] = table["label"].to_numpy(str)[silent, np.newaxis] == np.array(labels)
-    return counts / counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def agreement(shares: Float64Array, probabilities: Float64Array) -> dict[str, Any]:
