@@ -111,7 +111,11 @@ def _told(card: Any) -> Iterator[str]:
     if card.how:
         yield f"  how to get it: {card.how}"
     yield f"  index of its files: {card.index or 'none yet: emovox data verify --record makes one of your copy'}"
-    tested = "the real recordings" if card.tested == "recordings" else "names and folders like its own"
+    tested = (
+        "the real recordings"
+        if card.tested == "recordings"
+        else "names and folders like its own; its numbers are from publications, not counted by us"
+    )
     yield f"  reader tested on: {tested}"
     yield from (f"  note: {note}" for note in card.notes)
     yield from (f"  fault: {', '.join(fault.files)}: {fault.what}" for fault in card.faults)
