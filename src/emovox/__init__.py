@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
     from emovox.recognition.segments import SegmentFile, read_segments
+    from emovox.recognition.speaking import Reply, Speaking
     from emovox.recognition.streaming import Stream, StreamingRecognizer
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
     from emovox.recognition.transformer import SpeechFeatures
@@ -94,11 +95,13 @@ _HOMES = {
     "Profile": "emovox.model.profiles",
     "ProfileError": "emovox.errors",
     "Reason": "emovox.outputs.explanations",
+    "Reply": "emovox.recognition.speaking",
     "Results": "emovox.recognition.many",
     "Rule": "emovox.text.rules",
     "Segment": "emovox.types",
     "SegmentFile": "emovox.recognition.segments",
     "Setting": "emovox.types",
+    "Speaking": "emovox.recognition.speaking",
     "SpeechFeatures": "emovox.recognition.transformer",
     "Statistics": "emovox.model.baselines",
     "Stream": "emovox.recognition.streaming",
@@ -147,11 +150,13 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Reason",
+    "Reply",
     "Results",
     "Rule",
     "Segment",
     "SegmentFile",
     "Setting",
+    "Speaking",
     "SpeechFeatures",
     "Statistics",
     "Stream",

@@ -45,7 +45,7 @@ def stored(learnt: tuple[Profile, Profile], tmp_path: Path, monkeypatch: pytest.
 def task(inputs: Inputs, **options: Any) -> Task:
     """Make the task of some options of the command line."""
     names = ["kind", "text", "asr", "language", "text_model", "features", "mode", "window", "hop", "merge", "smooth"]
-    names += ["model", "threshold", "no_gate", "fuse", "rules", "setting", "profiles"]
+    names += ["model", "threshold", "no_gate", "fuse", "rules", "setting", "profiles", "speakers"]
     return command._task({**dict.fromkeys(names), "channels": "mix", **options}, inputs)
 
 

@@ -140,7 +140,7 @@ def test_eight_channels_are_fine(tmp_path: Path) -> None:
         (["train", "{dir}"], "cannot read the recipe"),
         (["features", "x.wav", "-o", "out.xls"], "must end in .csv or .parquet"),
         (["features", "x.wav", "--set", "classic19", "-o", "out.csv"], "did you mean 'classic193'?"),
-        (["evaluate", "classic", "--corpus", "mine=/no/such"], "/no/such"),
+        (["evaluate", "default", "--corpus", "mine=/no/such"], "/no/such"),
         (["models", "nothing"], "no model 'nothing'"),
         (["data", "check", "/no/such/dir"], "/no/such/dir"),
         (["data", "check", "{dir}"], "{dir}"),
@@ -282,7 +282,7 @@ def test_lists(tmp_path: Path) -> None:
     assert "default (default)" in emovox_command("models").stdout
     cards = json.loads(emovox_command("models", "--json").stdout)
     assert cards[0]["format_version"] == 1
-    for name in ("ravdess", "tess", "nemo", "manifest"):
+    for name in ("ravdess", "tess", "nemo", "crema-d"):
         assert name in emovox_command("data", "list").stdout
     assert emovox_command("--version").stdout.strip() == f"emovox {emovox.__version__}"
 

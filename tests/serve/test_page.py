@@ -157,6 +157,9 @@ def test_a_recording_is_added_seen_and_taken_home_without_a_mouse(page: Any, add
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.click(".recordings .act")
     page.wait_for_selector(".recordings li", state="detached")
+    until = time.monotonic() + 20  # the server is asked when it is gone from the page
+    while page.request.get(f"{address}v1/jobs").json()["jobs"] and time.monotonic() < until:
+        time.sleep(0.1)
     assert page.request.get(f"{address}v1/jobs").json()["jobs"] == []
 
 

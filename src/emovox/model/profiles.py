@@ -448,7 +448,8 @@ def read(path: Path) -> Profile:
     except OSError as error:
         raise ProfileError(f"cannot read the profile {path} ({error.strerror}): name a profile file") from error
     except (ValueError, RecursionError) as error:
-        raise ProfileError(f"{path} is not a profile ({_short(error)}): enrol again") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0][:80]
+        raise ProfileError(f"{path} is not a profile ({why}): enrol again") from error
     version = values.get("format_version") if isinstance(values, dict) else None
     if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
         older = version < FORMAT_VERSION
@@ -495,7 +496,3 @@ def _complaint(values: Any) -> str:
     if not all(isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) <= _LARGEST for one in numbers):
         return "it holds something that is not a finite number"
     return ""
-
-
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:80]

@@ -35,7 +35,7 @@ def test_the_collar_is_not_scored() -> None:
     late = [(start + 0.2, end + 0.2, speaker) for start, end, speaker in TRUTH]
     assert score(TRUTH, late, collar=0.25).error == pytest.approx(0)
     assert score(TRUTH, late, collar=0).error > 0.05
-    assert score(TRUTH, TRUTH, collar=0.25).speech == pytest.approx(10 - 0.25 - 0.5 - 1.0 - 1.0 - 0.25 + 0.0)
+    assert score(TRUTH, TRUTH, collar=0.25).speech == pytest.approx(10 - 0.25 - 0.5 - 0.75 - 0.75 - 0.25)
 
 
 def test_scores_add_up() -> None:

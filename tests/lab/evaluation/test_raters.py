@@ -54,7 +54,9 @@ def test_a_vote_counts_as_a_clip_with_that_label() -> None:
     options = LogisticOptions(C=1.0, balanced=False, iterations=5000)
     y = np.array(LABELS)[[label for _, label in repeated]]
     plain = LogisticClassifier(options).fit(X[[row for row, _ in repeated]], y)
-    soft = LogisticClassifier(options).fit(X, np.array(LABELS)[counts.argmax(axis=1)], votes=counts.astype(float), voted=LABELS)
+    soft = LogisticClassifier(options).fit(
+        X, np.array(LABELS)[counts.argmax(axis=1)], votes=counts.astype(float), voted=LABELS
+    )
     np.testing.assert_allclose(soft.predict_proba(X), plain.predict_proba(X), atol=1e-3)
 
 

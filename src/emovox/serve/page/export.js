@@ -162,8 +162,9 @@ function toRttm(predictions) {
       if (!named.has(one.file)) named.set(one.file, names.get(one.file));
       const [start, end] = [one.start, one.end].map((time) => Number(fixed(time, 3)));
       const label = one.abstained ? "unknown" : oneWord(one.label);
-      const length = fixed(end - start, 3);
-      return `SPEAKER ${oneWord(named.get(one.file))} ${one.channel ?? 1} ${fixed(start, 3)} ${length} <NA> <NA> ${label} ${fixed(one.confidence, 4)} <NA>\n`;
+      const stretch = `${fixed(start, 3)} ${fixed(end - start, 3)}`;
+      const who = one.speaker ? `${label} <NA> ${oneWord(one.speaker)}` : `<NA> <NA> ${label}`;
+      return `SPEAKER ${oneWord(named.get(one.file))} ${one.channel ?? 1} ${stretch} ${who} ${fixed(one.confidence, 4)} <NA>\n`;
     })
     .join("");
 }
