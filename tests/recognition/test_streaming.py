@@ -98,9 +98,11 @@ def test_the_stream_of_a_file_gives_its_timeline(
     assert found.duration == len(conversation) / RATE
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_events_are_the_same_sample_by_sample(conversation: Float32Array, options: TimelineOptions) -> None:
-    streams = StreamingRecognizer(Loudness(), options)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=() if one == "short windows" else pytest.mark.long) for one in OPTIONS]
+)
+def test_events_are_the_same_sample_by_sample(conversation: Float32Array, name: str) -> None:
+    streams = StreamingRecognizer(Loudness(), OPTIONS[name])
     samples = conversation[:24000]
     assert run(streams.open(), list(samples[:, np.newaxis])) == run(streams.open(), [samples])
 
@@ -257,6 +259,7 @@ def test_words_belong_to_their_segments(conversation: Float32Array, mode: Any) -
     assert clock.calls <= 2 * len(found)  # running estimates ask nobody
 
 
+@pytest.mark.long
 def test_many_streams_share_a_recogniser(conversation: Float32Array) -> None:
     streams = StreamingRecognizer(EmotionRecognizer(), TimelineOptions(window=3.0))
     parts = [np.roll(conversation, 16000 * shift)[:160000] for shift in (0, 3, 6, 9)]

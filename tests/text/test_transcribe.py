@@ -146,6 +146,7 @@ def test_whisper_understands_and_tells_when(tiny: WhisperTranscriber) -> None:
     assert found.language == "en"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [4, 12])
 def test_noise_that_whisper_is_given_itself_has_no_words(seconds: int, tiny: WhisperTranscriber) -> None:
     """It falls into loops there, or writes points; the detector of speech, which comes first, is left out here."""

@@ -479,6 +479,7 @@ def test_a_damaged_index_is_told(content: bytes) -> None:
         index.parse(content, "it")
 
 
+@pytest.mark.long
 def test_the_real_copies_are_whole(corpora: Path) -> None:
     verdict = verify(load("emodb", corpora / "emodb"), card("emodb"), index.published(card("emodb")), 1)
     assert verdict.whole

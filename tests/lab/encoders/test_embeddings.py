@@ -285,6 +285,7 @@ def run(small_whisper: Path, toy_manifest: Path, tmp_path_factory: pytest.TempPa
     return out
 
 
+@pytest.mark.long
 def test_the_file_starts_from_samples(run: Path, small_whisper: Path, toy_manifest: Path) -> None:
     model = model_file.load(run)
     assert (model.takes_samples, model.takes_baseline, model.axes_width) == (True, False, 0)

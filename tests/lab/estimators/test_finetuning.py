@@ -219,6 +219,7 @@ def test_recordings_are_needed(training_set: TrainingSet) -> None:
 # --- repeating and going on --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_seeds_repeat(training_set: TrainingSet, quick: FinetunedClassifier) -> None:
     one = answers(quick, training_set)
     torch.manual_seed(123)  # whatever was drawn before does not matter
@@ -296,6 +297,7 @@ def test_a_finished_training_is_not_repeated(training_set: TrainingSet, tmp_path
     np.testing.assert_array_equal(answers(again, training_set), answers(one, training_set))
 
 
+@pytest.mark.long
 def test_another_training_begins_anew(training_set: TrainingSet, tmp_path: Path) -> None:
     others = [
         (training_set, dataclasses.replace(QUICK, penalty=0.02)),

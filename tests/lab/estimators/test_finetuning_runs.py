@@ -86,6 +86,7 @@ def run(small_whisper: Path, toy_manifest: Path, cache: FeatureCache, tmp_path_f
     return out
 
 
+@pytest.mark.long
 def test_a_finished_run_leaves_no_checkpoints(run: Path) -> None:
     assert {path.name for path in run.parent.iterdir()} == {"run"}
     assert {path.name for path in (run / "folds").iterdir()} == {"fold 1.onnx", "fold 2.onnx"}
@@ -105,6 +106,7 @@ def test_an_interrupted_run_gives_the_same_scores(
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
 
 
+@pytest.mark.long
 def test_the_file_is_the_estimator(training_set: TrainingSet, run: Path, tmp_path: Path) -> None:
     model = fitted(training_set, QUICK)
     pipeline = families.build("finetuned", QUICK)

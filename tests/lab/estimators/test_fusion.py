@@ -307,6 +307,7 @@ def test_words_of_another_width_and_words_for_a_model_without_are_refused(
         export(fitted["feature"], wrong, tmp_path / "other.onnx", clips.X[:4])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["fusion-feature", "fusion-gated"])
 def test_behind_an_encoder_a_fusion_starts_from_samples(
     name: str, small_whisper: Path, clips: Any, tmp_path: Path

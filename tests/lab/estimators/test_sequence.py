@@ -246,6 +246,7 @@ BASE: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 def test_a_recipe_becomes_a_model_that_predicts_files(toy_manifest: Path, tmp_path: Path) -> None:
     told = []
     one = recipe.validate(BASE, "toy")

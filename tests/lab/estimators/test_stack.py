@@ -180,6 +180,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path, small
     return out
 
 
+@pytest.mark.long
 def test_a_stack_of_frames_vectors_and_samples_is_one_file(finished: Path, toy_manifest: Path) -> None:
     model = load(finished)
     assert set(model.inputs) == {"net.features", "machine.features", "voice.samples"}

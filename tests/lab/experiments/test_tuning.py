@@ -184,6 +184,7 @@ def test_outer_limits_the_test_parts(toy_manifest: Path, tmp_path: Path) -> None
 # ---- budget, pruning, going on ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_going_on_adds_only_the_missing_trials(toy_manifest: Path, tmp_path: Path, spy: Spy) -> None:
     search(toy_manifest, tmp_path, toy(trials=2, pruning=False), outer=1)
     begun = len(spy.tasks)
@@ -391,6 +392,7 @@ def test_a_database_that_is_lost_on_the_way_is_one_line(
 # ---- the report and the command --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_report_shows_both_scores_and_their_difference(toy_manifest: Path, tmp_path: Path) -> None:
     best, results = search(toy_manifest, tmp_path)
     for _ in range(2):  # going on replaces the report

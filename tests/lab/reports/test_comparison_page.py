@@ -34,6 +34,7 @@ def page(written: Path) -> Page:
     return Page((written / "comparison.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 def test_the_folder_is_complete(written: Path, group: Group) -> None:
     names = {path.name for path in written.iterdir()}
     assert names == {"comparison.html", "comparison.md", "comparison.json", "plots"}
@@ -126,6 +127,7 @@ def test_every_published_score_has_its_source() -> None:
         assert "uar" in one or "wa" in one
 
 
+@pytest.mark.long
 def test_different_tests_stand_apart_on_the_page(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", protocol="random-70/30", independent=False)]
     compare_report.write(compare(runs, measure=False, separate=True), tmp_path / "out")

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from emovox.lab.evaluation.scores import score
 from emovox.lab.reports import report
@@ -141,6 +142,7 @@ def test_a_leak_of_speakers_is_warned_of(page: Page, tmp_path: Path) -> None:
     assert page.named("aside") == []
 
 
+@pytest.mark.long
 def test_one_fold_has_no_spread_and_no_plot_of_it(tmp_path: Path) -> None:
     page = read(experiment(folds=("split",), independent=False, takes=1), tmp_path)
     assert "over folds" not in page.text[: page.text.index("UAR, macro")]
@@ -150,6 +152,7 @@ def test_one_fold_has_no_spread_and_no_plot_of_it(tmp_path: Path) -> None:
     assert "temperature" not in page.text
 
 
+@pytest.mark.long
 def test_unknown_speakers_have_no_interval_and_no_plot(tmp_path: Path) -> None:
     page = read(experiment(speakers=("",) * 12, sexes=("",), takes=1), tmp_path)
     assert "no interval: not every speaker is known" in page.text

@@ -32,6 +32,7 @@ def test_every_plot_is_a_file_of_both_kinds(folder: Path, run: Run) -> None:
     assert "date" not in (folder / "plots" / "confusion.svg").read_text(encoding="utf-8").lower()
 
 
+@pytest.mark.long
 def test_two_writes_are_the_same_bytes_whatever_the_users_settings(folder: Path, run: Run, tmp_path: Path) -> None:
     import matplotlib
 
@@ -55,6 +56,7 @@ def test_names_that_the_font_lacks_stay_readable_in_the_page(tmp_path: Path) -> 
     assert ">$x_1$</text>" in drawing
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 26])
 def test_few_and_many_emotions(count: int, tmp_path: Path) -> None:
     labels = tuple(f"an emotion with a long name, number {k}" for k in range(count))
@@ -65,6 +67,7 @@ def test_few_and_many_emotions(count: int, tmp_path: Path) -> None:
     assert [text for text in texts if text.startswith("an")] == 2 * [plots.shortened(label) for label in labels]
 
 
+@pytest.mark.long
 def test_many_speakers_and_seeds_keep_the_page_small(tmp_path: Path) -> None:
     names = tuple(f"crema-d/{k}" for k in range(1001, 1092))
     run = experiment(labels=COMMON[:6], speakers=names, folds=names, seeds=range(3), corpora=("crema-d",), takes=1)
