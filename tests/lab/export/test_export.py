@@ -195,7 +195,7 @@ def unsealed(graph: onnx.ModelProto) -> bytes:
     """Write a graph that was changed, without the checksum of the one before."""
     kept = {entry.key: entry.value for entry in graph.metadata_props if entry.key != "emovox.sha256"}
     helper.set_model_props(graph, kept)
-    return graph.SerializeToString()
+    return bytes(graph.SerializeToString())
 
 
 def test_a_model_cannot_refer_to_other_files(good: Path) -> None:
