@@ -122,3 +122,16 @@ def test_a_model_without_classes_shows_its_dimensions() -> None:
     for text in ("".join(formats.to_text([one])), cast(io.StringIO, console.stream).getvalue()):
         assert "arousal +0.31, valence -0.10" in text
         assert "%" not in text
+
+
+def test_a_table_says_who_speaks_and_where_if_there_are_several() -> None:
+    def one(speaker: str | None, channel: int | None = None) -> Prediction:
+        return Prediction("a.wav", 0.0, 1.0, "sad", {"sad": 1.0}, 1.0, False, "m", speaker=speaker, channel=channel)
+
+    both = "".join(formats.to_text([one("anna"), one("speaker 2")])).splitlines()
+    assert both[0].split()[:4] == ["file", "time", "speaker", "emotion"]
+    assert "speaker 2" in both[2]
+    assert "anna" not in "".join(formats.to_text([one("anna"), one("anna")]))
+    sides = "".join(formats.to_text([one(None, 1), one(None, 2)])).splitlines()
+    assert sides[0].split()[2] == "channel"
+    assert [line.split()[3] for line in sides[1:]] == ["1", "2"]  # after the two words of the time

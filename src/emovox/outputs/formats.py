@@ -222,17 +222,21 @@ def pieces(
 def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     """Make a table for a terminal: the label, how sure it is and, where the terminal is wide enough, the runner-up.
 
-    A long folder that all recordings are in stands above the table, and not in every row.  Where words were listened
-    to, they stand below the label, and below them what there is to explain.
+    A long folder that all recordings are in stands above the table, and not in every row.  Where there are several
+    channels or speakers, a column says which.  Where words were listened to, they stand below the label, and below them
+    what there is to explain.
     """
     wide = width >= NARROW
     spoken = any(one.transcript is not None for one in predictions)
+    told = [name for name in ("channel", "speaker") if len({getattr(one, name) for one in predictions}) > 1]
     common = _common_folder([one.file for one in predictions], width)
     table = Table()
     if common:
         table.title = Text(f"in {shown(common)}", "dim")
     table.add_column("file")
     table.add_column("time", justify="right", no_wrap=True)
+    for name in told:
+        table.add_column(name)
     table.add_column("emotion", no_wrap=wide and not spoken)
     table.add_column("confidence" if wide else "sure", no_wrap=True)
     if wide:
@@ -244,6 +248,7 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
         table.add_row(
             Text(file.removeprefix(shown(common))),
             time,
+            *(Text(shown(str(getattr(one, name) or ""))) for name in told),
             Text.assemble((label, colour), *said),
             Text(sure, colour),
             *map(Text, rest),

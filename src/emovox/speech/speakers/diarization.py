@@ -23,6 +23,8 @@ _STRETCH = 10 * RATE
 _CUTS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3)
 #: Pieces from this length on, in seconds, make clusters; shorter ones join them.
 _LONG = 0.8
+#: Share of the speech of a short recording that makes a speaker.
+_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class DiarizationOptions:
     known : float
         Least cosine similarity, in [-1, 1], with an enrolled voice that gives a speaker its name.
     least : float
-        Seconds of speech that make a speaker, where `count` is not known; less joins the most similar one.
+        Seconds of speech that make a speaker, where `count` is not known, or a tenth of all speech if that is less;
+        what has less joins the most similar one.
     vad : VadOptions
         When speech begins and ends.
 
@@ -158,7 +161,8 @@ def _means(vectors: Float32Array, seconds: Float64Array, options: DiarizationOpt
     """Cluster voices and return the means of the clusters that are speakers."""
     if options.count is None:
         groups = clustered(vectors, seconds, alike=options.alike)
-        kept = max(1, int((np.bincount(groups, seconds) >= options.least).sum()))
+        least = min(options.least, _SHARE * float(seconds.sum()))
+        kept = max(1, int((np.bincount(groups, seconds) >= least).sum()))
     else:
         groups, kept = _so_many(vectors, seconds, options.count), options.count
     longest = np.argsort(-np.bincount(groups, seconds), kind="stable")[:kept]
