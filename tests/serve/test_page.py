@@ -194,7 +194,7 @@ def test_a_voice_is_known_after_three_steps_and_can_be_forgotten(page: Any) -> N
     page.click("dialog .actions button.main")
     page.wait_for_selector(".profiles strong")
     assert page.inner_text(".profiles strong") == "anna"
-    assert page.locator("[name=speaker] option").all_inner_texts() == ["Unknown", "anna"]
+    assert page.locator("[name=speaker] option").all_text_contents() == ["Unknown", "anna"]
     page.click("[aria-label='Delete anna']")
     page.wait_for_selector(".profiles strong", state="detached")
     assert page.locator("[name=speaker]").count() == 0
