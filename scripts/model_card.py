@@ -143,6 +143,11 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
             "Recordings of the training data, each scored by a model of the same recipe that was fitted without its "
             f"fold. {note} The model in the file is then fitted on all of them by the same recipe."
         )
+    if scored := card.evaluation.get("dimensions"):
+        yield (
+            f"Emotion dimensions: recordings of the training data in {scored['folds']} folds of speakers, each "
+            "scored by a regression that has not heard the speaker. The one in the file is then fitted on all of them."
+        )
 
 
 def _again(card: ModelCard) -> Iterator[str]:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from emovox.cli.commands import app
 from emovox.lab.evaluation.scores import score
 from emovox.model.card import CorpusSummary, ModelCard
-from emovox.model.file import CARD_KEY, DEFAULT, load
+from emovox.model.file import CARD_KEY, DEFAULT, builtin, load
 from emovox.outputs import cards as words
 from emovox.types import FeatureSpec
 from tests import CLASSIC, ROOT
@@ -141,7 +141,7 @@ def test_the_page_is_that_of_the_model_in_the_package() -> None:
     assert load(DEFAULT).card.name in (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8").splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["default", "full"])
+@pytest.mark.parametrize("name", [*builtin(), "full"])
 def test_the_page_has_the_sections_of_a_model_card_in_order(name: str, full: ModelCard) -> None:
     text = page(full if name == "full" else load(name).card)
     assert tuple(re.findall(r"(?m)^## (.+)$", text)) == MITCHELL
@@ -289,3 +289,13 @@ def test_names_cannot_break_a_table(full: ModelCard) -> None:
 def test_every_use_that_is_not_intended_is_on_the_page_that_says_why() -> None:
     prose = " ".join((ROOT / "docs" / "responsible-use.md").read_text(encoding="utf-8").split())
     assert [use for use in words.NOT_INTENDED if use not in prose] == []
+
+
+def test_dimensions_have_their_scores() -> None:
+    card = load("intensity").card
+    scores = card.evaluation["dimensions"]["intensity"]
+    (table,) = [section for section in words.analyses(card) if section.title == "Emotion dimensions"]
+    low, high = scores["auc_interval"]
+    assert table.rows[0][:2] == ("intensity", str(scores["n"]))
+    assert table.rows[0][3] == f"{scores['auc']:.3f} ({low:.3f} to {high:.3f})"
+    assert "in 6 folds of speakers" in page(card)

@@ -161,6 +161,7 @@ def analyses(card: ModelCard) -> list[Section]:
             found.get("cross_corpus"),
             {"uar": "UAR", "enrolled_uar": "UAR with enrolment", "ece": "ECE"},
         ),
+        _dimensions(found),
         _cost(found),
     ]
     return [part for part in parts if part.text or part.rows]
@@ -346,6 +347,26 @@ def _promised(found: Mapping[str, Any]) -> Section:
                 percent((sure["cross_fitted"] or sure)["accuracy"]),
             )
             for name, told, sure in rows
+        ),
+    )
+
+
+def _dimensions(found: Mapping[str, Any]) -> Section:
+    """Tabulate how good emotion dimensions are: CCC and, between two extremes, the area under the ROC curve."""
+
+    def ranged(scores: Mapping[str, Any], key: str, interval: str) -> str:
+        low_high = scores.get(interval)
+        span = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
+        return "" if scores.get(key) is None else f"{scores[key]:.3f}{span}"
+
+    scored = found.get("dimensions", {})
+    return Section(
+        "Emotion dimensions",
+        head=("dimension", "clips", "CCC (95 % by speaker)", "AUC (95 % by speaker)"),
+        rows=tuple(
+            (name, str(one["n"]), ranged(one, "ccc", "interval"), ranged(one, "auc", "auc_interval"))
+            for name, one in scored.items()
+            if isinstance(one, Mapping)  # beside them stand the number of folds and the corpora
         ),
     )
 
