@@ -5,8 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
+
+import pytest
 
 import emovox
 from tests import ROOT
@@ -49,3 +54,29 @@ def test_every_public_name_can_be_had_and_is_sorted() -> None:
     assert sorted(emovox.__all__) == emovox.__all__
     assert all(getattr(emovox, name) is not None for name in emovox.__all__)
     assert dir(emovox) == emovox.__all__
+
+
+@pytest.mark.parametrize(("old", "new"), emovox._MOVED.items())
+def test_a_moved_module_is_found_and_says_where(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, old, raising=False)
+    with pytest.warns(DeprecationWarning, match=f"{old} is called {new}") as said:
+        moved = import_module(old)
+
+    assert moved is import_module(new)
+    assert moved.__name__ == moved.__spec__.name == new  # type: ignore[union-attr]
+    assert len(said) == 1
+
+
+def test_old_code_goes_on() -> None:
+    code = (
+        "import tempfile, warnings; from pathlib import Path\n"
+        "warnings.simplefilter('error'); warnings.filterwarnings('default', 'emovox', DeprecationWarning)\n"
+        "import emovox, sys; assert 'emovox.lab' not in sys.modules\n"
+        "from emovox.features.cache import FeatureCache; from emovox.lab.extraction import cache\n"
+        "assert FeatureCache is cache.FeatureCache and FeatureCache(Path(tempfile.mkdtemp())).load('0' * 64) is None\n"
+        "try: import emovox.nothing\n"
+        "except ModuleNotFoundError as error: assert 'emovox.nothing' in str(error)\n"
+        "else: raise AssertionError\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "<string>:4: DeprecationWarning: emovox.features.cache is called emovox.lab.extraction.cache" in ended.stderr

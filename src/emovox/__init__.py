@@ -182,6 +182,55 @@ __all__ = [
 ]
 
 
+#: Modules that had another name in the first versions of 0.1.  They are found under it, with a DeprecationWarning.
+_MOVED = {
+    "emovox.experiment": "emovox.lab.experiments.experiment",
+    "emovox.features.cache": "emovox.lab.extraction.cache",
+    "emovox.features.embeddings": "emovox.lab.encoders.embeddings",
+    "emovox.features.extraction": "emovox.lab.extraction.extraction",
+    "emovox.gate": "emovox.speech.gate",
+    "emovox.plots": "emovox.outputs.plots",
+    "emovox.preprocess": "emovox.audio.preprocess",
+    "emovox.profiles": "emovox.model.profiles",
+    "emovox.recipe": "emovox.lab.experiments.recipe",
+    "emovox.recognizer": "emovox.recognition.recognizer",
+    "emovox.streaming": "emovox.recognition.streaming",
+    "emovox.timeline": "emovox.recognition.timeline",
+    "emovox.tracks": "emovox.outputs.tracks",
+    "emovox.vad": "emovox.speech.vad",
+}
+
+
+class _Moved:
+    """Finds moved modules: the last that Python asks, for names that nobody else knows."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> Any:
+        """Return how to import a name, or None where it is none of :data:`_MOVED`."""
+        if name not in _MOVED:
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, _Moved)  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: Any) -> None:
+        """Leave it to Python: the module that it makes is only a place."""
+
+    @staticmethod
+    def exec_module(module: Any) -> None:
+        """Put the module of the new name there."""
+        from importlib import import_module
+        from warnings import warn
+
+        name = module.__name__
+        warn(f"{name} is called {_MOVED[name]}", DeprecationWarning, stacklevel=2)
+        sys.modules[name] = import_module(_MOVED[name])
+
+
+sys.meta_path.append(_Moved)
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module

@@ -122,6 +122,14 @@ def test_one_utterance_has_one_answer(recognizer: EmotionRecognizer, name: str) 
     assert (whole.label, whole.confidence, whole.abstained) == (part.label, part.confidence, part.abstained)
 
 
+def test_the_older_name_for_arrays_gives_the_same_and_warns(recognizer: EmotionRecognizer) -> None:
+    samples = speech(1)
+    with pytest.warns(DeprecationWarning, match="predict_array is called predict"):
+        found = recognizer.predict_array(samples, 16000, "take 1")
+
+    assert found == recognizer.predict(samples, rate=16000, name="take 1")
+
+
 def test_a_file_is_windowed_like_an_array(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
     samples = np.concatenate([speech(6), speech(8.5, 2)])
     path = tmp_path / "long.wav"

@@ -21,8 +21,10 @@ LOUDEST = 1e12
 #: Seconds of sound by which channels are compared at a time.
 BLOCK = 0.05
 
-#: Channels with a correlation below this are one sound upside down: their mean would cancel.
-OPPOSITE = -0.5
+#: Channels with a correlation below this are one sound upside down: their mean would cancel.  In the first moments,
+#: where any two voices may happen to go against each other, it takes more, less by so much for each block as loud as
+#: the rest.
+OPPOSITE, DOUBT = -0.5, 0.05
 
 #: Two channels hold different voices where their sound and its envelope are less alike than this.
 UNLIKE, UNLIKE_ENVELOPE = 0.3, 0.7
@@ -224,6 +226,7 @@ class Downmix:
         self._size = max(1, round(BLOCK * rate))
         self._rest = np.empty((0, channels), np.float32)
         self._gram = np.zeros((channels, channels))
+        self._energy = np.zeros(2)  # of the blocks, and its squares
         self._signs = np.ones(channels, np.float32)
         self._moments = np.zeros(6)  # number, sums, squares and product of the envelopes of two channels
 
@@ -259,7 +262,10 @@ class Downmix:
         sums = self._gram + np.cumsum(grams, axis=0)
         heard = np.trace(np.concatenate([self._gram[np.newaxis], sums[:-1]]), axis1=1, axis2=2) > 0
         self._gram = sums[-1]
-        signs = _signs(sums)
+        power = np.trace(grams, axis1=1, axis2=2)
+        energy = self._energy + np.cumsum(np.stack([power, power**2], axis=1), axis=0)
+        self._energy = energy[-1]
+        signs = _signs(sums, energy[:, 0] ** 2 / np.maximum(energy[:, 1], np.finfo(float).tiny))
         before = np.concatenate([self._signs[np.newaxis], signs[:-1]])
         before = np.where(heard[:, np.newaxis], before, signs)
         self._signs = signs[-1]
@@ -296,11 +302,15 @@ class Downmix:
         return bool(alike < UNLIKE and together < UNLIKE_ENVELOPE)
 
 
-def _signs(sums: Float64Array) -> Float32Array:
-    """Tell which channels are others upside down, shape (n_blocks, n_channels): -1 for those, 1 for others."""
+def _signs(sums: Float64Array, blocks: Float64Array) -> Float32Array:
+    """Tell which channels are others upside down, shape (n_blocks, n_channels): -1 for those, 1 for others.
+
+    `blocks` is how many blocks the sums are made of, those that are softer than others counted as less.
+    """
     energies = np.diagonal(sums, axis1=1, axis2=2)
     loudest = energies.argmax(axis=1)
     cross = sums[np.arange(len(sums)), loudest]
     scale = np.sqrt(energies * energies.max(axis=1, keepdims=True))
-    signs = np.where(cross < OPPOSITE * scale, np.float32(-1), np.float32(1))
+    limit = np.minimum(OPPOSITE, DOUBT * blocks - 1)[:, np.newaxis]
+    signs = np.where(cross < limit * scale, np.float32(-1), np.float32(1))
     return signs * signs[:, :1]  # by the first channel, because which is the loudest may change

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -169,6 +170,11 @@ class EmotionRecognizer:
         """
         return self.alone(self._analysis.predict, source, rate, progress, name=name, transcript=transcript)
 
+    def predict_array(self, samples: NDArray[Any], rate: float, name: str = "<array>") -> Prediction:
+        """Recognise samples in memory as :meth:`predict`, which takes them as well: this older name gives a warning."""
+        warnings.warn("predict_array is called predict: predict(samples, rate=rate)", DeprecationWarning, stacklevel=2)
+        return self.predict(samples, rate=rate, name=name)
+
     @property
     def threshold(self) -> float:
         """Confidence under which an answer is an abstention, by what is known at the beginning."""
@@ -213,22 +219,16 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        source : str, path, bytes, binary file, array, or pair of array and rate
-            The recording, as for :meth:`predict`.
+        source, rate, name, progress
+            As for :meth:`predict`.
         options : TimelineOptions, optional
             How it is cut and judged.
-        rate : float, optional
-            Sampling rate of an array in Hz.
-        name : str, optional
-            What the predictions call the recording; the default is its path.
         transcript : Transcript, optional
             What is said in it, with the times of the words, if that is known: used instead of the transcriber.
         segments : sequence of Segment or pair of float, optional
             What is to be judged, in seconds, each by itself: as an utterance is, heard with 0.1 s on either side, and
             if it is longer than the window, cut where speech is least probable.  :func:`emovox.read_segments` reads
             them from files.  The default is what voice activity detection finds.
-        progress : callable, optional
-            Called with the seconds analysed so far.
         tell : callable, optional
             Called with each event of the stream that the recording is, as soon as it is certain: the judgements of
             the voice, before they are merged and before words are put to them.

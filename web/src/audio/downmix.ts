@@ -5,8 +5,11 @@ import { joined, mean, round } from "../numbers.ts";
 
 /** Seconds of sound by which channels are compared at a time. */
 const BLOCK = 0.05;
-/** Channels with a correlation below this are one sound upside down: their mean would cancel. */
-const OPPOSITE = -0.5;
+/**
+ * Channels with a correlation below this are one sound upside down: their mean would cancel. In the first moments, where
+ * any two voices may happen to go against each other, it takes more, less by so much for each block as loud as the rest.
+ */
+const [OPPOSITE, DOUBT] = [-0.5, 0.05];
 /** Two channels hold different voices where their sound and its envelope are less alike than this. */
 const [UNLIKE, UNLIKE_ENVELOPE] = [0.3, 0.7];
 /** Two channels are compared when both are within this of each other in energy, and after so many blocks. */
@@ -29,6 +32,7 @@ export class Downmix {
   readonly #size: number;
   #rest: Float32Array[];
   readonly #gram: number[][];
+  readonly #energy = [0, 0]; // of the blocks, and its squares
   #signs: number[];
   readonly #moments = [0, 0, 0, 0, 0, 0]; // number, sums, squares and product of the envelopes of two channels
 
@@ -76,7 +80,7 @@ export class Downmix {
   #mixed(block: readonly Float32Array[]): Float32Array {
     const heard = this.#gram.some((row, at) => row[at]! > 0);
     this.#measure(block);
-    const signs = signsOf(this.#gram);
+    const signs = signsOf(this.#gram, this.#energy[0]! ** 2 / Math.max(this.#energy[1]!, Number.MIN_VALUE));
     const before = heard ? this.#signs : signs;
     this.#signs = signs;
     signs.forEach((sign, at) => {
@@ -94,6 +98,9 @@ export class Downmix {
     });
     const gram = centred.map((one) => centred.map((other) => one.reduce((sum, value, i) => sum + value * other[i]!, 0)));
     gram.forEach((row, i) => row.forEach((value, j) => (this.#gram[i]![j]! += value)));
+    const power = gram.reduce((sum, row, i) => sum + row[i]!, 0);
+    this.#energy[0]! += power;
+    this.#energy[1]! += power ** 2;
     if (this.#channels !== 2) return;
     const size = block[0]!.length;
     const [first, second] = [0, 1].map((at) => Math.sqrt(Math.max(0, gram[at]![at]! / size))) as [number, number];
@@ -129,11 +136,12 @@ function average(block: readonly Float32Array[], signs: readonly number[], befor
   return found;
 }
 
-/** Which channels are others upside down: -1 for those, 1 for others. */
-function signsOf(gram: readonly number[][]): number[] {
+/** Which channels are others upside down by so many blocks, softer ones counted as less: -1 for those, 1 for others. */
+function signsOf(gram: readonly number[][], blocks: number): number[] {
   const energies = gram.map((row, at) => row[at]!);
   const loud = Math.max(...energies);
   const cross = gram[energies.indexOf(loud)]!;
-  const signs = energies.map((energy, at) => (cross[at]! < OPPOSITE * Math.sqrt(energy * loud) ? -1 : 1));
+  const limit = Math.min(OPPOSITE, DOUBT * blocks - 1);
+  const signs = energies.map((energy, at) => (cross[at]! < limit * Math.sqrt(energy * loud) ? -1 : 1));
   return signs.map((sign) => sign * signs[0]!); // by the first channel, because which is the loudest may change
 }
