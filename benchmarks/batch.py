@@ -2,7 +2,8 @@
 
     python benchmarks/batch.py rate ../shared/corpora/nemo --recordings 200 1000
     python benchmarks/batch.py memory --rows 1000000
-    python benchmarks/batch.py kill ../shared/corpora/nemo --recordings 400 --times 100
+    python benchmarks/batch.py kill ../shared/corpora/nemo --times 100 --model tests/data/classic.onnx
+    python benchmarks/batch.py kill ../shared/corpora/nemo --times 100 --model tests/data/classic.onnx --dask
     python benchmarks/batch.py cluster ../shared/corpora/nemo --recordings 400 --every 20
 
 Recordings are hard links of real ones.  `rate` compares processor time a recording, which other work on the machine
@@ -18,12 +19,14 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,34 +152,95 @@ def children(pid: int) -> list[int]:
     return found
 
 
+class Dask:
+    """A scheduler and two workers, processes of their own, which are started again where they were killed."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self._folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.mend()
+
+    def mend(self) -> None:
+        """Start what does not run."""
+        port = self.address.rpartition(":")[2]
+        workers = ["dask", "worker", self.address, "--nthreads", "1", "--no-nanny", "--death-timeout", "60"]
+        commands = {
+            "scheduler": ["dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"],
+            "worker 1": [*workers, "--no-dashboard", "--local-directory", str(self._folder / "dask")],
+            "worker 2": [*workers, "--no-dashboard", "--local-directory", str(self._folder / "dask")],
+        }
+        for name, command in commands.items():
+            if name not in self.processes or self.processes[name].poll() is not None:
+                self.processes[name] = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def end(self) -> None:
+        """End all of them."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
 def kill(given: argparse.Namespace, folder: Path) -> None:
     clips = link(given.source, folder / "clips", given.recordings)
-    options = ("--jobs", "2", "--part", str(given.part))
-    begin = time.monotonic()
-    subprocess.run(batch(clips, folder / "whole", *options), check=True)
-    lasts = time.monotonic() - begin
-    choose, killed = random.Random(given.seed), {"coordinator": 0, "worker": 0}
-    running = subprocess.Popen(batch(clips, folder / "out", *options))
-    for _ in range(given.times):
-        time.sleep(choose.uniform(0.05, 2 * lasts / max(10, given.times)))
+    common = ("--part", str(given.part), *(("--model", str(given.model)) if given.model else ()))
+    subprocess.run(batch(clips, folder / "whole", "--jobs", "2", *common), check=True)
+    dask = Dask(folder) if given.dask else None
+    command = batch(clips, folder / "out", *(("--on", dask.address) if dask else ("--jobs", "2")), *common)
+    choose, completed = random.Random(given.seed), 0
+    killed = dict.fromkeys(("coordinator", "worker", *(("scheduler",) if dask else ())), 0)
+    running = subprocess.Popen(command)
+    while sum(killed.values()) < given.times:
+        time.sleep(choose.uniform(0.05, given.within))
+        who = min(killed, key=lambda name: killed[name])
+        if running.poll() is None and (alive := victims(who, running.pid, dask)):
+            with suppress(ProcessLookupError):
+                os.kill(choose.choice(alive), signal.SIGKILL)
+                killed[who] += 1
+            if who == "coordinator":
+                running.wait()
+        elif running.poll() == 0:
+            completed += 1
+            same(folder)
+            undo(folder / "out" / "parts", choose)
+        if dask:
+            dask.mend()
         if running.poll() is not None:
-            running = subprocess.Popen(batch(clips, folder / "out", *options))
-            continue
-        workers = children(running.pid)
-        if workers and choose.random() < 0.5:
-            os.kill(choose.choice(workers), signal.SIGKILL)
-            killed["worker"] += 1
-        else:
-            running.kill()
-            running.wait()
-            killed["coordinator"] += 1
-            running = subprocess.Popen(batch(clips, folder / "out", *options))
-    running.wait()
-    code = subprocess.run(batch(clips, folder / "out", *options), check=False).returncode
-    same = content(folder / "whole") == content(folder / "out")
-    print(f"| killed | {killed} | exit code {code} | bytes {'equal' if same else 'DIFFERENT'} |")
-    if not same:
-        sys.exit(1)
+            running = subprocess.Popen(command)
+    while running.wait() == 2:  # a command that lost its scheduler goes on when it is called again
+        running = subprocess.Popen(command)
+    if dask:
+        dask.end()
+    print(f"| killed | {killed} | {completed} times done between | exit code {running.returncode} |", flush=True)
+    same(folder)
+
+
+def undo(parts: Path, choose: random.Random) -> None:
+    """Remove parts of an output that is whole, so that there is something to do again."""
+    there = sorted(parts.iterdir())
+    for part in choose.sample(there, max(1, len(there) * 3 // 4)):
+        part.unlink()
+
+
+def victims(who: str, coordinator: int, dask: Dask | None) -> list[int]:
+    """Return the processes of a kind that may be killed now."""
+    if who == "coordinator":
+        return [coordinator]
+    if who == "scheduler":
+        return [dask.processes["scheduler"].pid] if dask else []
+    parents = [dask.processes[name].pid for name in ("worker 1", "worker 2")] if dask else []
+    return parents + [pid for one in parents or [coordinator] for pid in children(one)]
+
+
+def same(folder: Path) -> None:
+    """End the program where an output is not that of the undisturbed run."""
+    whole, out = content(folder / "whole"), content(folder / "out")
+    if whole != out:
+        differ = sorted(name for name in whole.keys() | out.keys() if whole.get(name) != out.get(name))
+        sys.exit(f"| bytes DIFFERENT | {', '.join(differ[:5])} |")
+    print("| bytes equal |", flush=True)
 
 
 def cluster(given: argparse.Namespace, folder: Path) -> None:
@@ -184,7 +248,8 @@ def cluster(given: argparse.Namespace, folder: Path) -> None:
 
     start: Any = distributed.LocalCluster  # it has no types
     clips = link(given.source, folder / "clips", given.recordings)
-    subprocess.run(batch(clips, folder / "whole", "--jobs", "2"), check=True)
+    common = ("--model", str(given.model)) if given.model else ()
+    subprocess.run(batch(clips, folder / "whole", "--jobs", "2", *common), check=True)
     over, killed = threading.Event(), list[int]()
     with start(n_workers=2, threads_per_worker=1, dashboard_address=None) as found:
 
@@ -197,16 +262,16 @@ def cluster(given: argparse.Namespace, folder: Path) -> None:
         thread = threading.Thread(target=lose)
         thread.start()
         begin = time.monotonic()
-        done = subprocess.run(batch(clips, folder / "out", "--on", found.scheduler_address), check=False)
+        done = subprocess.run(batch(clips, folder / "out", "--on", found.scheduler_address, *common), check=False)
         seconds = time.monotonic() - begin
         over.set()
         thread.join()
-    same = content(folder / "whole") == content(folder / "out")
+    equal = content(folder / "whole") == content(folder / "out")
     ids = [json.loads(line)["id"] for part in (folder / "out" / "parts").glob("*.jsonl") for line in part.open()]
-    print(f"| killed {len(killed)} workers in {seconds:.0f} s | exit code {done.returncode} | bytes equal: {same} |")
+    print(f"| killed {len(killed)} workers in {seconds:.0f} s | exit code {done.returncode} | bytes equal: {equal} |")
     if ids:
         print(f"| ids | {len(ids)}, each once: {len(set(ids)) == len(ids)} |")
-    if not same:
+    if not equal:
         sys.exit(1)
 
 
@@ -232,6 +297,9 @@ def main() -> None:
         one.add_argument("--times", type=int, default=100)
         one.add_argument("--every", type=float, default=20.0)
         one.add_argument("--seed", type=int, default=0)
+        one.add_argument("--model", type=Path, help="a model file; the built-in one by default")
+        one.add_argument("--dask", action="store_true", help="kill: on a Dask cluster, whose scheduler is killed, too")
+        one.add_argument("--within", type=float, default=5.0, help="kill: seconds until the next one, at most")
     given = parser.parse_args()
     function: Callable[[argparse.Namespace, Path], None] = given.function
     with tempfile.TemporaryDirectory(dir=os.environ.get("EMOVOX_SCRATCH")) as folder:

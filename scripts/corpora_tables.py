@@ -20,15 +20,22 @@ ACCESS = {"direct": "download", "form": "form", "page": "by hand"}
 
 def corpora() -> Iterator[str]:
     """Yield the table of all corpora."""
-    yield "| name | corpus | clips | speakers | licence | use | how | reader tested on |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| name | corpus | clips | speakers | licence | use | how | index | reader tested on |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for card in cards().values():
         numbers = " | ".join(str(number or "not known") for number in (card.clips, card.speakers))
         title = card.title.removesuffix("; commercial use allowed")
         yield (
             f"| [`{card.name}`]({card.url}) | {title} | {numbers} | {card.licence} | {card.use} "
-            f"| {ACCESS[card.access]} | {card.tested} |"
+            f"| {ACCESS[card.access]} | {_index(card)} | {card.tested} |"
         )
+
+
+def _index(card: Card) -> str:
+    """Say in a word what the index of a corpus holds."""
+    if card.names:
+        return "names by the scheme"
+    return "names, durations" if card.index.startswith("names and durations") else "names" if card.index else "-"
 
 
 def remotes() -> Iterator[str]:

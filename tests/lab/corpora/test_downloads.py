@@ -10,9 +10,10 @@ import shutil
 import tarfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ from click.testing import CliRunner
 
 from emovox.cli.commands import app
 from emovox.errors import CorpusError, EmovoxError, InputError
-from emovox.lab.corpora import cards, index, obtaining, unpacking
+from emovox.lab.corpora import cards, index, obtaining, readers, unpacking
 from emovox.lab.corpora.cards import Card, Remote, card
+from emovox.lab.corpora.readers import groups
 from emovox.lab.corpora.registry import load
 from emovox.lab.corpora.transfer import Patience, fetch
 from emovox.lab.corpora.unpacking import unpack
 from emovox.lab.extraction.verification import verify
+from tests.lab.corpora import tree
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 
@@ -361,7 +364,7 @@ def test_a_licence_is_accepted_once_and_in_its_words(small: Card, tmp_path: Path
 def test_damage_is_found_and_repaired(small: Card, tmp_path: Path, server: Server) -> None:
     root = tmp_path / "savee"
     corpus = obtaining.download(small, root, small.licence, keep=True)
-    rows = index.of_copy(root)
+    rows = index.of_copy(root, small)
     assert verify(corpus, small, rows, 1).whole
     (root / NAMES[0]).unlink()
     (root / NAMES[1]).write_bytes(sound(0.1))
@@ -437,7 +440,7 @@ def test_commands(small: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert whole.exit_code == 0
     assert json.loads(whole.output)["compared"] == {"names": 8, "durations": 0, "checksums": 8}
     assert run.invoke(app, ["data", "verify", str(root), "-j1", "--record"]).exit_code == 0
-    assert index.of_copy(root)["dc a01"].seconds == pytest.approx(0.3)
+    assert index.of_copy(root, small)["dc a01"].seconds == pytest.approx(0.3)
     (root / NAMES[0]).unlink()
     broken = run.invoke(app, ["data", "verify", str(root), "-j1"])
     assert broken.exit_code == 1
@@ -459,7 +462,11 @@ def test_corpora_behind_a_form_tell_how_to_get_them(tmp_path: Path) -> None:
 # --- the indexes of the package
 
 
-@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".index.tsv.gz") for path in _CARDS.glob("*.gz")))
+_WITH_FILE = sorted(path.name.removesuffix(".index.tsv.gz") for path in _CARDS.glob("*.gz"))
+_BY_SCHEME = [name for name, one in cards.cards().items() if one.names]
+
+
+@pytest.mark.parametrize("name", _WITH_FILE)
 def test_the_indexes_hold_what_was_published(name: str) -> None:
     rows, one = index.published(card(name)), card(name)
     assert one.index
@@ -468,9 +475,88 @@ def test_the_indexes_hold_what_was_published(name: str) -> None:
     assert index.render(index.parse(content, name)) == content
 
 
-def test_cards_promise_no_index_that_is_not_there() -> None:
+@pytest.mark.parametrize("name", _BY_SCHEME)
+def test_schemes_make_as_many_clips_of_each_label_and_speaker_as_were_published(name: str, tmp_path: Path) -> None:
+    one = card(name)
+    assert one.index.startswith("names by the published scheme; no checksums; ")
+    names = index.scheme(one)
+    assert len(index.published(one)) == len(names) == one.clips
+    paths = [PurePosixPath(f"{name}.wav") for name in names]
+    told = [readers._clip(one, path, groups(one, path) or {}) for path in paths]
+    assert Counter(clip.label for clip in told) == one.labels
+    speakers = Counter(clip.speaker for clip in told)
+    assert len(speakers) == one.speakers
+    assert not one.per_speaker or set(speakers.values()) == {one.per_speaker}
+    some = tree(tmp_path, *(f"{file}.wav" for file in names[:: len(names) // 7]))
+    assert index.keys(load(name, some), one).keys() <= index.published(one).keys()
+
+
+def test_eighteen_corpora_have_an_index() -> None:
+    assert len(set(_WITH_FILE)) + len(_BY_SCHEME) >= 18
     for name, one in cards.cards().items():
-        assert bool(one.index) == (_CARDS / f"{name}.index.tsv.gz").is_file(), name
+        assert bool(one.index) == (name in {*_WITH_FILE, *_BY_SCHEME} or one.reader.listing is not None), name
+        assert not (name in _WITH_FILE and one.names), "one or the other"
+
+
+def test_the_tables_of_a_copy_tell_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "samples.csv").write_text(
+        "file_name,actor,sentence,emotion_expressed\n1.wav,ana,Una.,joy\n2.wav,ana,Una.,fear\n"
+    )
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "1.wav").write_bytes(sound())
+    done = CliRunner().invoke(app, ["data", "verify", str(tmp_path), "-j1"])
+    assert done.exit_code == 1
+    assert "(names by its own samples.csv, which must lie beside the recordings; no checksums): 1 names" in done.output
+    assert "1 missing: 2" in done.output
+
+
+def test_several_corpora_below_one_folder_are_verified_each(small: Card, tmp_path: Path) -> None:
+    root, run = tmp_path / "all", CliRunner()
+    names = [f"{root}/polish/{name}.wav" for name in index.scheme(card("polish-emotions"))]
+    for name in names[:3]:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(sound(0.1))
+    for number, name in enumerate(NAMES):
+        (root / "savee" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "savee" / name).write_bytes(sound(seed=number))
+    done = run.invoke(app, ["data", "verify", str(root), "-j1"])
+    assert done.exit_code == 1
+    assert "polish-emotions: 3 clips" in done.output
+    assert "447 missing: m1.a_nie_4" in done.output
+    assert "472 missing: dc a03" in done.output
+    recorded = run.invoke(app, ["data", "verify", str(root), "-j1", "--json", "--record"])
+    assert [one["corpus"] for one in json.loads(recorded.output)] == ["polish-emotions", "savee"]
+    assert run.invoke(app, ["data", "verify", str(root), "-j1"]).exit_code == 0
+    Path(names[3]).write_bytes(sound(0.1))
+    only = run.invoke(app, ["data", "verify", str(Path(names[0]).parent), "-j1"])
+    assert "1 not in the index: m1.a_nie_4" in only.output
+    repaired = run.invoke(app, ["data", "repair", str(root), "-j1", "--json"])
+    assert [one["repaired"] for one in json.loads(repaired.output)] == [[], []]
+    audited = run.invoke(app, ["data", "audit", str(root), "-j1", "--json", "--out", str(tmp_path / "audits")])
+    assert [one["corpus"] for one in json.loads(audited.output)] == ["polish-emotions", "savee"]
+    assert sorted(path.parent.name for path in (tmp_path / "audits").rglob("audit.html")) == [
+        "polish-emotions",
+        "savee",
+    ]
+
+
+def test_copies_that_share_a_folder_have_an_index_each(tmp_path: Path) -> None:
+    for name in ("DC_a01.wav", "gio-f2-b2.wav"):
+        (tmp_path / name).write_bytes(sound())
+    found = [load(name, tmp_path) for name in ("emovo", "savee")]
+    for corpus in found:
+        index.record(corpus, card(corpus.name))
+    assert [list(index.known(card(corpus.name), tmp_path)[0]) for corpus in found] == [["gio-f2-b2"], ["dc a01"]]
+
+
+def test_a_name_without_checksum_is_no_promise_about_bytes(tmp_path: Path) -> None:
+    for name in index.scheme(card("indowave")):
+        (tmp_path / f"{name}.wav").write_bytes(sound(0.02))
+    done = CliRunner().invoke(app, ["data", "verify", str(tmp_path), "-j1"])
+    assert done.exit_code == 0, done.output
+    assert "300 names, 0 durations, 0 checksums" in done.output
+    assert done.output.splitlines()[-1] == "whole by names; whether lengths and bytes are right is not known"
 
 
 @pytest.mark.parametrize("content", [b"", b"no gzip", index.render({})[:-9]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from emovox.outputs.text import shown
 from emovox.writing import require_writable
 
 _copy = all_of(
-    argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the copy."),
+    argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a copy, or of several."),
     option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content."),
     jobs_option,
-    json_option("an object"),
+    json_option("an object, or a list where there are several corpora"),
 )
 
 
@@ -62,27 +63,30 @@ def download(name: str, folder: Path | None, licence: str | None, keep: bool) ->
 def verify(context: click.Context, folder: Path, name: str | None, jobs: int, as_json: bool, record: bool) -> None:
     """Compare a copy with its index, recording by recording, and listen to all of them.
 
-    The index is the one recorded in the folder, else that of the package, which knows names and durations of some
-    corpora. Exits with 1 if recordings are missing or damaged.
+    The index is the one recorded in the folder, else that of the package, which knows names and, of some corpora,
+    durations; else the corpus's own tables. Of a folder above several corpora it verifies each. Exits with 1 if
+    recordings are missing or damaged.
 
     Examples
     --------
     - `emovox data verify data/tess`
     - `emovox data verify data/savee --record`
     """
-    card, corpus, verdict, source = _verified(folder, name, jobs)
     from emovox.lab.corpora import index
 
-    if record:
-        index.record(corpus, card, verdict.durations)
-    if as_json:
-        told = {"corpus": card.name, "folder": str(folder), "index": source, **verdict.summary()}
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
-    else:
-        _print(card, verdict, source)
+    told, whole = [], True
+    for place, card, corpus, verdict, source in _verified(folder, name, jobs):
         if record:
-            click.echo(f"recorded in {folder / index.RECORDED}")
-    context.exit(0 if verdict.whole else 1)
+            index.record(corpus, card, verdict.durations)
+        told.append({"corpus": card.name, "folder": str(place), "index": source, **verdict.summary()})
+        whole = whole and verdict.whole
+        if not as_json:
+            _print(card, place if place != folder else None, verdict, source)
+            if record:
+                click.echo(f"recorded in {index.recorded(corpus.root, card)}")
+    if as_json:
+        _print_json(told)
+    context.exit(0 if whole else 1)
 
 
 @click.command("repair", cls=Command)
@@ -94,34 +98,42 @@ def repair(
 ) -> None:
     """Bring back what a copy lacks or has damaged, out of its archives, which are downloaded if they are not there.
 
-    Exits with 1 if something stays missing or damaged.
+    Of a folder above several corpora it repairs each. Exits with 1 if something stays missing or damaged.
 
     Examples
     --------
     - `emovox data repair data/ravdess`
     """
-    card, corpus, verdict, _ = _verified(folder, name, jobs)
     from emovox.lab.corpora import obtaining
 
-    back: list[str] = []
-    if not verdict.whole:
-        if licence is not None:
-            obtaining.consent(card, licence)
-        with progress_bars() as progress:
-            back = obtaining.repair(card, corpus, {*verdict.missing, *verdict.damaged}, progress)
-        card, _, verdict, _ = _verified(folder, card.name, jobs)
+    told, whole = [], True
+    for place, card, corpus, verdict, _ in _verified(folder, name, jobs):
+        back: list[str] = []
+        if not verdict.whole:
+            if licence is not None:
+                obtaining.consent(card, licence)
+            try:
+                with progress_bars() as progress:
+                    back = obtaining.repair(card, corpus, {*verdict.missing, *verdict.damaged}, progress)
+            except CorpusError as error:  # the others can be repaired all the same
+                if place == folder:
+                    raise
+                say(f"emovox: {error}")
+            ((_, card, _, verdict, _),) = _verified(place, card.name, jobs)
+        told.append({"corpus": card.name, "repaired": back, **verdict.summary()})
+        whole = whole and verdict.whole
+        if not as_json:
+            click.echo(f"{card.name}: {len(back)} recordings brought back; ", nl=False)
+            click.echo("whole" if verdict.whole else f"{len(verdict.missing)} missing, {len(verdict.damaged)} damaged")
     if as_json:
-        click.echo(
-            json.dumps({"corpus": card.name, "repaired": back, **verdict.summary()}, ensure_ascii=False, indent=2)
-        )
-    else:
-        click.echo(f"{card.name}: {len(back)} recordings brought back; ", nl=False)
-        click.echo("whole" if verdict.whole else f"{len(verdict.missing)} missing, {len(verdict.damaged)} damaged")
-    context.exit(0 if verdict.whole else 1)
+        _print_json(told)
+    context.exit(0 if whole else 1)
 
 
 @click.command("audit", cls=Command)
-@argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a corpus, or a manifest.")
+@argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a corpus or of several, or a manifest."
+)
 @option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content.")
 @option(
     "--out",
@@ -137,6 +149,8 @@ def repair(
 def audit(folder: Path, name: str | None, out: Path, jobs: int, as_json: bool) -> None:
     """Measure every clip of a corpus, and write a page: copies, leaks, balance, clipped, silent, band-limited clips.
 
+    Of a folder above several corpora it audits each; the pages go into a folder for each.
+
     Examples
     --------
     - `emovox data audit data/ravdess --out audits/ravdess`
@@ -146,41 +160,57 @@ def audit(folder: Path, name: str | None, out: Path, jobs: int, as_json: bool) -
     from emovox.lab.extraction import audit as measuring
     from emovox.lab.reports import audit_report
 
-    require_writable(out / "audit.html")
-    corpus = corpora.load(name or corpora.detect(folder), folder)
-    with progress_bars() as progress:
-        audited = measuring.audit(corpus, jobs, progress)
-    audit_report.write(out, audited)
+    found, told = _copies(folder, name), []
+    for kind, place in found:
+        pages = out / kind if len(found) > 1 else out
+        require_writable(pages / "audit.html")
+        corpus = corpora.load(kind, place)
+        with progress_bars() as progress:
+            audited = measuring.audit(corpus, jobs, progress)
+        audit_report.write(pages, audited)
+        told.append(audited.summary())
+        if not as_json:
+            click.echo(f"{corpus.name}: {len(audited.clips)} clips, {told[-1]['hours']:.2f} hours")
+            for one in audited.findings:
+                examples = f" ({', '.join(one.examples[:3])})" if one.examples else ""
+                click.echo(shown(f"{one.kind}: {one.clips} clips, {one.text}{examples}"))
+            click.echo(f"page: {pages / 'audit.html'}")
     if as_json:
-        click.echo(json.dumps(audited.summary(), ensure_ascii=False, indent=2))
-        return
-    click.echo(f"{corpus.name}: {len(audited.clips)} clips, {audited.summary()['hours']:.2f} hours")
-    for one in audited.findings:
-        examples = f" ({', '.join(one.examples[:3])})" if one.examples else ""
-        click.echo(shown(f"{one.kind}: {one.clips} clips, {one.text}{examples}"))
-    click.echo(f"page: {out / 'audit.html'}")
+        _print_json(told)
 
 
-def _verified(folder: Path, name: str | None, jobs: int) -> tuple[Any, Any, Any, str]:
-    """Return card, corpus and verdict of a copy, and what it was compared with."""
+def _copies(folder: Path, name: str | None) -> list[tuple[str, Path]]:
+    """Return the corpora in a folder or below it, and where each lies."""
+    return [(name, folder)] if name else registry().find(folder)
+
+
+def _verified(folder: Path, name: str | None, jobs: int) -> Iterator[tuple[Path, Any, Any, Any, str]]:
+    """Yield the copies of public corpora: where, card, corpus, verdict, and what it was compared with."""
     corpora = registry()
     from emovox.lab.corpora import index
     from emovox.lab.corpora.cards import card, cards
     from emovox.lab.extraction import verification
 
-    name = name or corpora.detect(folder)
-    if name not in cards():
+    found = [one for one in _copies(folder, name) if one[0] in cards()]
+    if not found:
         raise CorpusError(f"{str(folder)!r} holds no public corpus: emovox data check looks at recordings of your own")
-    one, corpus = card(name), corpora.load(name, folder)
-    recorded = index.of_copy(folder)
-    rows = recorded or index.published(one)
-    source = "recorded in its folder" if recorded else one.index
-    with progress_bars() as progress:
-        return one, corpus, verification.verify(corpus, one, rows, jobs, progress), source
+    for kind, place in found:
+        one, corpus = card(kind), corpora.load(kind, place)
+        rows, source = index.known(one, place)
+        with progress_bars() as progress:
+            verdict = verification.verify(corpus, one, rows, jobs, progress)
+        yield place, one, corpus, verdict, source
 
 
-def _print(card: Any, verdict: Any, source: str) -> None:
+def _print_json(told: Sequence[Any]) -> None:
+    """Print an object, or a list of them where there are several corpora."""
+    click.echo(json.dumps(told[0] if len(told) == 1 else told, ensure_ascii=False, indent=2))
+
+
+def _print(card: Any, place: Path | None, verdict: Any, source: str) -> None:
     """Print a verdict for people."""
+    if place:
+        click.echo(f"{place}:")
     click.echo(f"{card.name}: {verdict.clips} clips")
     if source:
         compared = ", ".join(f"{count} {what}" for what, count in verdict.compared.items())
@@ -195,4 +225,15 @@ def _print(card: Any, verdict: Any, source: str) -> None:
     if len(verdict.damaged) > 20:
         click.echo(f"... and {len(verdict.damaged) - 20} more damaged")
     if verdict.whole:
-        click.echo("whole" if source else "no fault found")
+        click.echo(_wholeness(verdict.compared) if source else "no fault found")
+
+
+def _wholeness(compared: Mapping[str, int]) -> str:
+    """Say how much is known of a copy in which nothing is wrong."""
+    if compared["checksums"]:
+        return "whole"
+    return (
+        "whole by names and durations; checksums are not known"
+        if compared["durations"]
+        else ("whole by names; whether lengths and bytes are right is not known")
+    )

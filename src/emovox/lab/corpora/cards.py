@@ -209,7 +209,11 @@ class Card(_Part):
     tested : {"recordings", "names"}
         Whether the reader was tested on the real recordings, or on trees that are named like them.
     index : str
-        What the per-file index was made from; empty where there is none yet (``emovox data verify --record``).
+        What the per-file index was made from, and compared with; empty where there is none yet (``emovox data verify
+        --record``).
+    names, absent : tuple of str
+        Names of all recordings by the published scheme, where no copy was at hand to list them, and those of them that
+        do not exist: paths without suffix; ``{a,b}`` stands for each in turn, ``{01..12}`` for each number.
     """
 
     name: str
@@ -229,6 +233,8 @@ class Card(_Part):
     speakers_of: str = ""
     tested: Literal["recordings", "names"] = "names"
     index: str = ""
+    names: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     remotes: tuple[Remote, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -259,7 +265,7 @@ class Card(_Part):
 
     def summary(self) -> dict[str, Any]:
         """Return what machines may want to know: everything but how the recordings are named."""
-        return {**self.model_dump(mode="json", exclude={"reader"}), "open": self.open}
+        return {**self.model_dump(mode="json", exclude={"reader", "names", "absent"}), "open": self.open}
 
 
 @cache

@@ -2,14 +2,17 @@
 
 An index is a gzipped table, a row for each clip: the key that `emovox.lab.corpora.readers.key` gives it, whatever its
 folder and format; duration in seconds; size in bytes and SHA-256 of the file.  What is not known is empty.  The indexes
-of the package lie beside the cards; ``emovox data verify --record`` writes one for a copy, into its folder.
+of the package lie beside the cards, or are made of the scheme of names in the card; ``emovox data verify --record``
+writes one for a copy, into its folder.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Mapping
+import itertools
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -17,12 +20,13 @@ from pathlib import Path, PurePosixPath
 from emovox.errors import CorpusError
 from emovox.hub import file_digest
 from emovox.lab.corpora.cards import Card
-from emovox.lab.corpora.readers import key
+from emovox.lab.corpora.readers import key, listed
 from emovox.lab.corpora.table import Corpus
 from emovox.writing import replacing
 
 #: Name of the index of a copy, in its folder; hidden, so that it is no file of the corpus.
-RECORDED = ".emovox-index.tsv.gz"
+RECORDED = ".emovox-index.{name}.tsv.gz"
+_BRACES = re.compile(r"{([^{}]*)}")
 _HEADER = "key\tseconds\tbytes\tsha256"
 
 
@@ -47,17 +51,60 @@ def published(card: Card) -> dict[str, Row]:
     Examples
     --------
     >>> from emovox.lab.corpora.cards import card
-    >>> len(published(card("emodb")))
-    535
+    >>> len(published(card("emodb"))), len(published(card("crema-d")))
+    (535, 7441)
     """
     file = resources.files(__package__).joinpath("cards", f"{card.name}.index.tsv.gz")
-    return parse(file.read_bytes(), f"the index of {card.name}") if file.is_file() else {}
+    if file.is_file():
+        return parse(file.read_bytes(), f"the index of {card.name}")
+    return {key(card, PurePosixPath(f"{name}.wav")): Row() for name in scheme(card)}
 
 
-def of_copy(root: Path) -> dict[str, Row]:
+def scheme(card: Card) -> list[str]:
+    """Return the names that the published scheme of a corpus makes, without those that do not exist."""
+    absent = {name for form in card.absent for name in expanded(form)}
+    return [name for form in card.names for name in expanded(form) if name not in absent]
+
+
+def expanded(form: str) -> Iterator[str]:
+    """Expand ``{a,b}`` to each in turn, and ``{01..12}`` to each number, with as many digits as the first has.
+
+    Examples
+    --------
+    >>> list(expanded("{01..03,10}-{a,n}"))[:4]
+    ['01-a', '01-n', '02-a', '02-n']
+    """
+    parts = enumerate(_BRACES.split(form))
+    return map("".join, itertools.product(*(_items(part) if inside % 2 else (part,) for inside, part in parts)))
+
+
+def _items(inside: str) -> Iterator[str]:
+    """Yield what stands between two braces."""
+    for item in inside.split(","):
+        first, dots, last = item.partition("..")
+        yield from (f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)) if dots else (item,)
+
+
+def of_copy(root: Path, card: Card) -> dict[str, Row]:
     """Return the index that was recorded of a copy, empty if none was."""
-    file = root / RECORDED
+    file = recorded(root, card)
     return parse(file.read_bytes(), str(file)) if file.is_file() else {}
+
+
+def recorded(root: Path, card: Card) -> Path:
+    """Return where the index of a copy is recorded: several corpora may share a folder."""
+    return root / RECORDED.format(name=card.name)
+
+
+def known(card: Card, root: Path) -> tuple[dict[str, Row], str]:
+    """Return the best index that there is of a copy, and where it is from; empty if there is none.
+
+    That is the one recorded in its folder, else that of the package, else the names in the corpus's own tables.
+    """
+    if rows := of_copy(root, card):
+        return rows, "recorded in its folder"
+    rows = published(card) or {name: Row() for name in listed(card, root)}
+    return rows, card.index
 
 
 def parse(content: bytes, what: str) -> dict[str, Row]:
@@ -104,7 +151,7 @@ def record(corpus: Corpus, card: Card, durations: Mapping[str, float] | None = N
         name: Row((durations or {}).get(name), path.stat().st_size, file_digest(path))
         for name, path in keys(corpus, card).items()
     }
-    target = corpus.root / RECORDED
+    target = recorded(corpus.root, card)
     with replacing(target) as part:
         part.write_bytes(render(rows))
     return target

@@ -108,10 +108,15 @@ def key(corpus: Card, file: PurePosixPath) -> str:
     >>> key(card("savee"), PurePosixPath("AudioData/DC/a01.wav")), key(card("savee"), PurePosixPath("ALL/DC_a01.flac"))
     ('dc a01', 'dc a01')
     """
-    if corpus.reader.listing:
-        return str(file.with_suffix("")).lower() if corpus.reader.listing.folders else file.stem.lower()
+    if listing := corpus.reader.listing:
+        return _key_in(next((name for name in listing.folders.values() if name in file.parts), ""), file)
     found = groups(corpus, file)
     return corpus.reader.key.format_map(found) if found else str(file)
+
+
+def _key_in(folder: str, file: PurePosixPath) -> str:
+    """Return the key of a clip that a table lists, with the folder below which it lies where names repeat."""
+    return f"{folder} {file.stem.lower()}".lstrip()
 
 
 def _left_out(corpus: Card, file: PurePosixPath) -> str:
@@ -212,19 +217,12 @@ def _listed(corpus: Card, listing: Listing, root: Path, files: list[PurePosixPat
     """Read the recordings that the tables of the corpus list, matched by name without suffix."""
     by_key = {key(corpus, file): file for file in distinct(files, lambda file: key(corpus, file), notes)}
     clips = []
-    for name in listing.tables:
-        path = _find(root, name)
-        if path is None:
-            raise CorpusError(
-                f"no {name} in {str(root)!r}: give {_short(corpus)}'s own folder, the one with {name} in it"
-            )
-        for row in _rows(path, corpus, listing, root):
-            found = {field: form.format_map(defaultdict(str, row)) for field, form in listing.columns.items()}
-            file = _take(by_key, listing.folders.get(name, ""), PurePosixPath(found["file"]).stem.lower())
-            if file is None:
-                notes[f"listed in {name} but not there"].append(found["file"])
-            else:
-                clips.append(_clip(corpus, file, found, listing.splits.get(name) if listing.splits else None))
+    for table, name, found in _entries(corpus, listing, root):
+        file = by_key.pop(name, None)
+        if file is None:
+            notes[f"listed in {table} but not there"].append(found["file"])
+        else:
+            clips.append(_clip(corpus, file, found, listing.splits.get(table) if listing.splits else None))
     tables = " or ".join(listing.tables)
     notes[f"not listed in {tables}"].extend(str(file) for file in by_key.values())
     if not clips:
@@ -232,13 +230,23 @@ def _listed(corpus: Card, listing: Listing, root: Path, files: list[PurePosixPat
     return clips
 
 
-def _take(by_key: dict[str, PurePosixPath], folder: str, stem: str) -> PurePosixPath | None:
-    """Take the recording of a name out of those that are left, from below a folder where names repeat."""
-    if not folder:
-        return by_key.pop(stem, None)
-    found = (key for key, file in by_key.items() if file.stem.lower() == stem and folder in file.parts)
-    first = next(found, None)
-    return by_key.pop(first) if first else None
+def listed(corpus: Card, root: Path) -> list[str]:
+    """Return the keys of all clips that the tables of a copy list, whether they are there or not."""
+    listing = corpus.reader.listing
+    return [name for _, name, _ in _entries(corpus, listing, root)] if listing else []
+
+
+def _entries(corpus: Card, listing: Listing, root: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield what the tables of a corpus list: the table, the clip's key and its fields."""
+    for table in listing.tables:
+        path = _find(root, table)
+        if path is None:
+            raise CorpusError(
+                f"no {table} in {str(root)!r}: give {_short(corpus)}'s own folder, the one with {table} in it"
+            )
+        for row in _rows(path, corpus, listing, root):
+            found = {field: form.format_map(defaultdict(str, row)) for field, form in listing.columns.items()}
+            yield table, _key_in(listing.folders.get(table, ""), PurePosixPath(found["file"])), found
 
 
 def _rows(path: Path, corpus: Card, listing: Listing, root: Path) -> Iterator[dict[str, str]]:
