@@ -175,6 +175,7 @@ class Dask:
         for name, command in commands.items():
             if name not in self.processes or self.processes[name].poll() is not None:
                 self.processes[name] = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+                time.sleep(0.5)  # a port that was just left is not free at once
 
     def end(self) -> None:
         """End all of them."""
@@ -210,6 +211,8 @@ def kill(given: argparse.Namespace, folder: Path) -> None:
         if running.poll() is not None:
             running = subprocess.Popen(command)
     while running.wait() == 2:  # a command that lost its scheduler goes on when it is called again
+        if dask:
+            dask.mend()
         running = subprocess.Popen(command)
     if dask:
         dask.end()

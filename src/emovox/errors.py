@@ -122,18 +122,24 @@ class MissingExtraError(EmovoxError, ImportError):
         What needs the dependency, as the subject of a sentence: ``"reading m4a"``.
     extra : str
         The extra that brings the dependency: ``"formats"``.
+    package : str, optional
+        What has to be installed besides the extra.
 
     Examples
     --------
     >>> str(MissingExtraError("training", "train"))
     "training needs the [train] extra, which is not installed: pip install 'emovox[train]'"
+    >>> str(MissingExtraError("gs://calls", "cloud", "gcsfs"))
+    "gs://calls needs the [cloud] extra and gcsfs, which are not installed: pip install 'emovox[cloud]' gcsfs"
     """
 
     code = "missing_extra"
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, package: str = "") -> None:
         self.extra = extra
-        super().__init__(f"{what} needs the [{extra}] extra, which is not installed: pip install 'emovox[{extra}]'")
+        missing = f"[{extra}] extra and {package}, which are" if package else f"[{extra}] extra, which is"
+        install = f"'emovox[{extra}]' {package}".rstrip()
+        super().__init__(f"{what} needs the {missing} not installed: pip install {install}")
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +18,7 @@ from emovox.batch import places
 from emovox.batch.entries import Inputs
 from emovox.batch.places import Folder, Place, Remote, persistent, place
 from emovox.batch.plan import require
-from emovox.errors import InputError
+from emovox.errors import InputError, MissingExtraError
 from tests.batch import content, run
 
 
@@ -65,6 +69,32 @@ def test_addresses_that_cannot_be_used() -> None:
     pytest.importorskip("fsspec")
     with pytest.raises(InputError, match="nonsense://x cannot be used"):
         place("nonsense://x")
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "module"),
+    [
+        ("gs://calls", " gcsfs", "gcsfs"),
+        ("az://calls", " adlfs", "adlfs"),
+        ("sftp://host/calls", " paramiko", "paramiko"),
+    ],
+)
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, url: str, package: str, module: str) -> None:
+    pytest.importorskip("fsspec")
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.sftp", raising=False)
+    with pytest.raises(MissingExtraError, match=re.escape(f"pip install 'emovox[cloud]'{package}")):
+        place(url)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(MissingExtraError, match=re.escape(f"pip install 'emovox[cloud]'{package}")):
+        place(url)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(InputError, match="FSSPEC_SFTP_PASSWORD") as caught:
+        place("sftp://me:secret@host/calls")
+    assert "secret" not in str(caught.value)
 
 
 class Flaky:
@@ -137,3 +167,70 @@ def test_an_object_store_as_input_and_output(s3: Flaky, calls: Path, tmp_path: P
     assert len(where.names("logs")) == 2
     with pytest.raises(InputError, match="make the bucket or folder first"):
         place("s3://nowhere/out").write("a", b"")
+
+
+@pytest.fixture
+def sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run an SFTP server over a folder ``served``; give its address, and what cuts all connections."""
+    asyncssh = pytest.importorskip("asyncssh")
+    pytest.importorskip("paramiko")
+    config = pytest.importorskip("fsspec.config")  # what FSSPEC_SFTP_PASSWORD is read into when fsspec is imported
+    monkeypatch.setitem(config.conf, "sftp", {"password": "secret", "look_for_keys": False, "allow_agent": False})
+    (tmp_path / "served").mkdir()
+
+    class Guard(asyncssh.SSHServer):  # type: ignore[misc,name-defined]
+        def connection_made(self, conn: Any) -> None:
+            connections.append(conn)
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return (username, password) == ("me", "secret")
+
+    async def serve() -> int:
+        acceptor = await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=Guard,
+            server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(tmp_path / "served")),
+        )
+        return int(acceptor.get_port())
+
+    connections: list[Any] = []
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    port = asyncio.run_coroutine_threadsafe(serve(), loop).result(20)
+
+    def cut() -> None:
+        for one in connections:
+            loop.call_soon_threadsafe(one.abort)
+
+    yield f"sftp://me@127.0.0.1:{port}", cut
+    cut()
+    time.sleep(0.1)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_server_of_sftp_as_input_and_output_goes_on_after_lost_connections(
+    sftp: tuple[str, Callable[[], None]], calls: Path, tmp_path: Path
+) -> None:
+    address, cut = sftp
+    shutil.copytree(calls, tmp_path / "served" / "in")
+    found = [one.id for one in Inputs(f"{address}/in")]
+    assert found == sorted(one.id for one in Inputs(str(calls)))
+    assert next(iter(Inputs(f"{address}/in/b/*.wav"))).file.startswith(f"{address}/in/b/")
+    where = place(f"{address}/out")
+    cut()
+    done = run(Inputs(f"{address}/in"), where)
+    assert (done.recordings, done.failed) == (7, 2)
+    cut()
+    again = run(Inputs(f"{address}/in"), where)
+    assert again.recordings == 0
+    run(Inputs(f"{address}/in"), tmp_path / "here")
+    assert content(tmp_path / "served" / "out") == content(tmp_path / "here")

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from emovox.audio.sources import AUDIO_SUFFIXES, Source, walk
 from emovox.batch.manifests import SUFFIXES, Row, rows
@@ -156,15 +156,31 @@ def _elsewhere(url: str) -> Iterator[Entry]:
     """Give what is below a URL."""
     files, path = filesystem(url)
     if glob.has_magic(path):
-        found = persistent(lambda: files.glob(path), f"look for {url}")
-        root = ""
+        found, root = _listed(url, "glob"), ""
     elif PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES | {".tar"}:
         found, root = [path], str(PurePosixPath(path).parent)
     else:
-        found, root = persistent(lambda: files.find(path), f"look into {url}"), path.rstrip("/")
+        found, root = _listed(url, "find"), path.rstrip("/")
         found = [one for one in found if PurePosixPath(one).suffix.lower() in AUDIO_SUFFIXES | {".tar"}]
+    # fsspec forgets the machine of sftp://host/path.
+    before = url.removesuffix("/").removesuffix(path) if url.removesuffix("/").endswith(path) else None
     for one in sorted(found):
-        yield from _of_file(files.unstrip_protocol(one), one.removeprefix(f"{root}/"))
+        file = files.unstrip_protocol(one) if before is None else before + one
+        yield from _of_file(file, one.removeprefix(f"{root}/"))
+
+
+def _listed(url: str, how: Literal["find", "glob"]) -> list[str]:
+    """List what is below a URL, or matches it; a folder that cannot be looked into is an error, not an empty one."""
+
+    def listed() -> list[str]:
+        files, path = filesystem(url)
+        told = {} if files.async_impl else {"on_error": "raise"}  # those of object stores always do
+        return cast(list[str], getattr(files, how)(path, **told))
+
+    try:
+        return persistent(listed, f"look into {url}")
+    except FileNotFoundError:
+        return []
 
 
 def _of_manifest(source: str) -> Iterator[Entry]:

@@ -5,6 +5,7 @@ A place does four things, and a file in it is written whole or not at all.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,9 @@ Found = TypeVar("Found")
 TRIES, WAIT = 7, 0.1
 #: Where a file appears byte by byte, so that it gets its name when it is whole.
 _STEPWISE = ("sftp", "ssh", "file", "local", "smb", "ftp", "memory")
+#: What reaches an address besides the [cloud] extra.
+_BESIDES = dict.fromkeys(("gs", "gcs"), "gcsfs") | dict.fromkeys(("az", "abfs", "abfss", "adl"), "adlfs")
+_BESIDES |= dict.fromkeys(("sftp", "ssh"), "paramiko")
 
 
 class Place(Protocol):
@@ -100,7 +104,12 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.name = url.rstrip("/")
-        self._files, self._root = filesystem(self.name)
+        _, self._root = filesystem(self.name)
+
+    @property
+    def _files(self) -> Any:
+        """The file system, which is another one where a connection was lost."""
+        return filesystem(self.name)[0]
 
     def read(self, name: str) -> bytes | None:
         """Return a file, None where there is none of this name."""
@@ -188,23 +197,47 @@ def filesystem(url: str) -> tuple[Any, str]:
     InputError
         The URL cannot be used.
     """
-    protocol = url.partition("://")[0]
+    protocol, _, rest = url.partition("://")
+    if re.match(r"[^/@]*:[^/@]*@", rest):
+        raise InputError(
+            f"the {protocol}:// address holds a password, which would be written into the output: leave it out, and "
+            f"set FSSPEC_{protocol.upper()}_PASSWORD, or use a key"
+        )
+    besides = _BESIDES.get(protocol, "")
     try:
         import fsspec
     except ImportError as error:
-        raise MissingExtraError(f"a {protocol}:// address", "cloud") from error
-    try:
-        return cast(tuple[Any, str], fsspec.core.url_to_fs(url))
-    except ImportError as error:
-        raise MissingExtraError(f"a {protocol}:// address", "cloud") from error
-    except Exception as error:  # whatever the library of that protocol raises
-        raise InputError(f"{url} cannot be used ({_reason(error)}): check the address") from error
+        raise MissingExtraError(f"a {protocol}:// address", "cloud", besides) from error
+
+    def reached() -> tuple[Any, str]:
+        try:
+            files, path = fsspec.core.url_to_fs(url)
+            if not _alive(files):
+                files.clear_instance_cache()
+                files, path = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise MissingExtraError(f"a {protocol}:// address", "cloud", besides) from error
+        except ValueError as error:
+            raise InputError(f"{url} cannot be used ({_reason(error)}): check the address") from error
+        return files, path
+
+    return persistent(reached, f"reach {url}")
+
+
+def _alive(files: Any) -> bool:
+    """Tell whether the connection of a file system stands; those by SSH are lost with their server."""
+    transport = getattr(getattr(files, "client", None), "get_transport", None)
+    return transport is None or bool((found := transport()) and found.is_active())
 
 
 def open_remote(url: str) -> BinaryIO:
     """Open a file by its URL, for reading."""
-    files, path = filesystem(url)
-    return cast(BinaryIO, persistent(lambda: files.open(path, "rb"), f"read {url}"))
+
+    def opened() -> Any:
+        files, path = filesystem(url)
+        return files.open(path, "rb")
+
+    return cast(BinaryIO, persistent(opened, f"read {url}"))
 
 
 def persistent(call: Callable[[], Found], what: str) -> Found:
