@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from emovox import audio
 from emovox.errors import AudioError, InputError
 from emovox.live import session as sessions
-from emovox.live.channels import Streams
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import Feed, Notice, Piece, PipeSource
-from emovox.live.state import SessionEvent, State
+from emovox.live.state import SessionEvent, State, Streams
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.types import Prediction, Waveform
 from tests.conftest import speech

@@ -17,8 +17,8 @@ import soundfile
 from starlette.testclient import TestClient
 
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.serve.app import create_app
 from emovox.serve.pool import in_loop, outcome, result_of
+from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from emovox.serve.work import Bench, Build, Task

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-import emovox.serve.cluster
+import emovox.serve.pool
 from emovox import EmotionRecognizer
 from emovox.errors import InputError, WorkerError, WorkerHungError
-from emovox.serve.app import create_app
-from emovox.serve.cluster import Machines
-from emovox.serve.pool import outcome
+from emovox.serve.pool import Machines, outcome
 from emovox.serve.problems import Problem
+from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from emovox.serve.work import Bench, Prepare, Recognise, Upload
@@ -46,7 +45,7 @@ class Fake:
 
 
 def test_what_a_cluster_cannot_do_is_for_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(emovox.serve.cluster, "Cluster", Fake)
+    monkeypatch.setattr(emovox.serve.pool, "Cluster", Fake)
     sound = tmp_path / "sound"
     sound.write_bytes((EXAMPLES / "plain.wav").read_bytes())
 

@@ -23,7 +23,7 @@ import uvicorn
 from emovox.outputs import formats
 from emovox.outputs.formats import Format
 from emovox.recognition.timeline import Timeline
-from emovox.serve.app import create_app
+from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from emovox.testing import synthetic_voice

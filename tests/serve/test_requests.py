@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
 
 from emovox.errors import ModelError
-from emovox.serve.app import create_app
+from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from emovox.serve.work import Bench

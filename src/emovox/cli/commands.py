@@ -16,33 +16,35 @@ from emovox.version import __version__
 class Home(NamedTuple):
     """Where a command is, and what it is for: the help of `emovox` need not import it."""
 
-    package: str
+    module: str
     summary: str
 
 
 _RECOGNISE = {
-    "predict": Home("emovox.cli", "Say which emotion each recording expresses, and how sure that is."),
-    "listen": Home("emovox.cli", "Hear a microphone or a pipe, and say what emotion it is."),
-    "enroll": Home("emovox.cli", "Store what a speaker's voice is ordinarily like."),
-    "adapt": Home("emovox.cli", "Store what a microphone, room and language are ordinarily like."),
-    "batch": Home("emovox.cli", "Judge very many recordings; the same command goes on where it stopped."),
-    "features": Home("emovox.cli", "Write acoustic features as CSV or Parquet."),
-    "models": Home("emovox.cli", "List the models in the package, or show a model's card."),
-    "cache": Home("emovox.cli", "Show what is kept on disk, and clear it."),
+    "predict": Home("emovox.cli.predict", "Say which emotion each recording expresses, and how sure that is."),
+    "listen": Home("emovox.cli.listen", "Hear a microphone or a pipe, and say what emotion it is."),
+    "enroll": Home("emovox.cli.profiles", "Store what a speaker's voice is ordinarily like."),
+    "adapt": Home("emovox.cli.profiles", "Store what a microphone, room and language are ordinarily like."),
+    "batch": Home("emovox.cli.batch", "Judge very many recordings; the same command goes on where it stopped."),
+    "features": Home("emovox.cli.features", "Write acoustic features as CSV or Parquet."),
+    "models": Home("emovox.cli.models", "List the models in the package, or show a model's card."),
+    "cache": Home("emovox.cli.cache", "Show what is kept on disk, and clear it."),
 }
 _SERVE = {
-    "serve": Home("emovox.cli", "Answer over HTTP and WebSocket until Ctrl-C."),
-    "keys": Home("emovox.cli", "Make, list and revoke keys of the service."),
+    "serve": Home("emovox.cli.serve", "Answer over HTTP and WebSocket until Ctrl-C."),
+    "keys": Home("emovox.cli.serve", "Make, list and revoke keys of the service."),
 }
 _LAB = {
-    "train": Home("emovox.lab.commands", "Evaluate a recipe, then fit it and write a model and a report."),
-    "tune": Home("emovox.lab.commands", "Search the settings of a recipe, and score what is found."),
-    "evaluate": Home("emovox.lab.commands", "Score a model on whole corpora."),
-    "dimensions": Home("emovox.lab.commands", "Train intensity, arousal and the like beside the classes of a model."),
-    "compare": Home("emovox.lab.commands", "Rank runs, test every pair, and write a page about it."),
-    "data": Home("emovox.lab.commands", "Know, download and check corpora."),
+    "train": Home("emovox.lab.commands.train", "Evaluate a recipe, then fit it and write a model and a report."),
+    "tune": Home("emovox.lab.commands.tune", "Search the settings of a recipe, and score what is found."),
+    "evaluate": Home("emovox.lab.commands.evaluate", "Score a model on whole corpora."),
+    "dimensions": Home(
+        "emovox.lab.commands.dimensions", "Train intensity, arousal and the like beside the classes of a model."
+    ),
+    "compare": Home("emovox.lab.commands.compare", "Rank runs, test every pair, and write a page about it."),
+    "data": Home("emovox.lab.commands.data", "Know, download and check corpora."),
 }
-#: The sub-commands by name: the module of that name in the package holds the command of that name.
+#: The sub-commands by name: the module holds the command of that name.
 COMMANDS = _RECOGNISE | _SERVE | _LAB
 
 
@@ -57,7 +59,7 @@ class Commands(Group):
         """Import a sub-command; None where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        found: Any = getattr(import_module(f"{COMMANDS[cmd_name].package}.{cmd_name}"), cmd_name)
+        found: Any = getattr(import_module(COMMANDS[cmd_name].module), cmd_name)
         return found  # type: ignore[no-any-return]
 
     def sections(self, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:

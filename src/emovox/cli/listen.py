@@ -23,11 +23,10 @@ from emovox.cli.options import (
 )
 from emovox.errors import InputError
 from emovox.live import check, devices
-from emovox.live.channels import Streams, Wanted
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.session import Session, ended_by_signals
 from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, SoundInput, standard_input
-from emovox.live.state import CHECKED, State
+from emovox.live.state import CHECKED, State, Streams, Wanted
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model.profiles import Profile
 from emovox.outputs.commands import Choice, argument, command, option

@@ -1,4 +1,4 @@
-"""What `emovox enroll` and `emovox adapt` have in common: profiles are made, listed and removed."""
+"""`emovox enroll` and `emovox adapt`: ordinary voices and settings, so that emotions are heard against them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emovox.cli.options import model_option
 from emovox.errors import EmovoxError, InputError, ProfileError
 from emovox.model import profiles
 from emovox.model.profiles import Profile, Subject
-from emovox.outputs.commands import all_of, option
+from emovox.outputs.commands import all_of, argument, command, option
 from emovox.outputs.console import progress_bars, recordings, say
 from emovox.outputs.terminal import Console, Table
 from emovox.recognition.recognizer import EmotionRecognizer
@@ -146,4 +146,75 @@ def _list(kind: Subject) -> None:
     for fault in damaged:
         say(f"emovox: {fault}")
     if damaged:
+        raise click.exceptions.Exit(2)
+
+
+@command()
+@argument("name", metavar="NAME", required=False, help="What to call the speaker.")
+@argument("sources", metavar="AUDIO...", nargs=-1, help="Ordinary speech: files, folders, quoted patterns, or -.")
+@option("--setting", metavar="NAME", help="The speaker belongs to this setting: see emovox adapt.")
+@profile_options
+def enroll(
+    name: str | None,
+    sources: tuple[str, ...],
+    setting: str | None,
+    model: str | None,
+    out: Path | None,
+    force: bool,
+    listing: bool,
+    remove: str | None,
+) -> None:
+    """Store what a speaker's voice is ordinarily like.
+
+    Examples
+    --------
+    - `emovox enroll anna calm-1.wav calm-2.wav`
+    - `emovox enroll anna calm.wav --setting office`
+    - `emovox predict call.wav --speaker anna`
+    - `emovox enroll --list`
+    - `emovox enroll --remove anna`
+
+    Two short sentences are enough, 5 to 60 s of calm, ordinary speech are better. The profile holds numbers and no
+    sound, and works with the model that made it only. If one recording cannot be used, nothing is written.
+    """
+    asked = Asked("speaker", name, sources, model, out, force, listing, remove)
+    if setting is not None:
+        if name is None:
+            raise InputError("--setting says where a speaker was recorded: name the speaker, or leave it out")
+        setting = profiles.read(profiles.known(setting, "setting")).name
+    asked.do(lambda recognizer, who, given, told: recognizer.enroll(who, given, setting, progress=told))
+
+
+@command()
+@argument("name", metavar="NAME", required=False, help="What to call the setting.")
+@argument("sources", metavar="AUDIO...", nargs=-1, help="Recordings made there: files, folders, quoted patterns, or -.")
+@profile_options
+def adapt(
+    name: str | None,
+    sources: tuple[str, ...],
+    model: str | None,
+    out: Path | None,
+    force: bool,
+    listing: bool,
+    remove: str | None,
+) -> None:
+    """Store what a microphone, room and language are ordinarily like.
+
+    Examples
+    --------
+    - `emovox adapt office calls/`
+    - `emovox predict call.wav --setting office`
+    - `emovox predict calls/ --setting auto`
+    - `emovox adapt --list`
+    - `emovox adapt --remove office`
+
+    Give recordings as they come, of any speakers in any moods; labels are not needed. 50 are plenty, 10 help, 3 or 10 s
+    of speech are the least. Recordings in which nobody speaks are reported and left out; the exit code is then 2. The
+    profile holds numbers and no sound, and works with the model that made it only.
+    """
+    left_out = LeftOut()
+    asked = Asked("setting", name, sources, model, out, force, listing, remove)
+    asked.do(lambda recognizer, what, given, told: recognizer.adapt(what, given, progress=told, left_out=left_out))
+    if left_out.count:
+        say(f"emovox: {left_out.count} recordings were left out")
         raise click.exceptions.Exit(2)

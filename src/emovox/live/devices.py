@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from emovox.errors import AudioError, InputError, MissingExtraError, did_you_mean
-from emovox.live.channels import Splitter, Wanted
 from emovox.live.sources import Notice, Piece
+from emovox.live.state import Splitter, Wanted
 from emovox.types import RATE
 
 #: Length of the queue between the sound card and the recogniser, in blocks of 50 ms: two minutes.

@@ -13,10 +13,9 @@ from types import FrameType
 
 import numpy as np
 
-from emovox.live.channels import Streams
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
 from emovox.live.sources import Feed, Notice
-from emovox.live.state import SessionEvent, State
+from emovox.live.state import SessionEvent, State, Streams
 from emovox.live.terminal import Keys, Printer, none
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 

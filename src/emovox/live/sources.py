@@ -17,7 +17,7 @@ from emovox.audio import LOUDEST
 from emovox.audio.containers.find import CONTAINERS, SOUND_FILES
 from emovox.audio.convert import MAX_RATE, MIN_RATE
 from emovox.errors import AudioError, InputError
-from emovox.live.channels import Splitter, Wanted
+from emovox.live.state import Splitter, Wanted
 from emovox.types import RATE, Float32Array
 
 #: Sample formats of raw PCM, by their names in ffmpeg and arecord.

@@ -11,7 +11,7 @@ from emovox.serve.database import Database
 from emovox.serve.guard import call_of
 from emovox.serve.jobs import Jobs
 from emovox.serve.keys import Keys
-from emovox.serve.pool import Pool, Workers
+from emovox.serve.pool import Machines, Pool, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
 from emovox.serve.runner import Runner
@@ -114,8 +114,6 @@ class Service:
 def _for_jobs(settings: Settings) -> Workers:
     """Make who works on jobs: a cluster by its address, or processes of this machine."""
     if settings.on:
-        from emovox.serve.cluster import Machines
-
         return Machines(settings.on, settings.model, settings.asr)
     return Pool(settings.job_processes, settings.model, settings.asr, nice=10, lives=4)
 
