@@ -29,8 +29,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emovox import audio, decision
+from emovox import audio
 from emovox.features import sets
+from emovox.labels import combine
 from emovox.model.file import Model, load
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech.level import FRAME
@@ -119,7 +120,7 @@ class Judge:
             if key not in self.known:
                 self.known[key] = self.model.run(part[np.newaxis]).probabilities[0]
             found.append(self.known[key])
-        return decision.combine(found, [end - begin for begin, end in cuts])
+        return combine(found, [end - begin for begin, end in cuts])
 
 
 def by_all_rules(judge: Judge, samples: Float32Array) -> list[np.ndarray]:

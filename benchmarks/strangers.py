@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio, decision
+from emovox import audio
 from emovox.audio.preprocess import trim_silence
 from emovox.errors import EmovoxError
 from emovox.features import sets
@@ -32,6 +32,7 @@ from emovox.lab.evaluation import metrics
 from emovox.lab.experiments import dataset, recipe
 from emovox.lab.experiments.dataset import Data
 from emovox.lab.extraction.cache import FeatureCache
+from emovox.labels import temper
 from emovox.outputs.console import progress_bars
 from emovox.types import RATE, Float32Array, Waveform
 
@@ -278,7 +279,7 @@ def promise(
         for known in KNOWN:
             heat, limit = calibrated([one[known] for one in fitted], goal)
             answers, label = outer[corpus][known]
-            sure = decision.temper(answers, heat)
+            sure = temper(answers, heat)
             given = sure.max(axis=1) >= limit
             right = np.array(CLASSES)[sure.argmax(axis=1)] == label
             target = np.searchsorted(CLASSES, label)
@@ -297,13 +298,11 @@ def calibrated(parts: Sequence[tuple[Float32Array, NDArray[Any]]], goal: float) 
     target = np.searchsorted(CLASSES, label)
     heats = np.exp(np.linspace(-0.7, 1.8, 51))
     losses = [
-        -np.average(
-            np.log(np.maximum(decision.temper(answers, one)[np.arange(len(target)), target], 1e-9)), weights=weight
-        )
+        -np.average(np.log(np.maximum(temper(answers, one)[np.arange(len(target)), target], 1e-9)), weights=weight)
         for one in heats
     ]
     heat = float(heats[int(np.argmin(losses))])
-    sure = decision.temper(answers, heat)
+    sure = temper(answers, heat)
     order = np.argsort(-sure.max(axis=1))
     hit = (sure.argmax(axis=1) == target)[order]
     right = np.cumsum(hit * weight[order]) / np.cumsum(weight[order])

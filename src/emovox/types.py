@@ -259,7 +259,7 @@ class Prediction:
     words : tuple of Word or None
         The words with their times.
     linguistic : mapping of str to float or None
-        Linguistic features by name (see `emovox.text.sentiment`).
+        Linguistic features by name (see `emovox.text.evidence`).
     fusion : mapping or None
         How voice and words were put together, where they were.
     why : tuple of str or None

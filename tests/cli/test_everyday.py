@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from emovox.audio.sources import recordings
 from emovox.errors import AudioError
 from emovox.model.names import check_name
-from emovox.outputs.console import recordings
 from emovox.outputs.formats import to_table
 from emovox.types import Prediction
 from tests import EXAMPLES

@@ -18,9 +18,8 @@ from emovox import EmotionRecognizer, audio
 from emovox.errors import TranscriptError
 from emovox.outputs import formats
 from emovox.recognition.timeline import Timeline, TimelineOptions
-from emovox.text.evidence import words_vector
+from emovox.text.evidence import FEATURE_NAMES, words_vector
 from emovox.text.fusion import builtin
-from emovox.text.sentiment import FEATURE_NAMES
 from emovox.types import Failure, Prediction, Transcript, Waveform, Word
 from tests import EXAMPLES
 from tests.cli import emovox_command
@@ -92,9 +91,9 @@ def test_what_is_unsure_or_not_english_is_said() -> None:
 
 
 def test_without_vader_the_words_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emovox.text import sentiment
+    from emovox.text import evidence
 
-    sentiment._vader.cache_clear()
+    evidence._vader.cache_clear()
     monkeypatch.setitem(sys.modules, "vaderSentiment", None)
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
     found = EmotionRecognizer(transcriber=Fixed()).predict(PLAIN)

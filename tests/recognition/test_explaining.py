@@ -16,8 +16,7 @@ from emovox.features.analysis import Analysis
 from emovox.model.file import load
 from emovox.outputs.explanations import Explanation, Faithfulness, Reason, lines
 from emovox.recognition import traits
-from emovox.recognition.explaining import first_kept
-from emovox.recognition.occlusion import Occlusion, Pieces, without_band
+from emovox.recognition.explaining import Occlusion, Pieces, first_kept, without_band
 from emovox.recognition.voice import Voice
 from emovox.session import shuffled
 from emovox.speech.gate import GateOptions

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from emovox import EmotionRecognizer, InputError, Timeline, TimelineOptions, decision
+from emovox import EmotionRecognizer, InputError, Timeline, TimelineOptions
 from emovox.features import sets
+from emovox.labels import too_short
 from emovox.model import file as model_file
 from emovox.model import profiles
 from emovox.model.baselines import Statistics
@@ -227,7 +228,7 @@ def test_too_little_speech_is_no_answer(tmp_path: Path) -> None:
     whole = recognizer.predict(samples.astype(np.float32), rate=16000)
     assert (whole.abstained, whole.why) == (False, None)
     short = recognizer.predict(samples[:40000].astype(np.float32), rate=16000)
-    assert (short.abstained, decision.too_short(short)) == (True, True)
+    assert (short.abstained, too_short(short)) == (True, True)
     assert short.to_dict()["why"] == ["too little speech: less than 1 s"]
 
 

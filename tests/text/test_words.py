@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from emovox.labels import COMMON
-from emovox.text import lexicon, sentiment
-from emovox.text.evidence import text_emotions
-from emovox.text.sentiment import DESCRIPTIONS, FEATURE_NAMES, linguistic_features
+from emovox.text import evidence, lexicon
+from emovox.text.evidence import DESCRIPTIONS, FEATURE_NAMES, linguistic_features, text_emotions
 from emovox.types import Transcript, Word
 from tests import DATA
 
@@ -155,7 +154,7 @@ def test_any_text_gives_finite_features_and_probabilities(text: str, duration: f
     found = linguistic_features(Transcript(text), duration)
     assert all(math.isfinite(value) for value in found.values())
     assert all(
-        0 <= found[name] <= 1 for name in FEATURE_NAMES if name.startswith("share_") or name in sentiment._PERSONS
+        0 <= found[name] <= 1 for name in FEATURE_NAMES if name.startswith("share_") or name in evidence._PERSONS
     )
     probabilities = text_emotions(text)
     assert tuple(probabilities) == COMMON

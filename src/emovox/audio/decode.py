@@ -286,7 +286,7 @@ class _Reading:
         self, part: Part, native: NativeDecoder, seconds: float, clock: _Clock, why: str
     ) -> Iterator[Piece]:
         """Go on behind the damage of a FLAC stream, whose frames know their place."""
-        from emovox.audio.containers.flac import resume
+        from emovox.audio.containers.xiph import resume
 
         rate, channels = native.rate, native.channels
         after = round(seconds * rate)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,3 +265,48 @@ def recordings_in(root: Path) -> list[Path]:
     files = walk(root, lambda folder, _: closed.append(folder))
     inside = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
     return [file for file in (*inside, *closed) if not file.name.startswith("._")]
+
+
+def recordings(arguments: Sequence[str]) -> list[str]:
+    """Turn files, folders, patterns and ``-`` into a list of recordings.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        A folder stands for the audio files in it and below, a pattern such as ``calls/*.wav`` for what it matches.
+        What does not exist stays in the list, so that its error is reported beside the others' results; so does a
+        folder or pattern that holds no audio file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    AudioError
+        There is nothing but folders and patterns that hold no audio file.
+
+    Examples
+    --------
+    >>> recordings(["missing.wav", "-"])
+    ['missing.wav', '-']
+    """
+    found: list[str] = []
+    empty: list[str] = []
+    for argument in arguments:
+        # Not by pathlib, which raises where a folder may not be entered: it is reported with the recording.
+        if argument != "-" and os.path.isdir(argument):  # noqa: PTH112
+            inside = recordings_in(Path(argument))
+            if not inside:
+                empty.append(f"no audio file in the folder {argument}: name the files, or another folder")
+            found += map(str, inside) if inside else [argument]
+        elif argument != "-" and glob.has_magic(argument) and not os.path.exists(argument):  # noqa: PTH110
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
+            if not matches:
+                empty.append(f"nothing matches {argument}: check the pattern")
+            found += recordings(matches) if matches else [argument]
+        else:
+            found.append(argument)
+    if empty and len(empty) == len(found):
+        raise AudioError(empty[0])
+    return found

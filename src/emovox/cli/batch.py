@@ -29,8 +29,7 @@ from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.names import AUTO
 from emovox.model.profiles import Profile, Subject
-from emovox.outputs.commands import Choice, Group, all_of, argument, command, option
-from emovox.outputs.console import say
+from emovox.outputs.console import Choice, Group, all_of, argument, command, option, say
 from emovox.outputs.text import json_line
 from emovox.recognition.timeline import TimelineOptions
 from emovox.recognition.workers import PATIENCE

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 
 from emovox.model import profiles
-from emovox.outputs.commands import Choice, command, option
+from emovox.outputs.console import Choice, command, option
 from emovox.outputs.terminal import Console, Table
 from emovox.outputs.text import shown
 from emovox.writing import cache_folder, cannot_write

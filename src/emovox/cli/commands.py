@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from emovox.outputs.commands import Group
+from emovox.outputs.console import Group
 from emovox.version import __version__
 
 

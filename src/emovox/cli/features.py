@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from emovox import audio
+from emovox.audio.sources import recordings
 from emovox.cli.options import Told, channels_option, numbered
 from emovox.errors import EmovoxError, InputError, MissingExtraError
 from emovox.features import sets
-from emovox.outputs.commands import argument, command, option
-from emovox.outputs.console import progress_bars, recordings, say
+from emovox.outputs.console import argument, command, option, progress_bars, say
 from emovox.outputs.text import csv_line, readable
 from emovox.recognition.vectors import FeatureExtractor
 from emovox.types import Float32Array

@@ -31,7 +31,7 @@ def _run() -> int:
 
     from emovox.cli.commands import app
     from emovox.errors import EmovoxError
-    from emovox.outputs.commands import usage_message
+    from emovox.outputs.console import usage_message
     from emovox.outputs.text import never_fail, shown
 
     never_fail()

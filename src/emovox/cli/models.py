@@ -9,7 +9,7 @@ import click
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load_card
 from emovox.outputs.cards import percent, sections
-from emovox.outputs.commands import argument, command, option
+from emovox.outputs.console import argument, command, option
 from emovox.outputs.terminal import Console, Table, Text
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import click
 
 from emovox import audio
-from emovox.decision import TOO_SHORT
 from emovox.errors import EmovoxError, InputError
-from emovox.outputs.commands import all_of, option
-from emovox.outputs.console import say
+from emovox.labels import TOO_SHORT
+from emovox.outputs.console import all_of, option, say
 from emovox.types import Prediction, Transcript, Unread
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for

@@ -18,6 +18,7 @@ import click
 
 from emovox import audio
 from emovox.audio import Sound, source_name
+from emovox.audio.sources import recordings
 from emovox.cli import results, summaries
 from emovox.cli.options import (
     Told,
@@ -33,8 +34,7 @@ from emovox.cli.options import (
 from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
 from emovox.model.names import AUTO
-from emovox.outputs.commands import Choice, all_of, argument, command, option
-from emovox.outputs.console import progress_bars, recordings, say
+from emovox.outputs.console import Choice, all_of, argument, command, option, progress_bars, say
 from emovox.outputs.formats import Format
 from emovox.outputs.terminal import is_terminal
 from emovox.recognition.many import checked_jobs

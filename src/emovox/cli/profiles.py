@@ -12,12 +12,12 @@ import click
 
 from emovox import audio
 from emovox.audio import Sound
+from emovox.audio.sources import recordings
 from emovox.cli.options import model_option
 from emovox.errors import EmovoxError, InputError, ProfileError
 from emovox.model import profiles
 from emovox.model.profiles import Profile, Subject
-from emovox.outputs.commands import all_of, argument, command, option
-from emovox.outputs.console import progress_bars, recordings, say
+from emovox.outputs.console import all_of, argument, command, option, progress_bars, say
 from emovox.outputs.terminal import Console, Table
 from emovox.recognition.recognizer import EmotionRecognizer
 

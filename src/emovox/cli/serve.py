@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emovox.errors import MissingExtraError
-from emovox.outputs.commands import Decorator, Group, all_of, argument, command, option
-from emovox.outputs.console import say
+from emovox.outputs.console import Decorator, Group, all_of, argument, command, option, say
 from emovox.outputs.terminal import Console, Table
 from emovox.outputs.text import shown
 from emovox.serve import settings as table

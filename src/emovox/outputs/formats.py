@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from emovox.decision import TOO_SHORT
 from emovox.errors import InputError
+from emovox.labels import TOO_SHORT
 from emovox.outputs import tracks
 from emovox.outputs.terminal import WIDE, Table, Text, columns
 from emovox.outputs.text import csv_line, json_line, shown

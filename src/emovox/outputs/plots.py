@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio, decision, drawing
+from emovox import audio, drawing
 from emovox.audio import Sound
 from emovox.audio.sources import source_name
 from emovox.errors import InputError, MissingExtraError
 from emovox.features import pitch
+from emovox.labels import combine
 from emovox.outputs.explanations import Explanation
 from emovox.outputs.text import shown
 from emovox.types import RATE, Float32Array, Prediction
@@ -344,7 +345,7 @@ def pooled(predictions: Sequence[Prediction], seconds: int) -> list[Prediction]:
 def _mean(parts: Sequence[tuple[float, Prediction]], start: int, end: int) -> Prediction:
     times, labels = [time for time, _ in parts], list(parts[0][1].probabilities)
     rows = [[one.probabilities[label] for label in labels] for _, one in parts]
-    mean = dict(zip(labels, decision.combine(rows, times).tolist(), strict=True))
+    mean = dict(zip(labels, combine(rows, times).tolist(), strict=True))
     answered = dict.fromkeys(labels, 0.0)
     for time, one in parts:
         answered[one.label] += 0.0 if one.abstained else time

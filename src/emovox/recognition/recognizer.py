@@ -18,10 +18,9 @@ from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.names import AUTO, check_name
 from emovox.model.profiles import Profile
-from emovox.recognition import hearing
-from emovox.recognition.analysis import Analysis, StreamJudge
+from emovox.recognition import analysis
+from emovox.recognition.analysis import Analysis, FirstPass, StreamJudge
 from emovox.recognition.cutting import Judge, StreamEvent
-from emovox.recognition.hearing import FirstPass
 from emovox.recognition.many import Result, Results, Sources, analysed
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions
 from emovox.recognition.voice import Voice, require_features, rules_of
@@ -409,7 +408,7 @@ class EmotionRecognizer:
             There is less than a second of speech in all, or a name is not possible.
         """
         belongs = setting.name if isinstance(setting, Profile) else setting
-        return self._learnt("speaker", name, sources, jobs, progress, hearing.refuse, belongs)
+        return self._learnt("speaker", name, sources, jobs, progress, analysis.refuse, belongs)
 
     def adapt(
         self,
@@ -438,7 +437,7 @@ class EmotionRecognizer:
         Profile
             Of three recordings with ten seconds of speech in all at least.
         """
-        return self._learnt("setting", name, sources, jobs, progress, left_out or hearing.refuse)
+        return self._learnt("setting", name, sources, jobs, progress, left_out or analysis.refuse)
 
     def _learnt(
         self,
@@ -453,7 +452,7 @@ class EmotionRecognizer:
         """Make a profile; what must fail fails before the first recording is read."""
         profiles.require_baseline(self._model)
         name, setting = check_name(name, kind), setting and check_name(setting, "setting")
-        heard = hearing.of_many(self._voice, self._whole, sources, jobs, left_out, progress)
+        heard = analysis.of_many(self._voice, self._whole, sources, jobs, left_out, progress)
         return profiles.build(kind, name, self._model, setting=setting, **heard)
 
     @property

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 import numpy as np
 
-from emovox import decision, drawing
+from emovox import drawing
 from emovox.errors import InputError
+from emovox.labels import TOO_SHORT, combine, decide, too_short
 from emovox.recognition.speaking import Reply, Speaking, by_speaker, replies
 from emovox.speech.vad import VadOptions
 from emovox.types import Prediction, Segment, Waveform, frame
@@ -325,10 +326,10 @@ def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: fl
     """
     last = parts[-1]
     labels = list(last.probabilities)
-    mean = decision.combine([[one.probabilities[label] for label in labels] for one in parts], weights)
-    label, confidence, abstained = decision.decide(mean, labels, threshold)
-    short = all(decision.too_short(one) for one in parts)
-    why = tuple(line for line in last.why or () if short or not line.startswith(decision.TOO_SHORT))
+    mean = combine([[one.probabilities[label] for label in labels] for one in parts], weights)
+    label, confidence, abstained = decide(mean, labels, threshold)
+    short = all(too_short(one) for one in parts)
+    why = tuple(line for line in last.why or () if short or not line.startswith(TOO_SHORT))
     return dataclasses.replace(
         last,
         label=label,

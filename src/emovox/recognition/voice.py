@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emovox import audio, decision
+from emovox import audio
 from emovox.errors import AudioError, FeatureError, ModelError, NoSpeechError
 from emovox.features import sets
+from emovox.labels import TOO_SHORT, combine, decide
 from emovox.model import profiles
 from emovox.model.baselines import Statistics
 from emovox.model.card import ModelCard
@@ -106,7 +107,7 @@ class Voice:
         output = self.output(window)
         probabilities = output.probabilities[0].astype(np.float64)
         card, who = self.model.card, self.speaker.name if self.speaker else None
-        label, confidence, abstained = decision.decide(probabilities, card.labels, self.threshold)
+        label, confidence, abstained = decide(probabilities, card.labels, self.threshold)
         short = 0 < card.shortest > speech_in(window)
         prediction = Prediction(
             file=name,
@@ -118,7 +119,7 @@ class Voice:
             abstained=abstained or short,
             model=card.name,
             speaker=who,
-            why=(f"{decision.TOO_SHORT}: less than {card.shortest:g} s",) if short else None,
+            why=(f"{TOO_SHORT}: less than {card.shortest:g} s",) if short else None,
             baseline=who,
             dimensions=None
             if output.dimensions is None
@@ -389,6 +390,6 @@ def fused(
         words = np.zeros_like(words)
         seen = []
     rows = [compute(window, words).probabilities[0] for window in seen]
-    mean = decision.combine(rows, weights).tolist() if rows else list(voice.probabilities.values())
+    mean = combine(rows, weights).tolist() if rows else list(voice.probabilities.values())
     together = dict(zip(card.labels, mean, strict=True))
     return fusion.explained(voice, together, words, method, None, threshold)

@@ -15,9 +15,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emovox.decision import TINY, decide, temper, too_short
 from emovox.errors import ModelError
-from emovox.labels import COMMON
+from emovox.labels import COMMON, TINY, decide, temper, too_short
 from emovox.model.card import ModelCard
 from emovox.text import rules
 from emovox.text.evidence import NAMES, VERSION, words_vector
@@ -123,7 +122,7 @@ class Pool:
         return weight
 
     def beside(self, temperature: float) -> Self:
-        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.decision.temper`."""
+        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.labels.temper`."""
         return replace(self, sharpness=self.sharpness / temperature)
 
     @classmethod
@@ -173,7 +172,7 @@ class Mixture(Pool):
     agreement, conflict : float
         Prior weights of these cases, relative to voice and words that are independent.
     temperature : float
-        Temperature of the acoustic probabilities and of the result, see :func:`emovox.decision.temper`.
+        Temperature of the acoustic probabilities and of the result, see :func:`emovox.labels.temper`.
 
     Notes
     -----

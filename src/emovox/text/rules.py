@@ -99,7 +99,7 @@ def apply(rules: Sequence[Rule], probabilities: Mapping[str, float], linguistic:
     probabilities : mapping of str to float
         Probabilities by label.
     linguistic : mapping of str to float
-        Features by :func:`emovox.text.sentiment.linguistic_features`.  No rule applies without words (`has_words` is 0,
+        Features by :func:`emovox.text.evidence.linguistic_features`.  No rule applies without words (`has_words` is 0,
         or the mapping is empty).
 
     Returns

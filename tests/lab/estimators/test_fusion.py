@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, audio
-from emovox.decision import temper
 from emovox.errors import ModelError, ProtocolError, RecipeError
 from emovox.features.sets import extract, spec
 from emovox.lab.estimators import families
@@ -26,7 +25,7 @@ from emovox.lab.experiments.recipe import to_toml, validate
 from emovox.lab.experiments.spoken import development_sentences
 from emovox.lab.export.export import export
 from emovox.lab.extraction.sequences import Inputs
-from emovox.labels import COMMON
+from emovox.labels import COMMON, temper
 from emovox.model.card import ModelCard
 from emovox.model.file import load
 from emovox.text.evidence import NAMES, VERSION, words_vector

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from emovox.decision import fit_temperature, temper
 from emovox.errors import InputError
 from emovox.lab.evaluation import metrics, selective
 from emovox.lab.evaluation.scores import probabilities, score
+from emovox.labels import fit_temperature, temper
 
 Rng = np.random.Generator
 #: Few values, so that many confidences are equal.

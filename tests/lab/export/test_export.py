@@ -19,7 +19,6 @@ from onnx import TensorProto, helper
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from emovox.decision import temper
 from emovox.errors import ModelError
 from emovox.features import sets
 from emovox.lab.estimators import families
@@ -30,6 +29,7 @@ from emovox.lab.estimators.neural import AnnOptions
 from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.export import export as export_module
 from emovox.lab.export.export import TOLERANCE, export, export_samples
+from emovox.labels import temper
 from emovox.model import file as model_file
 from emovox.model.card import CorpusSummary, ModelCard
 from emovox.types import FeatureSpec, Waveform

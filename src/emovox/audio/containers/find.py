@@ -109,19 +109,19 @@ def _parts_at(file: Bytes, begin: int, end: int) -> list[Part]:
 
 
 def _riff(file: Bytes, begin: int, end: int) -> list[Part]:
-    from emovox.audio.containers.riff import riff_parts
+    from emovox.audio.containers.headers import riff_parts
 
     return riff_parts(file, begin, end)
 
 
 def _flac(file: Bytes, begin: int, end: int) -> list[Part]:
-    from emovox.audio.containers.flac import flac_parts
+    from emovox.audio.containers.xiph import flac_parts
 
     return flac_parts(file, begin, end)
 
 
 def _ogg(file: Bytes, begin: int, end: int) -> list[Part]:
-    from emovox.audio.containers.ogg import ogg_parts
+    from emovox.audio.containers.xiph import ogg_parts
 
     return ogg_parts(file, begin, end) or [Part(((begin, end - begin),), "ogg", "ogg", native=True)]
 

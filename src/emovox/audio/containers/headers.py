@@ -1,11 +1,240 @@
-"""AIFF, AU, CAF: sizes in the header that do not reach the end of the file."""
+"""Containers whose sizes stand in headers: RIFF (WAV and its 64-bit kin), AIFF, AU, CAF."""
 
 from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 
 from emovox.audio.containers.part import Bytes, Loss, Part
+
+#: Sizes that programs write which do not know the length: they mean "to the end".
+_PLACEHOLDERS = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000), range(2**62, 2**64))
+
+#: Formats whose samples have a fixed size: PCM, float, A-law, mu-law.
+_PLAIN = frozenset({1, 3, 6, 7})
+
+#: Chunks that may follow the samples, and marks of tags that other programs append.
+_CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"smpl", b"fact", b"PEAK", b"_PMX", b"afsp", b"JUNK")
+_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS", b"RIFF", b"fLaC", b"OggS")
+
+#: A tail of zeros shorter than this many bytes pads a file to the size of a block.
+_PADDING = 4096
+
+#: Root mean square beyond which what follows the samples is taken for other data: speech is not that loud.
+_LOUD = 0.4
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """What the chunks of a file say: the body of ``fmt``, where the samples begin and how many bytes they have."""
+
+    form: bytes
+    begin: int
+    size: int
+    big: bool
+    w64: bool = False
+
+    def numbers(self) -> tuple[int, int, int, int, int, int]:
+        """Format, channels, rate, bytes a second, bytes a frame, bits."""
+        return struct.unpack(">HHIIHH" if self.big else "<HHIIHH", self.form[:16])
+
+    @property
+    def kind(self) -> int:
+        """Number of the encoding: 1 for PCM, 3 for float."""
+        form = self.numbers()[0]
+        if form == 0xFFFE and len(self.form) >= 26:
+            form = int.from_bytes(self.form[24:26], "big" if self.big else "little")
+        return form
+
+    @property
+    def plain(self) -> bool:
+        """Whether samples have a fixed size."""
+        return self.kind in _PLAIN
+
+    @property
+    def byte_rate(self) -> int:
+        """Bytes a second, 0 where that is not known."""
+        _, _, rate, stated, align, _ = self.numbers()
+        return rate * align if self.plain else stated
+
+
+def riff_parts(file: Bytes, begin: int, end: int) -> list[Part]:
+    """Find the parts of a WAV file: one, or several that were joined.
+
+    Parameters
+    ----------
+    file : Bytes
+        The file.
+    begin, end : int
+        Where the first header stands, and where the file ends.
+    """
+    parts: list[Part] = []
+    while end - begin >= 12 and len(parts) < 10_000:
+        sound = _look(file, begin, end)
+        if sound is None:
+            break
+        stop, following = _end(file, sound, end)
+        parts.append(_part(sound, begin, stop, end if following is None else following))
+        if following is None:
+            return parts
+        begin = following
+    return parts or [Part(((begin, end - begin),), "wav", "wav", native=True)]
+
+
+def _look(file: Bytes, begin: int, end: int) -> _Sound | None:
+    """Read the chunks before the samples."""
+    head = file.at(begin, 40)
+    if head[:4] == b"riff":
+        return _look_w64(file, begin, end)
+    big = head[:4] == b"RIFX"
+    form, large = b"", 0
+    for name, at, size in _chunks(file, begin + 12, end, big):
+        if name == b"ds64":
+            large = int.from_bytes(file.at(at + 8, 8), "little")
+        elif name == b"fmt ":
+            form = file.at(at, min(size, 4096))
+        elif name == b"data":
+            wide = head[:4] in (b"RF64", b"BW64") and size == 0xFFFF_FFFF
+            return _Sound(form, at, large if wide else size, big) if len(form) >= 16 else None
+    return None
+
+
+def _look_w64(file: Bytes, begin: int, end: int) -> _Sound | None:
+    at, form = begin + 40, b""
+    for _ in range(1000):
+        head = file.at(at, 24)
+        if len(head) < 24 or at >= end:
+            return None
+        size = int.from_bytes(head[16:], "little")
+        if head[:4] == b"fmt ":
+            form = file.at(at + 24, min(max(0, size - 24), 4096))
+        elif head[:4] == b"data":
+            return _Sound(form, at + 24, max(0, size - 24), False, w64=True) if len(form) >= 16 else None
+        at += max(24, (size + 7) // 8 * 8)
+    return None
+
+
+def _chunks(file: Bytes, at: int, end: int, big: bool) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, place of the body, size) of chunks."""
+    for _ in range(1000):
+        head = file.at(at, 8)
+        if len(head) < 8 or at >= end:
+            return
+        size = int.from_bytes(head[4:], "big" if big else "little")
+        yield head[:4], at + 8, size
+        at += 8 + size + size % 2
+
+
+def _end(file: Bytes, sound: _Sound, end: int) -> tuple[int, int | None]:
+    """Find where the samples end, and where another file begins behind them, if one does."""
+    stated = sound.begin + sound.size
+    if any(sound.size in sizes for sizes in _PLACEHOLDERS) and stated > end:
+        return _without_tail(file, sound, end), None
+    if stated >= end:
+        return end, None
+    for pad in (0, 1):
+        head = file.at(stated + pad, 12)
+        if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
+            return stated, stated + pad
+    if _chunks_lead(file, stated, end, sound.big):
+        return stated, _joined_behind(file, stated, end, sound.big)
+    if _is_sound(file, sound, stated, end):
+        return _without_tail(file, sound, end), None
+    return stated, None
+
+
+def _joined_behind(file: Bytes, at: int, end: int, big: bool) -> int | None:
+    """Find a file that begins behind the chunks after the samples."""
+    for name, body, _ in _chunks(file, at + at % 2, end, big):
+        if name in (b"RIFF", b"RIFX", b"RF64") and file.at(body, 4) == b"WAVE":
+            return body - 8
+    return None
+
+
+def _chunks_lead(file: Bytes, at: int, end: int, big: bool) -> bool:
+    """Tell whether chunks lead from a place to the end of the file, or to a file that was joined."""
+    for start in (at, at + 1):
+        last = start
+        for name, body, size in _chunks(file, start, end, big):
+            if name in (b"RIFF", b"RIFX", b"RF64") and last > start:
+                return True
+            if not all(32 <= letter < 127 for letter in name):
+                break
+            last = body + size + size % 2
+            if last in (end, end + 1):
+                return True
+    return False
+
+
+def _is_sound(file: Bytes, sound: _Sound, at: int, end: int) -> bool:
+    """Tell whether bytes behind the stated end are samples, and not tags, padding or other data."""
+    tail = file.at(at, min(end - at, 2**16))
+    if tail.startswith(_TAGS) or (end - at < _PADDING and not any(tail)):
+        return False
+    _, _, _, _, align, bits = sound.numbers()
+    kinds = {16: "i2", 32: "f4" if sound.kind == 3 else "i4"}
+    if not sound.plain or bits not in kinds or align == 0:
+        return sound.size == 0 or end - at >= _PADDING
+    usable = tail[(-(at - sound.begin)) % align :]
+    dtype = np.dtype(kinds[bits]).newbyteorder(">" if sound.big else "<")
+    with np.errstate(all="ignore"):  # bytes that are no samples may be NaN, and the cast of some of them is reported
+        values = np.frombuffer(usable[: len(usable) // dtype.itemsize * dtype.itemsize], dtype).astype(np.float64)
+        if dtype.kind == "i":
+            values /= 2.0 ** (bits - 1)
+        return len(values) > 0 and bool(np.sqrt(np.mean(values**2)) <= _LOUD)
+
+
+def _without_tail(file: Bytes, sound: _Sound, end: int) -> int:
+    """Find the end of samples that go on to the end of the file but for tags there."""
+    if file.at(end - 128, 3) == b"TAG" and end - 128 > sound.begin:
+        end -= 128
+    reach = max(sound.begin, end - 2**16)
+    tail = file.at(reach, end - reach)
+    ends = [at for name in _CHUNKS if (at := tail.rfind(name)) >= 0]
+    for at in sorted(ends):
+        if _chunks_lead(file, reach + at, end, sound.big):
+            return reach + at
+    return end
+
+
+def _part(sound: _Sound, begin: int, stop: int, end: int) -> Part:
+    """Describe a stream whose samples end at `stop`, in a file or part of one that ends at `end`."""
+    size, byte_rate = stop - sound.begin, sound.byte_rate
+    unknown = any(sound.size in sizes for sizes in _PLACEHOLDERS) or sound.size == 0
+    right = size == sound.size
+    seconds = size / byte_rate if byte_rate else None
+    losses: tuple[Loss, ...] = ()
+    if not (right or unknown) and size < sound.size and byte_rate:
+        promised = sound.size / byte_rate
+        losses = (Loss(size / byte_rate, promised, f"the file ends early, its header promises {promised:.2f} s"),)
+    slices = ((begin, end - begin),) if right else (_header(sound, size), (sound.begin, size))
+    return Part(
+        slices,
+        "wav",
+        "w64" if right and sound.w64 else "wav",
+        native=True,
+        duration=seconds if sound.plain else None,
+        stated=seconds,
+        exact=True,
+        losses=losses,
+    )
+
+
+def _header(sound: _Sound, size: int) -> bytes:
+    """Make a header that states the size of the samples."""
+    order = ">" if sound.big else "<"
+    form = b"fmt " + struct.pack(order + "I", len(sound.form)) + sound.form + bytes(len(sound.form) % 2)
+    if size < 2**32 - 2**16:
+        riff = b"RIFX" if sound.big else b"RIFF"
+        sizes = struct.pack(order + "I", 4 + len(form) + 8 + size + size % 2)
+        return riff + sizes + b"WAVE" + form + b"data" + struct.pack(order + "I", size)
+    large = struct.pack("<IQQQI", 28, 4 + 36 + len(form) + 8 + size, size, 0, 0)
+    return b"RF64\xff\xff\xff\xffWAVEds64" + large + form + b"data\xff\xff\xff\xff"
+
 
 #: Formats of AU with samples of a fixed size: bytes of each.
 _AU = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
@@ -74,7 +303,7 @@ def _aiff(file: Bytes, begin: int, end: int) -> Part:
         return _timed(whole, left, byte_rate)
     if stated > left:
         return _promised(_timed(whole, left, byte_rate), stated, byte_rate)
-    if _chunks_lead(file, samples + stated, end) or not common or not byte_rate or at > begin + _FAR:
+    if _caf_chunks_lead(file, samples + stated, end) or not common or not byte_rate or at > begin + _FAR:
         return _timed(whole, stated, byte_rate)
     mended = bytearray(file.at(begin, samples - begin))
     struct.pack_into(">I", mended, 4, min(end - begin - 8, 2**32 - 1))
@@ -110,7 +339,7 @@ def _caf(file: Bytes, begin: int, end: int) -> Part:
         return part
     if stated > left:
         return _promised(part, stated, byte_rate)
-    if _chunks_lead(file, samples + stated, end, wide=True):
+    if _caf_chunks_lead(file, samples + stated, end, wide=True):
         return _timed(whole, stated, byte_rate)
     head = file.at(begin, samples - begin)
     return part.but(slices=(head[: at - begin + 4] + b"\xff" * 8 + head[at - begin + 12 :], (samples, left)))
@@ -131,7 +360,7 @@ def _promised(part: Part, size: int, byte_rate: float) -> Part:
     )
 
 
-def _chunks_lead(file: Bytes, at: int, end: int, *, wide: bool = False) -> bool:
+def _caf_chunks_lead(file: Bytes, at: int, end: int, *, wide: bool = False) -> bool:
     """Tell whether chunks lead from a place to the end of the file."""
     header = 12 if wide else 8
     for start in (at, at + 1):

@@ -12,8 +12,7 @@ import click
 
 from emovox.lab.commands.options import json_option
 from emovox.lab.commands.train import import_training
-from emovox.outputs.commands import argument, command, option
-from emovox.outputs.console import say
+from emovox.outputs.console import argument, command, option, say
 from emovox.outputs.terminal import Console, Table
 
 

@@ -13,8 +13,7 @@ import click
 from emovox.lab.commands import data_copies
 from emovox.lab.commands.options import jobs_option, json_option, registry
 from emovox.lab.commands.sample import sample
-from emovox.outputs.commands import Command, Group, argument, option
-from emovox.outputs.console import progress_bars
+from emovox.outputs.console import Command, Group, argument, option, progress_bars
 from emovox.outputs.terminal import Console, Table
 from emovox.outputs.text import shown
 

@@ -11,8 +11,7 @@ import click
 
 from emovox.errors import CorpusError
 from emovox.lab.commands.options import jobs_option, json_option, registry
-from emovox.outputs.commands import Command, all_of, argument, option
-from emovox.outputs.console import progress_bars, say
+from emovox.outputs.console import Command, all_of, argument, option, progress_bars, say
 from emovox.outputs.text import shown
 from emovox.writing import require_writable
 

@@ -9,8 +9,7 @@ import click
 
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option
 from emovox.lab.commands.train import import_training
-from emovox.outputs.commands import argument, command, option
-from emovox.outputs.console import named_folders, progress_bars, say
+from emovox.outputs.console import argument, command, named_folders, option, progress_bars, say
 
 
 @command()

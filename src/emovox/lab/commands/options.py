@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emovox.errors import MissingExtraError
-from emovox.outputs.commands import Decorator, argument, option
+from emovox.outputs.console import Decorator, argument, option
 
 recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
 jobs_option = option("--jobs", "-j", type=int, metavar="N", default=-1, help="Processes; the default is one a core.")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from emovox.outputs.commands import Command, argument, option
-from emovox.outputs.console import say
+from emovox.outputs.console import Command, argument, option, say
 
 
 @click.command("sample", cls=Command)

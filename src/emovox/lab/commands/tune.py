@@ -11,8 +11,7 @@ import click
 from emovox.errors import InputError, MissingExtraError
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option, recipe_argument, set_option
 from emovox.lab.commands.train import import_training, overrides
-from emovox.outputs.commands import command, option
-from emovox.outputs.console import named_folders, progress_bars, say
+from emovox.outputs.console import command, named_folders, option, progress_bars, say
 from emovox.outputs.terminal import Console, Table
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from emovox.testing import synthetic_voice
+from emovox.recognition.fakes import synthetic_voice
 from emovox.types import RATE, Float32Array
 from emovox.writing import creating_folder
 

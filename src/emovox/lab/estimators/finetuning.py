@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from emovox.decision import TINY, fit_temperature, temper
 from emovox.errors import ModelError, ProtocolError
 from emovox.lab.corpora.groups import held_out_speakers
 from emovox.lab.encoders import embeddings
@@ -28,6 +27,7 @@ from emovox.lab.estimators.encoder_tuning import EncoderTuning, FinetuneOptions,
 from emovox.lab.estimators.training import Speech, TrainingSet
 from emovox.lab.extraction.sequences import Features
 from emovox.lab.threads import single_thread
+from emovox.labels import TINY, fit_temperature, temper
 from emovox.types import FeatureSpec, Float32Array
 
 #: Version of the checkpoints; increased whenever the training changes, so that old ones are not resumed.

@@ -27,7 +27,6 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emovox.decision import TINY, fit_temperature, temper
 from emovox.errors import ProtocolError
 from emovox.lab.corpora.groups import speaker_groups_kfold
 from emovox.lab.estimators.adaptive import ORDINARY
@@ -37,6 +36,7 @@ from emovox.lab.estimators.neural import AnnClassifier, AnnOptions
 from emovox.lab.estimators.training import Sentences, TrainingSet
 from emovox.lab.extraction.sequences import Inputs
 from emovox.lab.ranges import Natural, NotNegative, Share
+from emovox.labels import TINY, fit_temperature, temper
 from emovox.model.file import INPUT, OUTPUT, WORDS
 from emovox.text.evidence import DELIVERY, NAMES
 from emovox.text.fusion import GATE_INPUTS, Mixture, Pool
@@ -296,7 +296,7 @@ class LateFusionClassifier(Estimator):
     held_out_ : ndarray, shape (n_clips, n_classes)
         Calibrated probabilities of the training clips, predicted with their speakers held out.
     temperature_ : float
-        Calibration of the acoustic model, see `emovox.decision.temper`.
+        Calibration of the acoustic model, see `emovox.labels.temper`.
     pool_ : Pool
         Fitted weights of the words.
     """

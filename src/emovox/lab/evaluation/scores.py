@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from emovox.decision import fit_temperature, temper
 from emovox.lab.evaluation import metrics, selective
+from emovox.labels import fit_temperature, temper
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
-from emovox.decision import TINY, temper
 from emovox.errors import ModelError
 from emovox.features import sets
 from emovox.lab.estimators.estimator import graph_of, learner
@@ -23,6 +22,7 @@ from emovox.lab.estimators.graphs import Arrays, Graph, noise, traced
 from emovox.lab.export.optimisation import optimised
 from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.extraction.sequences import Features, Inputs, Sequences
+from emovox.labels import TINY, temper
 from emovox.model.card import ModelCard
 from emovox.model.file import AXES, BASELINE, CARD_KEY, INPUT, OUTPUT, SAMPLES, WORDS, Model, baseline_width
 from emovox.session import open_session, sealed
@@ -51,7 +51,7 @@ class Calibration:
     order : tuple of int
         Index of the class of the estimator for each output.
     temperature, known_temperature : float
-        Temperatures without and with a baseline of setting or speaker, see `emovox.decision.temper`.
+        Temperatures without and with a baseline of setting or speaker, see `emovox.labels.temper`.
     """
 
     order: tuple[int, ...]
@@ -93,7 +93,7 @@ def export(
     example : ndarray of float32, shape (n, n_features), Sequences, or Inputs
         Real features for the parity check; n is at least 2.
     temperature : float, default 1.0
-        Temperature of the calibration, see `emovox.decision.temper`.
+        Temperature of the calibration, see `emovox.labels.temper`.
     known_temperature : float, default 1.0
         Temperature with a baseline of setting or speaker.
     int8 : bool, default False

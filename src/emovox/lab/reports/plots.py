@@ -21,8 +21,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from emovox.decision import temper
 from emovox.lab.evaluation.scores import probabilities
+from emovox.labels import temper
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY = "#808080"
