@@ -184,6 +184,7 @@ __all__ = [
 
 #: Modules that had another name in the first versions of 0.1.  They are found under it, with a DeprecationWarning.
 _MOVED = {
+    "emovox.decision": "emovox.labels",
     "emovox.experiment": "emovox.lab.experiments.experiment",
     "emovox.features.cache": "emovox.lab.extraction.cache",
     "emovox.features.embeddings": "emovox.lab.encoders.embeddings",
@@ -195,6 +196,7 @@ _MOVED = {
     "emovox.recipe": "emovox.lab.experiments.recipe",
     "emovox.recognizer": "emovox.recognition.recognizer",
     "emovox.streaming": "emovox.recognition.streaming",
+    "emovox.text.sentiment": "emovox.text.evidence",
     "emovox.timeline": "emovox.recognition.timeline",
     "emovox.tracks": "emovox.outputs.tracks",
     "emovox.vad": "emovox.speech.vad",
