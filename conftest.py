@@ -9,6 +9,7 @@ from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
@@ -27,6 +28,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("some", max_examples=10, deadline=None)
 settings.register_profile("all", max_examples=100, deadline=None)
 settings.load_profile("some")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write which files have tests, before any is deselected, for scripts/check_gates.py."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    if worker == "gw0" and (file := os.environ.get("EMOVOX_COLLECTED")):
+        names = {item.nodeid.partition("::")[0] for item in items}
+        Path(file).write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
 
 
 def scratch(namespace: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -37,6 +38,7 @@ def rule(heading: str) -> list[str]:
     return re.findall(r"^\d+\. `([\w.]+)`", section, re.MULTILINE)
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Return every module but the packages' own, which only re-export."""
     files = [path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
@@ -51,10 +53,24 @@ def room(name: str) -> str:
     return parts[0] if len(parts) > 1 else "emovox"
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """Parse a module once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def packages() -> set[str]:
+    """Return the packages' own modules."""
+    inits = (path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py"))
+    return {f"{name.replace('/', '.')}.__init__" for name in inits}
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return the modules of the package that a file imports, at any depth; a package stands for its own module."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -62,11 +78,7 @@ def imports(path: Path) -> set[str]:
             found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
     names = {name.removeprefix("emovox.") for name in found if name.startswith("emovox.")}
     return {f"{name}.__init__" if (PACKAGE / name.replace(".", "/")).is_dir() else name for name in names} & (
-        modules().keys()
-        | {
-            f"{path.parent.relative_to(PACKAGE).as_posix().replace('/', '.')}.__init__"
-            for path in PACKAGE.rglob("__init__.py")
-        }
+        modules().keys() | packages()
     )
 
 
@@ -116,7 +128,7 @@ def test_no_test_module_is_too_long() -> None:
 def test_no_function_is_too_long() -> None:
     long = []
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
                 if (node.end_lineno or 0) - first.lineno > 60:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
 
 from emovox.errors import ModelError
 from emovox.serve.server import create_app
@@ -37,6 +35,9 @@ async def unmoved(_: object) -> AsyncIterator[None]:
 
 def requests(folder: Path, each: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Send generated requests to every operation, check the answers against the description; return their number."""
+    import schemathesis  # here, so that only the worker that needs it pays for its import
+    from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
+
     monkeypatch.setattr(Bench, "transcriber", no_words)
     monkeypatch.setenv("EMOVOX_PROFILES", str(folder / "profiles"))
     load_all_checks()
