@@ -171,8 +171,8 @@ def toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return manifest
 
 
-@pytest.fixture(scope="module")
-def unpainted() -> Iterator[None]:
+@contextlib.contextmanager
+def painting_nothing() -> Iterator[None]:
     """Make the figures of reports but paint none: that takes three quarters of a toy experiment's time."""
     from emovox.lab.reports import plots
 
@@ -186,6 +186,13 @@ def unpainted() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "save", save)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unpainted() -> Iterator[None]:
+    """Paint no figure in the tests of a module."""
+    with painting_nothing():
         yield
 
 

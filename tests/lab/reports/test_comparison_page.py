@@ -34,7 +34,6 @@ def page(written: Path) -> Page:
     return Page((written / "comparison.html").read_text(encoding="utf-8"))
 
 
-@pytest.mark.long
 def test_the_folder_is_complete(written: Path, group: Group) -> None:
     names = {path.name for path in written.iterdir()}
     assert names == {"comparison.html", "comparison.md", "comparison.json", "plots"}
@@ -87,6 +86,7 @@ def test_the_markdown_shows_the_same(written: Path, group: Group) -> None:
         assert len({line.count("|") - line.count("\\|") for line in block.splitlines()}) == 1
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     attack = "<b>x|y</b>"
     runs = [write_run(tmp_path / "a", corpus="demo"), write_run(tmp_path / "b<i>|", features=attack)]
@@ -99,6 +99,7 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     assert not page.named("b")
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_published_scores_stand_beside_ours_only_where_the_protocol_is_the_same(tmp_path: Path) -> None:
     kind: dict[str, Any] = {"labels": COMMON, "corpus": "ravdess", "protocol": "emobox"}
     groups = compare([write_run(tmp_path / name, **kind) for name in ("a", "b")], measure=False)
@@ -127,7 +128,7 @@ def test_every_published_score_has_its_source() -> None:
         assert "uar" in one or "wa" in one
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("words_alone")
 def test_different_tests_stand_apart_on_the_page(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", protocol="random-70/30", independent=False)]
     compare_report.write(compare(runs, measure=False, separate=True), tmp_path / "out")
@@ -155,6 +156,7 @@ def test_scores_of_a_class_are_scikit_learns(group: Group, three: list[Path]) ->
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_the_command_compares(three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = [str(folder) for folder in three]

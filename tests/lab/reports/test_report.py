@@ -132,6 +132,7 @@ def test_the_page_is_accessible(page: Page) -> None:
     assert all("scope" in head for head in page.named("th"))
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_leak_of_speakers_is_warned_of(page: Page, tmp_path: Path) -> None:
     leaking = read(experiment(folds=("split",), independent=False, takes=1), tmp_path)
     for text, warned in ((leaking.text, True), (page.text, False)):
@@ -142,7 +143,7 @@ def test_a_leak_of_speakers_is_warned_of(page: Page, tmp_path: Path) -> None:
     assert page.named("aside") == []
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("words_alone")
 def test_one_fold_has_no_spread_and_no_plot_of_it(tmp_path: Path) -> None:
     page = read(experiment(folds=("split",), independent=False, takes=1), tmp_path)
     assert "over folds" not in page.text[: page.text.index("UAR, macro")]
@@ -152,7 +153,7 @@ def test_one_fold_has_no_spread_and_no_plot_of_it(tmp_path: Path) -> None:
     assert "temperature" not in page.text
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("words_alone")
 def test_unknown_speakers_have_no_interval_and_no_plot(tmp_path: Path) -> None:
     page = read(experiment(speakers=("",) * 12, sexes=("",), takes=1), tmp_path)
     assert "no interval: not every speaker is known" in page.text
@@ -163,6 +164,7 @@ def test_unknown_speakers_have_no_interval_and_no_plot(tmp_path: Path) -> None:
     assert "no interval: only one speaker is known" in lone.text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_without_sexes_there_is_no_table_of_them(tmp_path: Path) -> None:
     page = read(experiment(sexes=("",), takes=1), tmp_path)
     assert "The corpora do not state the speakers' sex." in page.text
@@ -170,6 +172,7 @@ def test_without_sexes_there_is_no_table_of_them(tmp_path: Path) -> None:
     assert not [caption for caption in page.tables if caption.startswith("Scores by sex")]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_several_corpora_are_compared(page: Page, tmp_path: Path) -> None:
     run = experiment(corpora=("ravdess", "tess"), speakers=tuple(f"c/{k}" for k in range(10)), takes=1)
     assert read(run, tmp_path).table("Scores on the clips of each corpus") == [
@@ -179,6 +182,7 @@ def test_several_corpora_are_compared(page: Page, tmp_path: Path) -> None:
     assert not [caption for caption in page.tables if caption.startswith("Scores on the clips of each corpus")]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_skipped_clips_are_listed(page: Page, tmp_path: Path) -> None:
     lines = [f"clip_{k}.wav: it has no samples: leave it out" for k in range(12)]
     with_some = read(experiment(skipped=lines, takes=1), tmp_path)
@@ -212,6 +216,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_class_that_nobody_said_has_dashes(tmp_path: Path) -> None:
     run = experiment(labels=("angry", "sad", "calm"), speakers=("a", "b"))
     kept = run.predictions[run.predictions["label"] != "calm"]

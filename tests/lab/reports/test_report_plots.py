@@ -93,6 +93,7 @@ def test_reliability_is_scikit_learns_calibration_curve(run: Run) -> None:
     assert "ECE 25.0 %" in words
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_what_abstaining_does_is_told(run: Run, tmp_path: Path) -> None:
     results = {**run.results, **score(run.predictions, COMMON, target=0.5)}
     page = read(Run(results, run.predictions, run.card), tmp_path)
@@ -106,6 +107,7 @@ def test_what_abstaining_does_is_told(run: Run, tmp_path: Path) -> None:
     assert "No threshold keeps this promise" not in page.text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_promise_that_cannot_be_kept_is_admitted(tmp_path: Path) -> None:
     run = experiment(takes=2)
     results = {**run.results, **score(run.predictions, COMMON, target=0.999)}
