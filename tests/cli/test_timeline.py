@@ -17,7 +17,7 @@ import soundfile
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
 from emovox.cli.summaries import to_lines
 from emovox.drawing import clock
-from emovox.outputs.terminal import Console
+from emovox.outputs.console import Console
 from emovox.recognition.timeline import Timeline
 from tests.cli import EMOVOX, emovox_command
 from tests.conftest import speech

@@ -11,7 +11,7 @@ import pytest
 
 from emovox.live.state import SPAN, SessionEvent, State
 from emovox.live.terminal import ASCII, Glyphs, JsonLines, Lines, Picture, glyphs, render
-from emovox.outputs.terminal import Console
+from emovox.outputs.console import Console
 from emovox.types import Prediction
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emovox.outputs import formats
-from emovox.outputs.terminal import Console
+from emovox.outputs.console import Console
 from emovox.outputs.text import from_csv_cell, shown
 from emovox.types import Prediction
 

@@ -17,8 +17,7 @@ from typing import Any
 from emovox.batch.places import Folder, Place
 from emovox.batch.plan import LOGS, Plan
 from emovox.batch.tasks import Failed
-from emovox.outputs.console import say
-from emovox.outputs.terminal import Console, Progress, is_terminal
+from emovox.outputs.console import Console, Progress, is_terminal, say
 from emovox.outputs.text import json_line, readable
 
 #: Seconds between two lines or objects of progress, between two of a log's copies elsewhere, and of the rate's memory.

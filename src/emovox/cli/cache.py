@@ -11,9 +11,8 @@ from typing import NamedTuple
 import click
 
 from emovox.model import profiles
-from emovox.outputs.console import Choice, command, option
-from emovox.outputs.terminal import Console, Table
-from emovox.outputs.text import shown
+from emovox.outputs.console import Choice, Console, command, option
+from emovox.outputs.text import Table, shown
 from emovox.writing import cache_folder, cannot_write
 
 #: How the names of cached entries end, in a folder of two hexadecimal digits each.

@@ -29,8 +29,8 @@ from emovox.live.sources import ENCODINGS, Feed, Layout, Notice, PipeSource, Sou
 from emovox.live.state import CHECKED, State, Streams, Wanted
 from emovox.live.terminal import JsonLines, Lines, Picture, Printer, keyboard
 from emovox.model.profiles import Profile
-from emovox.outputs.console import Choice, argument, command, option, say
-from emovox.outputs.terminal import Console, Table
+from emovox.outputs.console import Choice, Console, argument, command, option, say
+from emovox.outputs.text import Table
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions

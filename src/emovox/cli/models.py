@@ -9,8 +9,8 @@ import click
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load_card
 from emovox.outputs.cards import percent, sections
-from emovox.outputs.console import argument, command, option
-from emovox.outputs.terminal import Console, Table, Text
+from emovox.outputs.console import Console, argument, command, option
+from emovox.outputs.text import Table, Text
 
 
 @command()

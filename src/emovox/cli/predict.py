@@ -34,9 +34,8 @@ from emovox.cli.options import (
 from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
 from emovox.model.names import AUTO
-from emovox.outputs.console import Choice, all_of, argument, command, option, progress_bars, say
+from emovox.outputs.console import Choice, all_of, argument, command, is_terminal, option, progress_bars, say
 from emovox.outputs.formats import Format
-from emovox.outputs.terminal import is_terminal
 from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.segments import SegmentFile, read_segments

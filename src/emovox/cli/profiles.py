@@ -17,8 +17,8 @@ from emovox.cli.options import model_option
 from emovox.errors import EmovoxError, InputError, ProfileError
 from emovox.model import profiles
 from emovox.model.profiles import Profile, Subject
-from emovox.outputs.console import all_of, argument, command, option, progress_bars, say
-from emovox.outputs.terminal import Console, Table
+from emovox.outputs.console import Console, all_of, argument, command, option, progress_bars, say
+from emovox.outputs.text import Table
 from emovox.recognition.recognizer import EmotionRecognizer
 
 #: Called with recordings done and seconds analysed.

@@ -19,10 +19,9 @@ from emovox.audio import Sound
 from emovox.audio.sources import SPOOL, Source
 from emovox.errors import InputError
 from emovox.outputs import explanations, formats, tracks
-from emovox.outputs.console import say, whole_writes
+from emovox.outputs.console import Console, is_terminal, say, whole_writes
 from emovox.outputs.explanations import Explanation
 from emovox.outputs.formats import JSON_END, Format
-from emovox.outputs.terminal import Console, is_terminal
 from emovox.outputs.text import json_line
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.types import Prediction

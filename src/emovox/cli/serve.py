@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emovox.errors import MissingExtraError
-from emovox.outputs.console import Decorator, Group, all_of, argument, command, option, say
-from emovox.outputs.terminal import Console, Table
-from emovox.outputs.text import shown
+from emovox.outputs.console import Console, Decorator, Group, all_of, argument, command, option, say
+from emovox.outputs.text import Table, shown
 from emovox.serve import settings as table
 from emovox.serve.settings import Settings, split
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from emovox.cli import results
 from emovox.drawing import clock
 from emovox.outputs import formats
+from emovox.outputs.console import Console
 from emovox.outputs.formats import COLOURS, Format
-from emovox.outputs.terminal import Console, Table, Text
-from emovox.outputs.text import shown
+from emovox.outputs.text import Table, Text, shown
 from emovox.recognition.timeline import Summary
 
 #: Columns of a summary beside its bars, for recordings of up to ten hours.

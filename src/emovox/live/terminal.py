@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 from emovox.live.state import ABSTAINED, SPAN, SessionEvent, State, clock
-from emovox.outputs import terminal
+from emovox.outputs.console import Console
+from emovox.outputs.console import Picture as Drawing
 from emovox.outputs.formats import COLOURS
-from emovox.outputs.terminal import Console, Text
-from emovox.outputs.text import json_line, shown
+from emovox.outputs.text import Text, json_line, shown
 from emovox.types import Prediction
 
 #: Seconds between two pictures at least: more often is work for the processor and nothing for the eye.
@@ -63,7 +63,7 @@ class Picture:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._drawing = terminal.Picture(console)
+        self._drawing = Drawing(console)
         self._drawing.show_cursor(False)
         self._drawn = 0.0
 

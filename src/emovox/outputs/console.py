@@ -21,18 +21,17 @@ import signal
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TextIO, TypeVar, cast
 
 import click
 
-from emovox.errors import InputError, did_you_mean
-from emovox.outputs.terminal import Console, Progress, is_terminal
-from emovox.outputs.text import shown
+from emovox.errors import did_you_mean
+from emovox.outputs.text import WIDE, Table, Text, columns, shown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,6 +47,8 @@ WIDEST = 80
 #: Columns of the names of options; the meaning of a longer one begins on a line of its own.
 NAMES = 27
 
+#: Seconds between two drawings of what goes on.
+_EVERY = 0.1
 _EXAMPLES = re.compile(r"Examples\n-+\n(?P<list>(?:- `.+`\n?)+)")
 
 
@@ -322,18 +323,169 @@ def progress_bars() -> Iterator[Callable[[str, float, float | None], None]]:
         yield progress
 
 
-def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
-    """Read ``NAME=DIR`` options.
+class Console:
+    """Where people read: a terminal, or a pipe or file, which have no width.
 
-    Examples
-    --------
-    >>> named_folders(["ravdess=data/ravdess"])["ravdess"].name
-    'ravdess'
+    Parameters
+    ----------
+    stream : text file, optional
+        Where it writes; the default is standard output.
+    width : int, optional
+        Its columns; the default is asked for.
+    colour : bool, optional
+        Whether it has colours; the default is asked for.
+
+    Attributes
+    ----------
+    width : int
+        Columns.
     """
-    folders: dict[str, Path] = {}
-    for argument in arguments:
-        name, equals, folder = argument.partition("=")
-        if not (name and equals and folder):
-            raise InputError(f"--corpus {argument!r} is not NAME=DIR: write for example --corpus ravdess=data/ravdess")
-        folders[name] = Path(folder).expanduser()
-    return folders
+
+    def __init__(self, stream: TextIO | None = None, *, width: int | None = None, colour: bool | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.is_terminal = is_terminal(self.stream)
+        self.width = width or (shutil.get_terminal_size().columns if self.is_terminal else WIDE)
+        self.colour = (
+            self.is_terminal and not (os.environ.get("NO_COLOR") or self.is_dumb) if colour is None else colour
+        )
+
+    @property
+    def is_dumb(self) -> bool:
+        """Whether the terminal cannot move its cursor."""
+        return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of what is written."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+    def print(self, what: str | Text | Table = "", style: str = "") -> None:
+        """Write a text, folded where it is wider, or a table."""
+        text = Text(what, style) if isinstance(what, str) else what
+        for line in text.lines(self.width):
+            self.write(line)
+
+    def write(self, line: Text) -> None:
+        """Write a line."""
+        click.echo(line.ansi() if self.colour else line.plain, file=self.stream, color=self.colour)
+
+
+def is_terminal(stream: IO[Any]) -> bool:
+    """Tell whether people look at a stream, or want it to look as if they did (``FORCE_COLOR``)."""
+    return stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
+
+
+class Picture:
+    """Lines on a terminal that are drawn over each other: the last ones stay."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._count = console, 0
+
+    def show_cursor(self, shown: bool) -> None:
+        """Hide the cursor while the picture moves, or show it again."""
+        self._write("\x1b[?25h" if shown else "\x1b[?25l")
+
+    def draw(self, lines: Iterable[Text]) -> None:
+        """Draw lines, none wider than the terminal, over those drawn before; what is too high is cut at its end."""
+        console = self._console
+        shown = list(lines)[: max(1, shutil.get_terminal_size().lines - 1)]
+        text = "".join(f"\r{line.ansi() if console.colour else line.plain}\x1b[K\n" for line in shown)
+        self._write(f"{self._up()}{text}\x1b[J")
+        self._count = len(shown)
+
+    def clear(self) -> None:
+        """Take the picture away."""
+        self._write(f"{self._up()}\r\x1b[J" if self._count else "")
+        self._count = 0
+
+    def _up(self) -> str:
+        return f"\x1b[{self._count}A" if self._count else ""
+
+    def _write(self, text: str) -> None:
+        self._console.stream.write(text)
+        self._console.stream.flush()
+
+
+class Progress:
+    """Bars on a terminal, one a stage, drawn below what is written meanwhile; used by any thread.
+
+    Parameters
+    ----------
+    console : Console
+        A terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._picture = console, Picture(console)
+        self._stages: dict[str, tuple[str, float, float | None, float]] = {}
+        self._lock = threading.RLock()
+        self._drawn = 0.0
+
+    def __call__(self, stage: str, done: float, total: float | None) -> None:
+        """Show that `done` of `total` is done of a stage; what stands after a colon changes from call to call."""
+        with self._lock:
+            name, now = stage.partition(":")[0], time.monotonic()
+            begun = self._stages[name][3] if name in self._stages else now
+            new = name not in self._stages
+            self._stages[name] = stage, done, total, begun
+            if new or done == total or now - self._drawn >= _EVERY:
+                self.draw()
+
+    def draw(self) -> None:
+        """Draw the bars."""
+        with self._lock:
+            self._drawn = time.monotonic()
+            self._picture.draw(self._bar(*one) for one in self._stages.values())
+
+    def clear(self) -> None:
+        """Take the bars away, for something that is written."""
+        with self._lock:
+            self._picture.clear()
+
+    def _bar(self, stage: str, done: float, total: float | None, begun: float) -> Text:
+        """Write a bar: stage, share, count, and the time that is left."""
+        share = min(1.0, done / total) if total else 0.0
+        spent = time.monotonic() - begun
+        left = f"{_clock(spent / share - spent)} left" if 0 < share < 1 else _clock(spent) if share else ""
+        count = f"{done:g}/{total:g}" if total is not None else f"{done:g}"
+        size = max(4, min(40, self._console.width - columns(stage) - len(count) - len(left) - 8))
+        full, empty = ("━", "─") if self._console.encoding.lower().startswith("utf") else ("#", ".")
+        text = Text(f"{stage} ").append(full * round(size * share), "green")
+        text.append(empty * (size - round(size * share)), "dim").append(f" {count} ").append(left, "cyan")
+        text.truncate(self._console.width - 1)
+        return text
+
+    @contextmanager
+    def shown(self) -> Iterator[Progress]:
+        """Keep the bars below what is written to a terminal while the block runs; they stay as they were at its end."""
+        before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (cast(TextIO, _Above(one, self)) if is_terminal(one) else one for one in before)
+        try:
+            yield self
+        finally:
+            sys.stdout, sys.stderr = before
+            if self._stages:
+                self.draw()
+
+
+class _Above:
+    """A terminal's stream that writes above the bars."""
+
+    def __init__(self, stream: TextIO, progress: Progress) -> None:
+        self._stream, self._progress = stream, progress
+
+    def write(self, text: str) -> int:
+        with self._progress._lock:
+            self._progress.clear()
+            count = self._stream.write(text)
+            if text.endswith("\n"):
+                self._progress.draw()
+            return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -12,8 +12,7 @@ from typing import Any
 from emovox.errors import InputError
 from emovox.labels import TOO_SHORT
 from emovox.outputs import tracks
-from emovox.outputs.terminal import WIDE, Table, Text, columns
-from emovox.outputs.text import csv_line, json_line, shown
+from emovox.outputs.text import WIDE, Column, Table, Text, columns, csv_line, json_line, shown
 from emovox.outputs.tracks import Mark
 from emovox.types import Prediction
 
@@ -131,10 +130,10 @@ def _cell(name: str, value: Any) -> str:
 def _below(one: Prediction) -> Iterator[str]:
     """Give the lines below a label: what was said, and what there is to explain."""
     if one.transcript is not None:
-        yield f'"{shown(one.transcript)}"' if one.transcript else "(no words)"
+        yield f'"{one.transcript}"' if one.transcript else "(no words)"
     for line in one.why or ():
         if one.transcript is not None or not _about_words(line):
-            yield shown(line)
+            yield line
 
 
 def _about_words(line: str) -> bool:
@@ -230,29 +229,24 @@ def to_table(predictions: Sequence[Prediction], width: int = 80) -> Table:
     spoken = any(one.transcript is not None for one in predictions)
     told = [name for name in ("channel", "speaker") if len({getattr(one, name) for one in predictions}) > 1]
     common = _common_folder([one.file for one in predictions], width)
-    table = Table()
-    if common:
-        table.title = Text(f"in {shown(common)}", "dim")
-    table.add_column("file")
-    table.add_column("time", justify="right", no_wrap=True)
-    for name in told:
-        table.add_column(name)
-    table.add_column("emotion", no_wrap=wide and not spoken)
-    table.add_column("confidence" if wide else "sure", no_wrap=True)
-    if wide:
-        table.add_column("then", no_wrap=True)
+    shape = [
+        Column("file"),
+        Column("time", right=True, whole=True),
+        *map(Column, told),
+        Column("emotion", whole=wide and not spoken),
+        Column("confidence" if wide else "sure", whole=True),
+        *([Column("then", whole=True)] if wide else []),
+    ]
+    rows: list[list[str | list[tuple[str, str]]]] = []
     for one in predictions:
         file, time, label, sure, *rest = _cells(one, wide)
         colour = COLOURS.get(one.label, "white")
-        said = ((f"\n{line}", "dim") for line in _below(one))
-        table.add_row(
-            Text(file.removeprefix(shown(common))),
-            time,
-            *(Text(shown(str(getattr(one, name) or ""))) for name in told),
-            Text.assemble((label, colour), *said),
-            Text(sure, colour),
-            *map(Text, rest),
-        )
+        who = [str(getattr(one, name) or "") for name in told]
+        said = [(line, "dim") for line in _below(one)]
+        rows.append([file.removeprefix(common), time, *who, [(label, colour), *said], [(sure, colour)], *rest])
+    table = Table.of(shape, rows)
+    if common:
+        table.title = Text(f"in {shown(common)}", "dim")
     return table
 
 
@@ -268,8 +262,8 @@ def _common_folder(files: Sequence[str], width: int) -> str:
     return os.path.join(common, "") if common not in ("", ".") else ""  # noqa: PTH118 - ends in a separator
 
 
-def to_text(predictions: Sequence[Prediction]) -> Iterator[str]:
-    """Write the same table for a pipe or a file, line by line: as wide as it needs to be, without colours.
+def to_text(predictions: Sequence[Prediction]) -> list[str]:
+    """Write the lines of the same table for a pipe or a file: as wide as it needs to be, without colours.
 
     Examples
     --------
@@ -277,7 +271,7 @@ def to_text(predictions: Sequence[Prediction]) -> Iterator[str]:
     >>> [line.rstrip() for line in to_text([example])]
     ['file       time  emotion  confidence      then', 'a.wav  0.0-1.5 s  sad      ████████░░ 75%  happy 25%']
     """
-    return (f"{line}\n" for line in to_table(predictions, WIDE).lines())
+    return str(to_table(predictions, WIDE)).splitlines(keepends=True)
 
 
 def _cells(one: Prediction, wide: bool) -> list[str]:
@@ -285,12 +279,12 @@ def _cells(one: Prediction, wide: bool) -> list[str]:
     ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
     time = f"{one.start:.1f}-{one.end:.1f} s"
     if not one.label:
-        return [shown(one.file), time, shown(dimensions(one.dimensions or {})), "", *([""] if wide else [])]
-    label = shown(f"don't know ({one.label})" if one.abstained else one.label)
+        return [one.file, time, dimensions(one.dimensions or {}), "", *([""] if wide else [])]
+    label = f"don't know ({one.label})" if one.abstained else one.label
     bar = "█" * round(10 * one.confidence) + "░" * (10 - round(10 * one.confidence))
     sure = f"{bar} {one.confidence:.0%}" if wide else f"{one.confidence:.0%}"
-    then = shown(f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else "")
-    return [shown(one.file), time, label, sure, *([then] if wide else [])]
+    then = f"{ranked[1][0]} {ranked[1][1]:.0%}" if len(ranked) > 1 else ""
+    return [one.file, time, label, sure, *([then] if wide else [])]
 
 
 def dimensions(values: Mapping[str, float]) -> str:

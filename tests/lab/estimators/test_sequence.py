@@ -34,7 +34,7 @@ from emovox.lab.experiments import experiment, recipe
 from emovox.lab.export.export import Calibration, check_parity
 from emovox.lab.extraction.sequences import pack, padded
 from emovox.model.file import load
-from emovox.outputs.terminal import Console, Progress
+from emovox.outputs.console import Console, Progress
 from emovox.types import Float32Array
 from tests.conftest import ANY_SOUND
 

@@ -12,8 +12,8 @@ import click
 
 from emovox.lab.commands.options import json_option
 from emovox.lab.commands.train import import_training
-from emovox.outputs.console import argument, command, option, say
-from emovox.outputs.terminal import Console, Table
+from emovox.outputs.console import Console, argument, command, option, say
+from emovox.outputs.text import Table
 
 
 @command()

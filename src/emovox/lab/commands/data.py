@@ -13,9 +13,8 @@ import click
 from emovox.lab.commands import data_copies
 from emovox.lab.commands.options import jobs_option, json_option, registry
 from emovox.lab.commands.sample import sample
-from emovox.outputs.console import Command, Group, argument, option, progress_bars
-from emovox.outputs.terminal import Console, Table
-from emovox.outputs.text import shown
+from emovox.outputs.console import Command, Console, Group, argument, option, progress_bars
+from emovox.outputs.text import Table, shown
 
 
 @click.group("data", cls=Group)

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from emovox.errors import InputError
-from emovox.lab.commands.options import corpus_option, jobs_option, json_option
+from emovox.lab.commands.options import corpus_option, jobs_option, json_option, named_folders
 from emovox.lab.commands.train import import_training, print_scores
 from emovox.model import profiles
 from emovox.model.file import load
 from emovox.model.profiles import Profile
-from emovox.outputs.console import argument, command, named_folders, option, progress_bars, say
+from emovox.outputs.console import argument, command, option, progress_bars, say
 from emovox.outputs.lines import write_csv
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from emovox.errors import MissingExtraError
+from emovox.errors import InputError, MissingExtraError
 from emovox.outputs.console import Decorator, argument, option
 
 recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
@@ -41,3 +43,20 @@ def registry() -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"reading corpora (it imports {error.name})", "train") from error
     return registry
+
+
+def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=DIR`` options.
+
+    Examples
+    --------
+    >>> named_folders(["ravdess=data/ravdess"])["ravdess"].name
+    'ravdess'
+    """
+    folders: dict[str, Path] = {}
+    for one in arguments:
+        name, equals, folder = one.partition("=")
+        if not (name and equals and folder):
+            raise InputError(f"--corpus {one!r} is not NAME=DIR: write for example --corpus ravdess=data/ravdess")
+        folders[name] = Path(folder).expanduser()
+    return folders

@@ -10,9 +10,16 @@ from typing import Any
 import click
 
 from emovox.errors import MissingExtraError, RecipeError
-from emovox.lab.commands.options import corpus_option, jobs_option, json_option, recipe_argument, set_option
-from emovox.outputs.console import command, named_folders, option, progress_bars, say
-from emovox.outputs.terminal import Console, Table
+from emovox.lab.commands.options import (
+    corpus_option,
+    jobs_option,
+    json_option,
+    named_folders,
+    recipe_argument,
+    set_option,
+)
+from emovox.outputs.console import Console, command, option, progress_bars, say
+from emovox.outputs.text import Table
 
 
 @command()
