@@ -34,8 +34,8 @@ from emovox.features import sets
 from emovox.labels import combine
 from emovox.model.file import Model, load
 from emovox.recognition.timeline import TimelineOptions
-from emovox.speech.level import FRAME
-from emovox.speech.vad import SpeechProbability, segments
+from emovox.speech.probability import FRAME, SpeechProbability
+from emovox.speech.vad import segments
 from emovox.types import RATE, Float32Array, Waveform
 
 WINDOW = 6.0

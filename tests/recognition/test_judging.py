@@ -17,8 +17,7 @@ from emovox.recognition.streaming import StreamingRecognizer, collect
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech import vad
 from emovox.speech.gate import speech_probability
-from emovox.speech.level import FRAME
-from emovox.speech.vad import SpeechProbability
+from emovox.speech.probability import FRAME, SpeechProbability
 from emovox.text.transcribe import Listener
 from emovox.types import RATE, Waveform, Word
 from tests.conftest import ANY_SOUND, speech

@@ -12,7 +12,7 @@ import numpy as np
 
 from emovox.audio import MIN_DURATION
 from emovox.recognition.timeline import Smoother, TimelineOptions, blended
-from emovox.speech.level import FRAME
+from emovox.speech.probability import FRAME
 from emovox.speech.vad import ActivityFrame, SpeechEvent
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 

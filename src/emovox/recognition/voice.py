@@ -22,7 +22,7 @@ from emovox.model.names import AUTO
 from emovox.model.profiles import Profile
 from emovox.recognition.timeline import Timeline, blended
 from emovox.speech.gate import GateOptions, is_speech
-from emovox.speech.level import FRAME
+from emovox.speech.probability import FRAME
 from emovox.types import RATE, Float32Array, Prediction, Setting, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from emovox.errors import InputError
 from emovox.features.analysis import Analysis
-from emovox.speech.level import FRAME
-from emovox.speech.vad import SpeechProbability
+from emovox.speech.probability import FRAME, SpeechProbability
 from emovox.types import RATE, Float32Array, Waveform
 
 Array = NDArray[np.float64]

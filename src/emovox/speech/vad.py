@@ -1,6 +1,6 @@
-"""Where somebody speaks: Silero's speech probability frame by frame, and one rule that makes segments of it.
+"""Where somebody speaks: one rule that makes segments of the speech probability, and their edges by level.
 
-Live streams and files go the same way: samples in pieces of any size -> :class:`SpeechProbability` ->
+Live streams and files go the same way: samples in pieces of any size -> speech probability ->
 :class:`Segmenter` -> events.  :class:`VoiceActivity` is the two together, :func:`segments` the same for a recording.
 """
 
@@ -9,29 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emovox.errors import AudioError, InputError
-from emovox.session import open_session
-from emovox.speech.level import FRAME, Centre, Edges, Level
+from emovox.errors import InputError
+from emovox.speech.probability import FRAME, Centre, SpeechProbability
 from emovox.types import RATE, Float32Array, Waveform
 
-#: Where the network lies.
-_SILERO = Path(__file__).parent / "silero"
-
-#: Samples before a frame that the network sees with it, fixed by the network.
-CONTEXT = 64
-
-#: Frames given to the network at a time at most: bounds the memory of a long piece, 16 s.
-_BLOCK = 512
-
-#: Frames that are heard again where the level rises far, 0.5 s.
-_AGAIN = 16
+#: Samples that share a level, 8 ms.
+STEP = 128
+#: Share of the loudest power at which sound begins (30 dB below) and at which it has faded (31 dB below).
+_BEGUN, _FADED = 10**-3.0, 10**-3.1
 
 
 @dataclass(frozen=True)
@@ -133,118 +123,6 @@ class SpeechEvent:
     decided: float
 
 
-@lru_cache(maxsize=1)
-def _session() -> Any:
-    """Load the network, once for all streams of the process; it keeps no state and may be used by many threads."""
-    return open_session(_SILERO / "silero_vad_16k_sequence.onnx", "the speech detector in the package")
-
-
-class SpeechProbability:
-    """Speech probability of one stream, frame by frame, from samples in pieces of any size.
-
-    The level of the stream and an offset in it change nothing: the network hears it centred and levelled, by what has
-    come so far (:mod:`emovox.speech.level`).  Nor does the cut into pieces, not even the last bit.  The state is
-    35 kB a stream; the network itself is shared by all streams.
-
-    Parameters
-    ----------
-    level : bool, default True
-        Whether to bring the stream to a level; False for sound that has been brought to one.
-
-    Source
-    ------
-    Silero Team, Silero VAD 6.2.3, https://github.com/snakers4/silero-vad (MIT); the 16 kHz network that takes a
-    sequence of frames.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> stream = SpeechProbability()
-    >>> stream.push(np.zeros(1300, dtype=np.float32)).shape  # two frames of 512, and a rest that waits
-    (2,)
-    >>> stream.finish().shape
-    (1,)
-    """
-
-    def __init__(self, *, level: bool = True) -> None:
-        self._network, self._levels = _session(), level
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the stream, as if new."""
-        self._hidden = self._cell = np.zeros((1, 1, 128), dtype=np.float32)
-        self._centre, self._level = Centre(), Level() if self._levels else None
-        self._past = np.zeros(CONTEXT, dtype=np.float32)  # context of the frames that may be heard again, and they
-        self._heard = 0
-
-    @property
-    def heard(self) -> int:
-        """Number of samples pushed so far."""
-        return self._heard
-
-    def push(self, samples: ArrayLike) -> Float32Array:
-        """Take the next samples of the stream.
-
-        Parameters
-        ----------
-        samples : array_like of float32, shape (n_samples,)
-            Mono at 16 kHz, nominally in [-1, 1].  Any number of them, none included.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_frames,)
-            Probability in [0, 1] of each frame of 32 ms that these samples complete.
-
-        Raises
-        ------
-        AudioError
-            Samples of another shape, or some that are not finite numbers; the stream is as it was before.
-        """
-        piece = np.asarray(samples, dtype=np.float32)
-        if piece.ndim != 1:
-            raise AudioError(f"samples of shape {piece.shape}: expected mono, (n_samples,); average the channels")
-        if not np.isfinite(piece).all():
-            raise AudioError("samples that are not finite numbers (NaN or infinity): check what records them")
-        self._heard += len(piece)
-        return self._advance(self._centre.push(piece))
-
-    def finish(self) -> Float32Array:
-        """End the stream: the probability of the frame that is not full, silence after it, shape (0,) or (1,)."""
-        rest = self._centre.finish()
-        return self._advance(np.pad(rest, (0, -len(rest) % FRAME)))
-
-    def _advance(self, frames: Float32Array) -> Float32Array:
-        """Run the network over whole frames, one after the other in one array."""
-        if not len(frames):
-            return frames
-        count = len(frames) // FRAME
-        gains, rises = self._level.push(frames.reshape(-1, FRAME)) if self._level else (np.ones(count), [])
-        sound = np.concatenate([self._past, frames])
-        windows = np.lib.stride_tricks.sliding_window_view(sound, CONTEXT + FRAME)[::FRAME]
-        done = known = len(windows) - count
-        found = []
-        for place in (known + rise for rise in rises):
-            found += self._run(windows[done:place], gains[done - known : place - known])
-            self._hidden = self._cell = np.zeros_like(self._hidden)
-            again = windows[max(0, place - _AGAIN) : place]
-            self._run(again, np.full(len(again), gains[place - known]))
-            done = place
-        found += self._run(windows[done:], gains[done - known :])
-        self._past = sound[-(CONTEXT + min(len(windows), _AGAIN) * FRAME) :].copy()
-        return np.concatenate(found)
-
-    def _run(self, frames: Float32Array, gains: NDArray[np.float64]) -> list[Float32Array]:
-        """Run the network over frames with their context, each multiplied by its gain."""
-        found = []
-        for begin in range(0, len(frames), _BLOCK):
-            block = slice(begin, begin + _BLOCK)
-            scaled = (frames[block] * gains[block, np.newaxis]).astype(np.float32)
-            inputs = {"input": scaled, "h": self._hidden, "c": self._cell}
-            one, self._hidden, self._cell = self._network.run(["speech_probs", "hn", "cn"], inputs)
-            found.append(np.asarray(one, dtype=np.float32))
-        return found
-
-
 class Segmenter:
     """The hysteresis rule of :class:`VadOptions`, fed with probabilities as they come.
 
@@ -342,6 +220,84 @@ class Segmenter:
 
     def _event(self, kind: Literal["start", "end"], sample: int) -> SpeechEvent:
         return SpeechEvent(kind, sample / RATE, self._frames * FRAME / RATE)
+
+
+class Edges:
+    """Moves the boundaries of speech in one stream by its level, in steps of 8 ms.
+
+    How the stream is cut into pieces changes nothing; what is kept does not grow with time.
+
+    Parameters
+    ----------
+    reach : float
+        How far a boundary may move, in seconds: a beginning back, an end back or on.
+    late : float
+        How long after a boundary it may be asked for, in seconds.
+
+    Examples
+    --------
+    >>> sound = np.zeros(16000, dtype=np.float32)
+    >>> sound[4096:8192] = 0.5
+    >>> edges = Edges(reach=0.2, late=0.5)
+    >>> edges.push(sound)
+    >>> edges.begin(5120, heard=6000)
+    4096
+    >>> edges.end(9000, heard=16000)
+    8320
+    """
+
+    def __init__(self, reach: float, late: float) -> None:
+        self._reach = round(reach * RATE / STEP)
+        self._kept = math.ceil((reach + late) * RATE / STEP) + 16
+        self._rest: Float32Array = np.empty(0, dtype=np.float32)
+        self._levels = np.zeros(2)  # power of each step, from step _first on: two of silence before the stream
+        self._first = -2
+        self._began = 0  # step in which the segment that is going on began
+        self._ended = 0  # step in which the segment before it ended
+        self._loudest: float | None = None  # in the segment that is going on
+        self._watched = 0
+
+    def push(self, samples: Float32Array) -> None:
+        """Take the next samples, shape (n,); boundaries may then be asked for that are heard in them."""
+        self._watch(self._first + len(self._levels))
+        drop = max(0, len(self._levels) - self._kept)
+        samples = np.concatenate([self._rest, samples])
+        whole = len(samples) // STEP * STEP
+        self._rest = samples[whole:].copy()
+        power = np.square(samples[:whole].reshape(-1, STEP), dtype=np.float64).sum(axis=1)
+        self._levels = np.concatenate([self._levels[drop:], power])
+        self._first += drop
+
+    def begin(self, sample: int, heard: int) -> int:
+        """Say where the sound begins that a detector heard from `sample` on: the first sample of a step."""
+        onset, now = sample // STEP, heard // STEP
+        first = max(onset - self._reach, self._ended)
+        level = self._smooth(first, now)
+        loudest = level[onset - first :].max(initial=0.0)
+        self._began = first + int(np.argmax(level >= loudest * _BEGUN))
+        self._loudest, self._watched = loudest, now
+        return self._began * STEP
+
+    def end(self, sample: int, heard: int) -> int:
+        """Say where the sound has faded that a detector heard up to `sample`: the sample after a step's last."""
+        pause, now = sample // STEP, heard // STEP
+        self._watch(now)
+        first, last = max(self._began + 1, pause - self._reach), min(pause + self._reach, now)
+        loud = np.flatnonzero(self._smooth(first, last) >= (self._loudest or 0.0) * _FADED)
+        self._ended = first + (int(loud[-1]) if len(loud) else 0)
+        self._loudest = None
+        return min(self._ended * STEP, heard)
+
+    def _watch(self, now: int) -> None:
+        """Note how loud the segment that is going on has become by a step."""
+        if self._loudest is not None:
+            self._loudest = max(self._loudest, self._smooth(self._watched, now).max(initial=0.0))
+            self._watched = now
+
+    def _smooth(self, begin: int, end: int) -> NDArray[np.float64]:
+        """Power over three steps, up to each of those from `begin` to `end`."""
+        power = self._levels[begin - self._first - 2 : max(begin, end) - self._first]
+        return np.asarray(power[2:] + power[1:-1] + power[:-2])
 
 
 class ActivityFrame(NamedTuple):

@@ -18,8 +18,8 @@ import numpy as np
 
 from emovox.errors import EmovoxError, InputError, TranscriptError
 from emovox.speech.gate import is_speech
-from emovox.speech.level import FRAME
-from emovox.speech.vad import SpeechEvent, SpeechProbability, VadOptions, VoiceActivity
+from emovox.speech.probability import FRAME, SpeechProbability
+from emovox.speech.vad import SpeechEvent, VadOptions, VoiceActivity
 from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
 from emovox.writing import cache_folder, replacing
 
@@ -174,7 +174,8 @@ class Listener:
         samples : ndarray of float32, shape (n_samples,)
             Any number of them.
         speech : ndarray of float32, shape (n_frames,)
-            Probabilities of the frames that they complete, as :class:`emovox.speech.vad.SpeechProbability` gives them;
+            Probabilities of the frames that they complete, as those of
+            :class:`emovox.speech.probability.SpeechProbability`;
             at the end of the stream that of the frame that is not full, with no samples.
         """
         self._frames = np.concatenate([self._frames, speech])
