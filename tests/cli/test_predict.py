@@ -209,6 +209,7 @@ def test_nothing_is_written_where_writing_fails(clip: Path) -> None:
     assert "cannot write" in done.stderr
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_train_evaluate_and_models_from_a_manifest(toy_manifest: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "toy.toml"
     recipe.write_text(

@@ -266,7 +266,8 @@ def uninterrupted(training_set: TrainingSet) -> FinetunedClassifier:
         return fitted(training_set, SEARCHED)
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
+# In the search, or in the training that follows.
+@pytest.mark.parametrize("epochs", [1, *(pytest.param(k, marks=pytest.mark.long) for k in (2, 3))])
 def test_going_on_gives_the_numbers_of_an_uninterrupted_training(
     epochs: int,
     uninterrupted: FinetunedClassifier,

@@ -33,7 +33,7 @@ def one() -> Recipe:
             "name": "known",
             "corpora": {name: {} for name in SPOKEN},
             "features": {"set": "default"},
-            "model": {"family": "adaptive", "components": WIDTH, "epochs": 2, "draws": 2, "hidden": 8},
+            "model": {"family": "adaptive", "components": WIDTH, "epochs": 2, "draws": 2, "hidden": 8, "networks": 1},
             "protocol": {"name": "speaker-2", "heard": 10, "enrol": 2, "promise": "cross-corpus", "seeds": [0, 1]},
         },
         "known",
