@@ -43,7 +43,7 @@ class Server:
 
     def _opened(self, before: int) -> str:
         """Wait until it tells its address."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while True:
             text = self.log.read_bytes()[before:].decode()
             if found := re.search(r"emovox serves at (\S+)", text):
@@ -54,7 +54,7 @@ class Server:
 
     def ready(self) -> Server:
         """Wait until it can judge."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while self.client.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)

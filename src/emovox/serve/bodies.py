@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import IO, Any
 
 import anyio.to_thread
 from python_multipart.multipart import parse_options_header
@@ -22,6 +22,8 @@ from emovox.serve.problems import Problem
 
 #: Bytes of the options of a request.
 _OPTIONS = 65_536
+#: Bytes of a recording that neither a form nor a body has put into a file.
+_IN_MEMORY = min(parts.SPOOL, 1 << 20)
 #: What a recording without a name is called.
 NAMELESS = "recording"
 #: Kinds of content that may be a recording.
@@ -102,7 +104,7 @@ async def _form(request: Request, files: int, found: Received) -> None:
     async with request.form(max_files=files + 1, max_fields=20, max_part_size=_OPTIONS) as form:
         for name, value in form.multi_items():
             if name == "file" and isinstance(value, UploadFile):
-                found.parts.append(await anyio.to_thread.run_sync(kept, value.file, plain(value.filename)))
+                found.parts.append(await _kept(value.file, value.size or 0, value.filename))
             elif name == "options":
                 text = await value.read(_OPTIONS) if isinstance(value, UploadFile) else value
                 found.options |= from_json(text)
@@ -121,7 +123,14 @@ async def _raw(request: Request, options: Mapping[str, Any]) -> Part:
                 await anyio.to_thread.run_sync(spool.write, chunk)
             else:
                 spool.write(chunk)
-        return await anyio.to_thread.run_sync(kept, spool, plain(str(options.get("name") or "")))
+        return await _kept(spool, spool.tell(), str(options.get("name") or ""))
+
+
+async def _kept(file: IO[bytes], size: int, name: str | None) -> Part:
+    """Keep a recording; one that is in memory costs less to keep at once than to hand to a thread."""
+    if size <= _IN_MEMORY:
+        return kept(file, plain(name))
+    return await anyio.to_thread.run_sync(kept, file, plain(name))
 
 
 def _pcm(parameters: Mapping[bytes, bytes]) -> dict[str, str]:

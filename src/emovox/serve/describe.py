@@ -303,6 +303,7 @@ def _schemas() -> dict[str, Any]:
 def _job_schemas() -> dict[str, Any]:
     number, text, count = {"type": "number"}, {"type": "string"}, {"type": "integer"}
     maybe: dict[str, Any] = {"type": ["number", "null"]}
+    place: dict[str, Any] = {"type": ["string", "null"]}
     state = {"type": "string", "enum": ["queued", "running", "succeeded", "failed", "cancelled"]}
     counts = _object(dict.fromkeys(("total", *state["enum"]), count))
     job = {
@@ -324,7 +325,7 @@ def _job_schemas() -> dict[str, Any]:
     results = _object(one, optional=("duration", "problem", "summary", "predictions"))
     return {
         "Job": _object(named, optional=("webhook",)),
-        "Jobs": _object({"request_id": text, "jobs": {"type": "array", "items": _object(job)}, "next": maybe}),
+        "Jobs": _object({"request_id": text, "jobs": {"type": "array", "items": _object(job)}, "next": place}),
         "Recordings": _object(
             {"request_id": text, "recordings": {"type": "array", "items": _object(recording)}, "next": maybe}
         ),

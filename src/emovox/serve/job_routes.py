@@ -41,6 +41,7 @@ _LOOK = 0.5
 _HEARTBEAT = 10.0
 
 JobId = Annotated[str, Path(pattern="^job-[0-9a-f]{24}$", description="Which job.")]
+Before = Annotated[str, Query(pattern=r"^[0-9]{1,12}\.[0-9]{1,9}:job-[0-9a-f]{24}$", description="`next` of a page.")]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Form = Literal["json", "csv", "vtt", "textgrid", "rttm", "audacity"]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -120,13 +121,13 @@ def _body(request: Request, job: Job) -> dict[str, Any]:
 async def list_jobs(
     request: Request,
     state: Annotated[State | None, Query()] = None,
-    before: Annotated[float | None, Query(ge=0, le=1e12, allow_inf_nan=False)] = None,
+    before: Before | None = None,
     limit: Limit = 50,
 ) -> JSONResponse:
     """List the caller's jobs, the newest first; `next` is the `before` of the next page."""
     key = require(request, "jobs")
     jobs = await _call(service_of(request).jobs.all, key.id, state=state, before=before, limit=limit)
-    following = jobs[-1].created if len(jobs) == limit else None
+    following = jobs[-1].place if len(jobs) == limit else None
     body = {"request_id": call_of(request).request_id, "jobs": [one.to_dict() for one in jobs], "next": following}
     return JSONResponse(body)
 

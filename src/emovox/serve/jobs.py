@@ -58,6 +58,11 @@ class Job:
     counts: Mapping[str, int]
     seconds: float
 
+    @property
+    def place(self) -> str:
+        """Where it stands among the jobs of its owner: two of one instant have different places."""
+        return f"{self.created!r}:{self.id}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         counts = {state: self.counts.get(state, 0) for state in (*_OPEN, *FINISHED)}
@@ -231,13 +236,28 @@ class Jobs:
             self._require(connection, owner, job)
             return self._job(connection, job)
 
-    def all(self, owner: str, *, state: str | None = None, before: float | None = None, limit: int = 50) -> list[Job]:
-        """Return the jobs of an owner, the newest first."""
-        query = sa.select(JOBS.c.id).where(JOBS.c.owner == owner).order_by(JOBS.c.created.desc()).limit(limit)
+    def all(self, owner: str, *, state: str | None = None, before: str | None = None, limit: int = 50) -> list[Job]:
+        """Return the jobs of an owner, the newest first; of one instant, by their ids.
+
+        Parameters
+        ----------
+        owner : str
+            Id of the key.
+        state : str, optional
+            Only jobs in this state.
+        before : str, optional
+            Only jobs that follow the one with this :attr:`Job.place`, which may be forgotten meanwhile.
+        limit : int, default 50
+            How many at most.
+        """
+        place = sa.tuple_(JOBS.c.created, JOBS.c.id)
+        query = sa.select(JOBS.c.id).where(JOBS.c.owner == owner).limit(limit)
+        query = query.order_by(JOBS.c.created.desc(), JOBS.c.id.desc())
         if state is not None:
             query = query.where(JOBS.c.state == state)
         if before is not None:
-            query = query.where(JOBS.c.created < before)
+            created, _, name = before.partition(":")
+            query = query.where(place < sa.tuple_(float(created), name))
         with self._database.read() as connection:
             return [self._job(connection, row.id) for row in connection.execute(query).all()]
 
