@@ -1,16 +1,20 @@
 """Write what emovox says of recordings, for the tests that hold the browser's answers to it.
 
-    python scripts/browser_reference.py FOLDER RECORDING...
+    python scripts/browser_reference.py FOLDER RECORDING... [--whole RATE...]
 
 Into the folder goes each recording as WAV, in turn at each of the rates that recordings come at, and
 ``reference.jsonl``: ways to cut a timeline and what is learnt of all recordings together, then one line a recording.
+With --whole, the rates are those given, and a line holds the judgement of the whole recording alone and, as ``heard``, the
+samples at 16 kHz that it was made of.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import dataclasses
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +42,10 @@ CUTS: dict[str, dict[str, Any]] = {
 PIECE = 1600
 
 
-def stored(recording: str, number: int, folder: Path) -> str:
+def stored(recording: str, number: int, folder: Path, rates: Sequence[int | None] = RATES) -> str:
     """Write a recording as WAV, and return its path."""
     samples, rate = soundfile.read(recording, dtype="float32", always_2d=True)
-    wanted = RATES[number % len(RATES)] or rate
+    wanted = rates[number % len(rates)] or rate
     path = folder / f"{number:03d}.wav"
     soundfile.write(path, soxr.resample(samples, rate, wanted), wanted, subtype="FLOAT")
     return str(path)
@@ -68,6 +72,14 @@ def reference(recognizer: EmotionRecognizer, path: str, recording: str) -> dict[
     }
 
 
+def judged(recognizer: EmotionRecognizer, path: str, recording: str) -> dict[str, Any]:
+    """Return the judgement of a recording as a whole, and write what it was made of."""
+    heard = str(Path(path).with_suffix(".heard.wav"))
+    soundfile.write(heard, audio.read(path).samples, RATE, subtype="FLOAT")
+    whole = recognizer.predict(path).to_dict()
+    return {"file": path, "recording": Path(recording).name, "heard": heard, "predict": whole}
+
+
 def learnt(recognizer: EmotionRecognizer, paths: list[str], folder: Path) -> dict[str, Any]:
     """Return what recordings say of their setting: as a profile, and as parts of one recording that is its own."""
     profile = recognizer.adapt("room", paths)
@@ -87,19 +99,25 @@ def learnt(recognizer: EmotionRecognizer, paths: list[str], folder: Path) -> dic
     }
 
 
-def main(folder: Path, recordings: list[str]) -> None:
+def main() -> None:
     """Write recordings and reference into a folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("recordings", nargs="+")
+    parser.add_argument("--whole", nargs="+", type=int, metavar="RATE")
+    given = parser.parse_args()
     recognizer = EmotionRecognizer()
-    paths = [stored(recording, number, folder) for number, recording in enumerate(recordings)]
-    try:
-        first = {"cuts": CUTS, "learnt": learnt(recognizer, paths, folder)}
-    except EmovoxError:  # too few, or nobody speaks in one
-        first = {"cuts": CUTS}
-    with (folder / "reference.jsonl").open("w", encoding="utf-8") as file:
+    rates: Sequence[int | None] = given.whole or RATES
+    paths = [stored(recording, number, given.folder, rates) for number, recording in enumerate(given.recordings)]
+    first: dict[str, Any] = {"cuts": CUTS}
+    if not given.whole:
+        with contextlib.suppress(EmovoxError):  # too few, or nobody speaks in one
+            first["learnt"] = learnt(recognizer, paths, given.folder)
+    with (given.folder / "reference.jsonl").open("w", encoding="utf-8") as file:
         print(json.dumps(first), file=file)
-        for path, recording in zip(paths, recordings, strict=True):
-            print(json.dumps(reference(recognizer, path, recording)), file=file)
+        for path, recording in zip(paths, given.recordings, strict=True):
+            print(json.dumps((judged if given.whole else reference)(recognizer, path, recording)), file=file)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main()

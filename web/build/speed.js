@@ -1,14 +1,7 @@
 // How much of a processor the model takes, in seconds: `npm run speed`.  It runs in Node.js, whose engine is Chromium's.
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-
 import { readWav } from "../dist/audio/wav.js";
-import { Recognizer } from "../dist/recognition/recognizer.js";
-import { configure } from "../dist/session.js";
-
-const WEB = join(import.meta.dirname, "..");
-const read = (...path) => new Uint8Array(readFileSync(join(WEB, ...path)));
+import { opened, read } from "./opened.js";
 
 /** Processor time of some work. */
 async function seconds(work) {
@@ -18,9 +11,7 @@ async function seconds(work) {
   return [found, (user + system) / 1e6];
 }
 
-configure({});
-const files = { model: read("assets/default.onnx"), encoder: read("assets/encoder.onnx"), vad: read("assets/silero_vad_16k_sequence.onnx") };
-const [recognizer, opening] = await seconds(() => Recognizer.open({ ...files, fingerprint: "" }));
+const [recognizer, opening] = await seconds(opened);
 console.log(`opening: ${opening.toFixed(2)} s`);
 for (const turn of ["first", "then"]) {
   for (const name of ["plain", "lively"]) {
