@@ -6,8 +6,8 @@ Opening is from the start of the process to the first answer, by the clock and i
 on other load; ready is when a recording can be judged. The rate over HTTP is compared in processor time, too (of the
 server and its workers against the library in one process a core, five times in turn): 100 % would be a service that
 costs nothing. With --streams N, N live streams run in real time for --seconds, and the time from when an event was
-certain to its arrival is measured by the clock, so that the machine must be idle; memory is the proportional set size of
-the server and its workers, at the beginning and the end.
+certain to its arrival is measured by the clock, so that the machine must be idle; memory is the proportional set size
+of the server and its workers, at the beginning and the end.
 """
 
 from __future__ import annotations

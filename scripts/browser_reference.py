@@ -4,8 +4,8 @@
 
 Into the folder goes each recording as WAV, in turn at each of the rates that recordings come at, and
 ``reference.jsonl``: ways to cut a timeline and what is learnt of all recordings together, then one line a recording.
-With --whole, the rates are those given, and a line holds the judgement of the whole recording alone and, as ``heard``, the
-samples at 16 kHz that it was made of.
+With --whole, the rates are those given, and a line holds the judgement of the whole recording alone and, as ``heard``,
+the samples at 16 kHz that it was made of.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def judged(recognizer: EmotionRecognizer, path: str, recording: str) -> dict[str
     """Return the judgement of a recording as a whole, and write what it was made of."""
     heard = str(Path(path).with_suffix(".heard.wav"))
     soundfile.write(heard, audio.read(path).samples, RATE, subtype="FLOAT")
-    whole = recognizer.predict(path).to_dict()
+    try:
+        whole = recognizer.predict(path).to_dict()
+    except EmovoxError:  # nobody speaks
+        whole = None
     return {"file": path, "recording": Path(recording).name, "heard": heard, "predict": whole}
 
 

@@ -150,7 +150,17 @@ def test_other_methods_and_paths(client: TestClient) -> None:
     assert answer.headers["allow"] == "POST"
     refused(answer, 405, "method_not_allowed")
     refused(client.get("/v1/predict/"), 404, "not_found")
-    refused(client.get("/docs"), 404, "not_found")
+    assert "/openapi.json" in refused(client.get("/docs"), 404, "not_found")["detail"]
+
+
+def test_what_is_not_there_is_not_made_up(client: TestClient) -> None:
+    form, files = {"options": json.dumps({"channels": "7"})}, {"file": ("a.wav", wav())}
+    answer = client.post("/v1/predict", files=files, data=form)
+    assert refused(answer, 422, "audio_unreadable")["detail"] == "a.wav has one channel: there is no channel 7"
+    answer = client.post("/v1/predict", files=files, data={"options": '{"foo": 1}'})
+    assert refused(answer, 422, "options_invalid")["detail"] == "foo: there is no such option"
+    sent = {"Content-Type": "audio/wav", "Content-Encoding": "gzip"}
+    refused(client.post("/v1/predict", content=wav(), headers=sent), 415, "unsupported_media_type")
 
 
 def test_nobody_speaks_and_too_long(folder: Path) -> None:

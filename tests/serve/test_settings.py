@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
+import json
 import re
+import shlex
+import tomllib
 from typing import Any
 
 import pytest
 
 from emovox.cli.serve import serve
 from emovox.errors import InputError
+from emovox.serve.guard import OPEN
 from emovox.serve.keys import SCOPES
 from emovox.serve.options import RecognitionOptions, StreamOptions
 from emovox.serve.problems import KINDS
+from emovox.serve.server import _GRACE
 from emovox.serve.settings import Settings, table, variable
 from tests import ROOT
 
@@ -77,3 +83,51 @@ def test_the_page_has_every_option_of_a_stream() -> None:
     section = PAGE.partition("## Live streams")[2].partition("\n## ")[0]
     for name in StreamOptions.model_fields:
         assert re.search(rf"^\| .*`{name}`.* \|", section, re.M), name
+
+
+def stated(kind: str) -> str:
+    """Return a block of the page."""
+    (found,) = re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.M | re.S)
+    return str(found).replace("\\\n", " ")
+
+
+def require_command(words: list[str]) -> Settings:
+    """Make sure that a command of the page is one that emovox understands, and return its settings."""
+    assert words[:2] == ["emovox", "serve"]
+    with serve.make_context("serve", words[2:]) as context:
+        return Settings.of({name: value for name, value in context.params.items() if value is not None}, {})
+
+
+def test_the_image_names_what_there_is() -> None:
+    lines = dict.fromkeys(("FROM", "RUN", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "CMD"), "")
+    for line in stated("dockerfile").splitlines():
+        word, _, rest = line.partition(" ")
+        assert not lines[word], "each instruction once; a COPY or ADD would need a file of the repository"
+        lines[word] = rest
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (extras,) = re.findall(r"'emovox\[(.*)\]'", lines["RUN"])
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    version = lines["FROM"].removeprefix("python:").removesuffix("-slim")
+    assert tuple(map(int, version.split("."))) >= tuple(
+        map(int, project["requires-python"].removeprefix(">=").split("."))
+    )
+    settings = require_command(json.loads(lines["CMD"]))
+    assert settings.data == lines["VOLUME"]
+    # A volume that nobody made before belongs to root, who is not who serves.
+    assert f"install --directory --owner {lines['USER']} {settings.data}" in lines["RUN"]
+    assert lines["EXPOSE"] == str(settings.port)
+    (code,) = re.findall(r'CMD python -c "(.*)"', lines["HEALTHCHECK"])
+    compile(code, "HEALTHCHECK", "exec")
+    (place,) = re.findall(r"http://127.0.0.1:8000(/\w+)", code)
+    assert place in OPEN
+
+
+def test_the_unit_names_what_there_is() -> None:
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(stated("ini"))
+    service = unit["Service"]
+    program, *rest = shlex.split(service["ExecStart"])
+    settings = require_command([program.rpartition("/")[2], *rest])
+    assert settings.data == f"/var/lib/{service['StateDirectory']}"
+    assert int(service["TimeoutStopSec"]) > _GRACE

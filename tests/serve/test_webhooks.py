@@ -155,7 +155,17 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize(
-    "url", ["http://a.example", "https://", "https://u:p@a.example", "file:///etc/passwd", "https://[", "x"]
+    "url",
+    [
+        "http://a.example",
+        "https://",
+        "https://u:p@a.example",
+        "file:///etc/passwd",
+        "https://[",
+        "x",
+        "https://a b.example/",
+        "https://a.example/\r\nX: y",
+    ],
 )
 def test_only_https_urls_are_taken(url: str) -> None:
     with pytest.raises(Problem, match="options_invalid"):
@@ -168,6 +178,12 @@ def test_private_addresses_are_refused_at_once(host: str) -> None:
         webhooks.checked(f"https://{host}/x", ())
     assert not webhooks.allowed(ipaddress.ip_address(host.strip("[]")), ())
     assert webhooks.checked("https://10.1.2.3/x", ("10.0.0.0/8",)).hostname == "10.1.2.3"
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.1", "2130706433", "0x7f.1", "0", "017700000001"])
+def test_private_addresses_are_refused_however_they_are_written(host: str) -> None:
+    with pytest.raises(Problem, match="options_invalid"):
+        webhooks.checked(f"https://{host}/x", ())
 
 
 def test_a_job_tells_the_secret_once(folder: Path) -> None:

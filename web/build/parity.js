@@ -52,7 +52,9 @@ const line = (name, values) => {
 const folder = mkdtempSync(join(tmpdir(), "emovox-"));
 const there = mkdtempSync(join(tmpdir(), "emovox-"));
 try {
-  const found = judged(folder, process.argv.slice(2), RATES);
+  const all = judged(folder, process.argv.slice(2), RATES);
+  const found = all.filter((one) => one.predict);
+  console.log(`${found.length} recordings; nobody speaks in ${all.length - found.length} others`);
   const recognizer = await opened();
   const samplesOf = (path) => readWav(read(path), path);
   for (const [at, one] of found.entries()) {

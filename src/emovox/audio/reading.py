@@ -339,7 +339,8 @@ def _resampled(recording: Recording, notes: list[str]) -> Iterator[Float32Array]
             if converter is not None:
                 yield converter.finish()
                 notes += converter.notes
-            channel = None if shape[1] == 1 else recording.channel  # a stretch of silence or of mono has but one
+            # A stretch of mono within a recording of more channels has but one.
+            channel = None if shape[1] == 1 and converter is not None else recording.channel
             converter = Converter(*shape, recording.name, recording.origin + due, channel)
         due += len(piece.samples) / piece.rate
         yield converter.push(piece.samples)

@@ -78,6 +78,9 @@ async def received(request: Request, *, files: int = 1) -> AsyncIterator[Receive
         The body is no such thing.
     """
     found = Received(options=dict(request.query_params))
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise Problem("unsupported_media_type", f"content-encoding {coding[:40]!r}: send the recording as it is")
     try:
         kind, parameters = parse_options_header(request.headers.get("content-type", ""))
         if kind == b"multipart/form-data":

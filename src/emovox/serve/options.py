@@ -188,6 +188,8 @@ def mistakes(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     for one in errors:
         place = "/".join(str(part)[:80].replace("~", "~0").replace("/", "~1") for part in one["loc"])
         text = str(one["msg"]).removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            text = "there is no such option"
         found.append({"pointer": f"/{place}" if place else "", "detail": f"{place}: {text}" if place else text})
     return found
 

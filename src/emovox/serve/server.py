@@ -112,11 +112,17 @@ def _problem(error: Exception) -> Problem:
         return Problem("options_invalid", mistakes(error.errors())[0]["detail"], errors=mistakes(error.errors()))
     status = getattr(error, "status_code", 400)
     headers = getattr(error, "headers", None) or {}
-    detail = str(getattr(error, "detail", "")) if status == 400 else ""
+    detail = str(getattr(error, "detail", "")) if status == 400 else _ELSEWHERE.get(status, "")
     return Problem(BY_STATUS.get(status, "bad_request"), detail, headers=headers)
 
 
 LOG = logging.getLogger("emovox.serve")
+
+#: What to do where a request has come to no route.
+_ELSEWHERE = {
+    404: "there is no such place: GET /openapi.json lists all of them",
+    405: "there is no such method here: the header Allow lists those that are",
+}
 
 #: Seconds that a connection may take to send the head of its first request.
 _HEAD = 10.0

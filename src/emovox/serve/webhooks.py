@@ -85,15 +85,29 @@ def checked(url: str, networks: Sequence[str]) -> SplitResult:
     except ValueError:
         host = None
         parts = urlsplit("")
-    if parts.scheme != "https" or not host or parts.username is not None or len(url) > 2000:
+    if parts.scheme != "https" or not host or parts.username is not None or len(url) > 2000 or not url.isprintable():
         raise Problem("options_invalid", "a webhook is an https URL without a password")
-    try:
-        literal = ipaddress.ip_address(host)
-    except ValueError:
-        return parts
-    if not allowed(literal, networks):
-        raise Problem("options_invalid", "a webhook leads to a public address: --webhook-networks allows others")
+    if " " in url:
+        raise Problem("options_invalid", "a webhook has a space in its URL: write %20")
+    literal = _address(host)
+    if literal is not None and not allowed(literal, networks):
+        raise Problem(
+            "options_invalid",
+            f"a webhook to {host[:80]!r}: expected a public address, --webhook-networks allows others",
+        )
     return parts
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read a host that is no name: an address as it is written today, or as `inet_aton` takes it (127.1, 0x7f.1)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ipaddress.ip_address("127.0.0.1")
+    for read in (ipaddress.ip_address, lambda text: ipaddress.ip_address(socket.inet_aton(text))):
+        try:
+            return read(host)
+        except (ValueError, OSError):
+            continue
+    return None
 
 
 def allowed(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[str]) -> bool:
