@@ -205,7 +205,7 @@ def test_an_archive_of_ten_thousand_results_takes_little_memory(folder: Path) ->
 
 def test_no_job_is_left_out_between_pages(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([10.0, 1e9 + 0.1, 1e9 + 0.1, 1e9 + 0.1, 1e9 + 0.1, 2e9])
-    monkeypatch.setattr(Database, "now", lambda *_: next(clock))
+    monkeypatch.setattr(jobs._database, "now", lambda _: next(clock))
     made = {jobs.create("anna", {}, [Sound("a", 1, iter([b"x"]))])[0].id for _ in range(6)}
     monkeypatch.undo()
     found: list[str] = []
