@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
-from emovox.cli.summaries import to_lines
+from emovox.cli.results import to_lines
 from emovox.drawing import clock
 from emovox.outputs.console import Console
 from emovox.recognition.timeline import Timeline

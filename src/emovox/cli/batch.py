@@ -21,9 +21,15 @@ from emovox.batch.runs import Allowance, Run, Shard, TooManyFailuresError
 from emovox.batch.summary import finish
 from emovox.batch.tables import PartFormat
 from emovox.batch.tasks import Output, Recognition, Task
-from emovox.cli import results
-from emovox.cli.options import model_option, recognition_options, setting_option, threshold_option
-from emovox.cli.predict import timeline_options
+from emovox.cli.options import (
+    model_option,
+    recognition_options,
+    setting_option,
+    speaker_choice,
+    threshold_option,
+    timeline_choice,
+    timeline_options,
+)
 from emovox.errors import InputError
 from emovox.features import sets
 from emovox.model import profiles
@@ -232,7 +238,7 @@ def _task(given: Mapping[str, Any], inputs: Inputs) -> Task:
             window=cut.get("window", Task.window),
             extensions=() if features in sets.available() else ("emovox.lab",),
         )
-    timeline = results.timeline_options(True, **{**_NO_CUT, **cut}) if output is Output.TIMELINE else None
+    timeline = timeline_choice(True, **{**_NO_CUT, **cut}) if output is Output.TIMELINE else None
     return Task(recipe, output, given["channels"], timeline or TimelineOptions())
 
 
@@ -241,7 +247,7 @@ def _cut(given: Mapping[str, Any]) -> dict[str, Any]:
     cut = {name: given[name] for name in ("mode", "window", "hop", "merge") if given[name] is not None}
     cut |= {"smoothing": given["smooth"]} if given["smooth"] is not None else {}
     if given["speakers"] is not None:
-        cut["speakers"], turns = results.speakers(given["speakers"])
+        cut["speakers"], turns = speaker_choice(given["speakers"])
         if turns:
             raise InputError(f"--speakers {given['speakers']}: in a batch, auto or how many there are in each one")
     return cut

@@ -6,8 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -96,29 +98,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 @option("--encoding", metavar="NAME", section=_PIPE, help=_CODES)
 @option("--rate", type=int, metavar="HZ", default=RATE, section=_PIPE, help="Sampling rate.")
 @option("--pcm-channels", type=int, metavar="N", default=1, section=_PIPE, help="How many channels there are.")
-def listen(
-    source: str | None,
-    device: str | None,
-    list_devices: bool,
-    only_check: bool,
-    form: ListenFormat,
-    save: Path | None,
-    save_audio: Path | None,
-    model: str | None,
-    speaker: str | None,
-    setting: str | None,
-    threshold: float | None,
-    no_gate: bool,
-    channels: str,
-    window: float,
-    hop: float,
-    text: bool,
-    asr: str | None,
-    language: str | None,
-    encoding: str | None,
-    rate: int,
-    pcm_channels: int,
-) -> None:
+def listen(**written: Any) -> None:
     """Hear a microphone or a pipe, and say what emotion it is.
 
     Examples
@@ -132,43 +112,28 @@ def listen(
     Keys: m marks a moment, q or Ctrl-C ends; all is kept then and the exit code is 0. Where the sound fails, what was
     heard until then is kept and the exit code is 2. No sound is stored without --save-audio.
     """
-    if list_devices:
+    asked = Asked(**written)
+    if asked.list_devices:
         _print_devices()
         return
-    if save is not None and save_audio is not None and save == save_audio:
-        raise InputError(f"--save and --save-audio are both {save}: name two files")
-    options = TimelineOptions(window=window, hop=hop)
-    heard = channel_choice(channels)
-    origin = _open(source, device, encoding, Layout(encoding or "s16le", rate, pcm_channels), heard)
-    if only_check:
+    if asked.save is not None and asked.save == asked.save_audio:
+        raise InputError(f"--save and --save-audio are both {asked.save}: name two files")
+    options = TimelineOptions(window=asked.window, hop=asked.hop)
+    heard = channel_choice(asked.channels)
+    raw = Layout(asked.encoding or "s16le", asked.rate, asked.pcm_channels)
+    origin = _open(asked.source, asked.device, asked.encoding, raw, heard)
+    if asked.only_check:
         _check(origin)
         return
-    transcribe = _transcription(text, asr, language)
-    recognizer = EmotionRecognizer(
-        model,
-        speaker=speaker,
-        setting=setting,
-        gate=GateOptions(threshold=0) if no_gate else None,
-        threshold=threshold,
-    )
-    timeline = TimelineKeeper(save, recognizer.card.labels) if save else None
-    sound = SoundKeeper(save_audio) if save_audio else None
-    kept = [str(path) for path in (save, save_audio) if path]
-    known = recognizer.setting.name if isinstance(recognizer.setting, Profile) else recognizer.setting
-    state = State(
-        origin.name,
-        recognizer.card.name,
-        recognizer.card.labels,
-        speaker,
-        f"saving {', '.join(kept)}" if kept else "",
-        setting=known,
-    )
+    transcribe = _transcription(asked.text, asked.asr, asked.language)
+    recognizer = asked.recognizer()
+    timeline = TimelineKeeper(asked.save, recognizer.card.labels) if asked.save else None
+    sound = SoundKeeper(asked.save_audio) if asked.save_audio else None
     recognition = StreamingRecognizer(recognizer, options)
     streams = Streams(lambda: recognition.open(origin.name), heard if isinstance(heard, int) else None)
     with ended_by_signals() as stopped, keyboard() as pressed:
-        session = Session(
-            Feed(origin), streams, state, _printer(form), timeline=timeline, sound=sound, transcribe=transcribe
-        )
+        state, printer = asked.state(origin.name, recognizer), _printer(asked.form)
+        session = Session(Feed(origin), streams, state, printer, timeline=timeline, sound=sound, transcribe=transcribe)
         try:
             session.run(stopped, pressed)
         except BrokenPipeError:  # the reader (head, less) has enough; what is left in the buffer has nowhere to go
@@ -178,6 +143,50 @@ def listen(
                 say(state.summary())
             for path in session.files:
                 say(f"wrote {path}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call of the command line asks for: its options, as ``emovox listen --help`` tells them."""
+
+    source: str | None
+    device: str | None
+    list_devices: bool
+    only_check: bool
+    form: ListenFormat
+    save: Path | None
+    save_audio: Path | None
+    model: str | None
+    speaker: str | None
+    setting: str | None
+    threshold: float | None
+    no_gate: bool
+    channels: str
+    window: float
+    hop: float
+    text: bool
+    asr: str | None
+    language: str | None
+    encoding: str | None
+    rate: int
+    pcm_channels: int
+
+    def recognizer(self) -> EmotionRecognizer:
+        """Make who judges."""
+        return EmotionRecognizer(
+            self.model,
+            speaker=self.speaker,
+            setting=self.setting,
+            gate=GateOptions(threshold=0) if self.no_gate else None,
+            threshold=self.threshold,
+        )
+
+    def state(self, origin: str, recognizer: EmotionRecognizer) -> State:
+        """Make the state of the session as it begins."""
+        card, setting = recognizer.card, recognizer.setting
+        known = setting.name if isinstance(setting, Profile) else setting
+        kept = ", ".join(str(path) for path in (self.save, self.save_audio) if path)
+        return State(origin, card.name, card.labels, self.speaker, f"saving {kept}" if kept else "", setting=known)
 
 
 def _open(source: str | None, device: str | None, encoding: str | None, raw: Layout, channels: Wanted) -> SoundInput:
@@ -221,7 +230,6 @@ def _printer(form: ListenFormat) -> Printer:
 
 
 def _print_devices() -> None:
-
     found = devices.available(devices.load())
     if not found:
         devices.find(None, found)  # says what to do

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
 from emovox import audio
 from emovox.errors import EmovoxError, InputError
 from emovox.labels import TOO_SHORT
-from emovox.outputs.console import all_of, option, say
+from emovox.outputs import formats
+from emovox.outputs.console import Choice, all_of, option, say
+from emovox.outputs.formats import Format
+from emovox.recognition.timeline import TimelineOptions
 from emovox.types import Prediction, Transcript, Unread
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for
@@ -70,6 +74,46 @@ word_options = all_of(
         help="Whether words take part; the default is the model's.",
     ),
     option("--rules", is_flag=True, section="Words", help="Apply the decision rules, and explain every change."),
+)
+
+
+class Mode(StrEnum):
+    """How a timeline is cut."""
+
+    UTTERANCE = "utterance"
+    INTERVAL = "interval"
+
+
+timeline_options = all_of(
+    option(
+        "--segments",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        section="Timeline",
+        help="Judge these: .csv, .tsv (start, end) or .rttm.",
+    ),
+    option(
+        "--speakers",
+        metavar="WHO",
+        section="Timeline",
+        help="Tell speakers apart: auto, how many, or an .rttm.",
+    ),
+    option(
+        "--mode",
+        type=Choice(Mode),
+        metavar="MODE",
+        section="Timeline",
+        help="Segments: utterance (default) or interval.",
+    ),
+    *(
+        option(name, type=float, metavar="SECONDS", section="Timeline", help=text)
+        for name, text in {
+            "--window": "Longest stretch judged at once; 6.",
+            "--hop": "Length of an interval; 1.",
+            "--smooth": "Time constant of smoothing; 0.",
+            "--merge": "Join equal neighbours with such a pause at most.",
+        }.items()
+    ),
 )
 
 
@@ -141,6 +185,82 @@ class WordOptions:
                     self._said.add(line)
                     say(f"emovox: {prediction.file}: {line}")
         return prediction
+
+
+def format_for(form: Format | None, out: str | None) -> Format:
+    """Choose the format: what was asked for, or what the name of the file tells, or a table.
+
+    Examples
+    --------
+    >>> format_for(None, "call.vtt").value, format_for(Format.CSV, "x.vtt").value, format_for(None, None).value
+    ('vtt', 'csv', 'table')
+    """
+    if form is not None:
+        return form
+    if out is None:
+        return Format.TABLE
+    if out.endswith(("/", "\\")) or Path(out).is_dir():
+        raise InputError(f"--out {out} is a folder, which does not tell a format: add --format")
+    return formats.format_of(Path(out))
+
+
+def speaker_choice(text: str | None) -> tuple[Literal["auto"] | int | None, Path | None]:
+    """Read ``--speakers``: whether and how many are to be told apart, or a file that tells who speaks when.
+
+    Examples
+    --------
+    >>> speaker_choice("auto"), speaker_choice("2"), speaker_choice("call.rttm")[1].name
+    (('auto', None), (2, None), 'call.rttm')
+    """
+    if text is None or text == "auto":
+        return ("auto" if text else None), None
+    if text.isdecimal():
+        return int(text), None
+    if Path(text).suffix:
+        return "auto", Path(text)
+    raise InputError(f"--speakers {text}: expected auto, how many there are, or an .rttm file")
+
+
+def timeline_choice(wanted: bool, segments: object = None, **given: Any) -> TimelineOptions | None:
+    """Make the options of what was written on the command line.
+
+    Parameters
+    ----------
+    wanted : bool
+        Whether a timeline is wanted at all.
+    segments : object
+        What is to be judged, where that is given: it makes a timeline, and only the window matters.
+    **given : speakers, mode, window, hop, smoothing, merge
+        None where nothing was written.
+
+    Returns
+    -------
+    TimelineOptions or None
+        None where no timeline is wanted.
+
+    Raises
+    ------
+    InputError
+        Something was written that has no meaning without a timeline or with given segments, or a value is out of its
+        range.
+
+    Examples
+    --------
+    >>> timeline_choice(True, None, mode="interval", window=None, hop=10.0).window
+    10.0
+    """
+    written = {name: value for name, value in given.items() if value is not None}
+    free = () if segments is None else ("window", "speakers")
+    about = ["smooth" if name == "smoothing" else name for name in written if name not in free]
+    if segments is not None and about:
+        raise InputError(f"--{about[0]} is about segments that are found, and --segments gives them: leave one out")
+    if not wanted and segments is None:
+        if about:
+            raise InputError(f"--{about[0]} is about timelines: add --timeline or --summary")
+        return None
+    if "hop" in written and "window" not in written:
+        written["window"] = max(written["hop"], TimelineOptions.window)
+    return TimelineOptions(**written)
 
 
 def channel_choice(channels: str) -> Literal["mix", "each"] | int:

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from emovox import audio
 from emovox.audio import Sound, source_name
 from emovox.audio.sources import recordings
-from emovox.cli import results, summaries
+from emovox.cli import results
 from emovox.cli.options import (
+    Mode,
     Told,
     WordOptions,
     channels_option,
+    format_for,
     model_option,
     numbered,
     setting_option,
+    speaker_choice,
     speaker_option,
     threshold_option,
+    timeline_choice,
+    timeline_options,
     word_options,
 )
 from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
 from emovox.model.names import AUTO
-from emovox.outputs.console import Choice, all_of, argument, command, is_terminal, option, progress_bars, say
+from emovox.outputs.console import Choice, argument, command, is_terminal, option, progress_bars, say
 from emovox.outputs.formats import Format
 from emovox.recognition.many import checked_jobs
 from emovox.recognition.recognizer import EmotionRecognizer
@@ -48,46 +51,6 @@ if TYPE_CHECKING:
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
 LONG = 120.0
-
-
-class Mode(StrEnum):
-    """How a timeline is cut."""
-
-    UTTERANCE = "utterance"
-    INTERVAL = "interval"
-
-
-timeline_options = all_of(
-    option(
-        "--segments",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        section="Timeline",
-        help="Judge these: .csv, .tsv (start, end) or .rttm.",
-    ),
-    option(
-        "--speakers",
-        metavar="WHO",
-        section="Timeline",
-        help="Tell speakers apart: auto, how many, or an .rttm.",
-    ),
-    option(
-        "--mode",
-        type=Choice(Mode),
-        metavar="MODE",
-        section="Timeline",
-        help="Segments: utterance (default) or interval.",
-    ),
-    *(
-        option(name, type=float, metavar="SECONDS", section="Timeline", help=text)
-        for name, text in {
-            "--window": "Longest stretch judged at once; 6.",
-            "--hop": "Length of an interval; 1.",
-            "--smooth": "Time constant of smoothing; 0.",
-            "--merge": "Join equal neighbours with such a pause at most.",
-        }.items()
-    ),
-)
 
 
 @command()
@@ -122,38 +85,7 @@ timeline_options = all_of(
 @option("--jobs", "-j", type=int, metavar="N", help="Recordings at a time; one a processor core.")
 @timeline_options
 @word_options
-def predict(
-    sources: tuple[str, ...],
-    form: Format | None,
-    out: str | None,
-    plot: str | None,
-    html: str | None,
-    embed: bool,
-    timeline: bool,
-    explain: bool,
-    summary: bool,
-    model: str | None,
-    speaker: str | None,
-    setting: str | None,
-    threshold: float | None,
-    no_gate: bool,
-    channels: str,
-    jobs: int | None,
-    segments: Path | None,
-    speakers: str | None,
-    mode: Mode | None,
-    window: float | None,
-    hop: float | None,
-    smooth: float | None,
-    merge: float | None,
-    text: bool,
-    asr: str | None,
-    language: str | None,
-    transcript: Path | None,
-    text_model: str | None,
-    fuse: bool | None,
-    rules: bool,
-) -> None:
+def predict(**written: Any) -> None:
     """Say which emotion each recording expresses, and how sure that is.
 
     Examples
@@ -165,62 +97,110 @@ def predict(
 
     What cannot be analysed, or judged with its words, is told on standard error, and the exit code is 2.
     """
-    count, turns = results.speakers(speakers)
-    if turns and segments:
-        raise InputError("--speakers FILE and --segments both say what is to be judged: give one of them")
-    told = turns or segments
-    given = read_segments(told) if told else None
-    cut = results.timeline_options(
-        timeline or summary or bool(html),
-        given,
-        speakers=count,
-        mode=mode and mode.value,
-        window=window,
-        hop=hop,
-        smoothing=smooth,
-        merge=merge,
-    )
-    if explain and summary:
-        raise InputError("--explain and --summary each take the place of the answers: leave one out")
-    if summary or explain:
-        results.require_plain_format("--summary" if summary else "--explain", form, out)
-    files = recordings(sources)
-    words = WordOptions.wanted(text, asr, language, transcript, text_model, files)
-    if cut and words.given:
-        from emovox.text.words import require_times
-
-        require_times(words.given)
-    form = results.format_for(form, out)
-    place = Place.of(out, "--out", form.ending, files, one_file=not form.holds_one)
-    pictures = results.picture_place(plot, files)
-    if embed and not html:
-        raise InputError("--embed is about the page of --html: add --html FILE")
-    site = Place.of(html, "--html", ".html", files, one_file=html is None)
-    recognizer = EmotionRecognizer(
-        model,
-        speaker=speaker,
-        setting=setting,
-        gate=GateOptions(threshold=0) if no_gate else None,
-        threshold=threshold,
-        transcriber=words.transcriber,
-        text_model=words.classifier,
-        fuse=fuse,
-        rules=_default_rules() if rules else None,
-    )
-    pages = results.Pages(site, embed, recognizer.card) if site else None
-    cut = cut or (TimelineOptions() if explain else None)
-    work = Work(recognizer, files, words, pictures, cut, jobs, channels, given, pages, explain)
-    if explain:
-        results.print_explanations(work.results(), form)
-    elif summary:
-        summaries.print_summaries(work.summaries(), form)
+    asked = Asked(**written)
+    work = asked.work()
+    if asked.explain:
+        results.print_explanations(work.results(), work.target.form)
+    elif asked.summary:
+        results.print_summaries(work.summaries(), work.target.form)
     else:
-        coming = work.streamed() if work.streams and results.streams(form, place) else work.results()
-        results.deliver(coming, form, place, recognizer.card.labels)
-    if words.missing:
-        say(f"emovox: {words.missing} of {work.told.total} recordings are judged by the voice alone")
-    if work.told.finish() or words.missing:
+        results.deliver(work.coming(), work.target.form, work.target.place, work.recognizer.card.labels)
+    if work.words.missing:
+        say(f"emovox: {work.words.missing} of {work.told.total} recordings are judged by the voice alone")
+    if work.told.finish() or work.words.missing:
         raise click.exceptions.Exit(2)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call of the command line asks for: its options, as ``emovox predict --help`` tells them."""
+
+    sources: tuple[str, ...]
+    form: Format | None
+    out: str | None
+    plot: str | None
+    html: str | None
+    embed: bool
+    timeline: bool
+    explain: bool
+    summary: bool
+    model: str | None
+    speaker: str | None
+    setting: str | None
+    threshold: float | None
+    no_gate: bool
+    channels: str
+    jobs: int | None
+    segments: Path | None
+    speakers: str | None
+    mode: Mode | None
+    window: float | None
+    hop: float | None
+    smooth: float | None
+    merge: float | None
+    text: bool
+    asr: str | None
+    language: str | None
+    transcript: Path | None
+    text_model: str | None
+    fuse: bool | None
+    rules: bool
+
+    def work(self) -> Work:
+        """Get everything ready: what must fail fails before the first recording is read."""
+        cut, given = self._cut()
+        if self.summary or self.explain:
+            results.require_plain_format("--summary" if self.summary else "--explain", self.form, self.out)
+        files = recordings(self.sources)
+        words = WordOptions.wanted(self.text, self.asr, self.language, self.transcript, self.text_model, files)
+        if cut and words.given:
+            from emovox.text.words import require_times
+
+            require_times(words.given)
+        form = format_for(self.form, self.out)
+        place = Place.of(self.out, "--out", form.ending, files, one_file=not form.holds_one)
+        pictures = None if self.plot is None else results.picture_place(self.plot, files)
+        if self.embed and not self.html:
+            raise InputError("--embed is about the page of --html: add --html FILE")
+        site = None if self.html is None else Place.of(self.html, "--html", ".html", files, one_file=False)
+        recognizer = self._recognizer(words)
+        pages = results.Pages(site, self.embed, recognizer.card) if site else None
+        cut = cut or (TimelineOptions() if self.explain else None)
+        return Work(self, recognizer, words, cut, files, given, Target(form, place, pictures, pages))
+
+    def _cut(self) -> tuple[TimelineOptions | None, SegmentFile | None]:
+        """Say how recordings are cut, None for not at all, and what segments are given."""
+        count, turns = speaker_choice(self.speakers)
+        if turns and self.segments:
+            raise InputError("--speakers FILE and --segments both say what is to be judged: give one of them")
+        told = turns or self.segments
+        given = read_segments(told) if told else None
+        cut = timeline_choice(
+            self.timeline or self.summary or bool(self.html),
+            given,
+            speakers=count,
+            mode=self.mode and self.mode.value,
+            window=self.window,
+            hop=self.hop,
+            smoothing=self.smooth,
+            merge=self.merge,
+        )
+        if self.explain and self.summary:
+            raise InputError("--explain and --summary each take the place of the answers: leave one out")
+        return cut, given
+
+    def _recognizer(self, words: WordOptions) -> EmotionRecognizer:
+        return EmotionRecognizer(
+            self.model,
+            speaker=self.speaker,
+            setting=self.setting,
+            gate=GateOptions(threshold=0) if self.no_gate else None,
+            threshold=self.threshold,
+            transcriber=words.transcriber,
+            text_model=words.classifier,
+            fuse=self.fuse,
+            rules=_default_rules() if self.rules else None,
+        )
 
 
 def _default_rules() -> Sequence[Rule]:
@@ -229,30 +209,35 @@ def _default_rules() -> Sequence[Rule]:
     return DEFAULT
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where what is found goes: the answers, the pictures, the pages; None where there are none of them."""
+
+    form: Format
+    place: Place | None
+    pictures: Place | None
+    pages: results.Pages | None
+
+
 class Work:
     """The recordings of one call, analysed side by side, their results in order."""
 
     def __init__(
         self,
+        asked: Asked,
         recognizer: EmotionRecognizer,
-        sources: list[str],
         words: WordOptions,
-        pictures: Place | None = None,
-        cut: TimelineOptions | None = None,
-        jobs: int | None = None,
-        channels: str = "mix",
-        given: SegmentFile | None = None,
-        pages: results.Pages | None = None,
-        explain: bool = False,
+        cut: TimelineOptions | None,
+        files: list[str],
+        given: SegmentFile | None,
+        target: Target,
     ) -> None:
-        self.recognizer = recognizer
-        self.words = words
-        self.cut = cut
-        self.sources, self.channels = numbered(sources, channels)
+        self.recognizer, self.words, self.cut, self.target = recognizer, words, cut, target
+        self.explain = asked.explain
+        self.sources, self.channels = numbered(files, asked.channels)
         self.told = Told(len(self.sources))
         self.segments = self._segments(given) if given else None
-        self.pictures, self.pages, self.explain = pictures, pages, explain
-        self.jobs = min(checked_jobs(jobs), len(self.sources))
+        self.jobs = min(checked_jobs(asked.jobs), len(self.sources))
 
     def _segments(self, given: SegmentFile) -> list[list[Segment]]:
         """Find the segments of each recording; one that has none is reported and left out, unless all have none."""
@@ -268,18 +253,18 @@ class Work:
         self.sources, self.channels = [name for name, _ in kept], [number for _, number in kept]
         return found
 
-    @property
-    def streams(self) -> bool:
-        """Whether this is the timeline of one recording, which can be given while it is read."""
-        words = self.words.transcriber or self.words.given
-        further = words or self.pictures or self.pages or self.segments or self.explain
-        return self.cut is not None and not self.cut.speakers and len(self.sources) == 1 and not further
+    def coming(self) -> Iterator[Found]:
+        """Yield what is found as it comes: of the timeline of one recording each segment, else each recording."""
+        target, words = self.target, self.words.transcriber or self.words.given
+        further = words or target.pictures or target.pages or self.segments or self.explain
+        one = self.cut is not None and not self.cut.speakers and len(self.sources) == 1 and not further
+        return self._streamed() if one and results.streams(target.form, target.place) else self.results()
 
-    def streamed(self) -> Iterator[Found]:
+    def _streamed(self) -> Iterator[Found]:
         """Yield what is found in one recording segment by segment, in memory that does not grow with it."""
         assert self.cut is not None
         with ExitStack() as stack, progress_bars() as progress:
-            (source,) = self._opened(stack, deque(), self.recognizer.setting == AUTO)
+            (source,) = self._opened(stack, again=self.recognizer.setting == AUTO)
             bars = Bars(progress, self.sources)
             heard, last = 0.0, None
 
@@ -306,8 +291,8 @@ class Work:
             if any(number is not None for number in self.channels):
                 each = (_together(list(parts)) for _, parts in groupby(each, key=lambda one: one.file))
             for found in each:
-                if self.pages:
-                    self.pages.write(found)
+                if self.target.pages:
+                    self.target.pages.write(found)
                 yield found
 
     def _each(self, stack: ExitStack) -> Iterator[Found]:
@@ -315,12 +300,11 @@ class Work:
         with progress_bars() as progress:
             bars = Bars(progress, self.sources)
             heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
-            opened: deque[Sound] = deque()
-            shown = self.pictures is not None or self.pages is not None
+            shown = self.target.pictures is not None or self.target.pages is not None
             twice = self.recognizer.setting == AUTO or (self.cut is not None and self.cut.speakers is not None)
             again = shown or self.explain or self.jobs > 1 or twice
-            for number, found in enumerate(self._analysed(self._opened(stack, opened, again), heard)):
-                source = opened.popleft()
+            sources = self._opened(stack, again=again)
+            for number, (source, found) in enumerate(zip(sources, self._analysed(sources, heard), strict=True)):
                 try:
                     yield self._checked(found, source)
                 except EmovoxError as error:
@@ -333,15 +317,16 @@ class Work:
         for one in self.results():
             yield Timeline(one.file, one.duration, one.predictions).summary()
 
-    def _opened(self, stack: ExitStack, opened: deque[Sound], again: bool) -> Iterator[Sound]:
-        """Give the recordings out, and remember those whose results are to come."""
-        for name, number in zip(self.sources, self.channels, strict=True):
-            source = name if name != "-" else stack.enter_context(results.standard_input(again))
-            opened.append(source if number is None else audio.Channel(source, number))
-            yield opened[-1]
+    def _opened(self, stack: ExitStack, *, again: bool) -> list[Sound]:
+        """Return the recordings as they are read; standard input is kept where it is read `again`."""
+        names = [stack.enter_context(results.standard_input(again)) if name == "-" else name for name in self.sources]
+        return [
+            name if number is None else audio.Channel(name, number)
+            for name, number in zip(names, self.channels, strict=True)
+        ]
 
     def _analysed(
-        self, sources: Iterator[Sound], heard: Callable[[int, float], None] | None
+        self, sources: Sequence[Sound], heard: Callable[[int, float], None] | None
     ) -> Iterator[Prediction | Timeline | Failure]:
         said = [self.words.given] if self.words.given else None
         if self.cut:
@@ -368,14 +353,14 @@ class Work:
             from emovox.recognition.explaining import explain
 
             found = replace(found, explanations=explain(self.recognizer, source, found.predictions))
-        if self.pictures:
+        if self.target.pictures:
             results.draw(found, source, self._picture(found))
         return found
 
     def _picture(self, found: Found) -> Path:
         """Say where a picture goes; each channel of a recording has its own."""
-        assert self.pictures is not None
-        path, channel = self.pictures.path(found.file), found.predictions[0].channel
+        assert self.target.pictures is not None
+        path, channel = self.target.pictures.path(found.file), found.predictions[0].channel
         several = channel and sum(name == found.file for name in self.sources) > 1
         return path.with_name(f"{path.stem}-channel{channel}{path.suffix}") if several else path
 

@@ -1,4 +1,4 @@
-"""What `emovox predict` delivers: options of timelines, results in one place or many, pictures, summaries."""
+"""What `emovox predict` delivers: results in one place or many, pictures and pages, explanations, summaries."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from emovox.audio import Sound
 from emovox.audio.sources import SPOOL, Source
+from emovox.drawing import clock
 from emovox.errors import InputError
 from emovox.outputs import explanations, formats, tracks
 from emovox.outputs.console import Console, is_terminal, say, whole_writes
 from emovox.outputs.explanations import Explanation
-from emovox.outputs.formats import JSON_END, Format
-from emovox.outputs.text import json_line
-from emovox.recognition.timeline import Timeline, TimelineOptions
+from emovox.outputs.formats import COLOURS, JSON_END, Format
+from emovox.outputs.text import Table, Text, json_line, shown
+from emovox.recognition.timeline import Summary, Timeline
 from emovox.types import Prediction
 from emovox.writing import replacing, require_writable
 
 if TYPE_CHECKING:
     from emovox.model.card import ModelCard
+
+
+#: Columns of a summary beside its bars, for recordings of up to ten hours.
+_BESIDE_BARS = 43
 
 
 @dataclass(frozen=True)
@@ -140,23 +145,6 @@ def _same(path: Path, file: str) -> bool:
         return path.samefile(file)
     except OSError:  # one of them does not exist
         return False
-
-
-def format_for(form: Format | None, out: str | None) -> Format:
-    """Choose the format: what was asked for, or what the name of the file tells, or a table.
-
-    Examples
-    --------
-    >>> format_for(None, "call.vtt").value, format_for(Format.CSV, "x.vtt").value, format_for(None, None).value
-    ('vtt', 'csv', 'table')
-    """
-    if form is not None:
-        return form
-    if out is None:
-        return Format.TABLE
-    if out.endswith(("/", "\\")) or Path(out).is_dir():
-        raise InputError(f"--out {out} is a folder, which does not tell a format: add --format")
-    return formats.format_of(Path(out))
 
 
 def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
@@ -338,65 +326,6 @@ def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -
             printer.print(formats.pieces(form, chain(first, coming), labels))
 
 
-def speakers(text: str | None) -> tuple[Literal["auto"] | int | None, Path | None]:
-    """Read ``--speakers``: whether and how many are to be told apart, or a file that tells who speaks when.
-
-    Examples
-    --------
-    >>> speakers("auto"), speakers("2"), speakers("call.rttm")[1].name
-    (('auto', None), (2, None), 'call.rttm')
-    """
-    if text is None or text == "auto":
-        return ("auto" if text else None), None
-    if text.isdecimal():
-        return int(text), None
-    if Path(text).suffix:
-        return "auto", Path(text)
-    raise InputError(f"--speakers {text}: expected auto, how many there are, or an .rttm file")
-
-
-def timeline_options(wanted: bool, segments: object = None, **given: Any) -> TimelineOptions | None:
-    """Make the options of what was written on the command line.
-
-    Parameters
-    ----------
-    wanted : bool
-        Whether a timeline is wanted at all.
-    segments : object
-        What is to be judged, where that is given: it makes a timeline, and only the window matters.
-    **given : speakers, mode, window, hop, smoothing, merge
-        None where nothing was written.
-
-    Returns
-    -------
-    TimelineOptions or None
-        None where no timeline is wanted.
-
-    Raises
-    ------
-    InputError
-        Something was written that has no meaning without a timeline or with given segments, or a value is out of its
-        range.
-
-    Examples
-    --------
-    >>> timeline_options(True, None, mode="interval", window=None, hop=10.0).window
-    10.0
-    """
-    written = {name: value for name, value in given.items() if value is not None}
-    free = () if segments is None else ("window", "speakers")
-    about = ["smooth" if name == "smoothing" else name for name in written if name not in free]
-    if segments is not None and about:
-        raise InputError(f"--{about[0]} is about segments that are found, and --segments gives them: leave one out")
-    if not wanted and segments is None:
-        if about:
-            raise InputError(f"--{about[0]} is about timelines: add --timeline or --summary")
-        return None
-    if "hop" in written and "window" not in written:
-        written["window"] = max(written["hop"], TimelineOptions.window)
-    return TimelineOptions(**written)
-
-
 def require_plain_format(option: str, form: Format | None, out: str | None) -> None:
     """Refuse what a summary or an explanation cannot be written as, before the first recording is read."""
     if form not in (None, Format.TABLE, Format.JSON):
@@ -432,3 +361,69 @@ def print_list(values: Iterable[_Plain]) -> None:
     finally:
         sys.stdout.write(JSON_END if separator == "," else "[]\n")
         sys.stdout.flush()
+
+
+def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
+    """Print a summary of each recording; what came before an interruption is whole."""
+    if form is not Format.JSON:
+        console = Console()
+        for summary in summaries:
+            for line in to_lines(summary, console.width):
+                console.print(line)
+        return
+    print_list(summaries)
+
+
+def to_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
+    """Describe a recording on a terminal: shares of time, strongest moment of each emotion, what follows what.
+
+    Parameters
+    ----------
+    summary : Summary
+    width : int, default 80
+        Columns of the terminal; where there are few, the bars get shorter, and go.
+    """
+    seen = f"{clock(summary.judged)} of {clock(summary.duration)} judged, {summary.segments} segments"
+    yield Text(f"{shown(summary.file)}: {seen}, not sure in {summary.abstained:.0%} of it")
+    bars = max(0, min(20, width - _BESIDE_BARS))
+    table = Table()
+    for name in ("emotion", "time", "share", "strongest"):
+        table.add_column(name, no_wrap=name != "strongest", justify="right" if name == "time" else "left")
+    for label, share in summary.share.items():
+        best, colour = summary.strongest[label], COLOURS.get(label, "white")
+        bar = "█" * round(bars * share) + "░" * (bars - round(bars * share)) + " " if bars else ""
+        table.add_row(
+            Text(label, colour),
+            clock(share * summary.judged),
+            Text(f"{bar}{share:.0%}", colour),
+            f"{clock(best.start)} {best.confidence:.0%}",
+        )
+    if summary.share or not summary.dimensions:
+        yield table
+    if summary.dimensions:
+        yield Text(shown(f"mean: {formats.dimensions(summary.dimensions)}"))
+    if summary.transitions:
+        yield Text("changes: " + ", ".join(_changes(summary)))
+    if summary.speakers:
+        yield from _speakers(summary)
+
+
+def _speakers(summary: Summary) -> Iterator[Text | Table]:
+    """Describe who speaks how long and how, and who follows whom with what."""
+    table = Table()
+    for name in ("speaker", "time", "share", "emotions"):
+        table.add_column(name, no_wrap=name != "emotions", justify="right" if name in ("time", "share") else "left")
+    for name, one in summary.speakers.items():
+        said = ", ".join(f"{label} {share:.0%}" for label, share in one.emotions.items())
+        table.add_row(Text(shown(name)), clock(one.seconds), f"{one.share:.0%}", said)
+    yield table
+    most = summary.replies[:3]
+    lines = (f"{one.speaker} {one.label}, then {one.next_speaker} {one.next_label} {one.count}" for one in most)
+    yield Text(shown("replies: " + "; ".join(lines)))
+
+
+def _changes(summary: Summary, most: int = 5) -> Iterator[str]:
+    for (first, then), count in list(summary.transitions.items())[:most]:
+        yield f"{first} to {then} {count}"
+    if len(summary.transitions) > most:
+        yield f"{sum(list(summary.transitions.values())[most:])} others"
