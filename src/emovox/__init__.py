@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
     from emovox.outputs.explanations import Explanation, Faithfulness, Reason, Trait
-    from emovox.recognition.cutting import Judge, StreamEvent
+    from emovox.recognition.cutting import StreamEvent
     from emovox.recognition.explaining import ExplainOptions, explain
     from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
     from emovox.recognition.transformer import SpeechFeatures
     from emovox.recognition.vectors import FeatureExtractor
+    from emovox.recognition.voice import Judge
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
     from emovox.text.classifier import TextClassifier
@@ -84,7 +85,7 @@ _HOMES = {
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",
     "InputError": "emovox.errors",
-    "Judge": "emovox.recognition.cutting",
+    "Judge": "emovox.recognition.voice",
     "MissingExtraError": "emovox.errors",
     "Model": "emovox.model.file",
     "ModelCard": "emovox.model.card",

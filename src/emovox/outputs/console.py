@@ -119,9 +119,10 @@ class Group(Command, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of the first word."""
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        found = self.get_command(ctx, args[0])
+        if found is None and not args[0].startswith("-"):
             ctx.fail(self.unknown(ctx, args[0]))
-        return super().resolve_command(ctx, args)
+        return (args[0], found, args[1:]) if found else super().resolve_command(ctx, args)
 
     def unknown(self, ctx: click.Context, word: str) -> str:
         """Say what is wrong with a first word that is no command."""

@@ -17,11 +17,11 @@ from emovox.audio import Sound
 from emovox.audio.sources import seekable, source_name
 from emovox.errors import EmovoxError, InputError
 from emovox.model.baselines import Statistics
-from emovox.recognition.cutting import Judge, StreamEvent
+from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.many import Results, Sources, analysed, each_source, one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
-from emovox.recognition.voice import Adapting, Heard, Memory, Recording, Voice, fused
+from emovox.recognition.voice import Adapting, Heard, Judge, Memory, Recording, Voice, fused
 from emovox.types import Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 
 from emovox.audio import MIN_DURATION
-from emovox.recognition.timeline import Smoother, TimelineOptions, blended
+from emovox.recognition.timeline import TimelineOptions, blended
+from emovox.recognition.voice import Judge, judge_of
 from emovox.speech.probability import FRAME
 from emovox.speech.vad import ActivityFrame, SpeechEvent
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
@@ -24,33 +26,6 @@ _REST = 0.3
 
 #: Who listens to a stream: called with its next samples and the probabilities of speech of the frames they complete.
 Listen = Callable[[Float32Array, Float32Array], None]
-
-
-class Judge(Protocol):
-    """What a stream asks of a recogniser: :class:`emovox.EmotionRecognizer` is one."""
-
-    @property
-    def threshold(self) -> float:
-        """Confidence under which an answer is an abstention."""
-        ...
-
-    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
-        """Judge one window; None where nobody speaks in it."""
-        ...
-
-
-@runtime_checkable
-class Listener(Protocol):
-    """A recogniser that has a judge of its own for each stream, because it learns while it listens."""
-
-    def for_stream(self) -> Judge: ...  # noqa: D102
-
-
-@runtime_checkable
-class Acquainted(Protocol):
-    """A judge that has another one for each speaker, who is judged against what that voice is ordinarily like."""
-
-    def for_speaker(self, speaker: str | None) -> Judge: ...  # noqa: D102
 
 
 class Event:
@@ -168,9 +143,32 @@ class Cutter:
         return events
 
 
-def judge_of(judge: Judge, speaker: str | None) -> Judge:
-    """Return who judges a speaker."""
-    return judge.for_speaker(speaker) if isinstance(judge, Acquainted) else judge
+class _Smoother:
+    """Exponential smoothing of judgements that follow each other at any distance.
+
+    Parameters
+    ----------
+    seconds : float
+        Time constant: what was judged so long before counts 1/e; 0 smooths nothing.
+    judge : Judge
+        Whose threshold of confidence decides about abstentions.
+    """
+
+    def __init__(self, seconds: float, judge: Judge) -> None:
+        self._seconds, self._judge = seconds, judge
+        self._before: Prediction | None = None
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._before = None
+
+    def smoothed(self, one: Prediction) -> Prediction:
+        """Take the next judgement and return it with what remains of those before it."""
+        if self._seconds and self._before:
+            kept = math.exp(-(one.end - self._before.end) / self._seconds)
+            one = blended([self._before, one], [kept, 1 - kept], self._judge.threshold)
+        self._before = one
+        return one
 
 
 class _History:
@@ -247,8 +245,8 @@ class _Utterances:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), round(options.hop * RATE)
         self._estimates = estimates
-        self._running = Smoother(options.smoothing, judge)
-        self._results = Smoother(options.smoothing, judge)
+        self._running = _Smoother(options.smoothing, judge)
+        self._results = _Smoother(options.smoothing, judge)
         self._begin: int | None = None  # of the utterance that is going on
         self._piece = 0  # begin of what is not judged yet
         self._last: Prediction | None = None  # judgement of the piece before, in this utterance
@@ -336,7 +334,7 @@ class _Intervals:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), options.hop * RATE
         self._on, self._least = options.vad.on, options.vad.min_speech * RATE
-        self._smoother = Smoother(options.smoothing, judge)
+        self._smoother = _Smoother(options.smoothing, judge)
         self.speaking = False  # no judgement is ever late
         self._index = 0
         self._speech = 0  # samples of speech in the interval that is going on
@@ -467,7 +465,7 @@ class _Fallback:
         self._judge, self._history, self._name = judge, history, name
         self._window = round(options.window * RATE)
         self._begin: int | None = 0  # of what is not judged yet
-        self._smoother = Smoother(options.smoothing, judge)
+        self._smoother = _Smoother(options.smoothing, judge)
         self._found: list[Prediction] = []
 
     @property

@@ -20,10 +20,10 @@ from emovox.model.names import AUTO, check_name
 from emovox.model.profiles import Profile
 from emovox.recognition import analysis
 from emovox.recognition.analysis import Analysis, FirstPass, StreamJudge
-from emovox.recognition.cutting import Judge, StreamEvent
+from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.many import Result, Results, Sources, analysed
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions
-from emovox.recognition.voice import Voice, require_features, rules_of
+from emovox.recognition.voice import Judge, Voice, rules_of
 from emovox.speech.gate import GateOptions
 from emovox.types import Failure, Prediction, Segment, Transcript, Waveform
 
@@ -119,7 +119,6 @@ class EmotionRecognizer:
             profiles.require_baseline(self._model)
         known = self.setting if isinstance(self.setting, Profile) else None
         self._voice = Voice.of(self._model, self.gate, threshold, self.speaker, known)
-        require_features(self._model)
 
     def predict(
         self,

@@ -18,10 +18,9 @@ from emovox.audio.sources import seekable, source_name
 from emovox.errors import AudioError, InputError
 from emovox.model.baselines import Statistics
 from emovox.model.names import AUTO
-from emovox.recognition.cutting import Judge
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
-from emovox.recognition.voice import Voice
+from emovox.recognition.voice import Judge, Voice
 from emovox.speech import vad
 from emovox.speech.speakers import diarization
 from emovox.speech.speakers.diarization import DiarizationOptions

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from emovox.audio import Converter
 from emovox.errors import InputError
-from emovox.recognition.cutting import Cutter, Judge, Listen, Listener, StreamEvent
+from emovox.recognition.cutting import Cutter, Listen, StreamEvent
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied, tidying
+from emovox.recognition.voice import Judge, Listener
 from emovox.speech.vad import VoiceActivity
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
@@ -119,7 +120,7 @@ class StreamingRecognizer:
         Timeline
         """
         stream = self._of_file(name, listen, segments)
-        parts = tuple(tidying(_results(stream.events(blocks, progress), tell), self.options))
+        parts = tidied(list(_results(stream.events(blocks, progress), tell)), self.options)
         found = Timeline(name, stream.heard, parts)
         return found if segments is None else _in_order(found, segments)
 

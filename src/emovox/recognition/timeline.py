@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
@@ -348,41 +348,6 @@ def _mean_dimensions(parts: Sequence[Prediction], weights: Sequence[float]) -> d
     names = list(parts[-1].dimensions)
     rows = [[(one.dimensions or {})[name] for name in names] for one in parts]
     return dict(zip(names, np.average(rows, axis=0, weights=weights).tolist(), strict=True))
-
-
-class Unsure(Protocol):
-    """Whoever abstains below a confidence, which may change with what is known."""
-
-    @property
-    def threshold(self) -> float: ...  # noqa: D102
-
-
-class Smoother:
-    """Exponential smoothing of judgements that follow each other at any distance.
-
-    Parameters
-    ----------
-    seconds : float
-        Time constant: what was judged so long before counts 1/e; 0 smooths nothing.
-    judge : Unsure
-        Whose threshold of confidence decides about abstentions.
-    """
-
-    def __init__(self, seconds: float, judge: Unsure) -> None:
-        self._seconds, self._judge = seconds, judge
-        self._before: Prediction | None = None
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._before = None
-
-    def smoothed(self, one: Prediction) -> Prediction:
-        """Take the next judgement and return it with what remains of those before it."""
-        if self._seconds and self._before:
-            kept = math.exp(-(one.end - self._before.end) / self._seconds)
-            one = blended([self._before, one], [kept, 1 - kept], self._judge.threshold)
-        self._before = one
-        return one
 
 
 def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple[Prediction, ...]:

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,9 +41,41 @@ _MARGINS = 0.25
 _ROUNDING = 1e-5
 
 
+class Judge(Protocol):
+    """What a stream asks of a recogniser: :class:`emovox.EmotionRecognizer` is one."""
+
+    @property
+    def threshold(self) -> float:
+        """Confidence under which an answer is an abstention."""
+        ...
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window; None where nobody speaks in it."""
+        ...
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A recogniser that has a judge of its own for each stream, because it learns while it listens."""
+
+    def for_stream(self) -> Judge: ...  # noqa: D102
+
+
+@runtime_checkable
+class Acquainted(Protocol):
+    """A judge that has another one for each speaker, who is judged against what that voice is ordinarily like."""
+
+    def for_speaker(self, speaker: str | None) -> Judge: ...  # noqa: D102
+
+
+def judge_of(judge: Judge, speaker: str | None) -> Judge:
+    """Return who judges a speaker."""
+    return judge.for_speaker(speaker) if isinstance(judge, Acquainted) else judge
+
+
 @dataclass(frozen=True)
 class Voice:
-    """Judges windows by the voice alone; a stream's judge, see :class:`emovox.recognition.cutting.Judge`.
+    """Judges windows by the voice alone; a stream's judge, see :class:`Judge`.
 
     Attributes
     ----------
@@ -73,7 +105,14 @@ class Voice:
     def of(
         cls, model: Model, gate: GateOptions, threshold: float | None, speaker: Profile | None, setting: Profile | None
     ) -> Voice:
-        """Make a judge of what is known at the beginning; without a threshold the model's own are used."""
+        """Make a judge of what is known at the beginning; without a threshold the model's own are used.
+
+        Raises
+        ------
+        ModelError
+            This version of emovox does not compute the features that the model needs.
+        """
+        require_features(model)
         known = model.card.threshold if model.card.known_threshold is None else model.card.known_threshold
         both = (model.card.threshold, known) if threshold is None else (threshold, threshold)
         found = cls(model, gate, both, speaker)
