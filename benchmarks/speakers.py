@@ -36,8 +36,8 @@ from emovox.features import sets
 from emovox.lab.corpora import registry
 from emovox.lab.evaluation import diarization
 from emovox.model import profiles
-from emovox.model.baselines import Statistics
 from emovox.model.file import Model, load
+from emovox.model.subjects import Statistics
 from emovox.speech.speakers.diarization import DiarizationOptions, diarize
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 

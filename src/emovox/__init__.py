@@ -36,10 +36,10 @@ if TYPE_CHECKING:
         ProfileError,
         TranscriptError,
     )
-    from emovox.model.baselines import Statistics
     from emovox.model.card import CorpusSummary, ModelCard
     from emovox.model.file import Model, ModelOutput
     from emovox.model.profiles import Profile
+    from emovox.model.subjects import Statistics
     from emovox.outputs.explanations import Explanation, Faithfulness, Reason, Trait
     from emovox.recognition.cutting import StreamEvent
     from emovox.recognition.explaining import ExplainOptions, explain
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from emovox.recognition.voice import Judge
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
-    from emovox.text.classifier import TextClassifier
+    from emovox.text.evidence import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
     from emovox.types import (
@@ -104,12 +104,12 @@ _HOMES = {
     "Setting": "emovox.types",
     "Speaking": "emovox.recognition.speaking",
     "SpeechFeatures": "emovox.recognition.transformer",
-    "Statistics": "emovox.model.baselines",
+    "Statistics": "emovox.model.subjects",
     "Stream": "emovox.recognition.streaming",
     "StreamEvent": "emovox.recognition.cutting",
     "StreamingRecognizer": "emovox.recognition.streaming",
     "Summary": "emovox.recognition.timeline",
-    "TextClassifier": "emovox.text.classifier",
+    "TextClassifier": "emovox.text.evidence",
     "Timeline": "emovox.recognition.timeline",
     "TimelineOptions": "emovox.recognition.timeline",
     "Trait": "emovox.outputs.explanations",
@@ -190,6 +190,7 @@ _MOVED = {
     "emovox.features.cache": "emovox.lab.extraction.cache",
     "emovox.features.embeddings": "emovox.lab.encoders.embeddings",
     "emovox.features.extraction": "emovox.lab.extraction.extraction",
+    "emovox.features.formants": "emovox.features.pitch",
     "emovox.gate": "emovox.speech.gate",
     "emovox.plots": "emovox.outputs.plots",
     "emovox.preprocess": "emovox.audio.preprocess",
@@ -197,6 +198,7 @@ _MOVED = {
     "emovox.recipe": "emovox.lab.experiments.recipe",
     "emovox.recognizer": "emovox.recognition.recognizer",
     "emovox.streaming": "emovox.recognition.streaming",
+    "emovox.text.classifier": "emovox.text.evidence",
     "emovox.text.sentiment": "emovox.text.evidence",
     "emovox.timeline": "emovox.recognition.timeline",
     "emovox.tracks": "emovox.outputs.tracks",

@@ -16,7 +16,7 @@ import soundfile
 
 from emovox.audio.sources import recordings
 from emovox.errors import AudioError
-from emovox.model.names import check_name
+from emovox.model.subjects import check_name
 from emovox.outputs.formats import to_table
 from emovox.types import Prediction
 from tests import EXAMPLES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from emovox.cli.cache import kept
+from emovox.cli.models import kept
 from tests import ROOT
 
 PACKAGE = ROOT / "src" / "emovox"

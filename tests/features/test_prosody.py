@@ -20,8 +20,7 @@ from emovox.audio import read
 from emovox.errors import FeatureError
 from emovox.features import pitch, prosody, voice_quality
 from emovox.features.analysis import Analysis
-from emovox.features.formants import FormantOptions, formants
-from emovox.features.pitch import PitchOptions, track
+from emovox.features.pitch import FormantOptions, PitchOptions, formants, track
 from emovox.features.prosody import Descriptors, descriptors
 from emovox.types import RATE, Float32Array
 from tests import ROOT, examples

@@ -22,8 +22,8 @@ from emovox.errors import EmovoxError
 from emovox.features import sets
 from emovox.model import file as model_file
 from emovox.model import profiles
-from emovox.model.baselines import Statistics
 from emovox.model.file import Model
+from emovox.model.subjects import Statistics
 from emovox.types import Float32Array, Setting, Waveform
 from tests import CLASSIC
 from tests.conftest import export_personal, sine, speech

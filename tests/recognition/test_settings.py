@@ -16,9 +16,9 @@ from emovox.features import sets
 from emovox.labels import too_short
 from emovox.model import file as model_file
 from emovox.model import profiles
-from emovox.model.baselines import Statistics
 from emovox.model.card import ModelCard
 from emovox.model.file import Model
+from emovox.model.subjects import Statistics
 from emovox.recognition.streaming import StreamingRecognizer, collect
 from emovox.types import FeatureSpec, Float32Array, Prediction, Setting, Waveform
 from tests.conftest import ANY_SOUND, export_personal, speech

@@ -11,7 +11,7 @@ import pytest
 from emovox import EmotionRecognizer
 from emovox.errors import ModelError
 from emovox.labels import COMMON
-from emovox.text.classifier import TextClassifier
+from emovox.text.evidence import TextClassifier
 from emovox.types import Transcript
 from tests import EXAMPLES
 

@@ -21,8 +21,8 @@ from emovox.errors import EmovoxError, InputError, NoSpeechError, ProfileError
 from emovox.features import sets
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, fingerprint_of, load, load_card
-from emovox.model.names import AUTO, composed
 from emovox.model.profiles import Profile
+from emovox.model.subjects import AUTO, composed
 from emovox.recognition.processes import Work
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.timeline import TimelineOptions
@@ -161,7 +161,7 @@ class Recognition:
         """Return what makes recognisers of a speaker and a setting that share all else, each of them once."""
         words: dict[str, Any] = {}
         if self.spoken:
-            from emovox.text.classifier import TextClassifier
+            from emovox.text.evidence import TextClassifier
             from emovox.text.transcribe import CachedTranscriber
             from emovox.text.whisper import WhisperTranscriber
 

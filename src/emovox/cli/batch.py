@@ -33,8 +33,8 @@ from emovox.cli.options import (
 from emovox.errors import InputError
 from emovox.features import sets
 from emovox.model import profiles
-from emovox.model.names import AUTO
 from emovox.model.profiles import Profile, Subject
+from emovox.model.subjects import AUTO
 from emovox.outputs.console import Choice, Group, all_of, argument, command, option, say
 from emovox.outputs.text import json_line
 from emovox.recognition.timeline import TimelineOptions

@@ -28,7 +28,7 @@ _RECOGNISE = {
     "batch": Home("emovox.cli.batch", "Judge very many recordings; the same command goes on where it stopped."),
     "features": Home("emovox.cli.features", "Write acoustic features as CSV or Parquet."),
     "models": Home("emovox.cli.models", "List the models in the package, or show a model's card."),
-    "cache": Home("emovox.cli.cache", "Show what is kept on disk, and clear it."),
+    "cache": Home("emovox.cli.models", "Show what is kept on disk, and clear it."),
 }
 _SERVE = {
     "serve": Home("emovox.cli.serve", "Answer over HTTP and WebSocket until Ctrl-C."),

@@ -20,7 +20,7 @@ from emovox.recognition.timeline import TimelineOptions
 from emovox.types import Prediction, Transcript, Unread
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for
-    from emovox.text.classifier import TextClassifier
+    from emovox.text.evidence import TextClassifier
     from emovox.text.transcribe import CachedTranscriber
 
 model_option = option("--model", "-m", metavar="MODEL", help="Model file, run folder or built-in name.")
@@ -162,7 +162,7 @@ class WordOptions:
             if language or text_model:
                 raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
             return cls()
-        from emovox.text.classifier import TextClassifier
+        from emovox.text.evidence import TextClassifier
         from emovox.text.transcribe import CachedTranscriber
         from emovox.text.whisper import WhisperTranscriber
         from emovox.text.words import read_transcript

@@ -36,7 +36,7 @@ from emovox.cli.options import (
 )
 from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
-from emovox.model.names import AUTO
+from emovox.model.subjects import AUTO
 from emovox.outputs.console import Choice, argument, command, is_terminal, option, progress_bars, say
 from emovox.outputs.formats import Format
 from emovox.recognition.many import checked_jobs

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emovox.features import pitch, voice_quality
 from emovox.features.analysis import Analysis, Stft, window
-from emovox.features.formants import FormantOptions, formants
+from emovox.features.pitch import FormantOptions, formants
 from emovox.features.spectral import decibels, mel_bank, mel_spectrogram, mfcc
 from emovox.types import Float32Array
 

@@ -14,9 +14,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from emovox.errors import InputError, ModelError, ProfileError, did_you_mean
-from emovox.model.baselines import Statistics
 from emovox.model.file import Model
-from emovox.model.names import AUTO, check_name, composed, is_name
+from emovox.model.subjects import AUTO, Statistics, check_name, composed, is_name
 from emovox.types import Float32Array
 from emovox.version import __version__
 from emovox.writing import home_folder, replacing
@@ -56,7 +55,7 @@ class Profile:
     count : int
         Number of utterances.
     mean, variance : tuple of float
-        Of the utterances' axes, see :class:`emovox.model.baselines.Statistics`.
+        Of the utterances' axes, see :class:`emovox.model.subjects.Statistics`.
     setting : str or None
         Name of the setting that a speaker was recorded in, which is taken along; None where it is not known.
     created : str

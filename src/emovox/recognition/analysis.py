@@ -16,7 +16,7 @@ from emovox import audio
 from emovox.audio import Sound
 from emovox.audio.sources import seekable, source_name
 from emovox.errors import EmovoxError, InputError
-from emovox.model.baselines import Statistics
+from emovox.model.subjects import Statistics
 from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.many import Results, Sources, analysed, each_source, one_at_a_time
 from emovox.recognition.streaming import StreamingRecognizer
@@ -25,7 +25,7 @@ from emovox.recognition.voice import Adapting, Heard, Judge, Memory, Recording, 
 from emovox.types import Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
-    from emovox.text.classifier import TextClassifier
+    from emovox.text.evidence import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
     from emovox.text.words import Heard as HeardWords

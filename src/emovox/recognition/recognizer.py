@@ -16,8 +16,8 @@ from emovox.audio import Sound
 from emovox.errors import EmovoxError, InputError
 from emovox.model import profiles
 from emovox.model.file import Model, load
-from emovox.model.names import AUTO, check_name
 from emovox.model.profiles import Profile
+from emovox.model.subjects import AUTO, check_name
 from emovox.recognition import analysis
 from emovox.recognition.analysis import Analysis, FirstPass, StreamJudge
 from emovox.recognition.cutting import StreamEvent
@@ -28,7 +28,7 @@ from emovox.speech.gate import GateOptions
 from emovox.types import Failure, Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
-    from emovox.text.classifier import TextClassifier
+    from emovox.text.evidence import TextClassifier
     from emovox.text.rules import Rule
     from emovox.text.transcribe import Transcriber
 

@@ -16,8 +16,7 @@ from emovox import audio
 from emovox.audio import Sound
 from emovox.audio.sources import seekable, source_name
 from emovox.errors import AudioError, InputError
-from emovox.model.baselines import Statistics
-from emovox.model.names import AUTO
+from emovox.model.subjects import AUTO, Statistics
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
 from emovox.recognition.voice import Judge, Voice

@@ -15,11 +15,10 @@ from emovox.errors import AudioError, FeatureError, ModelError, NoSpeechError
 from emovox.features import sets
 from emovox.labels import TOO_SHORT, combine, decide
 from emovox.model import profiles
-from emovox.model.baselines import Statistics
 from emovox.model.card import ModelCard
 from emovox.model.file import Model, ModelOutput
-from emovox.model.names import AUTO
 from emovox.model.profiles import Profile
+from emovox.model.subjects import AUTO, Statistics
 from emovox.recognition.timeline import Timeline, blended
 from emovox.speech.gate import GateOptions, is_speech
 from emovox.speech.probability import FRAME

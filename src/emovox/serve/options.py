@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from emovox.live.sources import Layout
 from emovox.model.file import builtin
-from emovox.model.names import AUTO
+from emovox.model.subjects import AUTO
 from emovox.outputs.formats import Format
 from emovox.recognition.timeline import MOST_SPEAKERS, TimelineOptions
 from emovox.serve.parts import Part

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from emovox.errors import ModelError
 from emovox.model.file import builtin, load_card
-from emovox.model.names import check_name
 from emovox.model.profiles import Profile, Subject
+from emovox.model.subjects import check_name
 from emovox.serve import describe
 from emovox.serve.bodies import received
 from emovox.serve.guard import call_of, require

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from emovox.errors import ProfileError
 from emovox.model import profiles
-from emovox.model.names import check_name
 from emovox.model.profiles import Profile, Subject
+from emovox.model.subjects import check_name
 from emovox.serve.problems import Problem
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emovox.errors import EmovoxError, TranscriptError
-from emovox.text.classifier import TextClassifier
-from emovox.text.evidence import is_english, linguistic_features
+from emovox.text.evidence import TextClassifier, is_english, linguistic_features
 from emovox.text.transcribe import Listener, Transcriber
 from emovox.types import Float32Array, Prediction, Transcript, Waveform, Word
 

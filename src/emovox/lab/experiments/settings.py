@@ -16,10 +16,9 @@ from emovox.errors import EmovoxError
 from emovox.lab.experiments.dataset import Progress, stretches_of, usable
 from emovox.lab.extraction.extraction import Stretch
 from emovox.model import profiles
-from emovox.model.baselines import Statistics
 from emovox.model.file import Model
-from emovox.model.names import AUTO
 from emovox.model.profiles import Profile
+from emovox.model.subjects import AUTO, Statistics
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, Float32Array, Waveform
