@@ -17,7 +17,7 @@ import soundfile
 from starlette.testclient import TestClient
 
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.serve.pool import in_loop, outcome, result_of
+from emovox.serve.pool import PLAIN, Terms, in_loop, outcome, result_of
 from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
@@ -49,15 +49,8 @@ class Inline:
 
     async def close(self) -> None: ...
 
-    async def run(
-        self,
-        task: Task,
-        tell: Callable[[object], None] | None = None,
-        *,
-        urgent: bool = False,
-        timeout: float | None = None,
-    ) -> Any:
-        told = in_loop(tell or (lambda _: None))
+    async def run(self, task: Task, terms: Terms = PLAIN) -> Any:
+        told = in_loop(terms.tell or (lambda _: None))
         found = await asyncio.to_thread(outcome, self.bench, task, lambda what=None: told(what))
         self.done += 1
         return result_of(*found)

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 import emovox.serve.pool
 from emovox import EmotionRecognizer
 from emovox.errors import InputError, WorkerError, WorkerHungError
-from emovox.serve.pool import Machines, outcome
+from emovox.serve.pool import Machines, Terms, outcome
 from emovox.serve.problems import Problem
 from emovox.serve.server import create_app
 from emovox.serve.service import Service
@@ -58,7 +58,7 @@ def test_what_a_cluster_cannot_do_is_for_later(monkeypatch: pytest.MonkeyPatch, 
         cluster: Any = machines._cluster
         cluster.answer = WorkerHungError("late")
         with pytest.raises(Problem, match="timed_out"):
-            await machines.run(task, timeout=3)
+            await machines.run(task, Terms(timeout=3))
         cluster.answer, cluster.gone = WorkerError("lost"), True
         with pytest.raises(Problem, match="server_busy"):
             await machines.run(task)

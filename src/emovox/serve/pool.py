@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,29 @@ LOG = logging.getLogger("emovox.serve")
 
 #: What became of a task: done with a result, a problem of the client's, or a failure of ours.
 Outcome = tuple[str, Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a task is done.
+
+    Attributes
+    ----------
+    tell : callable, optional
+        Called in the event loop with what the task tells before it is done.
+    urgent : bool, default False
+        Whether it goes before others that wait.
+    timeout : float, optional
+        Seconds that it may take once it has begun.
+    """
+
+    tell: Callable[[object], None] | None = None
+    urgent: bool = False
+    timeout: float | None = None
+
+
+#: In its turn, without a limit, and nobody listens.
+PLAIN = Terms()
 
 
 class Workers(Protocol):
@@ -57,15 +80,8 @@ class Workers(Protocol):
         """End at once."""
         ...
 
-    async def run(
-        self,
-        task: Task,
-        tell: Callable[[object], None] | None = None,
-        *,
-        urgent: bool = False,
-        timeout: float | None = None,
-    ) -> Any:
-        """Do a task; `tell` is called in the event loop with what it tells before it is done."""
+    async def run(self, task: Task, terms: Terms = PLAIN) -> Any:
+        """Do a task."""
         ...
 
 
@@ -162,26 +178,15 @@ class Pool:
         """End all processes."""
         await asyncio.to_thread(self._processes.close, wait=False)
 
-    async def run(
-        self,
-        task: Task,
-        tell: Callable[[object], None] | None = None,
-        *,
-        urgent: bool = False,
-        timeout: float | None = None,
-    ) -> Any:
+    async def run(self, task: Task, terms: Terms = PLAIN) -> Any:
         """Do a task.
 
         Parameters
         ----------
         task : Task
             What to do.
-        tell : callable, optional
-            Called in the event loop with what the task tells before it is done.
-        urgent : bool, default False
-            Whether it goes before others that wait.
-        timeout : float, optional
-            Seconds that it may take once it has begun.
+        terms : Terms, optional
+            In its turn, without a limit, and nobody listens.
 
         Raises
         ------
@@ -189,14 +194,16 @@ class Pool:
             The task failed, took too long, or ended process after process.
         """
         processes = self._processes
-        future = processes.submit(task, urgent=urgent, limit=timeout, told=tell and in_loop(tell))
+        future = processes.submit(
+            task, urgent=terms.urgent, limit=terms.timeout, told=terms.tell and in_loop(terms.tell)
+        )
         try:
             found = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             processes.stop(future)
             raise
         except WorkerError as error:
-            raise problem_of(error, timeout) from error
+            raise problem_of(error, terms.timeout) from error
         except EmovoxError as error:  # nobody can begin
             await self._renewed(processes, error)
             raise Problem("server_busy", "no worker can start", retry_after=10) from error
@@ -266,14 +273,7 @@ class Machines:
             cluster, self._cluster = self._cluster, None
             await asyncio.to_thread(cluster.close, wait=False)
 
-    async def run(
-        self,
-        task: Task,
-        tell: Callable[[object], None] | None = None,
-        *,
-        urgent: bool = False,
-        timeout: float | None = None,
-    ) -> Any:
+    async def run(self, task: Task, terms: Terms = PLAIN) -> Any:
         """Do a task, see :meth:`emovox.serve.pool.Workers.run`; nothing is told before it is done.
 
         Raises
@@ -289,11 +289,11 @@ class Machines:
                 done.set_result(found)
 
         travelling = await asyncio.to_thread(_as_bytes, task)
-        await asyncio.to_thread(cluster.submit, travelling, in_loop(finished), limit=timeout)
+        await asyncio.to_thread(cluster.submit, travelling, in_loop(finished), limit=terms.timeout)
         found = await done
         if isinstance(found, WorkerError):
             await self._require(cluster)
-            raise problem_of(found, timeout)
+            raise problem_of(found, terms.timeout)
         if isinstance(found, EmovoxError):
             LOG.error("a machine of the cluster cannot begin: %s", found)
             raise Problem("server_busy", "no worker can start", retry_after=10)

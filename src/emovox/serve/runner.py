@@ -16,7 +16,7 @@ from emovox.serve.database import AWAY
 from emovox.serve.jobs import ATTEMPTS, Claim, Jobs
 from emovox.serve.options import JobOptions, parsed
 from emovox.serve.parts import Part, kept
-from emovox.serve.pool import Workers
+from emovox.serve.pool import Terms, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
 from emovox.serve.settings import Settings
@@ -177,5 +177,5 @@ class Runner:
             if isinstance(what, float):
                 claim.seconds = what
 
-        found: Timeline = await self._workers.run(task, tell, timeout=self._settings.job_timeout)
+        found: Timeline = await self._workers.run(task, Terms(tell, timeout=self._settings.job_timeout))
         return found

@@ -11,7 +11,7 @@ from emovox.serve.database import Database
 from emovox.serve.guard import call_of
 from emovox.serve.jobs import Jobs
 from emovox.serve.keys import Keys
-from emovox.serve.pool import Machines, Pool, Workers
+from emovox.serve.pool import Machines, Pool, Terms, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.profiles import Profiles
 from emovox.serve.runner import Runner
@@ -106,7 +106,7 @@ class Service:
         """Do a task for a client who waits, and count what it was about."""
         self.require_room()
         began = time.monotonic()
-        found = await self.workers.run(task, tell, timeout=self.settings.timeout)
+        found = await self.workers.run(task, Terms(tell, timeout=self.settings.timeout))
         self.metrics.judged(kind, getattr(found, "duration", 0.0), time.monotonic() - began)
         return found
 

@@ -20,7 +20,7 @@ from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.voice import Memory
 from emovox.serve.options import StreamOptions
-from emovox.serve.pool import Workers
+from emovox.serve.pool import Terms, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.settings import Settings
 from emovox.serve.telemetry import Metrics
@@ -66,7 +66,7 @@ class RemoteJudge:
         if running and self._workers.waiting:
             return None
         task = Judge(window, name, self._ask, running, self._memory)
-        asked = self._workers.run(task, urgent=not running, timeout=self._timeout)
+        asked = self._workers.run(task, Terms(urgent=not running, timeout=self._timeout))
         found: Judged = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
         self.threshold, self._memory = found.threshold, found.memory
         return found.prediction
@@ -234,7 +234,7 @@ class Streams:
         Problem
             The options are impossible together.
         """
-        threshold: float = await self._workers.run(Prepare(ask), timeout=self._settings.timeout)
+        threshold: float = await self._workers.run(Prepare(ask), Terms(timeout=self._settings.timeout))
         loop = asyncio.get_running_loop()
         session.start(options, RemoteJudge(self._workers, ask, threshold, loop, self._settings.timeout))
 

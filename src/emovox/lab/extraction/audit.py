@@ -181,12 +181,8 @@ def audit(
 
     Parameters
     ----------
-    corpus : Corpus
-        As loaded.
-    jobs : int, default -1
-        Processes; -1 is one a core.
-    progress : callable, optional
-        Progress callback: stage, done, total.
+    corpus, jobs, progress
+        As for :func:`emovox.lab.extraction.inspection.inspect`.
 
     Returns
     -------
