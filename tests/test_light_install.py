@@ -60,6 +60,9 @@ def test_pip_installs_what_the_other_tests_take_for_the_light_install(tmp_path: 
     assert {canonicalize_name(one["name"]) for one in listed} == required() | {"emovox"}
     clip = ROOT / "examples" / "plain.wav"
     assert json_of(tmp_path / "bin" / "emovox", "predict", clip, "--format", "json")
+    (site,) = tmp_path.glob("lib/python*/site-packages")
+    files = [path for path in site.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert sum(path.stat().st_size for path in files) < 190e6
 
 
 def json_of(*command: Any) -> Any:

@@ -243,7 +243,8 @@ def _from_hub(repository: str, kind: CheckpointKind) -> Path:
     try:
         return Path(download(repository))
     except Exception as error:  # a dozen kinds from three libraries: no network, no such name, no permission
-        reason = (str(error).strip().splitlines() or [""])[0][:120] or type(error).__name__
+        first = (str(error).strip().splitlines() or [""])[0].partition(". ")[0].removesuffix(".")
+        reason = first[:200] or type(error).__name__
         beside = f", or set {kind.variable} to a folder that holds {repository.rsplit('/', 1)[-1]}"
         raise ModelError(
             f"cannot get {repository} from the Hugging Face hub ({reason}): connect once, or give a local folder"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -56,6 +56,34 @@ def test_bad_content_is_refused_by_name_in_one_line(tmp_path: Path, content: byt
         assert "\n" not in str(caught.value)
         with pytest.raises(AudioError, match=message):
             list(audio.blocks(cast(audio.Source, source), 0.1))
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_texts_of_impossible_size_do_not_reach_ffmpeg(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It would take as much memory as they state: 1.5 GB for this file of 9 kB.
+    av = pytest.importorskip("av")
+    text = b"LIST" + struct.pack("<I", 0xFCFF_FF19) + b"INFOISFT" + struct.pack("<I", 0x6000_0000) + b"Lavf59"
+    form = b"fmt " + struct.pack("<IHHIIHHH", 18, 0x28F, 1, RATE, RATE // 2, 1, 4, 0)
+    sound = b"data" + struct.pack("<I", 8000) + bytes(8000)
+    body = b"WAVE" + form + (text + sound if place == "before" else sound + text)
+    content = b"RIFF" + struct.pack("<I", len(body)) + body
+    given: list[bytes] = []
+    real = av.open
+
+    def opened(file: Any, **more: Any) -> Any:
+        given.append(file.read(len(content)))
+        file.seek(0)
+        return real(file, **more)
+
+    monkeypatch.setattr(av, "open", opened)
+
+    if place == "before":
+        with pytest.raises(AudioError, match="damaged or incomplete"):
+            audio.read(content)
+    else:
+        assert audio.read(content).duration == pytest.approx(1.0, abs=0.01)
+    assert (place == "behind") == bool(given)
+    assert not any(b"LIST" in one for one in given)
 
 
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:

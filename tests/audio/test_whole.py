@@ -164,6 +164,39 @@ def told() -> Iterator[tuple[str, str, Defect]]:
         yield from ((name, kind, defect) for kind in kinds)
 
 
+def with_ffmpeg(tmp_path: Path, name: str, arguments: str) -> Path:
+    """Make a file of the voice, twice if it is asked for."""
+    (tmp_path / "voice.wav").write_bytes(made("wav"))
+    out = tmp_path / name
+    command = ["ffmpeg", "-v", "error", *["-i", str(tmp_path / "voice.wav")] * 2, *arguments.split(), str(out)]
+    subprocess.run(command, check=True)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("x.ogg", "-c:a libvorbis"), ("x.mkv", "-c:a flac"), ("x.mp4", "-c:a aac")]
+)
+def test_a_second_sound_track_is_told(tmp_path: Path, name: str, codec: str) -> None:
+    blocks = audio.blocks(with_ffmpeg(tmp_path, name, f"-map 0:a -map 1:a {codec}"), 1.0)
+
+    assert sum(len(block.samples) for block in blocks) == pytest.approx(SECONDS * RATE, abs=0.1 * RATE)
+    assert blocks.notes == ("the first of its 2 sound tracks is read: ffmpeg -map 0:a:1 takes the second one out",)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ima_wav", "adpcm_ms"])
+def test_the_length_of_adpcm_does_not_hang_on_its_bytes_a_second(tmp_path: Path, codec: str) -> None:
+    path = with_ffmpeg(tmp_path, "x.wav", f"-map 0:a -c:a {codec}")
+
+    assert audio.duration(path) == pytest.approx(audio.read(path).duration, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["x.dts", "x.voc", "x.nut", "x.sox", "x.eac3", "x.ts"])
+def test_rarer_containers(tmp_path: Path, name: str) -> None:
+    path = with_ffmpeg(tmp_path, name, "-map 0:a -strict -2 -ar 48000" if name == "x.dts" else "-map 0:a")
+
+    assert audio.read(path).duration == pytest.approx(SECONDS, abs=0.1)
+
+
 def test_the_table_is_large() -> None:
     assert len(list(whole())) + len(list(told())) >= 120
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from emovox import hub
 from emovox.audio.sources import recordings
 from emovox.errors import AudioError
 from emovox.model.subjects import check_name
@@ -104,6 +105,27 @@ def test_a_missing_extra_is_said_once(clip: Path, tmp_path: Path, monkeypatch: p
         assert done.returncode == 2
         assert done.stderr.count("pip install") == 1
         assert "2 of 3 recordings could not be analysed" in done.stderr
+
+
+def test_missing_weights_are_said_once(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOVOX_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse_to_download)
+    hub._from_hub.cache_clear()
+    (tmp_path / "other.wav").write_bytes(clip.read_bytes())
+    done = emovox_command(
+        "features", clip, tmp_path / "other.wav", "--set", "whisper-base", "--out", tmp_path / "f.csv"
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "emovox: cannot get openai/whisper-base from the Hugging Face hub (there is no network): connect once, or give "
+        "a local folder, or set EMOVOX_WEIGHTS to a folder that holds whisper-base",
+        "emovox: 2 of 2 recordings could not be analysed",
+    ]
+
+
+def refuse_to_download(*_: object, **__: object) -> None:
+    raise OSError("there is no network. Look at the cable.")
 
 
 def test_what_is_kept_is_shown_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

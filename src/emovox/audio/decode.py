@@ -49,6 +49,8 @@ class Recording:
         and the number of channels may change from one to the next.
     unread : list of Unread
         What cannot be read: grows while the pieces are taken.
+    notes : list of str
+        What else there is to say about what is read: grows as well.
     channel : int or None
         The channel that is wanted, the first is 1; None for a mix of all.
     """
@@ -58,6 +60,7 @@ class Recording:
     origin: float = 0.0
     pieces: Iterator[Piece] = field(default_factory=lambda: iter(()))
     unread: list[Unread] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     channel: int | None = None
 
 
@@ -227,6 +230,7 @@ class _Reading:
         base = self._recording.origin
         for number, part in enumerate(self._parts):
             clock = _Clock(base, self._recording.unread)
+            self._note(part.tracks)
             for loss in part.losses:
                 clock.report(loss.start, loss.end, loss.reason)
             native = self._first if number == 0 else None
@@ -235,6 +239,12 @@ class _Reading:
                 yield from clock.placed(piece)
             base = clock.now
         self._recording.unread[:] = _merged(self._recording.unread)
+
+    def _note(self, tracks: int) -> None:
+        """Say that there are sound tracks beside the one that is read."""
+        if tracks > 1:
+            how = "ffmpeg -map 0:a:1 takes the second one out"
+            self._recording.notes.append(f"the first of its {tracks} sound tracks is read: {how}")
 
     def _decoded(self, part: Part, native: NativeDecoder | None, clock: _Clock, number: int) -> Iterator[Piece]:
         """Decode one part with the decoder that can, and the rest with the other one where the first stops early."""
@@ -267,7 +277,7 @@ class _Reading:
         if _av_is_there():
             try:
                 skipped = seconds
-                for piece in av_pieces(self._file, part.but(clocked=False), self._name, clock.report):
+                for piece in av_pieces(self._file, part.but(clocked=False), self._name, clock.report, self._note):
                     length = len(piece.samples) / piece.rate
                     if skipped >= length:
                         skipped -= length
@@ -327,7 +337,7 @@ class _Reading:
         try:
             promised, sure = decoders.av_duration(self._file, part, self._name)
             clock.end = None if promised is None else clock.base + promised
-            for piece in av_pieces(self._file, part, self._name, report):
+            for piece in av_pieces(self._file, part, self._name, report, self._note):
                 heard = heard or len(piece.samples) > 0
                 start = None if piece.start is None else clock.base + piece.start
                 yield Piece(piece.rate, piece.samples, start)

@@ -254,7 +254,7 @@ class NativeDecoder:
                 return
 
 
-def av_pieces(file: Guard, part: Part, name: str, report: Report) -> Iterator[Piece]:
+def av_pieces(file: Guard, part: Part, name: str, report: Report, tracks: Callable[[int], None]) -> Iterator[Piece]:
     """Decode a part with ffmpeg's libraries.
 
     Parameters
@@ -267,6 +267,8 @@ def av_pieces(file: Guard, part: Part, name: str, report: Report) -> Iterator[Pi
         What to call the recording in a message.
     report : callable
         Told of packets that cannot be decoded.
+    tracks : callable
+        Told how many sound tracks there are.
 
     Yields
     ------
@@ -282,6 +284,7 @@ def av_pieces(file: Guard, part: Part, name: str, report: Report) -> Iterator[Pi
     """
     with ExitStack() as stack:
         container, stream = _open_av(file, part, name, stack)
+        tracks(len(container.streams.audio))
         yield from _Decoding(container, stream, file, part, name).pieces(report)
 
 
@@ -393,6 +396,8 @@ def _open_av(file: Guard, part: Part, name: str, stack: ExitStack) -> tuple[Any,
         import av
     except ImportError:
         raise MissingExtraError(f"reading {name} ({part.label})", "formats") from None
+    if not part.demuxer:
+        raise RefusedError("sizes in its header lead beyond its end")
     try:
         container = stack.enter_context(av.open(View(file, part.slices), mode="r", format=part.demuxer))
     except (av.FFmpegError, ValueError) as failure:

@@ -120,7 +120,8 @@ class Blocks(Iterator[Waveform]):
     unread : tuple of Unread
         What cannot be read, as far as it has been met.
     notes : tuple of str
-        What there is to say about the channels: one that is another upside down, two with different voices.
+        What there is to say: a channel that is another upside down, two with different voices, sound tracks beside the
+        one that is read.
     """
 
     def __init__(self, source: Source | Samples | Channel, size: int) -> None:
@@ -139,7 +140,7 @@ class Blocks(Iterator[Waveform]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What there is to say about the channels, once all is read."""
+        """What there is to say about channels and tracks, once all is read."""
         return tuple(dict.fromkeys(self._notes))
 
     def _cut(self) -> Iterator[Waveform]:
@@ -344,6 +345,7 @@ def _resampled(recording: Recording, notes: list[str]) -> Iterator[Float32Array]
             converter = Converter(*shape, recording.name, recording.origin + due, channel)
         due += len(piece.samples) / piece.rate
         yield converter.push(piece.samples)
+    notes += recording.notes
     if converter:
         yield converter.finish()
         notes += converter.notes

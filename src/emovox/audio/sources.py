@@ -31,7 +31,23 @@ AUDIO_SUFFIXES = frozenset(
         *(".flac", ".fla", ".ogg", ".oga", ".ogv", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".mpa"),
         *(".m4a", ".m4b", ".m4r", ".m4v", ".mp4", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".aac", ".adts"),
         *(".webm", ".weba", ".mkv", ".mka", ".wma", ".wmv", ".asf", ".amr", ".awb", ".avi", ".flv", ".f4v", ".f4a"),
-        *(".wv", ".tta", ".ape", ".ac3", ".mpg", ".mpeg", ".vob", ".mts", ".m2ts"),
+        *(
+            ".wv",
+            ".tta",
+            ".ape",
+            ".ac3",
+            ".eac3",
+            ".ec3",
+            ".dts",
+            ".voc",
+            ".mpg",
+            ".mpeg",
+            ".vob",
+            ".ts",
+            ".mts",
+            ".m2t",
+            ".m2ts",
+        ),
     )
 )
 

@@ -330,9 +330,9 @@ class Told:
         self._said: set[str] = set()
 
     def failed(self, file: str, error: str, *, missing_extra: bool = False) -> None:
-        """Say what has failed; an extra that is missing once, and not for every recording that needs it."""
+        """Say what has failed; what is no fault of the recording (an extra, weights) once, and not for each."""
         self.failures += 1
-        if missing_extra and not self._is_new(error.replace(file, "")):
+        if (missing_extra or file not in error) and not self._is_new(error.replace(file, "")):
             return
         say(f"emovox: {error}")
 

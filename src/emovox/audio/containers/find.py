@@ -31,11 +31,15 @@ CONTAINERS = (
     (0, b"TTA1", "tta", "tta"),
     (0, b"MAC ", "ape", "ape"),
     (0, b"\x0b\x77", "ac3", "ac3"),
+    (0, b"\x7f\xfe\x80\x01", "dts", "dts"),
+    (0, b"Creative Voice File\x1a", "voc", "voc"),
+    (0, b"nut/multimedia container\0", "nut", "nut"),
+    (0, b".SoX", "sox", "sox"),
     (0, b"\0\0\x01\xba", "mpeg", "mpeg"),
 )
 
 #: Demuxers whose timestamps say when something is heard, and those of them whose clock begins with 0.
-CLOCKED = frozenset({"mp4", "mov", "matroska", "asf", "flv", "avi", "mpegts", "mpeg"})
+CLOCKED = frozenset({"mp4", "mov", "matroska", "asf", "flv", "avi", "mpegts", "mpeg", "nut"})
 FROM_ZERO = frozenset({"mp4", "mov", "matroska", "avi"})
 
 #: How far a recording may lie behind garbage, in bytes.

@@ -50,7 +50,7 @@ class Part:
         What people call the format.
     demuxer : str
         ffmpeg's name of it.  It is named, not probed for, because ffmpeg also knows playlists, which open other files
-        and URLs.
+        and URLs.  Empty where ffmpeg is not to be asked: the header would lead it astray.
     native : bool
         Whether libsndfile is asked first.
     duration : float or None
@@ -66,6 +66,8 @@ class Part:
         Whether the container's clock begins with 0; otherwise it begins with its earliest stream.
     losses : tuple of Loss
         What is known to be missing before anything is decoded.
+    tracks : int
+        How many streams of sound go side by side, as far as that is known before decoding; the first is read.
     """
 
     slices: tuple[Slice, ...]
@@ -78,6 +80,7 @@ class Part:
     clocked: bool = False
     zero: bool = True
     losses: tuple[Loss, ...] = ()
+    tracks: int = 1
 
     def but(self, **changes: object) -> Part:
         """Return the part with some attributes changed."""

@@ -285,6 +285,7 @@ class _Stream:
     losses: list[Loss] = field(default_factory=list)
     missing: bool = False
     clocked: bool = False
+    tracks: int = 1
 
 
 def ogg_parts(file: Bytes, begin: int, end: int) -> list[Part]:
@@ -304,8 +305,10 @@ def ogg_parts(file: Bytes, begin: int, end: int) -> list[Part]:
         if page.flags & 2:
             if not beginning:  # a new link of the chain
                 others, multiplexed, beginning, chosen = set(), False, True, False
-            stream = None if chosen else _stream(page)
-            if stream is None:
+            stream = _stream(page)
+            if stream is None or chosen:
+                if stream is not None:
+                    streams[-1].tracks += 1
                 others.add(page.serial)
                 multiplexed = multiplexed or not page.body.startswith(b"fishead")
             else:
@@ -449,4 +452,5 @@ def _ogg_part(stream: _Stream) -> Part:
         clocked=bool(stream.losses) or stream.clocked,
         zero=stream.clocked,
         losses=tuple(losses),
+        tracks=stream.tracks,
     )
