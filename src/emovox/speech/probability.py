@@ -144,6 +144,11 @@ class SpeechProbability:
     level : bool, default True
         Whether to bring the stream to a level; False for sound that has been brought to one.
 
+    Attributes
+    ----------
+    centred : ndarray of float32, shape (n_samples,)
+        What was heard with the last call: whole frames, at the end the rest, without the offset.
+
     Source
     ------
     Silero Team, Silero VAD 6.2.3, https://github.com/snakers4/silero-vad (MIT); the 16 kHz network that takes a
@@ -169,6 +174,7 @@ class SpeechProbability:
         self._centre, self._level = Centre(), Level() if self._levels else None
         self._past = np.zeros(CONTEXT, dtype=np.float32)  # context of the frames that may be heard again, and they
         self._heard = 0
+        self.centred: Float32Array = np.empty(0, dtype=np.float32)
 
     @property
     def heard(self) -> int:
@@ -199,12 +205,13 @@ class SpeechProbability:
         if not np.isfinite(piece).all():
             raise AudioError("samples that are not finite numbers (NaN or infinity): check what records them")
         self._heard += len(piece)
-        return self._advance(self._centre.push(piece))
+        self.centred = self._centre.push(piece)
+        return self._advance(self.centred)
 
     def finish(self) -> Float32Array:
         """End the stream: the probability of the frame that is not full, silence after it, shape (0,) or (1,)."""
-        rest = self._centre.finish()
-        return self._advance(np.pad(rest, (0, -len(rest) % FRAME)))
+        self.centred = self._centre.finish()
+        return self._advance(np.pad(self.centred, (0, -len(self.centred) % FRAME)))
 
     def _advance(self, frames: Float32Array) -> Float32Array:
         """Run the network over whole frames, one after the other in one array."""

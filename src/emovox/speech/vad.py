@@ -342,7 +342,8 @@ class VoiceActivity:
     def __init__(self, options: VadOptions | None = None) -> None:
         self._probability = SpeechProbability()
         self._segmenter = Segmenter(options)
-        self._centre, self._edges = Centre(), self._new_edges()
+        self._edges = self._new_edges()
+        self._centre: Centre | None = None  # where another one runs the network
         self._heard = 0
 
     @property
@@ -376,9 +377,13 @@ class VoiceActivity:
     def frames(self, samples: ArrayLike, probabilities: ArrayLike | None = None) -> list[ActivityFrame]:
         """Take the next samples, as :meth:`push`, and tell frame by frame what they decide."""
         piece = np.asarray(samples, dtype=np.float32)
-        found = self._probability.push(piece) if probabilities is None else np.asarray(probabilities)
+        if probabilities is None:
+            found, centred = self._probability.push(piece), self._probability.centred
+        else:
+            self._centre = self._centre or Centre()
+            found, centred = np.asarray(probabilities), self._centre.push(piece)
         if self._edges:
-            self._edges.push(self._centre.push(piece))
+            self._edges.push(centred)
         first = self._heard // FRAME + 1
         self._heard += len(piece)
         return [self._frame(one, end * FRAME) for end, one in enumerate(found.tolist(), first)]
@@ -386,14 +391,18 @@ class VoiceActivity:
     def finish_frames(self, probabilities: ArrayLike | None = None) -> list[ActivityFrame]:
         """End the stream and be ready for another one: the frame that is not full, or a silent one of no length."""
         heard, self._heard = self._heard, 0
-        found = self._probability.finish() if probabilities is None else np.asarray(probabilities)
+        if probabilities is None:
+            found, centred = self._probability.finish(), self._probability.centred
+        else:
+            self._centre = self._centre or Centre()
+            found, centred = np.asarray(probabilities), self._centre.finish()
         (probability,) = found.tolist() or [0.0]
         if self._edges:
-            self._edges.push(self._centre.finish())
+            self._edges.push(centred)
         last = self._frame(probability, heard)
         final = self._moved(self._segmenter.finish(heard), heard)
         self._probability.reset()
-        self._centre, self._edges = Centre(), self._new_edges()
+        self._centre, self._edges = None, self._new_edges()
         return [ActivityFrame(last.probability, last.pausing, last.end, last.events + final)]
 
     def _frame(self, probability: float, end: int) -> ActivityFrame:
