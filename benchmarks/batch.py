@@ -2,6 +2,7 @@
 
     python benchmarks/batch.py rate ../shared/corpora/nemo --recordings 200 1000
     python benchmarks/batch.py memory --rows 1000000
+    python benchmarks/batch.py links ../shared/corpora/nemo --recordings 100000
     python benchmarks/batch.py kill ../shared/corpora/nemo --times 100 --model tests/data/classic.onnx
     python benchmarks/batch.py kill ../shared/corpora/nemo --times 100 --model tests/data/classic.onnx --dask
     python benchmarks/batch.py cluster ../shared/corpora/nemo --recordings 400 --every 20
@@ -26,17 +27,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from emovox.audio.sources import AUDIO_SUFFIXES
-from emovox.batch.engines import Done
+from emovox.batch.engines import Done, Local
 from emovox.batch.entries import Entry, Inputs
 from emovox.batch.places import place
 from emovox.batch.plan import Plan
 from emovox.batch.report import Log, Report
 from emovox.batch.runs import Run
+from emovox.batch.summary import finish
 from emovox.batch.tables import PartFormat
 from emovox.batch.tasks import Outcome, Task
 
@@ -93,41 +95,76 @@ def rate(given: argparse.Namespace, folder: Path) -> None:
     print(f"| rate against the bare library on each core | {each['library'] / each['batch']:.1%} |")
 
 
+class Stub:
+    """In place of the recogniser, in processes of its own: reads the recording, and has the same answer for each."""
+
+    def __init__(self, columns: list[str]) -> None:
+        same = {"duration": 3.0, "label": "neutral", "confidence": 0.5, "abstained": False}
+        self._rest = tuple(same.get(name) for name in columns[2:])
+
+    def __call__(self) -> Callable[[Entry, object], Outcome]:
+        return self.heard
+
+    def heard(self, entry: Entry, _: object) -> Outcome:
+        Path(entry.file).read_bytes()
+        return self.answer(entry)
+
+    def answer(self, entry: Entry) -> Outcome:
+        return Outcome(((entry.id, entry.file, *self._rest),), seconds=3.0)
+
+
 class Instant:
     """An engine that has the answer at once: what is left is the coordinator."""
 
     width, deaths = 4, 0
 
-    def __init__(self, columns: int) -> None:
-        self._rest = (None,) * (columns - 2)
+    def __init__(self, columns: list[str]) -> None:
+        self._stub = Stub(columns)
 
     def submit(self, entry: Entry, done: Done) -> None:
-        done(Outcome(((entry.id, entry.file, *self._rest),), seconds=3.0))
+        done(self._stub.answer(entry))
 
     def check(self) -> None: ...
 
     def close(self, *, wait: bool = True) -> None: ...
 
 
+def coordinate(inputs: Inputs, folder: Path, form: str, start: Callable[[list[str]], Any]) -> None:
+    """Do a run with an engine that judges nothing, and tell what it costs this process."""
+    begin, wall = time.process_time(), time.monotonic()
+    task, where = Task(), place(str(folder / "out"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    plan = Plan.of(inputs, task, form=PartFormat(form))
+    plan.claim(where)
+    with closing(start(list(task.columns(task.facts())))) as engine:
+        done = Run(plan, inputs, where, engine, Report(plan, Log(where)))
+        done()
+    finish(plan, where)
+    peak, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time() - begin
+    print(f"| recordings | {done.recordings} | parts {len(plan.done(where))} | failed {done.failed} |")
+    print(f"| memory at its highest | {peak / 1024:.0f} MiB, {before / 1024:.0f} MiB before the first |")
+    print(f"| processor time of the command | {seconds:.0f} s, {1e6 * seconds / done.recordings:.0f} µs a recording |")
+    print(f"| lasted | {time.monotonic() - wall:.0f} s |", flush=True)
+
+
 def memory(given: argparse.Namespace, folder: Path) -> None:
-    begin = time.process_time()
     manifest = folder / "calls.csv"
     with manifest.open("w") as file:
         file.write("file,speaker,age\n")
         file.writelines(
             f"calls/2026/{n // 1000:04d}/call-{n:07d}.wav,s{n % 5000},{n % 80}\n" for n in range(given.rows)
         )
-    inputs, task, where = Inputs(str(manifest)), Task(), place(str(folder / "out"))
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    plan = Plan.of(inputs, task, form=PartFormat(given.format))
-    plan.claim(where)
-    width = len(task.columns(task.facts()))
-    done = Run(plan, inputs, where, Instant(width), Report(plan, Log(where)))
-    done()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"| rows | {done.recordings} | parts {len(plan.done(where))} |")
-    print(f"| memory at its highest | {peak / 1024:.0f} MiB, {start / 1024:.0f} MiB before the first row |")
-    print(f"| processor time | {time.process_time() - begin:.0f} s |")
+    coordinate(Inputs(str(manifest)), folder, given.format, Instant)
+
+
+def links(given: argparse.Namespace, folder: Path) -> None:
+    import batch  # this module, by a name under which other processes find it
+
+    clips = link(given.source, folder / "clips", given.recordings)
+    stub: Any = batch.Stub
+    coordinate(Inputs(str(clips)), folder, "parquet", lambda columns: Local(stub(columns), given.jobs))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"| processor time of the workers | {used.ru_utime + used.ru_stime:.0f} s |")
 
 
 def content(output: Path) -> dict[str, bytes]:
@@ -254,7 +291,7 @@ def cluster(given: argparse.Namespace, folder: Path) -> None:
     common = ("--model", str(given.model)) if given.model else ()
     subprocess.run(batch(clips, folder / "whole", "--jobs", "2", *common), check=True)
     over, killed = threading.Event(), list[int]()
-    with start(n_workers=2, threads_per_worker=1, dashboard_address=None) as found:
+    with start(n_workers=2, threads_per_worker=1, dashboard_address=":0") as found:
 
         def lose() -> None:
             while not over.wait(given.every):
@@ -281,7 +318,7 @@ def cluster(given: argparse.Namespace, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, what in {"rate": rate, "memory": memory, "kill": kill, "cluster": cluster}.items():
+    for name, what in {"rate": rate, "memory": memory, "links": links, "kill": kill, "cluster": cluster}.items():
         one = commands.add_parser(name)
         one.set_defaults(function=what)
         if name == "memory":

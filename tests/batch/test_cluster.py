@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 def cluster() -> Iterator[Any]:
     """Start a scheduler and a worker with one thread in this process."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "protocol": "tcp://"}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "protocol": "tcp://"}
     with distributed.LocalCluster(processes=False, host="127.0.0.1", **options) as found:
         yield found
 
@@ -74,7 +74,7 @@ def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path: Pat
         write_tone(tmp_path / "in" / f"{number:03d}.wav", number)
     run(Inputs(str(tmp_path / "in")), tmp_path / "whole")
     over, killed = threading.Event(), list[int]()
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
 
         def kill() -> None:
             while not over.wait(5):

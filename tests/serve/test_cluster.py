@@ -74,7 +74,7 @@ def test_what_a_cluster_cannot_do_is_for_later(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_jobs_on_a_cluster_have_the_same_answers(folder: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "protocol": "tcp://"}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "protocol": "tcp://"}
     with distributed.LocalCluster(processes=False, host="127.0.0.1", **options) as cluster:
         settings = Settings(data=str(folder), on=cluster.scheduler_address)
         service = Service(settings, Inline(EmotionRecognizer), Machines(settings.on))

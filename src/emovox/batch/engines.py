@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import queue
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from emovox.batch.entries import Entry
@@ -29,17 +31,26 @@ from emovox.version import __version__
 _AHEAD = 1
 #: How often an entry is given to a cluster whose machines are lost.
 _CLUSTER_ATTEMPTS = 10
+#: Bytes above which what the processes do is sent to the machines once, and not with each entry.
+_LARGE = 1_000_000
+#: Seconds without news after which an engine is asked whether it is still there.
+_SILENCE = 5.0
+
+Given = TypeVar("Given")
+Given_contra = TypeVar("Given_contra", contravariant=True)
+Found = TypeVar("Found")
+Found_co = TypeVar("Found_co", covariant=True)
 
 #: Called with an outcome, or with the error instead.
 Done = Callable[[Outcome | EmovoxError], None]
 
 
-class Engine(Protocol):
-    """Does what a task says with entries, several at a time."""
+class Engine(Protocol[Given_contra, Found_co]):
+    """Does one thing with many items, several at a time: recordings of a batch, or models to fit."""
 
     @property
     def width(self) -> int:
-        """How many entries it can be given before the first is done."""
+        """How many items it can be given before the first is done."""
         ...
 
     @property
@@ -47,8 +58,8 @@ class Engine(Protocol):
         """How many workers have died so far."""
         ...
 
-    def submit(self, entry: Entry, done: Done) -> None:
-        """Have an entry done; `done` is called from another thread."""
+    def submit(self, entry: Given_contra, done: Callable[[Found_co | EmovoxError], None]) -> None:
+        """Have an item done; `done` is called from another thread."""
         ...
 
     def check(self) -> None:
@@ -58,6 +69,40 @@ class Engine(Protocol):
     def close(self, *, wait: bool = True) -> None:
         """End it, after all that was submitted or at once."""
         ...
+
+
+def gathered(engine: Engine[Given, Found], items: Iterable[Given]) -> Iterator[tuple[int, Found]]:
+    """Have items done, and yield what becomes of each with its number, as it comes.
+
+    Raises
+    ------
+    EmovoxError
+        That of the first item that fails.
+    InputError
+        The engine is gone.
+    """
+    came: queue.SimpleQueue[tuple[int, Found | EmovoxError]] = queue.SimpleQueue()
+    waiting, running = enumerate(items), 0
+    while True:
+        while running < engine.width and (one := next(waiting, None)) is not None:
+            number, item = one
+            engine.submit(item, partial(_put, came, number))
+            running += 1
+        if not running:
+            return
+        try:
+            number, found = came.get(timeout=_SILENCE)
+        except queue.Empty:
+            engine.check()
+            continue
+        running -= 1
+        if isinstance(found, EmovoxError):
+            raise found
+        yield number, found
+
+
+def _put(came: queue.SimpleQueue[tuple[int, Found]], number: int, found: Found) -> None:
+    came.put((number, found))
 
 
 class Local:
@@ -114,7 +159,7 @@ class Cluster:
     Parameters
     ----------
     task : callable
-        Makes what is done with an item, in each process: a :class:`Task`, or what the service does.
+        Makes what is done with an item, in each process: a :class:`Task`, what the service does, or what fits models.
     address : str
         Of the scheduler: ``tcp://host:8786``.
     patience : float
@@ -139,6 +184,7 @@ class Cluster:
         except Exception as error:  # what a wrong address raises depends on its kind
             raise InputError(f"no Dask scheduler answers at {address} ({_line(error)}): check the address") from error
         self._make = pickle.dumps((task, patience))
+        self._held: Any = None  # by the machines, if it is large
         self._running: dict[str, Any] = {}  # the scheduler forgets what nobody holds
         self._numbers = count()
         self.address = address
@@ -152,7 +198,7 @@ class Cluster:
     def submit(self, entry: Any, done: Callable[[Any], None], *, limit: float | None = None, attempt: int = 1) -> None:
         """Have an entry done, in so many seconds at most; `done` is called from another thread."""
         key = f"emovox-{next(self._numbers)}-{uuid4().hex}"
-        given = __version__, self._make, pickle.dumps(entry), limit
+        given = __version__, self._parcel(again=attempt > 1), pickle.dumps(entry), limit
         future = self._client.submit(_on_machine, *given, key=key, pure=False)
 
         def finished(found: Any) -> None:
@@ -166,6 +212,12 @@ class Cluster:
 
         self._running[key] = future
         future.add_done_callback(finished)
+
+    def _parcel(self, *, again: bool) -> Any:
+        """Return what the processes do as bytes or, if it is large, what the machines hold; `again` if it was lost."""
+        if len(self._make) > _LARGE and (self._held is None or again):
+            self._held = self._client.scatter(self._make, broadcast=True, hash=False)
+        return self._make if self._held is None else self._held
 
     def check(self) -> None:
         """Make sure that the scheduler is still there."""

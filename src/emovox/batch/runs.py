@@ -135,7 +135,7 @@ class Run:
         plan: Plan,
         inputs: Inputs,
         place: Place,
-        engine: Engine,
+        engine: Engine[Entry, Outcome],
         report: Report,
         *,
         shard: Shard = Shard(),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emovox.batch.engines import Cluster, Engine, Local
-from emovox.batch.entries import Inputs
+from emovox.batch.entries import Entry, Inputs
 from emovox.batch.labelling import Tool, export, read, write_table
 from emovox.batch.merge import Merged, form_of
 from emovox.batch.merge import merge as merged
@@ -20,7 +20,7 @@ from emovox.batch.report import Log, Report, Telling, clock, events
 from emovox.batch.runs import Allowance, Run, Shard, TooManyFailuresError
 from emovox.batch.summary import finish
 from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Output, Recognition, Task
+from emovox.batch.tasks import Outcome, Output, Recognition, Task
 from emovox.cli.options import (
     model_option,
     recognition_options,
@@ -257,11 +257,11 @@ _NO_CUT = dict.fromkeys(("speakers", "mode", "window", "hop", "smoothing", "merg
 
 
 @contextmanager
-def _engine(task: Task, given: Mapping[str, Any]) -> Iterator[Engine]:
+def _engine(task: Task, given: Mapping[str, Any]) -> Iterator[Engine[Entry, Outcome]]:
     """Start who does the work, and end it at once where something goes wrong."""
     if given["on"] and given["jobs"]:
         raise InputError("--jobs is about this machine: with --on the cluster says how many")
-    engine: Engine = (
+    engine: Engine[Entry, Outcome] = (
         Cluster(task, given["on"], given["patience"]) if given["on"] else Local(task, given["jobs"], given["patience"])
     )
     try:

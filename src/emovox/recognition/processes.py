@@ -214,8 +214,11 @@ class _Line:
     def send(self, kind: str, value: Any = None) -> None:
         """Send one message."""
         payload = pickle.dumps((kind, value))
-        with self._lock:
-            _write(self._output, 0, payload)
+        try:
+            with self._lock:
+                _write(self._output, 0, payload)
+        except BrokenPipeError:  # the parent was killed: nobody is left who wants the answers
+            os._exit(1)
 
 
 class _Inbox:

@@ -48,7 +48,7 @@ class Spy:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
 
-    def __call__(self, clips: TrainingSet, tasks: Sequence[Task], *rest: Any) -> list[Fitted]:
+    def __call__(self, clips: TrainingSet, tasks: Sequence[Task], *rest: Any, **more: Any) -> list[Fitted]:
         self.tasks += tasks
         return fit_many(clips, tasks, 1)
 
@@ -152,7 +152,7 @@ def test_tune_learns_from_the_same_clips_as_train(
     monkeypatch.setattr(dataset, "words_of", lambda clips, *_: (np.tile(said, (len(clips), 1)), []))
     seen: list[TrainingSet] = []
 
-    def spied(clips: TrainingSet, tasks: Sequence[Task], *rest: Any) -> list[Fitted]:
+    def spied(clips: TrainingSet, tasks: Sequence[Task], *rest: Any, **more: Any) -> list[Fitted]:
         seen.append(clips)
         return fit_many(clips, tasks, 1)
 
@@ -204,12 +204,12 @@ def test_an_interruption_keeps_what_is_done(
 ) -> None:
     calls = 0
 
-    def interrupted(*arguments: Any) -> list[Fitted]:
+    def interrupted(*arguments: Any, **more: Any) -> list[Fitted]:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return fit_many(*arguments)
+        return fit_many(*arguments, **more)
 
     monkeypatch.setattr(tuning, "fit_many", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -381,7 +381,7 @@ def test_a_database_that_cannot_be_used_is_refused_in_one_line(
 def test_a_database_that_is_lost_on_the_way_is_one_line(
     toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(*_: Any) -> list[Fitted]:
+    def lost(*_: Any, **more: Any) -> list[Fitted]:
         raise optuna.exceptions.StorageInternalError("gone")
 
     monkeypatch.setattr(tuning, "fit_many", lost)

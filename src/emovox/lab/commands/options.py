@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,26 @@ from emovox.outputs.console import Decorator, argument, option
 
 recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
 jobs_option = option("--jobs", "-j", type=int, metavar="N", default=-1, help="Processes; the default is one a core.")
+
+
+on_option = option("--on", metavar="ADDRESS", help="Fit on a Dask cluster: tcp://host:8786; [cluster] extra.")
+
+
+@contextmanager
+def machines(address: str | None) -> Iterator[Any]:
+    """Give where models are fitted: on a cluster by its address, or None for here."""
+    if address is None:
+        yield None
+        return
+    from emovox.batch.engines import Cluster
+    from emovox.lab.experiments.crossfit import Machines
+
+    Cluster(partial(partial, print), address).close()  # a wrong address is told before hours of features
+    found = Machines(lambda make: Cluster(make, address, patience=float("inf")))
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def corpus_option(*, required: bool) -> Decorator:

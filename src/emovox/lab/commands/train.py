@@ -14,7 +14,9 @@ from emovox.lab.commands.options import (
     corpus_option,
     jobs_option,
     json_option,
+    machines,
     named_folders,
+    on_option,
     recipe_argument,
     set_option,
 )
@@ -36,6 +38,7 @@ from emovox.outputs.text import Table
 @option("--seed", type=int, metavar="N", multiple=True, help="Seed of the model; repeat it for a mean over seeds.")
 @set_option("model.epochs=50")
 @jobs_option
+@on_option
 @option("--keep-folds", is_flag=True, help="Keep each fold's model too, as folds/NAME.onnx.")
 @json_option("metrics.json")
 def train(
@@ -46,6 +49,7 @@ def train(
     seed: tuple[int, ...],
     change: tuple[str, ...],
     jobs: int,
+    on: str | None,
     keep_folds: bool,
     as_json: bool,
 ) -> None:
@@ -68,9 +72,15 @@ def train(
     recipe = recipes.load(name, overrides(protocol, seed, change))
     folder = out or Path("runs") / f"{recipe.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     try:
-        with progress_bars() as progress:
+        with machines(on) as elsewhere, progress_bars() as progress:
             results = experiment.run(
-                recipe, named_folders(corpus), folder, jobs=jobs, keep_folds=keep_folds, progress=progress
+                recipe,
+                named_folders(corpus),
+                folder,
+                jobs=jobs,
+                keep_folds=keep_folds,
+                progress=progress,
+                machines=elsewhere,
             )
     except KeyboardInterrupt:
         if (kept := experiment.checkpoints(folder)).exists():

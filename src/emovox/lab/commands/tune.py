@@ -13,7 +13,9 @@ from emovox.lab.commands.options import (
     corpus_option,
     jobs_option,
     json_option,
+    machines,
     named_folders,
+    on_option,
     recipe_argument,
     set_option,
 )
@@ -47,6 +49,7 @@ from emovox.outputs.text import Table
 )
 @set_option("tune.inner=loso")
 @jobs_option
+@on_option
 @json_option("tuning.json")
 def tune(
     name: str,
@@ -58,6 +61,7 @@ def tune(
     outer: int | None,
     change: tuple[str, ...],
     jobs: int,
+    on: str | None,
     as_json: bool,
 ) -> None:
     """Search the settings of a recipe, and score what is found.
@@ -87,8 +91,10 @@ def tune(
         raise InputError(f"cannot write into {folder}: {error.strerror}") from error
     where = storage or tuning.sqlite(folder / "study.db")
     try:
-        with progress_bars() as progress:
-            best, results = tuning.tune(recipe, named_folders(corpus), where, outer=outer, jobs=jobs, progress=progress)
+        with machines(on) as elsewhere, progress_bars() as progress:
+            best, results = tuning.tune(
+                recipe, named_folders(corpus), where, outer=outer, jobs=jobs, progress=progress, machines=elsewhere
+            )
     except KeyboardInterrupt:
         say("the trials that are done are kept: the same command goes on from there")
         raise

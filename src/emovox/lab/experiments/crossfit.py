@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from emovox.errors import ProtocolError
+from emovox.batch.engines import Engine, gathered
+from emovox.errors import InputError, ProtocolError
 from emovox.features import sets
 from emovox.lab.corpora.protocol import Fold, Protocol
 from emovox.lab.corpora.table import RESERVED
@@ -30,6 +31,7 @@ from emovox.lab.experiments.dataset import Data, Progress
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.extraction import content
 from emovox.labels import ordered
+from emovox.recognition.processes import Work
 from emovox.types import JOINT, FeatureSpec, Float32Array
 
 #: No rows.
@@ -112,6 +114,7 @@ def fit_many(
     tasks: Sequence[Task],
     jobs: int = -1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    machines: Machines | None = None,
 ) -> list[Fitted]:
     """Fit models in parallel; models that fine-tune an encoder use all cores and are fitted sequentially.
 
@@ -125,12 +128,25 @@ def fit_many(
         Number of processes; -1 is one per core.
     progress : callable, optional
         Progress callback, called with ("training", done, total) and after each epoch.
+    machines : Machines, optional
+        Where to fit, instead of in processes here.
 
     Returns
     -------
     list of Fitted
         One entry per task.
+
+    Raises
+    ------
+    InputError
+        The cluster is gone, or the model fine-tunes an encoder, which machines cannot share.
     """
+    if machines:
+        found = {}
+        for number, fitted in machines.fit(clips, tasks):
+            found[number] = fitted
+            progress("training", len(found), len(tasks))
+        return [found[number] for number in range(len(tasks))]
     results: list[Fitted] = []
     work: Iterable[Fitted]
     if clips.speech is not None:
@@ -142,6 +158,66 @@ def fit_many(
             results.append(result)
             progress("training", len(results), len(tasks))
     return results
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Makes what fits a model of some clips, in a process on another machine; both go there as bytes."""
+
+    clips: bytes
+
+    def __call__(self) -> Work[bytes, bytes]:
+        import cloudpickle  # of the [cluster] extra
+
+        clips = cloudpickle.loads(self.clips)
+        return lambda task, tell: cloudpickle.dumps(fit_one(clips, cloudpickle.loads(task)))
+
+
+class Machines:
+    """Fits models elsewhere; the clips are sent once, as long as they are the same.
+
+    Parameters
+    ----------
+    start : callable
+        Returns the engine (`emovox.batch.engines`) for what is done in each of its processes.
+    """
+
+    def __init__(self, start: Callable[[Callable[[], Work[bytes, bytes]]], Engine[bytes, bytes]]) -> None:
+        self._start = start
+        self._engine: Engine[bytes, bytes] | None = None
+        self._clips = b""
+
+    def fit(self, clips: TrainingSet, tasks: Sequence[Task]) -> Iterator[tuple[int, Fitted]]:
+        """Fit models, and yield each with its number as it comes.
+
+        Raises
+        ------
+        InputError
+            The engine is gone, or the clips have waveforms.
+        """
+        import cloudpickle
+
+        engine = self._ready(clips)
+        for number, found in gathered(engine, map(cloudpickle.dumps, tasks)):
+            yield number, cloudpickle.loads(found)
+
+    def _ready(self, clips: TrainingSet) -> Engine[bytes, bytes]:
+        """Return the engine that has these clips."""
+        if clips.speech is not None:
+            raise InputError("--on: a model that tunes its encoder is fitted on one machine: leave --on out")
+        import cloudpickle
+
+        content = cloudpickle.dumps(dataclasses.replace(clips, kept=None))  # a folder of this machine
+        if self._engine is None or content != self._clips:
+            self.close()
+            self._engine, self._clips = self._start(_Fitting(content)), content
+        return self._engine
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        if self._engine is not None:
+            self._engine.close(wait=False)
+        self._engine = None
 
 
 def fit_one(clips: TrainingSet, task: Task) -> Fitted:
@@ -181,7 +257,6 @@ def _importance(pipeline: Pipeline, X: Any, y: NDArray[Any], names: tuple[str, .
 
 
 def _log(clips: TrainingSet) -> EpochLog:
-    """Return the epoch log of a training set."""
     return EpochLog(clips.kept / "epochs.jsonl" if clips.kept else None)
 
 
@@ -259,6 +334,7 @@ def train(
     progress: Progress,
     keep_folds: bool = False,
     kept: Path | None = None,
+    machines: Machines | None = None,
 ) -> Trained:
     """Fit all folds with all seeds, those of `promise` with the first one, and the final model.
 
@@ -270,7 +346,7 @@ def train(
         Its clips.
     protocol, promise : Protocol
         Evaluation protocol, and that of the calibration, if it is another one.
-    jobs, progress
+    jobs, progress, machines
         As for :func:`fit_many`.
     keep_folds : bool, default False
         Whether to return the models of the folds with the first seed.
@@ -283,7 +359,8 @@ def train(
     tasks = [_task(recipe, data, seed, fold, keep=keep_folds and seed == seeds[0]) for seed, fold in where]
     tasks += [_task(recipe, data, seed, fold, name="promise, ") for seed, fold in further]
     everything = Task(recipe.family, recipe.options(seeds[0]), protocol.clips, None, keep=True, name="all clips")
-    *fits, final = fit_many(data.training_set(jobs, progress, kept), [*tasks, everything], jobs, progress)
+    clips = data.training_set(jobs, progress, kept)
+    *fits, final = fit_many(clips, [*tasks, everything], jobs, progress, machines)
     tested, rest = fits[: len(where)], fits[len(where) :]
     promised = [_possible(data, fold, found) for (_, fold), found in zip(further, rest, strict=True)]
     known = _gathered(data, where, tested, labels)

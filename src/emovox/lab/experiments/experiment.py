@@ -21,7 +21,7 @@ from emovox.lab.estimators import families
 from emovox.lab.evaluation import raters
 from emovox.lab.evaluation.costs import graph_costs
 from emovox.lab.evaluation.scores import probabilities, score
-from emovox.lab.experiments.crossfit import Trained, predictions_of, train
+from emovox.lab.experiments.crossfit import Machines, Trained, predictions_of, train
 from emovox.lab.experiments.dataset import (
     Data,
     Progress,
@@ -72,6 +72,7 @@ def run(
     jobs: int = -1,
     keep_folds: bool = False,
     progress: Progress = lambda stage, done, total: None,
+    machines: Machines | None = None,
 ) -> dict[str, Any]:
     """Evaluate a recipe by its protocol, then train on all clips, export and report.
 
@@ -92,6 +93,8 @@ def run(
         speakers of the folds.
     progress : callable, optional
         Progress callback: stage, done, total.
+    machines : Machines, optional
+        Where the models are fitted, instead of here.
 
     Returns
     -------
@@ -109,7 +112,17 @@ def run(
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
     kept = checkpoints(out)
     promise = splits.cross_corpus(data.table, every_label=True) if wanted.promise else None
-    trained = train(recipe, data, protocol, promise, jobs=jobs, keep_folds=keep_folds, progress=progress, kept=kept)
+    trained = train(
+        recipe,
+        data,
+        protocol,
+        promise,
+        jobs=jobs,
+        keep_folds=keep_folds,
+        progress=progress,
+        kept=kept,
+        machines=machines,
+    )
     labels = ordered(data.y)
     promised: dict[str, Any] = {}
     if promise:

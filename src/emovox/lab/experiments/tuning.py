@@ -26,7 +26,7 @@ from emovox.lab.corpora import splits
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
 from emovox.lab.evaluation import metrics, paired
 from emovox.lab.evaluation.metrics import Counts
-from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
+from emovox.lab.experiments.crossfit import Fitted, Machines, Task, fit_many
 from emovox.lab.experiments.dataset import Data, Progress, load
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.experiments.search_space import TuneRecipe, suggest
@@ -57,6 +57,7 @@ def tune(
     cache: FeatureCache | None = None,
     jobs: int = -1,
     progress: Progress = lambda stage, done, total: None,
+    machines: Machines | None = None,
 ) -> tuple[Recipe, dict[str, Any]]:
     """Search the hyper-parameters in the table ``[tune]`` of a recipe by nested cross-validation.
 
@@ -82,6 +83,8 @@ def tune(
         trials, run the same command several times with the same database.
     progress : callable, optional
         Progress callback: stage, done, total.
+    machines : Machines, optional
+        Where the models are fitted, instead of here.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def tune(
             f"recipe {recipe.name!r} has nothing to tune: add a table [tune.space] "
             'with lines such as "model.dropout" = [0.0, 0.5]'
         )
-    material = _Material(roots, cache, jobs, progress)
+    material = _Material(roots, cache, jobs, progress, machines)
     data = material.data(recipe)
     wanted = recipe.protocol
     protocol = verify(splits.by_name(wanted.name, data.table, wanted.seeds[0], wanted.tested), data.table)
@@ -162,8 +165,15 @@ def _test(search: _Search, part: Fold, progress: Progress) -> _Tested:
 class _Material:
     """Cache of data sets by settings of features and copies, shared by trials."""
 
-    def __init__(self, roots: Mapping[str, Path], cache: FeatureCache | None, jobs: int, progress: Progress) -> None:
-        self.roots, self.cache, self.jobs, self.progress = roots, cache, jobs, progress
+    def __init__(
+        self,
+        roots: Mapping[str, Path],
+        cache: FeatureCache | None,
+        jobs: int,
+        progress: Progress,
+        machines: Machines | None,
+    ) -> None:
+        self.roots, self.cache, self.jobs, self.progress, self.machines = roots, cache, jobs, progress, machines
         self._kept: dict[str, Data] = {}
 
     def data(self, recipe: Recipe) -> Data:
@@ -281,7 +291,8 @@ class _Search:
             for seed in seeds
         ]
         clips = data.training_set(self.material.jobs, self.material.progress)
-        found = fit_many(clips, tasks, min(len(tasks), effective_n_jobs(self.material.jobs)))
+        jobs = min(len(tasks), effective_n_jobs(self.material.jobs))
+        found = fit_many(clips, tasks, jobs, machines=self.material.machines)
         return [self._scored(one, data, task) for one, task in zip(found, tasks, strict=True)]
 
     def _scored(self, found: Fitted, data: Data, task: Task) -> _Scored:
