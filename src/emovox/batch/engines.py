@@ -6,6 +6,7 @@ import pickle
 import queue
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from threading import Lock
@@ -183,7 +184,7 @@ class Cluster:
             self._client = connect(address, timeout=20, set_as_default=False)
         except Exception as error:  # what a wrong address raises depends on its kind
             raise InputError(f"no Dask scheduler answers at {address} ({_line(error)}): check the address") from error
-        self._make = pickle.dumps((task, patience))
+        self._make = pickle.dumps((_Packed(pickle.dumps(task)), patience))
         self._held: Any = None  # by the machines, if it is large
         self._running: dict[str, Any] = {}  # the scheduler forgets what nobody holds
         self._numbers = count()
@@ -229,6 +230,16 @@ class Cluster:
         with suppress(Exception):  # machines that are gone have nothing to end
             self._client.run(_release, self._make, on_error="ignore")
         self._client.close(timeout=10)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """What a process does, unpacked by it: Dask's worker on the way loads neither its libraries nor its data."""
+
+    task: bytes
+
+    def __call__(self) -> Work[Any, Any]:
+        return pickle.loads(self.task)()  # type: ignore[no-any-return]
 
 
 def _fetched(future: Any) -> Any:

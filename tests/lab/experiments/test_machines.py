@@ -132,6 +132,7 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_run_on_a_cluster_is_that_of_a_run_here(cluster: str, toy_manifest: Path, tmp_path: Path) -> None:
     written = tmp_path / "toy.toml"
