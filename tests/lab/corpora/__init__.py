@@ -1,13 +1,15 @@
-"""Folders that look like corpora, tables of clips, and what every protocol promises."""
+"""Folders that look like corpora, sounds, tables of clips, and what every protocol promises."""
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -30,6 +32,22 @@ def files_of(corpus: Corpus) -> list[str]:
 
 def reasons(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     return {group.reason: group.files for group in corpus.skipped}
+
+
+def sound(seconds: float = 0.3, seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    samples = np.random.default_rng(seed).normal(0, 0.1, round(16000 * seconds))
+    soundfile.write(buffer, samples, 16000, format="WAV")
+    return buffer.getvalue()
+
+
+#: Some recordings of SAVEE.
+SAVEE = [
+    f"AudioData/{speaker}/{emotion}0{take}.wav"
+    for speaker in ("DC", "KL")
+    for emotion in ("a", "sa")
+    for take in (1, 2)
+]
 
 
 # --- nEMO
