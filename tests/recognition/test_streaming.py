@@ -103,7 +103,7 @@ def test_the_stream_of_a_file_gives_its_timeline(
 )
 def test_events_are_the_same_sample_by_sample(conversation: Float32Array, name: str) -> None:
     streams = StreamingRecognizer(Loudness(), OPTIONS[name])
-    samples = conversation[:24000]
+    samples = conversation[:16000]
     assert run(streams.open(), list(samples[:, np.newaxis])) == run(streams.open(), [samples])
 
 

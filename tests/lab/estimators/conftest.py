@@ -14,12 +14,12 @@ from tests.conftest import LABELS
 from tests.lab.estimators import SPEAKERS, TAKES, VIEWS, Prepared, Toy
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def spec(small_whisper: Path) -> FeatureSpec:
     return sets.spec("encoder", {"weights": str(small_whisper), "blocks": "1 2"})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def training_set(spec: FeatureSpec) -> TrainingSet:
     toys = [Toy(label, voice, take) for voice in range(SPEAKERS) for label in LABELS for take in range(TAKES)]
     views = np.stack([[sets.extract(Waveform(toy(view)), spec) for toy in toys] for view in range(VIEWS)], axis=1)

@@ -210,8 +210,15 @@ def test_rare_classes_count_more_where_asked() -> None:
     assert answers[True] > answers[False] + 0.05
 
 
-@pytest.mark.parametrize("normalise", ["corpus", "clip"])
-@pytest.mark.parametrize("family", ["residual", "lstm"])
+@pytest.mark.parametrize(
+    ("family", "normalise"),
+    [
+        ("residual", "corpus"),
+        ("lstm", "clip"),
+        pytest.param("residual", "clip", marks=pytest.mark.long),
+        pytest.param("lstm", "corpus", marks=pytest.mark.long),
+    ],
+)
 def test_a_file_computes_what_the_estimator_does(family: str, normalise: str, tmp_path: Path) -> None:
     from emovox.lab.export.export import export
     from emovox.model.card import ModelCard

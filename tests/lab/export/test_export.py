@@ -398,7 +398,9 @@ def encoded(small_whisper: Path) -> tuple[dict[str, Pipeline], ModelCard, NDArra
     return pipelines, card(features=spec), X
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("ann", "logistic") else pytest.mark.long) for name in OPTIONS]
+)
 def test_encoder_and_head_become_one_graph(
     name: str, encoded: tuple[dict[str, Pipeline], ModelCard, NDArray[np.float32]], tmp_path: Path
 ) -> None:
