@@ -31,9 +31,9 @@ from robustness import Fold, read_folds
 from emovox import EmotionRecognizer, audio
 from emovox.audio.preprocess import trim_silence
 from emovox.errors import EmovoxError, InputError
+from emovox.lab.commands.options import named_folders
 from emovox.lab.corpora import registry
 from emovox.lab.evaluation.timelines import TimelineScores, Turn, boundary_errors, score, total
-from emovox.outputs.console import named_folders
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech.vad import VadOptions, segments

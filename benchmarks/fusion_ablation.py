@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, GateOptions
 from emovox.errors import InputError
+from emovox.lab.commands.options import named_folders
 from emovox.lab.corpora import splits
 from emovox.lab.estimators import families
 from emovox.lab.estimators.fusion import LateFusionOptions, fit_pool, pair
@@ -39,7 +40,7 @@ from emovox.lab.experiments.dataset import features_of, load
 from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.lab.extraction.sequences import Inputs
 from emovox.labels import COMMON
-from emovox.outputs.console import named_folders, progress_bars
+from emovox.outputs.console import progress_bars
 from emovox.text.evidence import NAMES, words_vector
 from emovox.text.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
 from emovox.text.rules import DEFAULT, apply

@@ -28,11 +28,11 @@ from emovox import audio
 from emovox.errors import InputError
 from emovox.lab.augmentation import distortions
 from emovox.lab.augmentation.augment import babble, coloured_noise, mix
+from emovox.lab.commands.options import named_folders
 from emovox.lab.corpora import registry
 from emovox.lab.evaluation import metrics
 from emovox.labels import ordered
 from emovox.model.file import Model, load
-from emovox.outputs.console import named_folders
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.speech.gate import GateOptions
 from emovox.types import RATE, Float32Array

@@ -14,13 +14,14 @@ import sys
 
 import numpy as np
 
+from emovox.lab.commands.options import named_folders
 from emovox.lab.commands.train import overrides
 from emovox.lab.corpora import splits
 from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments import crossfit, recipe
 from emovox.lab.experiments.dataset import load
 from emovox.labels import ordered
-from emovox.outputs.console import named_folders, progress_bars
+from emovox.outputs.console import progress_bars
 
 
 def chance(labels: np.ndarray, seed: int, times: int = 2000) -> tuple[float, float, float]:
