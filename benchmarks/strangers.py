@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,8 @@ SAME = {"calm": "neutral"}
 SETTING = 50
 #: What is known, in the order of the table.
 KNOWN = ("nothing", "setting", "setting, 2 neutral")
+#: Probabilities and labels of the scored clips, by what is known.
+Answers: TypeAlias = dict[str, tuple[Float32Array, NDArray[Any]]]
 
 
 class Corpus:
@@ -121,7 +124,7 @@ def uar(label: NDArray[Any], answers: Float32Array) -> float:
     return 100 * float(np.mean([(found[label == one] == one).mean() for one in np.unique(label)]))
 
 
-def score(corpus: Corpus) -> tuple[dict[str, float], dict[str, tuple[Float32Array, NDArray[Any]]]]:
+def score(corpus: Corpus) -> tuple[dict[str, float], Answers]:
     """Return the rows of the table for one corpus, and answers by what is known."""
     nothing, setting = corpus.answers(), corpus.setting()
     known = corpus.answers(setting)
@@ -270,12 +273,14 @@ def promise(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return calibration error and share of right answers; fitted leaving out each training corpus in turn."""
     result: dict[str, dict[str, dict[str, float]]] = {known: {} for known in KNOWN}
+    # A head without two corpora answers for each of them as the inner one while the other is the outer one.
+    inner: dict[tuple[str, str], Answers] = {}
+    for pair in itertools.combinations(CORPORA, 2):
+        if set(pair) & set(names):
+            head = material.head([one for one in CORPORA if one not in pair], options)
+            inner |= {(held, other): score(material.left_out(head, held))[1] for held, other in (pair, pair[::-1])}
     for corpus in names:
-        inner = [one for one in CORPORA if one != corpus]
-        fitted = [
-            score(material.left_out(material.head([one for one in inner if one != held], options), held))[1]
-            for held in inner
-        ]
+        fitted = [inner[held, corpus] for held in CORPORA if held != corpus]
         for known in KNOWN:
             heat, limit = calibrated([one[known] for one in fitted], goal)
             answers, label = outer[corpus][known]
