@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +15,13 @@ from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketT
 from starlette.websockets import WebSocketDisconnect
 
 from emovox import EmotionRecognizer, StreamingRecognizer
+from emovox.serve.pool import Terms, Workers
 from emovox.serve.service import Service
+from emovox.serve.settings import Settings
+from emovox.serve.stream import Streams
+from emovox.serve.telemetry import Metrics
+from emovox.serve.work import Ask, Judge, Judged
+from emovox.types import Waveform
 from tests import EXAMPLES
 from tests.serve import refused, serving
 
@@ -112,6 +119,39 @@ def test_estimates_are_sent_where_they_are_wanted(client: TestClient) -> None:
         socket.send_bytes(sound().tobytes())
         socket.send_json({"type": "session.close"})
         assert sum(one["type"] == "estimate" for one in closed(socket)) > 3
+
+
+def test_estimates_leave_a_worker_free_for_results() -> None:
+    """A result may come at any moment: it does not find an estimate on every worker."""
+
+    class Slow:
+        waiting, asked = 0, 0
+
+        def __init__(self, width: int) -> None:
+            self.width = width
+
+        async def run(self, task: Judge, terms: Terms) -> Judged:
+            self.asked += 1
+            await asyncio.sleep(0)
+            return Judged(None, 0.5)
+
+    def window(running: bool) -> Judge:
+        return Judge(Waveform(np.zeros(1600, np.float32), 0.0), "stream", Ask(), running)
+
+    async def begun(width: int, *kinds: bool) -> int:
+        workers = Slow(width)
+        streams = Streams(Settings(), cast(Workers, workers), Metrics())
+        await asyncio.gather(*(streams.judge(window(running)) for running in kinds))
+        workers.waiting = 1
+        assert await streams.judge(window(True)) is None  # somebody waits
+        streams.stop()
+        return workers.asked
+
+    result, estimate = False, True
+    assert asyncio.run(begun(2, result, estimate)) == 1
+    assert asyncio.run(begun(2, estimate, estimate, result, result)) == 3
+    assert asyncio.run(begun(4, estimate, estimate, estimate, estimate)) == 3
+    assert asyncio.run(begun(1, estimate)) == 1
 
 
 def test_a_client_that_comes_back_loses_nothing(folder: Path) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -52,22 +52,35 @@ class Message:
 
 
 class RemoteJudge:
-    """A stream's judge that asks the workers; it is called in threads, and waits there."""
+    """A stream's judge that asks the workers; it is called in threads, and waits there.
+
+    Parameters
+    ----------
+    judged : callable
+        Awaited in the event loop with what to judge; gives None where there is no time for an estimate.
+    ask : Ask
+    threshold : float
+        Confidence under which an answer is an abstention, before anything was judged.
+    loop : asyncio.AbstractEventLoop
+    """
 
     def __init__(
-        self, workers: Workers, ask: Ask, threshold: float, loop: asyncio.AbstractEventLoop, timeout: float
+        self,
+        judged: Callable[[Judge], Coroutine[Any, Any, Judged | None]],
+        ask: Ask,
+        threshold: float,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.threshold = threshold
         self._memory: Memory | None = None
-        self._workers, self._ask, self._loop, self._timeout = workers, ask, loop, timeout
+        self._judged, self._ask, self._loop = judged, ask, loop
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; an estimate only where there is time for it."""
-        if running and self._workers.waiting:
+        asked = self._judged(Judge(window, name, self._ask, running, self._memory))
+        found = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        if found is None:
             return None
-        task = Judge(window, name, self._ask, running, self._memory)
-        asked = self._workers.run(task, Terms(urgent=not running, timeout=self._timeout))
-        found: Judged = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
         self.threshold, self._memory = found.threshold, found.memory
         return found.prediction
 
@@ -165,6 +178,7 @@ class Streams:
     def __init__(self, settings: Settings, workers: Workers, metrics: Metrics) -> None:
         self._settings, self._workers, self._metrics = settings, workers, metrics
         self._sessions: dict[str, Session] = {}
+        self._judging = 0  # windows that are judged, or wait for it
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="emovox-stream")
         self.stopping = asyncio.Event()
 
@@ -236,7 +250,20 @@ class Streams:
         """
         threshold: float = await self._workers.run(Prepare(ask), Terms(timeout=self._settings.timeout))
         loop = asyncio.get_running_loop()
-        session.start(options, RemoteJudge(self._workers, ask, threshold, loop, self._settings.timeout))
+        session.start(options, RemoteJudge(self.judge, ask, threshold, loop))
+
+    async def judge(self, task: Judge) -> Judged | None:
+        """Judge a window of a stream; an estimate only where all workers are free, or one stays free for results."""
+        crowded = self._judging and self._judging + 1 >= self._workers.width
+        if task.running and (crowded or self._workers.waiting):
+            return None
+        self._judging += 1
+        try:
+            terms = Terms(urgent=not task.running, timeout=self._settings.timeout)
+            found: Judged = await self._workers.run(task, terms)
+            return found
+        finally:
+            self._judging -= 1
 
     async def hear(self, session: Session, data: bytes, send: Callable[[Message], Awaitable[Any]]) -> None:
         """Hear a message of a client, and send what becomes certain as soon as it is."""
