@@ -15,7 +15,6 @@ rates is that of the processor times.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import resource
@@ -284,35 +283,29 @@ def same(folder: Path) -> None:
 
 
 def cluster(given: argparse.Namespace, folder: Path) -> None:
-    import distributed
-
-    start: Any = distributed.LocalCluster  # it has no types
     clips = link(given.source, folder / "clips", given.recordings)
-    common = ("--model", str(given.model)) if given.model else ()
+    common = ("--part", str(given.part), *(("--model", str(given.model)) if given.model else ()))
     subprocess.run(batch(clips, folder / "whole", "--jobs", "2", *common), check=True)
-    over, killed = threading.Event(), list[int]()
-    with start(n_workers=2, threads_per_worker=1, dashboard_address=":0") as found:
+    dask, over, killed = Dask(folder), threading.Event(), [0]
 
-        def lose() -> None:
-            while not over.wait(given.every):
-                if alive := [nanny.pid for nanny in found.workers.values() if nanny.pid]:
-                    killed.append(alive[len(killed) % len(alive)])
-                    os.kill(killed[-1], signal.SIGKILL)
+    def lose() -> None:
+        while not over.wait(given.every):
+            worker = dask.processes[f"worker {1 + killed[0] % 2}"]
+            worker.kill()
+            worker.wait()
+            killed[0] += 1
+            dask.mend()
 
-        thread = threading.Thread(target=lose)
-        thread.start()
-        begin = time.monotonic()
-        done = subprocess.run(batch(clips, folder / "out", "--on", found.scheduler_address, *common), check=False)
-        seconds = time.monotonic() - begin
-        over.set()
-        thread.join()
-    equal = content(folder / "whole") == content(folder / "out")
-    ids = [json.loads(line)["id"] for part in (folder / "out" / "parts").glob("*.jsonl") for line in part.open()]
-    print(f"| killed {len(killed)} workers in {seconds:.0f} s | exit code {done.returncode} | bytes equal: {equal} |")
-    if ids:
-        print(f"| ids | {len(ids)}, each once: {len(set(ids)) == len(ids)} |")
-    if not equal:
-        sys.exit(1)
+    thread = threading.Thread(target=lose)
+    thread.start()
+    begin = time.monotonic()
+    done = subprocess.run(batch(clips, folder / "out", "--on", dask.address, *common), check=False)
+    seconds = time.monotonic() - begin
+    over.set()
+    thread.join()
+    dask.end()
+    print(f"| killed {killed[0]} workers in {seconds:.0f} s | exit code {done.returncode} |")
+    same(folder)
 
 
 def main() -> None:

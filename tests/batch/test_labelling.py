@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
 from emovox.batch.entries import Inputs
 from emovox.batch.labelling import Tool, export, read, write_table
 from emovox.batch.merge import Merged, answers, form_of, merge
 from emovox.batch.places import Place, place
 from emovox.batch.plan import Plan, require
-from emovox.batch.tasks import Output, Task
+from emovox.batch.tasks import Output, Recognition, Task
+from emovox.cli.commands import app
 from emovox.errors import InputError
+from emovox.types import Transcript, Waveform, Word
+from tests import ROOT
 from tests.batch import FakeRecipe, run
 from tests.batch.conftest import write_tone
 
@@ -176,3 +181,69 @@ def test_what_cannot_be_read_is_told(tool: Tool, name: str, text: str, said: str
     (tmp_path / "recordings.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match=said):
         list(read(tmp_path / name if tool is Tool.LABEL_STUDIO else tmp_path, tool))
+
+
+def test_label_studio_numbers_the_channel_of_a_mono_recording(predictions: Made, tmp_path: Path) -> None:
+    task = {
+        "data": {"file": "a.wav", "speaker": None},
+        "predictions": [{"result": [{"type": "labels", "value": {"start": 0, "end": 2, "labels": ["sad"]}}]}],
+        "annotations": [
+            {"result": [{"type": "labels", "value": {"start": 0, "end": 2, "channel": 0, "labels": ["calm"]}}]}
+        ],
+    }
+    (tmp_path / "x.json").write_text(json.dumps([task]))
+    assert write_table(read(tmp_path / "x.json", Tool.LABEL_STUDIO), tmp_path / "table.csv") == (1, 1)
+
+
+def test_a_document_of_elan_with_open_times_is_read(timelines: Made, tmp_path: Path) -> None:
+    plan, where = timelines
+    export(plan, where, tmp_path, Tool.ELAN)
+    path = tmp_path / "long.eaf"
+    text = path.read_text()
+    path.write_text(text.replace("</TIME_ORDER>", '<TIME_SLOT TIME_SLOT_ID="ts99" /></TIME_ORDER>'))
+    (one,) = read(tmp_path, Tool.ELAN)
+    assert len(one.regions) == len(one.answers)
+
+
+def test_labels_of_one_channel_are_told_to_be_mixed_by_training(timelines: Made, tmp_path: Path) -> None:
+    plan, where = timelines
+    export(plan, where, tmp_path, Tool.ELAN)
+    done = CliRunner().invoke(app, ["batch", "import", str(tmp_path), str(tmp_path / "table.csv"), "--tool", "elan"])
+    assert done.exit_code == 0
+    assert "training mixes channels" in done.stderr
+
+
+class Said:
+    """A transcriber that hears the same in everything."""
+
+    name = "said-1"
+
+    def __init__(self, *_: object) -> None: ...
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        return Transcript("I am so happy!", (Word("happy!", 0.1, 0.3, 0.9),), "en", 0.9)
+
+
+def test_words_go_through_a_batch_into_every_merged_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emovox.text.whisper.WhisperTranscriber", Said)
+    monkeypatch.setenv("EMOVOX_CACHE", str(tmp_path / "cache"))
+    spoken = Inputs(str(ROOT / "examples"), 2)
+    recipe = Recognition(str(ROOT / "tests" / "data" / "classic.onnx"), gate=False, spoken=True, asr="tiny")
+    run(spoken, tmp_path / "out", Task(recipe))
+    where = place(str(tmp_path / "out"))
+    plan = require(where)
+    for form in Merged:
+        target = tmp_path / f"merged.{form.value}"
+        if form is not Merged.PARQUET or find_spec("pyarrow"):
+            assert merge(plan, where, target, form) == 2
+    lines = [json.loads(line) for line in (tmp_path / "merged.jsonl").read_text().splitlines()]
+    assert [line["transcript"] for line in lines] == ["I am so happy!"] * 2
+    assert lines[0]["words"][0]["text"] == "happy!"
+    assert lines[0]["linguistic"]
+    with (tmp_path / "merged.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert row["transcript"] == "I am so happy!"
+    assert json.loads(row["words"])[0]["start"] == pytest.approx(0.1)
+    assert [one.transcript for one, _ in answers(plan, where)] == ["I am so happy!"] * 2
+    for name in ("textgrid", "vtt", "srt", "audacity"):
+        assert len(list((tmp_path / f"merged.{name}").iterdir())) == 2

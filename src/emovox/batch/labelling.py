@@ -350,7 +350,10 @@ def _of_eaf(text: str, name: str) -> tuple[Region, ...]:
     """Read the tiers ``emotion`` of a document of ELAN."""
     try:
         document = ElementTree.fromstring(text)
-        times = {one.attrib["TIME_SLOT_ID"]: int(one.attrib["TIME_VALUE"]) for one in document.iter("TIME_SLOT")}
+        slots = (
+            one.attrib for one in document.iter("TIME_SLOT") if "TIME_VALUE" in one.attrib
+        )  # ELAN leaves some open
+        times = {one["TIME_SLOT_ID"]: int(one["TIME_VALUE"]) for one in slots}
         found = []
         for tier in document.iter("TIER"):
             title, _, channel = tier.attrib["TIER_ID"].partition(" ")
@@ -397,7 +400,8 @@ def _answer(one: Labelled, region: Region) -> str:
     """Return what the model said of a stretch; nothing where it said nothing of just this one."""
     found = []
     for said in one.answers:
-        same = region.channel in (None, said.channel) and abs(said.start - region.start) < 0.01
+        channels = {region.channel, said.channel} - {None}  # Label Studio numbers the one channel of a mono recording
+        same = len(channels) <= 1 and abs(said.start - region.start) < 0.01
         if same and (region.end is None or said.end is None or abs(said.end - region.end) < 0.01):
             found.append(said.label)
     return region.label if region.label in found else (found or [""])[0]  # tracks without channels may have several

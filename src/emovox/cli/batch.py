@@ -409,7 +409,10 @@ def import_(source: str, target: str, tool: Tool) -> None:
     - `emovox batch import corrected.json corrected.csv --tool label-studio`
     - `emovox train default --corpus mine=corrected.csv`
     """
-    rows, changed = write_table(read(Path(source), tool), Path(target))
+    found = list(read(Path(source), tool))
+    rows, changed = write_table(found, Path(target))
+    if any((region.channel or 1) > 1 for one in found for region in one.regions):
+        say("some labels are of one channel, and training mixes channels: cut these recordings into one file a channel")
     say(f"wrote {rows} labels to {target}, {changed} of them other than the model's")
 
 
