@@ -14,6 +14,10 @@ part in answers.
 
 ``--baselines`` does not tell speakers apart but asks what it would be worth: three speakers of a corpus that the
 built-in model never heard, up to 24 clips each, judged against nothing and against what is heard of them.
+
+``--names`` asks how often speakers are named after profiles: of each speaker three clips, neutral where there are, make
+the voice print, nine others of any emotion are what a recording has of them.  A speaker is compared with the prints of
+five, the own among them, or not: a stranger, who must not be named.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from conversation import without_knocks
+from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, TimelineOptions, audio
 from emovox.audio.preprocess import trim_silence
@@ -38,6 +43,7 @@ from emovox.lab.evaluation import diarization
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.subjects import Statistics
+from emovox.speech.speakers import encoder
 from emovox.speech.speakers.diarization import DiarizationOptions, diarize
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 
@@ -48,6 +54,9 @@ OPTIONS: dict[str, dict[str, Any]] = {"ravdess": {"kind": "speech"}}
 FOLDERS = {"emospeech": "emospeech-in"}
 #: Corpora that the built-in model was not trained on, and labels that are one in scores.
 STRANGE, SAME = ("ased", "emospeech"), {"calm": "neutral"}
+#: Names: corpora that chose the threshold, the rest is scored; clips that are enrolled; among how many speakers.
+NAMED_ON, ENROLLED, AMONG, MOST_NAMED = ("ravdess", "nemo", "emodb"), 3, 5, 24
+THRESHOLDS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 #: Length of a conversation in seconds, conversations of a corpus, share of the speech with two speakers.
 LENGTH, COUNT, OVERLAP = 300.0, 8, 0.1
 #: Level of the room below the speech, in dB.
@@ -250,6 +259,44 @@ def measure_baselines(name: str, root: Path, model: Model, speakers: int = 14, c
     }
 
 
+def measure_names(name: str, root: Path, clips: int = 12) -> dict[str, float]:
+    """Return, in percent and by threshold, how often a speaker is named who must not, wrongly, or not at all."""
+    table = clips_of(name, root, clips)
+    prints: list[Float32Array] = []
+    heard: list[Float32Array] = []
+    for who in np.random.default_rng(0).permutation(sorted(table["speaker"].unique()))[:MOST_NAMED]:
+        own = table[table["speaker"] == who].sample(frac=1, random_state=1)
+        calm = own["label"].isin(("neutral", "calm"))
+        own = pd.concat([own[calm][:ENROLLED], own[~calm], own[calm][ENROLLED:]])[:clips]
+        sounds = [without_silence(audio.read(path).samples) for path in own["path"]]
+        sounds = [one for one in sounds if len(one) >= encoder.LEAST]
+        voices = np.stack([encoder.voices(one, [(0, len(one))])[0] * len(one) for one in sounds])
+        for kept, some in ((prints, voices[:ENROLLED]), (heard, voices[ENROLLED:])):
+            total = some.sum(axis=0)
+            kept.append(total / np.linalg.norm(total))
+    return naming(np.stack(heard) @ np.stack(prints).T)
+
+
+def naming(similar: NDArray[np.float32], draws: int = 50) -> dict[str, float]:
+    """Score names of speakers (rows) among those enrolled (columns); each is drawn among five, and as a stranger."""
+    rng, count = np.random.default_rng(0), len(similar)
+    known, own, stranger = [], [], []
+    for who in range(count):
+        others = np.delete(np.arange(count), who)
+        for _ in range(draws):
+            some = rng.permutation(others)[:AMONG]
+            stranger.append(similar[who, some].max())
+            known.append(similar[who, some[: AMONG - 1]].max(initial=-1.0))
+            own.append(similar[who, who])
+    other, right, false = np.array(known), np.array(own), np.array(stranger)
+    found = {}
+    for least in THRESHOLDS:
+        found[f"strangers named at {least}"] = 100 * float((false >= least).mean())
+        found[f"wrong names at {least}"] = 100 * float(((other >= least) & (other > right)).mean())
+        found[f"no names at {least}"] = 100 * float((np.maximum(other, right) < least).mean())
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -259,11 +306,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--emotions", action="store_true", help="errors of emotions, too")
     parser.add_argument("--baselines", action="store_true")
+    parser.add_argument("--names", action="store_true", help="how often speakers who are enrolled are named")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     given = parser.parse_args()
     result = {}
-    for name in given.only or (STRANGE if given.baselines else SCORED):
-        if given.baselines:
+    names = (*NAMED_ON, "ased", "emospeech", "tess") if given.names else STRANGE if given.baselines else SCORED
+    for name in given.only or names:
+        if given.names:
+            result[name] = measure_names(name, given.corpora)
+        elif given.baselines:
             result[name] = measure_baselines(name, given.corpora, load(None))
         else:
             result[name] = measure(name, given.corpora, given.seed, given.count, emotions=given.emotions)

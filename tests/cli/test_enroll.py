@@ -12,6 +12,7 @@ import soundfile
 
 from emovox import EmotionRecognizer
 from emovox.model import profiles
+from emovox.model.subjects import default_folder
 from tests import CLASSIC
 from tests.cli import emovox_command
 from tests.conftest import export_personal, sine, speech
@@ -27,7 +28,7 @@ def clips(tmp_path: Path) -> list[Path]:
 
 def kept() -> list[str]:
     """Return what is in the folder of profiles, of any name."""
-    folder = profiles.default_folder()
+    folder = default_folder()
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
@@ -121,7 +122,7 @@ def test_mistakes_are_one_line_and_write_nothing(
 def test_speakers_that_cannot_be_used(personal_model: Path, clips: list[Path], tmp_path: Path) -> None:
     other = export_personal(tmp_path / "other.onnx", seed=1)
     assert emovox_command("enroll", "anna", *clips, "-m", personal_model).returncode == 0
-    (profiles.default_folder() / "bad.json").write_text("{")
+    (default_folder() / "bad.json").write_text("{")
     for speaker, model, message in [
         ("ana", personal_model, "there is no profile of 'ana': did you mean 'anna'?"),
         ("anna", other, "profile 'anna' was made with another model"),

@@ -131,6 +131,7 @@ def called(*arguments: str) -> tuple[int, str]:
         (["-", "--encoding", "mp3"], "choose one of u8, s16le"),
         (["-", "--rate", "1"], "a sampling rate of 1 Hz"),
         (["-", "--hop", "9"], "hop is 9.0"),
+        (["-", "--speakers", "talk.rttm"], "when listening, auto or how many there are"),
         (["--device", "bluetooth"], "there is no recording device 'bluetooth'"),
         ([], "USB cannot be opened (Device unavailable)"),
         (["-", "--save", "a.wav", "--save-audio", "a.wav"], "name two files"),
@@ -253,6 +254,8 @@ def test_each_channel_of_a_pipe_is_told_by_its_number(clip: Path, tmp_path: Path
     lines = emovox_command("listen", "-", "--channels", 2, stdin=stereo.read_bytes()).stdout.splitlines()
     assert len(lines) == 2
     assert all(re.match(r"0:0\d-0:0\d  channel 2  ", line) for line in lines)
+    lines = emovox_command("listen", "-", "--channels", 2, "--speakers", "auto", stdin=stereo.read_bytes()).stdout
+    assert all(re.match(r"0:0\d-0:0\d  channel 2  speaker 2  ", line) for line in lines.splitlines())
 
 
 def test_how_many_channels_raw_sound_has_is_another_option() -> None:

@@ -83,7 +83,7 @@ class Faulty:
 
 
 def session(source: Any, notes: Notes, channel: int | None = None, **options: Any) -> Session:
-    streams = Streams(lambda: StreamingRecognizer(Judge()).open("mic"), channel)
+    streams = Streams(lambda _: StreamingRecognizer(Judge()).open("mic"), channel)
     return Session(Feed(source), streams, State("mic", "fake", LABELS), notes, **options)
 
 

@@ -14,7 +14,7 @@ import soundfile
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from emovox import EmotionRecognizer, StreamingRecognizer
+from emovox import EmotionRecognizer, StreamingRecognizer, TimelineOptions
 from emovox.serve.pool import Terms, Workers
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
@@ -98,6 +98,20 @@ def test_a_stream_that_is_its_own_setting_is_that_of_the_library(folder: Path) -
         socket.send_json({"type": "session.close"})
         found = [one["prediction"] for one in closed(socket) if "prediction" in one]
     assert found == [json.loads(json.dumps(one)) for one in want if one is not None]
+    assert found[-1]["setting"]["name"] == "auto"
+
+
+def test_a_stream_that_tells_speakers_apart_is_that_of_the_library(folder: Path) -> None:
+    samples = np.concatenate([sound(), np.zeros(8000, np.int16), sound()])
+    stream = StreamingRecognizer(EmotionRecognizer(), TimelineOptions(speakers=1)).open("talk", estimates=False)
+    want = [event.to_dict()["prediction"] for event in [*stream.push(samples), *stream.finish()]]
+    with serving(folder, EmotionRecognizer) as client, client.websocket_connect(STREAM) as socket:
+        opened(socket, name="talk", speakers=1)
+        socket.send_bytes(samples.tobytes())
+        socket.send_json({"type": "session.close"})
+        found = [one["prediction"] for one in closed(socket) if "prediction" in one]
+    assert found == [json.loads(json.dumps(one)) for one in want if one is not None]
+    assert found[0]["speaker"] == "speaker 1"
     assert found[-1]["setting"]["name"] == "auto"
 
 

@@ -298,7 +298,8 @@ class Task:
             }
         found |= self.recipe.options()
         if self.output is Output.TIMELINE:
-            found["timeline"] = dataclasses.asdict(self.cut)
+            found["timeline"] = dataclasses.asdict(dataclasses.replace(self.cut, enrolled=()))
+            found["timeline"]["enrolled"] = [[one.name, _digest(one)] for one in self.cut.enrolled]  # no voice prints
         return found
 
     def __call__(self) -> Work[Entry, Outcome]:

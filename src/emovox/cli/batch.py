@@ -30,6 +30,7 @@ from emovox.cli.options import (
     timeline_choice,
     timeline_options,
 )
+from emovox.cli.profiles import voices
 from emovox.errors import InputError
 from emovox.features import sets
 from emovox.model import profiles
@@ -250,10 +251,11 @@ def _cut(given: Mapping[str, Any]) -> dict[str, Any]:
         cut["speakers"], turns = speaker_choice(given["speakers"])
         if turns:
             raise InputError(f"--speakers {given['speakers']}: in a batch, auto or how many there are in each one")
+        cut["enrolled"] = voices()
     return cut
 
 
-_NO_CUT = dict.fromkeys(("speakers", "mode", "window", "hop", "smoothing", "merge"))
+_NO_CUT = dict.fromkeys(("speakers", "enrolled", "mode", "window", "hop", "smoothing", "merge"))
 
 
 @contextmanager

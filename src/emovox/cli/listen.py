@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -20,9 +20,11 @@ from emovox.cli.options import (
     model_option,
     recognition_options,
     setting_option,
+    speaker_choice,
     speaker_option,
     threshold_option,
 )
+from emovox.cli.profiles import voices
 from emovox.errors import InputError
 from emovox.live import check, devices
 from emovox.live.keeping import SoundKeeper, TimelineKeeper
@@ -79,6 +81,12 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 @option("--no-gate", is_flag=True, help="Judge any sound that passes for speech at first.")
 @channels_option
 @option(
+    "--speakers",
+    metavar="auto|N",
+    section="Timeline",
+    help="Tell speakers apart as they are heard: auto, or how many at most.",
+)
+@option(
     "--window",
     type=float,
     metavar="SECONDS",
@@ -118,7 +126,9 @@ def listen(**written: Any) -> None:
         return
     if asked.save is not None and asked.save == asked.save_audio:
         raise InputError(f"--save and --save-audio are both {asked.save}: name two files")
-    options = TimelineOptions(window=asked.window, hop=asked.hop)
+    count = _speakers(asked.speakers)
+    enrolled = voices() if count else ()
+    options = TimelineOptions(window=asked.window, hop=asked.hop, speakers=count, enrolled=enrolled)
     heard = channel_choice(asked.channels)
     raw = Layout(asked.encoding or "s16le", asked.rate, asked.pcm_channels)
     origin = _open(asked.source, asked.device, asked.encoding, raw, heard)
@@ -130,7 +140,9 @@ def listen(**written: Any) -> None:
     timeline = TimelineKeeper(asked.save, recognizer.card.labels) if asked.save else None
     sound = SoundKeeper(asked.save_audio) if asked.save_audio else None
     recognition = StreamingRecognizer(recognizer, options)
-    streams = Streams(lambda: recognition.open(origin.name), heard if isinstance(heard, int) else None)
+    streams = Streams(
+        lambda number: recognition.open(origin.name, channel=number), heard if isinstance(heard, int) else None
+    )
     with ended_by_signals() as stopped, keyboard() as pressed:
         state, printer = asked.state(origin.name, recognizer), _printer(asked.form)
         session = Session(Feed(origin), streams, state, printer, timeline=timeline, sound=sound, transcribe=transcribe)
@@ -162,6 +174,7 @@ class Asked:
     threshold: float | None
     no_gate: bool
     channels: str
+    speakers: str | None
     window: float
     hop: float
     text: bool
@@ -205,6 +218,14 @@ def _open(source: str | None, device: str | None, encoding: str | None, raw: Lay
     if device is not None:
         raise InputError(f"sound comes from standard input with -, or from the device {device}: leave out one of them")
     return PipeSource(standard_input(), raw, raw=encoding is not None, channels=channels)
+
+
+def _speakers(text: str | None) -> Literal["auto"] | int | None:
+    """Read ``--speakers``: nobody has written down yet who will speak."""
+    count, turns = speaker_choice(text)
+    if turns is not None:
+        raise InputError(f"--speakers {text}: when listening, auto or how many there are")
+    return count
 
 
 def _transcription(text: bool, asr: str | None, language: str | None) -> Callable[[Waveform], str] | None:

@@ -14,6 +14,7 @@ import click
 from emovox.model import profiles
 from emovox.model.card import ModelCard
 from emovox.model.file import DEFAULT, builtin, load_card
+from emovox.model.subjects import default_folder
 from emovox.outputs.cards import percent, sections
 from emovox.outputs.console import Choice, Console, argument, command, option
 from emovox.outputs.text import Table, Text, shown
@@ -130,7 +131,7 @@ def kept() -> Iterator[Kept]:
     yield Kept("features", folder, entries)
     for what in ("transcripts", "content"):
         yield Kept(what, folder / what, sorted(one for one in (folder / what).rglob("*") if one.is_file()))
-    yield Kept("profiles", profiles.default_folder(), [profiles.stored(name) for name in profiles.names()])
+    yield Kept("profiles", default_folder(), [profiles.stored(name) for name in profiles.names()])
 
 
 @command()

@@ -230,7 +230,7 @@ def timeline_choice(wanted: bool, segments: object = None, **given: Any) -> Time
         Whether a timeline is wanted at all.
     segments : object
         What is to be judged, where that is given: it makes a timeline, and only the window matters.
-    **given : speakers, mode, window, hop, smoothing, merge
+    **given : speakers, enrolled, mode, window, hop, smoothing, merge
         None where nothing was written.
 
     Returns
@@ -250,7 +250,7 @@ def timeline_choice(wanted: bool, segments: object = None, **given: Any) -> Time
     10.0
     """
     written = {name: value for name, value in given.items() if value is not None}
-    free = () if segments is None else ("window", "speakers")
+    free = () if segments is None else ("window", "speakers", "enrolled")
     about = ["smooth" if name == "smoothing" else name for name in written if name not in free]
     if segments is not None and about:
         raise InputError(f"--{about[0]} is about segments that are found, and --segments gives them: leave one out")

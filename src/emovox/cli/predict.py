@@ -34,6 +34,7 @@ from emovox.cli.options import (
     timeline_options,
     word_options,
 )
+from emovox.cli.profiles import voices
 from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
 from emovox.model.subjects import AUTO
@@ -179,6 +180,7 @@ class Asked:
             self.timeline or self.summary or bool(self.html),
             given,
             speakers=count,
+            enrolled=voices() if count else None,
             mode=self.mode and self.mode.value,
             window=self.window,
             hop=self.hop,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,15 @@ class Asked:
         say(f"wrote {path}: {profile.clips} recordings, {profile.seconds:.1f} s of speech, model {profile.model}")
 
 
+def voices() -> tuple[Profile, ...]:
+    """Return the stored speakers who have a voice print; what cannot be read is told by ``emovox enroll --list``."""
+    found = []
+    for name in profiles.names():
+        with suppress(ProfileError):
+            found.append(profiles.find(name))
+    return tuple(one for one in found if one.voice)
+
+
 @contextmanager
 def _progress(files: Sequence[str]) -> Iterator[Progress]:
     """Show how many recordings are done or, of a single one, how much of it."""
@@ -153,11 +162,13 @@ def _list(kind: Subject) -> None:
 @argument("name", metavar="NAME", required=False, help="What to call the speaker.")
 @argument("sources", metavar="AUDIO...", nargs=-1, help="Ordinary speech: files, folders, quoted patterns, or -.")
 @option("--setting", metavar="NAME", help="The speaker belongs to this setting: see emovox adapt.")
+@option("--no-voice", is_flag=True, help="Take no voice print: --speakers will not find this speaker by name.")
 @profile_options
 def enroll(
     name: str | None,
     sources: tuple[str, ...],
     setting: str | None,
+    no_voice: bool,
     model: str | None,
     out: Path | None,
     force: bool,
@@ -175,14 +186,16 @@ def enroll(
     - `emovox enroll --remove anna`
 
     Two short sentences are enough, 5 to 60 s of calm, ordinary speech are better. The profile holds numbers and no
-    sound, and works with the model that made it only. If one recording cannot be used, nothing is written.
+    sound, a voice print among them, and works with the model that made it only. If one recording cannot be used,
+    nothing is written.
     """
+    voice = not no_voice
     asked = Asked("speaker", name, sources, model, out, force, listing, remove)
     if setting is not None:
         if name is None:
             raise InputError("--setting says where a speaker was recorded: name the speaker, or leave it out")
         setting = profiles.read(profiles.known(setting, "setting")).name
-    asked.do(lambda recognizer, who, given, told: recognizer.enroll(who, given, setting, progress=told))
+    asked.do(lambda recognizer, who, given, told: recognizer.enroll(who, given, setting, voice=voice, progress=told))
 
 
 @command()

@@ -281,12 +281,12 @@ class Streams:
     Parameters
     ----------
     open_stream : callable
-        Opens the stream of one more channel.
+        Opens the stream of one more channel, whose number it is given; None where all are mixed.
     channel : int, optional
         Number of the channel that single samples are; the default is that they are all channels mixed.
     """
 
-    def __init__(self, open_stream: Callable[[], Stream], channel: int | None = None) -> None:
+    def __init__(self, open_stream: Callable[[int | None], Stream], channel: int | None = None) -> None:
         self._open, self._channel = open_stream, channel
         self._streams: list[tuple[int | None, Stream]] = []
 
@@ -300,7 +300,7 @@ class Streams:
         columns = samples[:, np.newaxis] if samples.ndim == 1 else samples
         if not self._streams:
             numbers = [self._channel] if samples.ndim == 1 else range(1, columns.shape[1] + 1)
-            self._streams = [(number, self._open()) for number in numbers]
+            self._streams = [(number, self._open(number)) for number in numbers]
         found = [
             _told(stream.push(column), number)
             for (number, stream), column in zip(self._streams, columns.T, strict=True)

@@ -122,7 +122,8 @@ class Lines:
         if one.kind == "result" and one.prediction is not None:
             said = one.prediction
             label = f"{ABSTAINED} ({said.label})" if said.abstained else said.label
-            return f"{clock(said.start)}-{clock(said.end)}  {_of(one.channel)}{label}  {said.confidence:.0%}"
+            who = f"{_of(one.channel)}{_by(said)}"
+            return f"{clock(said.start)}-{clock(said.end)}  {who}{label}  {said.confidence:.0%}"
         if one.kind == "transcript":
             return f'{clock(one.time)}  {_of(one.channel)}"{one.text}"'
         return f"{clock(one.time)}  {one.text}" if one.kind == "mark" else None
@@ -131,6 +132,11 @@ class Lines:
 def _of(channel: int | None) -> str:
     """Say which channel a line is about."""
     return f"channel {channel}  " if channel else ""
+
+
+def _by(said: Prediction) -> str:
+    """Say who speaks, unless it is the one whose baseline was named."""
+    return f"{said.speaker}  " if said.speaker and said.speaker != said.baseline else ""
 
 
 class JsonLines:
@@ -254,7 +260,7 @@ def _answer(now: Prediction | None, width: int, signs: Glyphs, colour: bool) -> 
         return _cut(Text("listening: nobody has spoken yet", "dim"), width, signs)
     style = _style(now.label, colour) if not now.abstained else "bold"
     label = ABSTAINED if now.abstained else now.label
-    text = Text(f"{signs.dot} {_of(now.channel)}", style).append(label, f"bold {style}".strip())
+    text = Text(f"{signs.dot} {_of(now.channel)}{_by(now)}", style).append(label, f"bold {style}".strip())
     if now.abstained and width >= 60:
         text.append(f" (perhaps {now.label})", "dim")
     size = max(4, min(30, width - text.cell_len - 8))

@@ -201,6 +201,19 @@ class Model:
             return Model, (self._content, self._source)
         return _again, (self._origin, self.fingerprint)
 
+    def require_baseline(self) -> None:
+        """Make sure that the model can use a baseline.
+
+        Raises
+        ------
+        ModelError
+            It cannot.
+        """
+        if not self.takes_baseline:
+            raise ModelError(
+                f"model {self.card.name!r} takes no baseline: use a model that does, or no setting and no speaker"
+            )
+
     def level(self, name: str) -> str:
         """Say what an input takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``."""
         return _level(name, self._shapes[name])

@@ -6,24 +6,24 @@ import dataclasses
 import datetime
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from emovox.errors import InputError, ModelError, ProfileError, did_you_mean
+from emovox.errors import InputError, ProfileError, did_you_mean
 from emovox.model.file import Model
-from emovox.model.subjects import AUTO, Statistics, check_name, composed, is_name
+from emovox.model.subjects import AUTO, Statistics, check_name, composed, default_folder, is_name
 from emovox.types import Float32Array
 from emovox.version import __version__
-from emovox.writing import home_folder, replacing
+from emovox.writing import replacing
 
 #: What a profile can be of.
 Subject: TypeAlias = Literal["speaker", "setting"]
 #: Version of the file's structure; a file with another one is refused.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_VOICELESS = 2  # the one before, of which files are read
 #: Least speech that makes the baseline of a speaker, in seconds: a short sentence.
 LEAST_SPEECH = 1.0
 #: Least that makes the baseline of a setting: seconds of speech, or as many recordings.
@@ -58,6 +58,10 @@ class Profile:
         Of the utterances' axes, see :class:`emovox.model.subjects.Statistics`.
     setting : str or None
         Name of the setting that a speaker was recorded in, which is taken along; None where it is not known.
+    voice : tuple of float or None
+        The voice print of a speaker, by which it is found again among others; None where none was taken.
+    encoder : str or None
+        Who took it, see :data:`emovox.speech.speakers.encoder.NAME`.
     created : str
         Date, ISO 8601.
     software : str
@@ -81,6 +85,8 @@ class Profile:
     mean: tuple[float, ...]
     variance: tuple[float, ...]
     setting: str | None = None
+    voice: tuple[float, ...] | None = None
+    encoder: str | None = None
     created: str = ""
     software: str = ""
     format_version: int = FORMAT_VERSION
@@ -97,7 +103,7 @@ class Profile:
     def _complaint(self) -> str:
         """Say what is wrong with the numbers."""
         # A comparison with NaN is never true.
-        if not all(abs(value) <= _LARGEST for value in (*self.mean, *self.variance, self.seconds)):
+        if not all(abs(value) <= _LARGEST for value in (*self.mean, *self.variance, *(self.voice or ()), self.seconds)):
             return "its numbers are not all finite"
         if not self.mean or self.count < 1 or self.clips < 1 or self.seconds <= 0:
             return "it holds no speech"
@@ -105,6 +111,8 @@ class Profile:
             return "its mean and variance do not fit"
         if self.kind == "setting" and self.setting is not None:
             return "a setting belongs to no other"
+        if (self.voice is None) != (self.encoder is None) or self.voice == ():
+            return "its voice is not whole"
         return ""
 
     @property
@@ -137,7 +145,7 @@ def baseline(
     ProfileError
         A profile was made with another model, has another width than this one's, or is of the other kind.
     """
-    require_baseline(model)
+    model.require_baseline()
     levels = []
     for kind, one in (("setting", setting), ("speaker", speaker)):
         if isinstance(one, Profile):
@@ -175,22 +183,17 @@ def require_kind(profile: Profile, kind: str) -> None:
         )
 
 
-def require_baseline(model: Model) -> None:
-    """Make sure that a model can use a baseline.
-
-    Raises
-    ------
-    ModelError
-        It cannot.
-    """
-    if not model.takes_baseline:
-        raise ModelError(
-            f"model {model.card.name!r} takes no baseline: use a model that does, or no setting and no speaker"
-        )
-
-
 def build(
-    kind: Subject, name: str, model: Model, heard: Statistics, *, clips: int, seconds: float, setting: str | None = None
+    kind: Subject,
+    name: str,
+    model: Model,
+    heard: Statistics,
+    *,
+    clips: int,
+    seconds: float,
+    setting: str | None = None,
+    voice: Float32Array | None = None,
+    encoder: str | None = None,
 ) -> Profile:
     """Make a profile of what a model heard.
 
@@ -210,6 +213,8 @@ def build(
         How long the utterances were together.
     setting : str, optional
         The setting that a speaker was recorded in.
+    voice, encoder : ndarray of float32 and str, optional
+        The voice print of a speaker, and who took it.
 
     Returns
     -------
@@ -242,19 +247,11 @@ def build(
         mean=mean,
         variance=variance,
         setting=setting and check_name(setting, "setting"),
+        voice=None if voice is None else tuple(voice.astype(np.float32).tolist()),
+        encoder=encoder,
         created=datetime.date.today().isoformat(),
         software=__version__,
     )
-
-
-def default_folder() -> Path:
-    """Return the folder of the user's profiles, or what the environment variable EMOVOX_PROFILES says."""
-    if "EMOVOX_PROFILES" in os.environ:
-        return Path(os.environ["EMOVOX_PROFILES"])
-    if sys.platform == "darwin":
-        return home_folder() / "Library" / "Application Support" / "emovox" / "profiles"
-    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME")
-    return (Path(base) if base else home_folder() / ".local" / "share") / "emovox" / "profiles"
 
 
 def folder_of(kind: Subject) -> Path:
@@ -288,10 +285,6 @@ def find(name: str | os.PathLike[str], kind: Subject = "speaker") -> Profile:
         Name in the user's folder, or path of a profile.
     kind : {"speaker", "setting"}, default "speaker"
         What it must be of.
-
-    Returns
-    -------
-    Profile
 
     Raises
     ------
@@ -396,7 +389,7 @@ def save(profile: Profile, path: Path) -> None:
     profile : Profile
         What to write.
     path : Path
-        Where; :func:`stored` gives the place where ``--speaker`` and ``--setting`` look for a name.
+        Where; :func:`stored` is where ``--speaker`` and ``--setting`` look for a name.
 
     Raises
     ------
@@ -450,6 +443,8 @@ def read(path: Path) -> Profile:
         why = (str(error).splitlines() or [type(error).__name__])[0][:80]
         raise ProfileError(f"{path} is not a profile ({why}): enrol again") from error
     version = values.get("format_version") if isinstance(values, dict) else None
+    if version == _VOICELESS and isinstance(version, int):
+        values, version = {"voice": None, "encoder": None, **values, "format_version": FORMAT_VERSION}, FORMAT_VERSION
     if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
         older = version < FORMAT_VERSION
         raise ProfileError(
@@ -458,8 +453,8 @@ def read(path: Path) -> Profile:
         )
     if complaint := _complaint(values):
         raise ProfileError(f"{path} is not a profile ({complaint}): enrol again")
-    lists = {key: tuple(map(float, values[key])) for key in ("mean", "variance")}
-    return Profile(**{**values, **lists})
+    lists = {key: tuple(map(float, values[key])) for key in ("mean", "variance", "voice") if values[key] is not None}
+    return Profile(**(values | lists))
 
 
 #: The keys of a file and what each holds.
@@ -474,6 +469,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "mean": (list,),
     "variance": (list,),
     "setting": (str, type(None)),
+    "voice": (list, type(None)),
+    "encoder": (str, type(None)),
     "created": (str,),
     "software": (str,),
     "format_version": (int,),
@@ -491,7 +488,8 @@ def _complaint(values: Any) -> str:
         if not isinstance(values[key], kinds) or isinstance(values[key], bool):
             return f"{key!r} is {json.dumps(values[key])[:20]}, not {' or '.join(kind.__name__ for kind in kinds)}"
     # A comparison with NaN is never true, and larger whole numbers are no floats.
-    numbers = [values["seconds"], values["clips"], values["count"], *values["mean"], *values["variance"]]
+    numbers = [values[key] for key in ("seconds", "clips", "count")]
+    numbers += [one for key in ("mean", "variance", "voice") for one in values[key] or ()]
     if not all(isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) <= _LARGEST for one in numbers):
         return "it holds something that is not a finite number"
     return ""

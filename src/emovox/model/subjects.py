@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from emovox.errors import ProfileError
 from emovox.types import Float32Array, Float64Array
+from emovox.writing import home_folder
 
 #: The setting that is no profile: the recordings at hand.
 AUTO = "auto"
@@ -58,6 +62,16 @@ def is_name(text: str) -> bool:
 def composed(text: str) -> str:
     """Return a text in Unicode's composed form: file systems may give back another one."""
     return unicodedata.normalize("NFC", text)
+
+
+def default_folder() -> Path:
+    """Return the folder of the user's profiles, or what the environment variable EMOVOX_PROFILES says."""
+    if "EMOVOX_PROFILES" in os.environ:
+        return Path(os.environ["EMOVOX_PROFILES"])
+    if sys.platform == "darwin":
+        return home_folder() / "Library" / "Application Support" / "emovox" / "profiles"
+    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME")
+    return (Path(base) if base else home_folder() / ".local" / "share") / "emovox" / "profiles"
 
 
 @dataclass(frozen=True, eq=False)

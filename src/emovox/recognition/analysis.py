@@ -22,7 +22,7 @@ from emovox.recognition.many import Results, Sources, analysed, each_source, one
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.recognition.voice import Adapting, Heard, Judge, Memory, Recording, Voice, fused
-from emovox.types import Prediction, Segment, Transcript, Waveform
+from emovox.types import Float32Array, Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
     from emovox.text.evidence import TextClassifier
@@ -155,6 +155,10 @@ class Analysis:
             pass
         return self.with_words(voice, found, hearing.result(window.duration), [window], [window.duration])
 
+    def learner(self, voice: Voice) -> StreamJudge:
+        """Return the judge of one stream, or of one speaker in it, that is its own setting."""
+        return StreamJudge(voice, self)
+
     def with_words(
         self,
         voice: Voice,
@@ -244,10 +248,11 @@ def hear(
     *,
     rate: float | None = None,
     progress: Callable[[float], None] | None = None,
+    prints: bool = False,
 ) -> Heard | EmovoxError:
     """Hear one recording by the windows and the gate of judging; return the error where that cannot be done."""
     try:
-        sound, judge = audio.as_sound(source, rate), Recording(voice)
+        sound, judge = audio.as_sound(source, rate), Recording(voice, prints=prints)
         stream = StreamingRecognizer(judge, options)
         return judge.heard(stream.timeline(audio.blocks(sound, BLOCK), source_name(sound), progress))
     except EmovoxError as error:
@@ -261,9 +266,11 @@ def hear_many(
     jobs: int | None,
     progress: EachProgress | None = None,
     rate: float | None = None,
+    *,
+    prints: bool = False,
 ) -> Results[Heard | EmovoxError]:
     """Hear many recordings side by side, in their order; arguments as for `EmotionRecognizer.predict_many`."""
-    return analysed(partial(hear, voice, options), sources, jobs, progress, rate)
+    return analysed(partial(hear, voice, options, prints=prints), sources, jobs, progress, rate)
 
 
 def refuse(error: EmovoxError) -> None:
@@ -277,21 +284,32 @@ def added(
     left_out: Callable[[EmovoxError], None] = lambda error: None,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Add up what was heard of so many axes: number of recordings, seconds of speech, statistics.
+    """Add up what was heard of so many axes: number of recordings, seconds, statistics, voice print.
 
     `left_out` is called with each error, and may raise it; `done` when a recording is done.
     """
     clips, seconds, axes = 0, [0.0], [np.empty((0, width), np.float32)]
+    prints: list[Float32Array] = []
     try:
         for one in found:
             done()
             if isinstance(one, Heard):
                 clips, seconds, axes = clips + 1, [*seconds, one.seconds], [*axes, one.axes]
+                prints += [] if one.print is None else [one.print]
             elif isinstance(one, EmovoxError):
                 left_out(one)
     finally:
         found.close()
-    return {"clips": clips, "seconds": math.fsum(seconds), "heard": Statistics.of(np.concatenate(axes))}
+    in_all = {"clips": clips, "seconds": math.fsum(seconds), "heard": Statistics.of(np.concatenate(axes))}
+    return in_all | (_print(prints) if prints else {})
+
+
+def _print(prints: list[Float32Array]) -> dict[str, Any]:
+    """Make one voice print of those of recordings, which are as long as they count, and say who took it."""
+    from emovox.speech.speakers import encoder
+
+    total = np.sum(prints, axis=0)
+    return {"voice": total / np.linalg.norm(total), "encoder": encoder.NAME}
 
 
 class Tally:
@@ -326,10 +344,12 @@ def of_many(
     jobs: int | None,
     left_out: Callable[[EmovoxError], None],
     progress: Callable[[int, float], None] | None,
+    *,
+    prints: bool = False,
 ) -> dict[str, Any]:
     """Hear recordings and add up what was heard, see :func:`added`; `progress` is told of recordings and seconds."""
     tally = Tally(progress)
-    found = hear_many(voice, options, sources, jobs, tally.heard)
+    found = hear_many(voice, options, sources, jobs, tally.heard, prints=prints)
     return added(found, voice.model.axes_width, left_out, tally.done)
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from emovox.audio import MIN_DURATION
 from emovox.recognition.timeline import TimelineOptions, blended
 from emovox.recognition.voice import Judge, judge_of
-from emovox.speech.probability import FRAME
+from emovox.speech.probability import FRAME, History
 from emovox.speech.vad import ActivityFrame, SpeechEvent
-from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
+from emovox.types import RATE, Float32Array, Prediction, Segment
 
 #: What is heard with an utterance on either side of it, 0.1 s: models learn from clips with soft beginnings and ends.
 #: Chosen on test folds by ``python benchmarks/judging.py``.
@@ -26,6 +26,10 @@ _REST = 0.3
 
 #: Who listens to a stream: called with its next samples and the probabilities of speech of the frames they complete.
 Listen = Callable[[Float32Array, Float32Array], None]
+
+#: Who tells speakers apart in a stream: called with the samples of what is to be judged, and how many samples came
+#: before them; returns the turns that they are, in order of time.
+Who = Callable[[Float32Array, int], Sequence[Segment]]
 
 
 class Event:
@@ -87,6 +91,8 @@ class Cutter:
         Called with the samples and the probabilities of speech of the frames that they complete.
     segments : sequence of Segment, optional
         What is to be judged; the default is what is found.
+    who : callable, optional
+        Who tells speakers apart; the default is nobody.
     """
 
     def __init__(
@@ -99,12 +105,13 @@ class Cutter:
         estimates: bool,
         listen: Listen | None,
         segments: Sequence[Segment] | None = None,
+        who: Who | None = None,
     ) -> None:
         self._reach, self._listen = reach, listen
-        self._history = _History()
+        self._history = History()
         given = (judge, options, self._history, name)
         self._fallback = _Fallback(*given)
-        self._cutter: _Given | _Intervals | _Utterances = _Utterances(*given, estimates=estimates)
+        self._cutter: _Given | _Intervals | _Utterances = _Utterances(*given, estimates=estimates, who=who)
         if segments is not None or options.mode == "interval":
             self._cutter = _Intervals(*given) if segments is None else _Given(*given, segments)
             self._fallback.stop()
@@ -171,82 +178,25 @@ class _Smoother:
         return one
 
 
-class _History:
-    """The last samples of a stream and how probably they are speech, found by their place in it.
-
-    Examples
-    --------
-    >>> history = _History()
-    >>> history.append(np.arange(5, dtype=np.float32), np.empty(0))
-    >>> history.drop(2)
-    >>> history.stretch(1, 4).samples.tolist(), history.end
-    ([2.0, 3.0], 5)
-    """
-
-    def __init__(self) -> None:
-        self._samples = np.empty(RATE, dtype=np.float32)
-        self._begin = 0
-        self._size = 0
-        self._speech = np.empty(0, dtype=np.float32)  # of the frames from the one that _begin lies in
-
-    @property
-    def told(self) -> int:
-        """Where the frames end whose probability is known; at the end of the stream the last one is not full."""
-        return (self._begin // FRAME + len(self._speech)) * FRAME
-
-    @property
-    def end(self) -> int:
-        """How many samples have been appended in all."""
-        return self._begin + self._size
-
-    @property
-    def nbytes(self) -> int:
-        """How much memory is held, in bytes."""
-        return self._samples.nbytes
-
-    def append(self, piece: Float32Array, speech: Float32Array) -> None:
-        """Add the next samples, shape (n,), and the probabilities of the frames that they complete."""
-        self._speech = np.concatenate([self._speech, speech])
-        size = self._size + len(piece)
-        if size > len(self._samples):
-            grown = np.empty(max(size, 2 * len(self._samples)), dtype=np.float32)
-            grown[: self._size] = self._samples[: self._size]
-            self._samples = grown
-        self._samples[self._size : size] = piece
-        self._size = size
-
-    def drop(self, before: int) -> None:
-        """Forget what lies before a place."""
-        count = min(max(0, before - self._begin), self._size)
-        # Numpy copies through a buffer where source and target overlap.
-        self._samples[: self._size - count] = self._samples[count : self._size]
-        self._speech = self._speech[(self._begin + count) // FRAME - self._begin // FRAME :]
-        self._begin, self._size = self._begin + count, self._size - count
-
-    def stretch(self, begin: int, end: int) -> Waveform:
-        """Return what is known between two places: a copy."""
-        first = max(begin, self._begin)
-        samples = self._samples[first - self._begin : end - self._begin].copy()
-        frames = first // FRAME, -(-end // FRAME)
-        return Waveform(samples, first / RATE, speech=self.speech(*frames) if end <= self.told else None)
-
-    def speech(self, first: int, last: int) -> Float32Array:
-        """Return the probabilities of the frames of the stream from number `first` to before `last`: a copy."""
-        begin = self._begin // FRAME
-        return self._speech[first - begin : last - begin].copy()
-
-
 class _Utterances:
     """Judges utterance by utterance, with running estimates."""
 
     def __init__(
-        self, judge: Judge, options: TimelineOptions, history: _History, name: str, *, estimates: bool
+        self,
+        judge: Judge,
+        options: TimelineOptions,
+        history: History,
+        name: str,
+        *,
+        estimates: bool,
+        who: Who | None = None,
     ) -> None:
-        self._judge, self._history, self._name = judge, history, name
+        self._judge, self._history, self._name, self._who = judge, history, name, who
+        self._smoothing = options.smoothing
         self._window, self._hop = round(options.window * RATE), round(options.hop * RATE)
         self._estimates = estimates
         self._running = _Smoother(options.smoothing, judge)
-        self._results = _Smoother(options.smoothing, judge)
+        self._results: dict[str | None, _Smoother] = {}  # by speaker
         self._begin: int | None = None  # of the utterance that is going on
         self._piece = 0  # begin of what is not judged yet
         self._last: Prediction | None = None  # judgement of the piece before, in this utterance
@@ -300,16 +250,29 @@ class _Utterances:
         begin, self._piece = self._piece, end
         if end <= begin:
             return
-        judged = self._last if end - begin < _REST * RATE else None
-        if judged is None:
-            first = begin - _AROUND if begin == self._begin else begin
-            last = min(end + _AROUND, heard) if ended else end
-            judged = self._judge.assess(self._history.stretch(max(0, first), last), self._name)
-            judged = judged and self._results.smoothed(dataclasses.replace(judged, end=end / RATE))
-        self._last = judged
-        if judged:
-            judged = dataclasses.replace(judged, start=begin / RATE, end=end / RATE)
-            yield StreamEvent("result", end / RATE, heard / RATE, judged)
+        if self._last and end - begin < _REST * RATE:
+            found = [dataclasses.replace(self._last, start=begin / RATE, end=end / RATE, columns=None)]
+        else:
+            found = [*self._judged(begin, end, heard, ended=ended)]
+        self._last = found[-1] if found else None
+        for one in found:
+            yield StreamEvent("result", one.end, heard / RATE, one)
+
+    def _judged(self, begin: int, end: int, heard: int, *, ended: bool) -> Iterator[Prediction]:
+        """Judge a piece, or the turns that it is, each with a little of what is around it where nothing was cut."""
+        turns: Sequence[Segment] = [Segment(begin / RATE, end / RATE)]
+        if self._who:
+            turns = self._who(self._history.stretch(begin, end).samples, begin)
+        for turn in turns:
+            first, last = round(turn.start * RATE), round(turn.end * RATE)
+            first -= 0 if first == begin != self._begin else _AROUND
+            last = min(last + _AROUND, heard) if ended or last < end else last
+            judge = judge_of(self._judge, turn.speaker) if turn.speaker else self._judge
+            judged = judge.assess(self._history.stretch(max(0, first), last), self._name)
+            if judged:
+                smoother = self._results.setdefault(turn.speaker, _Smoother(self._smoothing, judge))
+                judged = smoother.smoothed(dataclasses.replace(judged, end=turn.end))
+                yield dataclasses.replace(judged, start=turn.start, columns=dict(turn.columns) or judged.columns)
 
     def _estimate(self, begin: int, heard: int) -> Iterator[StreamEvent]:
         # The detector hears speech: the gate need not be asked every time, and is when the utterance has ended.
@@ -330,7 +293,7 @@ def _placed(judged: Prediction, start: float, end: float) -> Prediction:
 class _Intervals:
     """Judges interval by interval, where somebody speaks."""
 
-    def __init__(self, judge: Judge, options: TimelineOptions, history: _History, name: str) -> None:
+    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str) -> None:
         self._judge, self._history, self._name = judge, history, name
         self._window, self._hop = round(options.window * RATE), options.hop * RATE
         self._on, self._least = options.vad.on, options.vad.min_speech * RATE
@@ -412,7 +375,7 @@ class _Given:
     speaking = False  # nothing is waited for
 
     def __init__(
-        self, judge: Judge, options: TimelineOptions, history: _History, name: str, segments: Sequence[Segment]
+        self, judge: Judge, options: TimelineOptions, history: History, name: str, segments: Sequence[Segment]
     ) -> None:
         options = dataclasses.replace(options, smoothing=0.0)
         self._history, self._judge = history, judge
@@ -461,7 +424,7 @@ class _Fallback:
     shorter than half a window goes with the window before.  Intervals and given segments need no such thing.
     """
 
-    def __init__(self, judge: Judge, options: TimelineOptions, history: _History, name: str) -> None:
+    def __init__(self, judge: Judge, options: TimelineOptions, history: History, name: str) -> None:
         self._judge, self._history, self._name = judge, history, name
         self._window = round(options.window * RATE)
         self._begin: int | None = 0  # of what is not judged yet

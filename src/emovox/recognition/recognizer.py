@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound
-from emovox.errors import EmovoxError, InputError
+from emovox.errors import EmovoxError
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
 from emovox.model.subjects import AUTO, check_name
 from emovox.recognition import analysis
-from emovox.recognition.analysis import Analysis, FirstPass, StreamJudge
+from emovox.recognition.analysis import Analysis, FirstPass
 from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.many import Result, Results, Sources, analysed
 from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions
@@ -108,15 +108,13 @@ class EmotionRecognizer:
         self.card = self._model.card
         self.windows = windows or WindowOptions()
         self.gate = gate or GateOptions()
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"threshold is {threshold}: expected a confidence from 0 to 1")
         self.transcriber = transcriber
         self.text_model = text_model
         self.fuse = bool(self.card.text) if fuse is None else fuse
         self.rules = rules_of(self.card) if rules is None else tuple(rules)
         self.speaker, self.setting = profiles.given(speaker, setting)
         if self.setting == AUTO:
-            profiles.require_baseline(self._model)
+            self._model.require_baseline()
         known = self.setting if isinstance(self.setting, Profile) else None
         self._voice = Voice.of(self._model, self.gate, threshold, self.speaker, known)
 
@@ -197,9 +195,14 @@ class EmotionRecognizer:
         """
         return self._analysis.assess(self._voice, self._voice, window, name, running=running)
 
-    def for_stream(self) -> Judge:
-        """Return the judge of a stream that begins: itself, or one that learns of its setting while it listens."""
-        return StreamJudge(self._voice, self._analysis) if self.setting == AUTO else self
+    def for_stream(self, *, speakers: bool = False) -> Judge:
+        """Return the judge of a stream that begins: itself, or one that learns of its setting, or of its `speakers`."""
+        from emovox.recognition.speakers import Speakers
+
+        everybody = self._analysis.learner(self._voice) if self.setting == AUTO else self
+        learns = speakers and self._voice.may_learn
+        own = partial(self._analysis.learner, self._voice) if learns else lambda: self
+        return Speakers(everybody, lambda name: own()) if speakers else everybody
 
     def timeline(
         self,
@@ -249,9 +252,6 @@ class EmotionRecognizer:
 
         Examples
         --------
-        >>> timeline = EmotionRecognizer().timeline("examples/plain.wav")
-        >>> [one.label in timeline.summary().share for one in timeline.predictions]
-        [True]
         >>> given = EmotionRecognizer().timeline("examples/plain.wav", segments=[(0.0, 1.5), Segment(1.5, 3.0, "anna")])
         >>> [(one.start, one.end, one.speaker) for one in given]
         [(0.0, 1.5, None), (1.5, 3.0, 'anna')]
@@ -330,8 +330,6 @@ class EmotionRecognizer:
         >>> recognizer = EmotionRecognizer()
         >>> [type(one).__name__ for one in recognizer.predict_many(["examples/plain.wav", "missing.wav"])]
         ['Prediction', 'Failure']
-        >>> recognizer.predict_many("examples").to_frame()["label"].nunique() > 0
-        True
         """
         return self._many(self._analysis.predict, sources, jobs, progress, rate, name=names, transcript=transcripts)
 
@@ -373,6 +371,7 @@ class EmotionRecognizer:
         sources: Sources,
         setting: Profile | str | None = None,
         *,
+        voice: bool = True,
         jobs: int | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Profile:
@@ -383,10 +382,11 @@ class EmotionRecognizer:
         name : str
             The speaker: letters and digits of any script, ``-`` and ``_``.
         sources : str, path, bytes, binary file, pair of array and rate, or iterable of them
-            Recordings of the speaker's ordinary speech: two short sentences, or up to a minute of running speech; a
-            folder or pattern for the recordings in it.
+            Recordings of ordinary speech, or folders or patterns of them: two short sentences, or up to a minute.
         setting : Profile or str, optional
             The stored setting that the speaker belongs to: whoever names the speaker takes it along.
+        voice : bool, default True
+            Whether to take a voice print, by which :class:`emovox.TimelineOptions` names speakers that are `enrolled`.
         jobs : int, optional
             How many recordings are heard at a time; the default is one a processor core.
         progress : callable, optional
@@ -407,7 +407,7 @@ class EmotionRecognizer:
             There is less than a second of speech in all, or a name is not possible.
         """
         belongs = setting.name if isinstance(setting, Profile) else setting
-        return self._learnt("speaker", name, sources, jobs, progress, analysis.refuse, belongs)
+        return self._learnt("speaker", name, sources, jobs, progress, analysis.refuse, belongs, voice=voice)
 
     def adapt(
         self,
@@ -447,11 +447,13 @@ class EmotionRecognizer:
         progress: Callable[[int, float], None] | None,
         left_out: Callable[[EmovoxError], None],
         setting: str | None = None,
+        *,
+        voice: bool = False,
     ) -> Profile:
         """Make a profile; what must fail fails before the first recording is read."""
-        profiles.require_baseline(self._model)
+        self._model.require_baseline()
         name, setting = check_name(name, kind), setting and check_name(setting, "setting")
-        heard = analysis.of_many(self._voice, self._whole, sources, jobs, left_out, progress)
+        heard = analysis.of_many(self._voice, self._whole, sources, jobs, left_out, progress, prints=voice)
         return profiles.build(kind, name, self._model, setting=setting, **heard)
 
     @property

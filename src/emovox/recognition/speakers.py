@@ -7,19 +7,16 @@ model never heard this gains more than the level of the speaker, see ``python be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from emovox import audio
 from emovox.audio import Sound
 from emovox.audio.sources import seekable, source_name
-from emovox.errors import AudioError, InputError
-from emovox.model.subjects import AUTO, Statistics
+from emovox.errors import InputError
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
-from emovox.recognition.voice import Judge, Voice
+from emovox.recognition.voice import Adapting, Judge, Voice
 from emovox.speech import vad
 from emovox.speech.speakers import diarization
 from emovox.speech.speakers.diarization import DiarizationOptions
@@ -50,7 +47,8 @@ def turns_of(sound: Sound, options: TimelineOptions) -> list[Segment]:
             "give a file or bytes"
         )
     count = None if options.speakers == "auto" else options.speakers
-    return diarization.diarize(audio.blocks(sound, _BLOCK), DiarizationOptions(count=count, vad=options.vad))
+    how = DiarizationOptions(count=count, vad=options.vad)
+    return diarization.diarize(audio.blocks(sound, _BLOCK), how, diarization.prints_of(options.enrolled))
 
 
 def first_pass(
@@ -61,78 +59,71 @@ def first_pass(
     progress: Progress | None,
 ) -> tuple[Judge, Progress | None]:
     """Hear what each speaker says in a recording; return who judges in the second pass, and whom to tell of it."""
-    if not turns or not may_learn(voice):
+    if not turns or not voice.may_learn:
         return voice, progress
-    learning = Speakers(voice)
-    stream = StreamingRecognizer(learning, options)
+    heard: dict[str, Adapting] = {}
+    stream = StreamingRecognizer(Speakers(voice, lambda name: heard.setdefault(name, Adapting(voice))), options)
     half = progress and (lambda seconds: progress(seconds / 2))
     length = stream.timeline(audio.blocks(sound, _BLOCK), source_name(sound), half, segments=turns).duration
     rest = progress and (lambda seconds: progress((length + seconds) / 2))
-    return Speakers(voice, learning.heard, learning=False), rest
+    own = {name: voice.within(one.memory.heard) for name, one in heard.items()}
+    return Speakers(voice, lambda name: own.get(name, voice)), rest
 
 
-def may_learn(voice: Voice) -> bool:
-    """Say whether speakers become their own baseline: the model takes one, and no setting or speaker is named."""
-    named = voice.speaker is not None or (voice.setting is not None and voice.setting.name != AUTO)
-    return voice.model.takes_baseline and not named
-
-
-@dataclass
-class Speakers:
-    """Judges turns of speakers whose ordinary voices it gets to know: each is judged against what was heard of it.
+@dataclass(frozen=True)
+class Named:
+    """Judges what one speaker says.
 
     Attributes
     ----------
-    voice : Voice
-        Who judges where little is heard of a speaker.
-    heard : dict of str to Statistics
-        What was heard of each.
-    learning : bool
-        Whether what is judged is heard besides: so in streams, and in the first pass through a recording.
+    judge : Judge
+        Who judges.
+    speaker : str
+        Who speaks, which every answer says.
     """
 
-    voice: Voice
-    heard: dict[str, Statistics] = field(default_factory=dict)
-    learning: bool = True
+    judge: Judge
+    speaker: str
+
+    @property
+    def threshold(self) -> float:
+        """That of the judge."""
+        return self.judge.threshold
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window."""
+        found = self.judge.assess(window, name, running=running)
+        return found and replace(found, speaker=self.speaker)
+
+
+class Speakers:
+    """The judge of a recording or stream of several speakers, each of whom has a judge of their own.
+
+    Parameters
+    ----------
+    others : Judge
+        Who judges what nobody is known to say.
+    make : callable
+        Makes the judge of one more speaker, whose name it is given.
+    """
+
+    def __init__(self, others: Judge, make: Callable[[str], Judge]) -> None:
+        self._others, self._make = others, make
+        self._known: dict[str, Named] = {}
 
     @property
     def threshold(self) -> float:
         """Confidence under which an answer is an abstention, where nothing is known."""
-        return self.voice.threshold
+        return self._others.threshold
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge what nobody is known to say."""
-        return self.voice.assess(window, name, running=running)
+        return self._others.assess(window, name, running=running)
 
-    def for_speaker(self, speaker: str | None) -> Voice | Speaker:
+    def for_speaker(self, speaker: str | None) -> Judge:
         """Return who judges a speaker."""
-        return self.voice if speaker is None else Speaker(self, speaker)
-
-    def known(self, speaker: str) -> Voice:
-        """Return the voice whose setting is what was heard of a speaker; the first one where that is little."""
-        heard = self.heard.get(speaker)
-        return self.voice if heard is None else self.voice.within(heard)
-
-
-@dataclass
-class Speaker:
-    """Judges one of the speakers; what it judges is heard of them."""
-
-    all: Speakers
-    name: str
-
-    @property
-    def threshold(self) -> float:
-        """That of the voice that knows the speaker."""
-        return self.all.known(self.name).threshold
-
-    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
-        """Judge one window."""
-        found = self.all.known(self.name).judged(window, name, gate=not running)
-        if isinstance(found, AudioError):
-            return None
-        prediction, axes = found
-        if axes is not None and not running and self.all.learning:
-            before = self.all.heard.get(self.name, Statistics.nothing(len(axes)))
-            self.all.heard[self.name] = before.merged(Statistics.of(axes[np.newaxis]))
-        return replace(prediction, speaker=self.name)
+        if speaker is None:
+            return self._others
+        if speaker not in self._known:
+            self._known[speaker] = Named(self._make(speaker), speaker)
+        return self._known[speaker]

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
 from emovox.audio import Converter
 from emovox.errors import InputError
-from emovox.recognition.cutting import Cutter, Listen, StreamEvent
+from emovox.recognition.cutting import Cutter, Listen, StreamEvent, Who
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied, tidying
 from emovox.recognition.voice import Judge, Listener
 from emovox.speech.vad import VoiceActivity
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
+
+if TYPE_CHECKING:  # imported where speakers are asked for
+    from emovox.speech.speakers.turns import Pieces
 
 #: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
 _PIECE = 4 * RATE
@@ -58,6 +62,8 @@ class StreamingRecognizer:
         channels: int = 1,
         estimates: bool = True,
         listen: Listen | None = None,
+        channel: int | None = None,
+        pieces: Pieces | None = None,
     ) -> Stream:
         """Begin a stream.
 
@@ -74,22 +80,40 @@ class StreamingRecognizer:
         listen : callable, optional
             Called with the stream's next samples, at 16 kHz, and the probabilities of speech of the frames that they
             complete, as :meth:`emovox.text.words.Hearing.hear` takes them.
+        channel : int, optional
+            The channel that it is, where each is heard by itself: with the option ``speakers="auto"`` a channel is one
+            speaker's, and nobody is told apart in it.
+        pieces : callable, optional
+            Where speakers are told apart, who cuts utterances where the speaker changes and encodes the voices; the
+            default does it here, see :func:`emovox.speech.speakers.turns.pieces`.
 
         Returns
         -------
         Stream
+            With the option `speakers` utterances are cut where the speaker changes, and each judgement has its
+            `speaker`, by what was heard so far: nothing is changed later.
 
         Raises
         ------
         AudioError
             There is no such rate, or there are no channels.
-        InputError
-            The options ask for speakers, which only recordings have.
         """
-        if self.options.speakers is not None:
-            raise InputError("speakers are told apart in recordings, not in streams: leave them out of the options")
-        judge = self.recognizer.for_stream() if isinstance(self.recognizer, Listener) else self.recognizer
-        return Stream(judge, self.options, Converter(rate, channels, name), estimates=estimates, listen=listen)
+        judge, who = self.recognizer, self._who(channel, pieces)
+        if isinstance(judge, Listener):
+            judge = judge.for_stream(speakers=who is not None)
+        converter = Converter(rate, channels, name)
+        return Stream(judge, self.options, converter, estimates=estimates, listen=listen, who=who)
+
+    def _who(self, channel: int | None, pieces: Pieces | None) -> Who | None:
+        """Return who tells the speakers of a stream apart."""
+        if self.options.speakers is None:
+            return None
+        if channel is not None and self.options.speakers == "auto":
+            return lambda samples, begin: [Segment(begin / RATE, (begin + len(samples)) / RATE, f"speaker {channel}")]
+        from emovox.speech.speakers.diarization import DiarizationOptions, Listener, prints_of
+
+        count = None if self.options.speakers == "auto" else self.options.speakers
+        return Listener(DiarizationOptions(count=count), prints_of(self.options.enrolled), pieces).heard
 
     def timeline(
         self,
@@ -203,12 +227,20 @@ class Stream:
         estimates: bool,
         listen: Listen | None = None,
         segments: Sequence[Segment] | None = None,
+        who: Who | None = None,
     ) -> None:
         self.name = converter.name
         self._converter = converter
         self._activity = VoiceActivity(options.vad)
         self._cutter = Cutter(
-            judge, options, self.name, self._activity.reach, estimates=estimates, listen=listen, segments=segments
+            judge,
+            options,
+            self.name,
+            self._activity.reach,
+            estimates=estimates,
+            listen=listen,
+            segments=segments,
+            who=who,
         )
         self._samples = 0
         self._finished = False

@@ -15,6 +15,7 @@ import numpy as np
 from emovox import drawing
 from emovox.errors import InputError
 from emovox.labels import TOO_SHORT, combine, decide, too_short
+from emovox.model.profiles import Profile
 from emovox.recognition.speaking import Reply, Speaking, by_speaker, replies
 from emovox.speech.vad import VadOptions
 from emovox.types import Prediction, Segment, Waveform, frame
@@ -79,6 +80,9 @@ class TimelineOptions:
         Tell speakers apart: as many as there seem to be, or so many, 1 to 50.  Utterances are cut where the speaker
         changes, and each judgement has its `speaker`, see :mod:`emovox.speech.speakers`.  Recordings are read twice
         for it.
+    enrolled : tuple of Profile
+        Who may be found among the speakers by name: profiles of :meth:`emovox.EmotionRecognizer.enroll`, those without
+        a voice print take no part.  A speaker who is not enough like any of them has a number.
 
     Raises
     ------
@@ -103,6 +107,7 @@ class TimelineOptions:
     min_segment: float = 0.0
     vad: VadOptions = _SOFT
     speakers: Literal["auto"] | int | None = None
+    enrolled: tuple[Profile, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

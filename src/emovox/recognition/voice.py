@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from emovox import audio
-from emovox.errors import AudioError, FeatureError, ModelError, NoSpeechError
+from emovox.errors import AudioError, FeatureError, InputError, ModelError, NoSpeechError
 from emovox.features import sets
 from emovox.labels import TOO_SHORT, combine, decide
 from emovox.model import profiles
@@ -57,7 +57,7 @@ class Judge(Protocol):
 class Listener(Protocol):
     """A recogniser that has a judge of its own for each stream, because it learns while it listens."""
 
-    def for_stream(self) -> Judge: ...  # noqa: D102
+    def for_stream(self, *, speakers: bool = False) -> Judge: ...  # noqa: D102
 
 
 @runtime_checkable
@@ -113,6 +113,8 @@ class Voice:
         """
         require_features(model)
         known = model.card.threshold if model.card.known_threshold is None else model.card.known_threshold
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold is {threshold}: expected a confidence from 0 to 1")
         both = (model.card.threshold, known) if threshold is None else (threshold, threshold)
         found = cls(model, gate, both, speaker)
         if speaker or setting:
@@ -130,6 +132,12 @@ class Voice:
     def threshold(self) -> float:
         """Confidence under which an answer is an abstention."""
         return self.thresholds[self.baseline is not None]
+
+    @property
+    def may_learn(self) -> bool:
+        """Whether speakers become their own baseline: the model takes one, and no setting or speaker is named."""
+        named = self.speaker is not None or (self.setting is not None and self.setting.name != AUTO)
+        return self.model.takes_baseline and not named
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; None where there is nothing to judge.  `running` does not ask the gate."""
@@ -267,11 +275,14 @@ class Heard:
         Length of its utterances together.
     axes : ndarray of float32, shape (n, r)
         Axes of the windows that were judged: utterances, or parts of long ones.
+    print : ndarray of float32, shape (192,), or None
+        Sum of their voices, each as long as the window lasts in seconds; None where it was not taken.
     """
 
     duration: float
     seconds: float
     axes: Float32Array
+    print: Float32Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +293,7 @@ class _Window:
     end: float
     axes: Float32Array | None
     waveform: Waveform | None
+    print: Float32Array | None
 
 
 class Recording:
@@ -294,6 +306,8 @@ class Recording:
     keep : bool
         Whether to keep the windows of the first :data:`REMEMBERED` seconds, for models that must see words and sound at
         once.
+    prints : bool
+        Whether to take voice prints.
 
     Attributes
     ----------
@@ -301,9 +315,9 @@ class Recording:
         That of the voice.
     """
 
-    def __init__(self, voice: Voice, *, keep: bool = False) -> None:
+    def __init__(self, voice: Voice, *, keep: bool = False, prints: bool = False) -> None:
         self.threshold = voice.threshold
-        self._voice, self._keep = voice, keep
+        self._voice, self._keep, self._prints = voice, keep, prints
         self._judged: list[_Window] = []
         self._refused: AudioError | None = None
 
@@ -314,7 +328,8 @@ class Recording:
             self._refused = self._refused if isinstance(self._refused, NoSpeechError) else found
             return None
         kept = window if self._keep and window.end <= REMEMBERED else None
-        self._judged.append(_Window(window.start, window.end, found[1], kept))
+        taken = _printed(window) if self._prints else None
+        self._judged.append(_Window(window.start, window.end, found[1], kept, taken))
         return found[0]
 
     def whole(self, timeline: Timeline) -> Prediction:
@@ -334,9 +349,11 @@ class Recording:
     def heard(self, timeline: Timeline) -> Heard:
         """Say what was heard of setting and speaker; raises as :meth:`whole`."""
         seconds = math.fsum(one.end - one.start for one in self._spoken(timeline))
-        axes = [one.axes for one in self._used(timeline) if one.axes is not None]
-        width = self._voice.model.axes_width
-        return Heard(timeline.duration, seconds, np.stack(axes) if axes else np.empty((0, width), np.float32))
+        used = self._used(timeline)
+        axes = [one.axes for one in used if one.axes is not None]
+        prints = [one.print for one in used if one.print is not None]
+        rows = np.stack(axes) if axes else np.empty((0, self._voice.model.axes_width), np.float32)
+        return Heard(timeline.duration, seconds, rows, np.sum(prints, axis=0) if prints else None)
 
     def seen(self, timeline: Timeline) -> tuple[list[Waveform], list[float]]:
         """Return the windows that the judgements of a timeline were made of, as far as kept, and all their lengths."""
@@ -359,6 +376,16 @@ class Recording:
             empty = AudioError(f"{timeline.file} has no samples: give a recording that is not empty")
             raise self._refused or empty
         return timeline.predictions
+
+
+def _printed(window: Waveform) -> Float32Array | None:
+    """Return the voice in a window, as long as it lasts in seconds; None where it is too short."""
+    from emovox.speech.speakers import encoder
+
+    if len(window.samples) < encoder.LEAST:
+        return None
+    voice: Float32Array = encoder.voices(window.samples, [(0, len(window.samples))])[0]
+    return voice * np.float32(window.duration)
 
 
 def require_features(model: Model) -> None:

@@ -20,6 +20,8 @@ from emovox.serve.profiles import Profiles
 from emovox.serve.work import Ask, Recognise, Upload
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+#: How many speakers there are.
+Speakers = Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SPEAKERS)]
 #: The formats that an answer or a result may have.
 Form = Literal["json", "csv", "vtt", "srt", "textgrid", "rttm", "audacity"]
 
@@ -82,7 +84,7 @@ class RecognitionOptions(Cut):
     timeline: bool = Field(False, description="Answer segment by segment.")
     summary: bool = Field(False, description="Add shares of time, changes and strongest moments; implies timeline.")
     merge: Seconds | None = Field(None, ge=0, le=600, description="Join equal neighbours with such a pause at most.")
-    speakers: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SPEAKERS)] | None = Field(
+    speakers: Speakers | None = Field(
         None, description="Tell speakers apart: auto, or how many there are; implies timeline."
     )
     channels: str = Field("mix", pattern="^(mix|each|[1-9][0-9]?)$", description="mix, each or the number of one.")
@@ -124,7 +126,10 @@ class RecognitionOptions(Cut):
         """
         layout = None if self.encoding is None else Layout(self.encoding, self.rate or 0, self.pcm_channels or 1)
         upload = Upload(part.content, self.name or part.name, layout)
-        return Recognise(upload, self.ask(profiles), self.cut(), self.channels, longest)
+        cut = self.cut()
+        if cut and cut.speakers is not None:
+            cut = replace(cut, enrolled=profiles.voices())
+        return Recognise(upload, self.ask(profiles), cut, self.channels, longest)
 
     def form(self) -> Format | None:
         """Return the format of the answer, where one is named."""
@@ -153,11 +158,14 @@ class StreamOptions(Cut):
     encoding: Literal["s16le", "f32le"] = Field("s16le", description="Sample format of the frames.")
     rate: int = Field(16000, ge=1000, le=768000, description="Sampling rate in Hz.")
     channels: int = Field(1, ge=1, le=2, description="Interleaved channels; they are averaged.")
+    speakers: Speakers | None = Field(
+        None, description="Tell speakers apart, by what was heard so far: auto, or how many there can be."
+    )
     estimates: bool = Field(False, description="Send estimates while somebody speaks, where there is time for them.")
 
     def cut(self) -> TimelineOptions:
         """Say how the stream is cut."""
-        return self._cut()
+        return self._cut(speakers=self.speakers)
 
 
 def parsed(kind: type[Any], values: Mapping[str, Any]) -> Any:

@@ -43,6 +43,7 @@ class SpeakerOptions(SettingOptions):
     """What is asked about a new profile of a speaker."""
 
     setting: str | None = Field(None, max_length=64, description="The setting that the speaker belongs to.")
+    voice: bool = Field(True, description="Take a voice print, by which the option speakers finds the speaker by name.")
 
 
 _OPTIONS: dict[Subject, type[SettingOptions]] = {"speaker": SpeakerOptions, "setting": SettingOptions}
@@ -109,13 +110,13 @@ async def _learnt(request: Request, kind: Subject) -> tuple[Profile, list[str]]:
     async with received(request, files=_RECORDINGS[kind]) as got:
         options: SettingOptions = parsed(_OPTIONS[kind], got.options)
         name = check_name(options.name, kind)
-        belongs = options.setting if isinstance(options, SpeakerOptions) else None
+        belongs, voice = (options.setting, options.voice) if isinstance(options, SpeakerOptions) else (None, False)
         if belongs:
             belongs = (await asyncio.to_thread(profiles.find, belongs, "setting")).name
         if not options.replace and name in await asyncio.to_thread(profiles.names, kind):
             raise Problem("exists", f"there is a {kind} {name!r}: add replace, or delete it first")
         uploads = tuple(Upload(part.content, part.name) for part in got.parts)
-        task = Learn(kind, name, uploads, belongs, service.settings.seconds)
+        task = Learn(kind, name, uploads, belongs, service.settings.seconds, voice)
         found: tuple[Profile, list[str]] = await service.judge(task, kind="enrol")
     await asyncio.to_thread(profiles.save, found[0])
     return found

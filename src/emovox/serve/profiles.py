@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from emovox.errors import ProfileError
 from emovox.model import profiles
 from emovox.model.profiles import Profile, Subject
-from emovox.model.subjects import check_name
+from emovox.model.subjects import check_name, default_folder
 from emovox.serve.problems import Problem
 
 
@@ -26,7 +27,7 @@ class Profiles:
     @classmethod
     def of(cls, owner: str, data: Path) -> Profiles:
         """Return those of the owner of a key; without keys, those of ``emovox enroll`` and ``emovox adapt``."""
-        return cls(data / "profiles" / owner if owner else profiles.default_folder())
+        return cls(data / "profiles" / owner if owner else default_folder())
 
     def _of_kind(self, kind: Subject) -> Path:
         return self._folder / "settings" if kind == "setting" else self._folder
@@ -62,6 +63,14 @@ class Profiles:
         except ProfileError as error:
             raise Problem("profile_unusable", _without(str(error), self._of_kind(kind))) from error
         return found
+
+    def voices(self) -> tuple[Profile, ...]:
+        """Return the speakers who have a voice print; what is damaged takes no part."""
+        found = []
+        for name in self.names("speaker"):
+            with suppress(Problem):
+                found.append(self.find(name, "speaker"))
+        return tuple(one for one in found if one.voice)
 
     def save(self, profile: Profile) -> None:
         """Write a profile."""

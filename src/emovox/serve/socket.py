@@ -131,8 +131,10 @@ class Conversation:
         await self._streams.hear(self.session, data, self._send)
 
     async def _begin(self, options: StreamOptions) -> None:
-        ask = await asyncio.to_thread(options.ask, self._service.profiles(self._socket))
-        await self._streams.start(self.session, options, ask)
+        profiles = self._service.profiles(self._socket)
+        ask = await asyncio.to_thread(options.ask, profiles)
+        enrolled = await asyncio.to_thread(profiles.voices) if options.speakers is not None else ()
+        await self._streams.start(self.session, options, ask, enrolled)
 
     async def _order(self, text: str) -> bool:
         """Do what a message in JSON asks; say whether the session is to end."""

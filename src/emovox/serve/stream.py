@@ -9,12 +9,13 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from emovox.live.sources import Layout
+from emovox.model.profiles import Profile
 from emovox.outputs.text import json_line
 from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.streaming import StreamingRecognizer
@@ -24,8 +25,11 @@ from emovox.serve.pool import Terms, Workers
 from emovox.serve.problems import Problem
 from emovox.serve.settings import Settings
 from emovox.serve.telemetry import Metrics
-from emovox.serve.work import Ask, Judge, Judged, Prepare
-from emovox.types import Prediction, Waveform
+from emovox.serve.work import Ask, Judge, Judged, Prepare, Voices
+from emovox.types import Float32Array, Prediction, Waveform
+
+if TYPE_CHECKING:
+    from emovox.speech.speakers.turns import Piece
 
 #: Seconds of sound that are heard at a time: what is certain is sent before the rest of a long message is heard.
 _PIECE = 0.5
@@ -52,37 +56,58 @@ class Message:
 
 
 class RemoteJudge:
-    """A stream's judge that asks the workers; it is called in threads, and waits there.
+    """A stream's judge, or that of one of its speakers, that asks the workers; threads call it, and wait.
 
     Parameters
     ----------
     judged : callable
         Awaited in the event loop with what to judge; gives None where there is no time for an estimate.
+    encoded : callable
+        Awaited there with what to tell speakers apart in.
     ask : Ask
     threshold : float
         Confidence under which an answer is an abstention, before anything was judged.
     loop : asyncio.AbstractEventLoop
+    who : str, optional
+        The speaker.
     """
 
     def __init__(
         self,
         judged: Callable[[Judge], Coroutine[Any, Any, Judged | None]],
+        encoded: Callable[[Voices], Coroutine[Any, Any, list[Piece]]],
         ask: Ask,
         threshold: float,
         loop: asyncio.AbstractEventLoop,
+        who: str | None = None,
     ) -> None:
         self.threshold = threshold
         self._memory: Memory | None = None
-        self._judged, self._ask, self._loop = judged, ask, loop
+        self._judged, self._encoded, self._ask, self._loop, self._who = judged, encoded, ask, loop, who
+        self._speakers: dict[str, RemoteJudge] = {}
+
+    def for_speaker(self, speaker: str | None) -> RemoteJudge:
+        """Return who judges a speaker of the stream."""
+        if speaker is None:
+            return self
+        if speaker not in self._speakers:
+            given = self._judged, self._encoded, self._ask, self.threshold, self._loop
+            self._speakers[speaker] = RemoteJudge(*given, speaker)
+        return self._speakers[speaker]
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; an estimate only where there is time for it."""
-        asked = self._judged(Judge(window, name, self._ask, running, self._memory))
+        asked = self._judged(Judge(window, name, self._ask, running, self._memory, self._who))
         found = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
         if found is None:
             return None
         self.threshold, self._memory = found.threshold, found.memory
         return found.prediction
+
+    def pieces(self, samples: Float32Array, offset: int, utterances: Sequence[tuple[int, int]]) -> list[Piece]:
+        """Cut utterances where the speaker changes, see :func:`emovox.speech.speakers.turns.pieces`."""
+        asked = self._encoded(Voices(samples, offset, utterances))
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
 
 class Session:
@@ -115,13 +140,17 @@ class Session:
         self._rest = b""
         self._layout = Layout()
 
-    def start(self, options: StreamOptions, judge: RemoteJudge) -> None:
-        """Open the stream, before the first frame."""
+    def start(self, options: StreamOptions, judge: RemoteJudge, enrolled: tuple[Profile, ...]) -> None:
+        """Open the stream, before the first frame; `enrolled` may be found by name."""
         self.options = options
         self._layout = Layout(options.encoding, options.rate, options.channels)
-        recognizer = StreamingRecognizer(judge, options.cut())
+        recognizer = StreamingRecognizer(judge, replace(options.cut(), enrolled=enrolled))
         self._stream = recognizer.open(
-            options.name, rate=options.rate, channels=options.channels, estimates=options.estimates
+            options.name,
+            rate=options.rate,
+            channels=options.channels,
+            estimates=options.estimates,
+            pieces=judge.pieces,
         )
 
     @property
@@ -240,8 +269,10 @@ class Streams:
             if one.left is not None and now - one.left > self._settings.resume:
                 self.close(one)
 
-    async def start(self, session: Session, options: StreamOptions, ask: Ask) -> None:
-        """Open the stream of a session.
+    async def start(
+        self, session: Session, options: StreamOptions, ask: Ask, enrolled: tuple[Profile, ...] = ()
+    ) -> None:
+        """Open the stream of a session, in which speakers who are `enrolled` may be found by name.
 
         Raises
         ------
@@ -250,7 +281,7 @@ class Streams:
         """
         threshold: float = await self._workers.run(Prepare(ask), Terms(timeout=self._settings.timeout))
         loop = asyncio.get_running_loop()
-        session.start(options, RemoteJudge(self.judge, ask, threshold, loop))
+        session.start(options, RemoteJudge(self.judge, self.encode, ask, threshold, loop), enrolled)
 
     async def judge(self, task: Judge) -> Judged | None:
         """Judge a window of a stream; an estimate only where all workers are free, or one stays free for results."""
@@ -264,6 +295,11 @@ class Streams:
             return found
         finally:
             self._judging -= 1
+
+    async def encode(self, task: Voices) -> list[Piece]:
+        """Tell the speakers of an utterance of a stream apart."""
+        found: list[Piece] = await self._workers.run(task, Terms(urgent=True, timeout=self._settings.timeout))
+        return found
 
     async def hear(self, session: Session, data: bytes, send: Callable[[Message], Awaitable[Any]]) -> None:
         """Hear a message of a client, and send what becomes certain as soon as it is."""

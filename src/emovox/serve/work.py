@@ -6,7 +6,7 @@ Here foreign bytes are decoded.  A task is a frozen dataclass with a method ``ru
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,13 +24,15 @@ from emovox.recognition.analysis import StreamJudge
 from emovox.recognition.cutting import StreamEvent
 from emovox.recognition.processes import Tell
 from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.recognition.speakers import Named
 from emovox.recognition.timeline import Timeline, TimelineOptions
-from emovox.recognition.voice import Memory
+from emovox.recognition.voice import Memory, judge_of
 from emovox.serve.problems import Problem
 from emovox.speech.gate import GateOptions
-from emovox.types import Prediction, Waveform
+from emovox.types import Float32Array, Prediction, Waveform
 
 if TYPE_CHECKING:
+    from emovox.speech.speakers.turns import Piece
     from emovox.text.transcribe import Transcriber
 
 
@@ -302,7 +304,10 @@ class Judge:
     running : bool
         Whether this is an estimate while somebody speaks.
     memory : Memory or None
-        What the stream has told of its setting, where it is its own: any process may judge the next window.
+        What the stream has told of its setting, where it is its own, or of the speaker: any process may judge the next
+        window.
+    who : str or None
+        Which speaker of the stream speaks, where they are told apart.
     """
 
     window: Waveform
@@ -310,14 +315,16 @@ class Judge:
     ask: Ask
     running: bool = False
     memory: Memory | None = None
+    who: str | None = None
 
     def run(self, bench: Bench, tell: Tell) -> Judged:
         """Return the judgement, and what is remembered for the next one."""
-        judge = bench.recognizer(self.ask).for_stream()
-        if isinstance(judge, StreamJudge) and self.memory is not None:
-            judge.memory = self.memory
+        judge = judge_of(bench.recognizer(self.ask).for_stream(speakers=self.who is not None), self.who)
+        learner = judge.judge if isinstance(judge, Named) else judge
+        if isinstance(learner, StreamJudge) and self.memory is not None:
+            learner.memory = self.memory
         found = judge.assess(self.window, self.name, running=self.running)
-        return Judged(found, judge.threshold, judge.memory if isinstance(judge, StreamJudge) else None)
+        return Judged(found, judge.threshold, learner.memory if isinstance(learner, StreamJudge) else None)
 
 
 @dataclass(frozen=True)
@@ -339,6 +346,31 @@ class Judged:
     memory: Memory | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Voices:
+    """Cut an utterance of a live stream where the speaker changes, and encode the voices.
+
+    Attributes
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        What is around the utterances, at 16 kHz.
+    offset : int
+        Samples of the stream before them.
+    utterances : sequence of pair of int
+        Where the utterances begin and end in the stream, in samples.
+    """
+
+    samples: Float32Array
+    offset: int
+    utterances: Sequence[tuple[int, int]]
+
+    def run(self, bench: Bench, tell: Tell) -> list[Piece]:
+        """Return the pieces, see :func:`emovox.speech.speakers.turns.pieces`."""
+        from emovox.speech.speakers.turns import pieces
+
+        return pieces(self.samples, self.offset, self.utterances)
+
+
 @dataclass(frozen=True)
 class Learn:
     """Learn what a voice or a setting is ordinarily like.
@@ -355,6 +387,8 @@ class Learn:
         The setting that a speaker belongs to.
     longest : float
         Seconds of sound of one that are taken at most.
+    voice : bool
+        Whether to take a voice print of a speaker.
     """
 
     kind: Subject
@@ -362,6 +396,7 @@ class Learn:
     uploads: tuple[Upload, ...]
     setting: str | None = None
     longest: float = float("inf")
+    voice: bool = True
 
     def run(self, bench: Bench, tell: Tell) -> tuple[Profile, list[str]]:
         """Return the profile, and what is wrong with recordings of a setting that were left out."""
@@ -375,7 +410,8 @@ class Learn:
         with ExitStack() as stack:
             sounds = [stack.enter_context(upload.opened()) for upload in self.uploads]
             if self.kind == "speaker":
-                return recognizer.enroll(self.name, sounds, self.setting, jobs=1, progress=heard), left_out
+                learnt = recognizer.enroll(self.name, sounds, self.setting, voice=self.voice, jobs=1, progress=heard)
+                return learnt, left_out
             found = recognizer.adapt(
                 self.name, sounds, jobs=1, progress=heard, left_out=lambda error: left_out.append(str(error))
             )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from emovox import EmotionRecognizer, TimelineOptions, audio
+from emovox import EmotionRecognizer, StreamingRecognizer, TimelineOptions, audio
 from emovox.errors import InputError
 from emovox.speech.speakers import encoder
 from emovox.speech.speakers.diarization import OVERLAP, DiarizationOptions, Listener, diarize, turns
 from emovox.speech.speakers.turns import Piece
-from emovox.types import RATE, Float32Array, Waveform
+from emovox.types import RATE, Float32Array, Setting, Waveform
 from tests import EXAMPLES
 
 
@@ -81,6 +82,38 @@ def test_a_known_voice_has_its_name(conversation: Waveform, speakers: list[list[
     assert {one.speaker for one in diarize([conversation], enrolled=known)} == {"anna", "speaker 2"}
 
 
+def test_enrolled_speakers_are_found_by_name_in_files_and_streams(
+    conversation: Waveform, speakers: list[list[Float32Array]]
+) -> None:
+    recognizer = EmotionRecognizer()
+    anna = recognizer.enroll("anna", [(speakers[0][1], RATE)])
+    mute = recognizer.enroll("ben", [(speakers[1][1], RATE)], voice=False)
+    other = replace(anna, name="carl", encoder="another encoder")
+    options = TimelineOptions(speakers=2, enrolled=(mute, other, anna))
+    assert {one.speaker for one in recognizer.timeline((conversation.samples, RATE), options)} == {"anna", "speaker 2"}
+    stream = StreamingRecognizer(recognizer, options).open("talk", estimates=False)
+    told = [one.prediction for one in (*stream.push(conversation.samples), *stream.finish()) if one.prediction]
+    assert {one.speaker for one in told} == {"anna", "speaker 2"}
+
+
+def test_a_voice_print_is_the_mean_of_what_is_heard_or_is_not_taken() -> None:
+    recognizer, clips = EmotionRecognizer(), [EXAMPLES / "plain.wav", EXAMPLES / "slow.wav"]
+    anna, nobody = recognizer.enroll("anna", clips), recognizer.enroll("anna", clips, voice=False)
+    assert replace(anna, voice=None, encoder=None) == nobody
+    prints = []
+    for path in clips:
+        samples = audio.read(path).samples
+        for one in recognizer.timeline(path):  # 0.1 s around the utterance
+            first, last = max(0, round(one.start * RATE) - RATE // 10), round(one.end * RATE) + RATE // 10
+            part = samples[first:last]
+            prints.append(encoder.voices(part, [(0, len(part))])[0] * len(part))
+    mean = np.sum(prints, axis=0)
+    assert anna.voice is not None
+    np.testing.assert_allclose(anna.voice, mean / np.linalg.norm(mean), atol=1e-3)
+    assert anna.encoder == encoder.NAME
+    assert recognizer.adapt("office", [*clips, *clips]).voice is None
+
+
 def test_a_listener_tells_as_it_hears(speakers: list[list[Float32Array]]) -> None:
     listener, begin, found = Listener(), 0, []
     for take in (0, 1):
@@ -105,6 +138,40 @@ def test_a_timeline_has_speakers(conversation: Waveform) -> None:
     found = EmotionRecognizer().timeline((conversation.samples, RATE), TimelineOptions(speakers=2))
     assert {one.speaker for one in found} == {"speaker 1", "speaker 2"}
     assert all(one.setting is None or one.setting.name == "auto" for one in found)
+
+
+def test_a_stream_tells_speakers_apart_and_learns_of_each(conversation: Waveform) -> None:
+    recognizer, samples = EmotionRecognizer(), conversation.samples
+    streams = StreamingRecognizer(recognizer, TimelineOptions(window=3.0, speakers="auto"))
+    events = []
+    for step in (len(samples), 7001):  # at once, and bit by bit
+        stream = streams.open("talk", estimates=False)
+        events.append([one for at in range(0, len(samples), step) for one in stream.push(samples[at : at + step])])
+        events[-1] += stream.finish()
+    assert [one.kind for one in events[0]] == [one.kind for one in events[1]]
+    first, then = ([one.prediction for one in told if one.prediction] for told in events)
+    assert first == then
+    heard = dict.fromkeys(("speaker 1", "speaker 2"), 0)
+    for one in first:  # what was said before, and nothing else, is known
+        assert one.speaker
+        before = heard[one.speaker]
+        assert one.setting == (Setting("auto", before) if before >= 3 else None)
+        heard[one.speaker] += 1
+    assert max(heard.values()) > 3
+    named = EmotionRecognizer(setting=recognizer.adapt("office", [(samples, RATE)]))
+    stream = StreamingRecognizer(named, streams.options).open("talk", estimates=False)
+    known = [one.prediction for one in (*stream.push(samples), *stream.finish()) if one.prediction]
+    assert {one.setting.name for one in known if one.setting} == {"office"}
+    assert [one.speaker for one in known] == [one.speaker for one in first]
+
+
+def test_the_stream_of_one_channel_is_of_one_speaker() -> None:
+    samples = audio.read(EXAMPLES / "plain.wav").samples
+    found = []
+    for options in (TimelineOptions(speakers="auto"), TimelineOptions()):
+        stream = StreamingRecognizer(EmotionRecognizer(), options).open("call", channel=2)
+        found.append([one.prediction for one in (*stream.push(samples), *stream.finish()) if one.kind == "result"])
+    assert found[0] == [one and replace(one, speaker="speaker 2") for one in found[1]]
 
 
 def test_a_channel_is_one_speaker() -> None:

@@ -4,8 +4,10 @@ import { ModelError, ProfileError } from "../errors.ts";
 import { Statistics } from "./baselines.ts";
 import type { Model } from "./file.ts";
 
-/** Version of the file's structure; a file with another one is refused. */
+/** Version of the file's structure that is written: it has no voice prints. */
 const FORMAT_VERSION = 2;
+/** Versions that are read: Python's have voice prints, which nothing is done with here. */
+const READ = [2, 3];
 /** Least speech that makes the baseline of a speaker, in seconds. */
 const LEAST_SPEECH = 1;
 /** Least that makes the baseline of a setting: seconds of speech, or as many recordings. */
@@ -47,7 +49,7 @@ export function statisticsOf(profile: Profile, model: Model, kind: Subject): Sta
 }
 
 function complaint(profile: Profile, model: Model, kind: Subject): string {
-  if (profile.format_version !== FORMAT_VERSION) return `has format ${profile.format_version}, not ${FORMAT_VERSION}`;
+  if (!READ.includes(profile.format_version)) return `has format ${profile.format_version}, not ${READ.join(" or ")}`;
   if (profile.kind !== kind) return `is of a ${profile.kind}, not of a ${kind}`;
   if (profile.fingerprint !== model.fingerprint) {
     return `was made with another model ('${profile.model}', ${profile.fingerprint.slice(0, 8)}; this is ` +

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emovox.errors import InputError
+from emovox.model.profiles import Profile
+from emovox.speech.speakers import encoder
 from emovox.speech.speakers.clustering import Acquaintances, centres, clustered
-from emovox.speech.speakers.turns import Piece, pieces
+from emovox.speech.speakers.turns import Piece, Pieces
+from emovox.speech.speakers.turns import pieces as cut
 from emovox.speech.vad import VadOptions, VoiceActivity
 from emovox.types import RATE, Float32Array, Float64Array, Segment, Waveform
 
@@ -52,8 +55,8 @@ class DiarizationOptions:
     """
 
     count: int | None = None
-    alike: float = 0.4
-    known: float = 0.5
+    alike: float = 0.35
+    known: float = 0.65
     least: float = 6.0
     vad: VadOptions = field(default_factory=lambda: VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4))
 
@@ -117,7 +120,7 @@ def _pieces(blocks: Iterable[Waveform], vad: VadOptions) -> list[Piece]:
     def ready() -> None:
         nonlocal waiting, number
         low, high = waiting[0][0] - offset, waiting[-1][1] - offset
-        found.extend(pieces(kept[low:high], offset + low, waiting, number))
+        found.extend(cut(kept[low:high], offset + low, waiting, number))
         number, waiting = number + len(waiting), []
 
     for block in chain(blocks, [None]):
@@ -201,6 +204,12 @@ def _pair(found: Sequence[Piece], who: NDArray[np.intp], similar: Float32Array, 
     return first, int(rest.argmax())
 
 
+def prints_of(profiles: Iterable[Profile]) -> dict[str, Float32Array]:
+    """Return the voice prints of profiles by name, those that this encoder has taken."""
+    known = [one for one in profiles if one.voice and one.encoder == encoder.NAME and len(one.voice) == encoder.WIDTH]
+    return {one.name: np.array(one.voice, np.float32) for one in known}
+
+
 def _names(means: Float32Array, enrolled: Mapping[str, Float32Array], least: float) -> list[str]:
     """Name speakers: those enrolled who are alike enough, each once and the most similar first; others by number."""
     names = [""] * len(means)
@@ -246,25 +255,32 @@ class Listener:
         How speakers are told apart; `count` is how many there can be.
     enrolled : mapping of str to ndarray of float32, optional
         Voices that are known by name.
+    pieces : callable, optional
+        Who cuts utterances and encodes the voices; the default is :func:`emovox.speech.speakers.turns.pieces`, here.
     """
 
     def __init__(
-        self, options: DiarizationOptions | None = None, enrolled: Mapping[str, Float32Array] | None = None
+        self,
+        options: DiarizationOptions | None = None,
+        enrolled: Mapping[str, Float32Array] | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
         self._options, self._enrolled = options or DiarizationOptions(), dict(enrolled or {})
+        self._pieces = pieces or cut
         self._known = Acquaintances(self._options.alike, self._options.count)
         self._names: list[str] = []
 
     def heard(self, samples: Float32Array, begin: int) -> list[Segment]:
         """Take the samples of one utterance, which begins so many samples after the stream, and return its turns."""
-        found = pieces(samples, begin, [(begin, begin + len(samples))])
+        found = self._pieces(samples, begin, [(begin, begin + len(samples))])
         who = []
         for one in found:
             new = one.seconds >= _LONG and not one.both
             index = self._known.meet(one.voice, one.seconds, new=new)
             if index == len(self._names):
                 self._names.append(self._name(one.voice))
-            who.append([self._names[index]])
+            near = [index, *(other for _, other in self._known.nearest(one.voice) if other != index)]
+            who.append([self._names[other] for other in near[: 1 + one.both]])
         return turns(found, who)
 
     def _name(self, voice: Float32Array) -> str:

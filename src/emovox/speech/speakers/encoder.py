@@ -14,6 +14,8 @@ from emovox.types import RATE, Float32Array
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+#: What the encoder is called in profiles: only voices of the same one can be compared.
+NAME = "cam++ 1"
 #: Numbers of a voice.
 WIDTH = 192
 #: Samples of a frame of the filter bank, from one to the next, and of its spectrum; bands and their range in Hz.

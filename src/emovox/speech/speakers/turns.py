@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,8 @@ from emovox.types import RATE, Float32Array
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+#: Who cuts utterances: see :func:`pieces`.
+Pieces = Callable[[Float32Array, int, Sequence[tuple[int, int]]], "list[Piece]"]
 #: Samples from one frame of the network to the next, and where the middle of the first one lies.
 _STEP, _CENTRE = 270, 495
 #: Least samples that the network takes.
