@@ -33,7 +33,7 @@ def corpora() -> Iterator[str]:
 
 def _index(card: Card) -> str:
     """Say in a word what the index of a corpus holds."""
-    if card.names:
+    if card.index.startswith("names by the published scheme"):
         return "names by the scheme"
     return "names, durations" if card.index.startswith("names and durations") else "names" if card.index else "-"
 
