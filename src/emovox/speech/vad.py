@@ -379,6 +379,7 @@ class VoiceActivity:
         piece = np.asarray(samples, dtype=np.float32)
         if probabilities is None:
             found, centred = self._probability.push(piece), self._probability.centred
+            self._probability.centred = centred[:0].copy()  # a long piece is not kept
         else:
             self._centre = self._centre or Centre()
             found, centred = np.asarray(probabilities), self._centre.push(piece)
