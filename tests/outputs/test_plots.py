@@ -89,6 +89,15 @@ def test_the_picture_shows_each_emotion_where_it_was(clip: Path, tmp_path: Path)
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_each_speaker_has_a_row(clip: Path) -> None:
+    said = [(0.0, 1.2, "sad", "anna"), (1.0, 2.0, "happy", "ben"), (2.0, 2.5, "sad", "anna")]
+    parts = [dataclasses.replace(prediction(*where), speaker=who) for *where, who in said]  # type: ignore[arg-type]
+    answers = plots.draw(parts, plots.contour(clip), "talk").axes[2]
+    assert [text.get_text() for text in answers.get_yticklabels()] == ["ben", "anna"]
+    rows = {(bar.get_paths()[0].get_extents().x0, bar.get_paths()[0].get_extents().y0) for bar in answers.collections}
+    assert rows == {(0.0, 0.5), (1.0, 0.0), (2.0, 0.5)}
+
+
 def test_stretches_are_means_over_the_judged_time() -> None:
     rng = np.random.default_rng(4)
     edges = np.sort(rng.integers(0, 3000, 120)) / 10

@@ -99,6 +99,20 @@ def test_praat_reads_any_sequence(
     np.testing.assert_allclose(spoken, [(one.start, one.end) for one in found], atol=1e-4)
 
 
+def test_praat_reads_tiers_of_speakers_who_overlap(tmp_path: Path) -> None:
+    said = [(0.0, 1.2, "sad", "anna"), (1.0, 2.0, "happy", 'the "boss"'), (2.1, 2.6, "calm", "anna")]
+    parts = [
+        Prediction("a.wav", start, end, label, {label: 1.0}, 1.0, False, "demo", speaker=who)
+        for start, end, label, who in said
+    ]
+    (tmp_path / "a.TextGrid").write_text("".join(tracks.to_textgrid(parts, 3.0)), encoding="utf-8")
+    grid = parselmouth.read(str(tmp_path / "a.TextGrid"))
+    names = [parselmouth.praat.call(grid, "Get tier name", tier) for tier in (1, 3)]
+    assert names == ["emotion (anna)", 'emotion (the "boss")']
+    labels = [parselmouth.praat.call(grid, "Get label of interval", tier, at) for tier, at in ((1, 1), (1, 3), (3, 2))]
+    assert labels == ["sad", "calm", "happy"]
+
+
 def test_a_textgrid_cannot_hold_everything() -> None:
     with pytest.raises(InputError, match="overlap at 1 s"):
         list(tracks.to_textgrid([prediction(0, 2), prediction(1, 3)]))

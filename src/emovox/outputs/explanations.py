@@ -217,7 +217,7 @@ def lines(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "when", ", ".join(said) or "no stretch by itself"
     if explanation.bands:
         heard = [f"{one.start:.0f} to {one.end:.0f} Hz ({share:.0%})" for one, share in strongest(explanation.bands)]
-        yield "where", ", ".join(heard) or "no band by itself"
+        yield "where", (", ".join(heard) or "no band by itself") + "; only time is tested"
     if explanation.words:
         words = [f"“{shown(one.text)}” ({share:.0%})" for one, share in strongest(explanation.words)]
         yield "words", ", ".join(words) or "no word by itself"

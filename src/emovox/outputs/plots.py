@@ -283,7 +283,9 @@ def draw(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 7 if explanations else 6), layout="constrained")
-    heights = [2, 2, 0.5, 3, *([1.5] if explanations else [])]
+    rows = list(dict.fromkeys(one.speaker or "" for one in predictions)) or [""]
+    said = predictions  # means of stretches have no speaker
+    heights = [2, 2, 0.5 * min(len(rows), 6), 3, *([1.5] if explanations else [])]
     wave, melody, answers, shares, *reasons = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     wave.set_title(shown(title), loc="left")
     wave.fill_between(sound.times, sound.low, sound.high, color="#555555", lw=0.3, step="post")
@@ -298,7 +300,15 @@ def draw(
         stretch = _round(sound.duration / STRETCHES)
         predictions = pooled(predictions, stretch)
         about = f"probability,\nmeans of {f'{stretch} s' if stretch < 60 else f'{stretch // 60} min'}"
-    _draw_answers(answers, predictions, colours, sound.duration)
+    if len(rows) > 1:
+        for row, who in enumerate(rows):
+            own = [one for one in said if (one.speaker or "") == who]
+            _draw_answers(answers, own, colours, sound.duration, place=(len(rows) - 1 - row, len(rows)))
+        names = [shown(who) or "others" for who in reversed(rows)]
+        answers.set_yticks([(row + 0.5) / len(rows) for row in range(len(rows))], names, fontsize=8)
+        answers.set_ylabel("")
+    else:
+        _draw_answers(answers, predictions, colours, sound.duration)
     _draw_shares(shares, predictions, colours)
     shares.set(ylabel=about, xlim=(0, sound.duration))
     for panel in reasons:
@@ -373,19 +383,37 @@ def _round(seconds: float) -> int:
     return next((step for step in _ROUND if step >= seconds), math.ceil(seconds / _ROUND[-1]) * _ROUND[-1])
 
 
-def _draw_answers(axes: Axes, predictions: Sequence[Prediction], colours: dict[str, str], duration: float) -> None:
-    """Draw one bar a run of the same answer, and its name where there is room."""
+def _draw_answers(
+    axes: Axes,
+    predictions: Sequence[Prediction],
+    colours: dict[str, str],
+    duration: float,
+    place: tuple[int, int] = (0, 1),
+) -> None:
+    """Draw one bar a run of the same answer, and its name where there is room, in one of so many rows from below."""
+    low, height = place[0] / place[1], 1 / place[1]
     axes.set(ylim=(0, 1), yticks=[], ylabel="")
     axes.set_ylabel("answer", rotation=0, ha="right", va="center")
     axes.spines["left"].set_visible(False)
     for start, end, one in _runs(predictions):
         hatch = "////" if one.abstained else None
         face = "white" if one.abstained else colours.get(one.label, "#999999")
-        axes.broken_barh([(start, end - start)], (0, 1), facecolor=face, hatch=hatch, edgecolor="#777777", lw=0.2)
+        axes.broken_barh(
+            [(start, end - start)], (low, height), facecolor=face, hatch=hatch, edgecolor="#777777", lw=0.2
+        )
         if not one.abstained and (end - start) / duration > 0.011 * len(one.label):
             dark = one.label in ("sad", "angry", "disgust")
             ink = "white" if dark else "black"
-            axes.text((start + end) / 2, 0.46, one.label, ha="center", va="center", fontsize=8, color=ink, clip_on=True)
+            axes.text(
+                (start + end) / 2,
+                low + 0.46 * height,
+                one.label,
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=ink,
+                clip_on=True,
+            )
 
 
 def _runs(predictions: Sequence[Prediction]) -> list[tuple[float, float, Prediction]]:

@@ -114,12 +114,13 @@ def to_srt(predictions: Iterable[Prediction]) -> Iterator[str]:
 def to_textgrid(
     predictions: Iterable[Prediction], duration: float | None = None, marks: Sequence[Mark] = ()
 ) -> Iterator[str]:
-    """Write a Praat TextGrid of one recording: a tier of emotions and one of confidences (a channel), one of marks.
+    """Write a Praat TextGrid of one recording: a tier of emotions and one of confidences, and one of marks.
 
     Parameters
     ----------
     predictions : iterable of Prediction
-        Of stretches that do not overlap; what lies between them becomes empty intervals.
+        Of stretches that do not overlap; what lies between them becomes empty intervals.  Each channel, and each
+        speaker where there are several, has tiers of its own.
     duration : float, optional
         Length of the recording in seconds; the default is the end of its last prediction.
     marks : sequence of (float, str), optional
@@ -151,9 +152,11 @@ def to_textgrid(
     if length <= 0:
         raise InputError("a TextGrid cannot be empty, and nothing was recognised: name another format")
     tiers = []
-    for channel in sorted({one.channel or 0 for one in found}) or [0]:
-        stretches = _without_gaps([one for one in found if (one.channel or 0) == channel], length)
-        of = f" (channel {channel})" if channel else ""
+    several = len({one.speaker for one in found}) > 1
+    for channel, who in sorted({_tier(one, several) for one in found}) or [(0, "")]:
+        stretches = _without_gaps([one for one in found if _tier(one, several) == (channel, who)], length)
+        about = [f"channel {channel}"] * bool(channel) + [shown(who)] * bool(who)
+        of = f" ({', '.join(about)})" if about else ""
         tiers += [
             (f"emotion{of}", [(start, end, _emotion(one)) for start, end, one in stretches]),
             (
@@ -287,6 +290,11 @@ def _of_one_recording(predictions: Iterable[Prediction], what: str) -> Iterator[
         yield one
 
 
+def _tier(one: Prediction, several: bool) -> tuple[int, str]:
+    """Say which tiers a prediction stands in: those of its channel and, of several, its speaker."""
+    return one.channel or 0, (one.speaker or "") if several else ""
+
+
 def _without_gaps(predictions: Sequence[Prediction], length: float) -> list[tuple[float, float, Prediction | None]]:
     """Cover a recording with intervals: the predictions', and None between them."""
     stretches: list[tuple[float, float, Prediction | None]] = []
@@ -319,7 +327,7 @@ def _emotion(prediction: Prediction | None) -> str:
 
 def _tier_head(number: int, kind: str, name: str, length: float) -> str:
     return (
-        f'    item [{number}]:\n        class = "{kind}"\n        name = "{name}"\n'
+        f'    item [{number}]:\n        class = "{kind}"\n        name = {_quoted(name)}\n'
         f"        xmin = 0\n        xmax = {length:.9g}\n"
     )
 
