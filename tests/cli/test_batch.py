@@ -86,6 +86,17 @@ def test_done_with_failures_is_three_and_retrying_mends_it(
     assert content(out) == content(tmp_path / "whole")
 
 
+def test_what_is_read_in_part_is_told_at_the_end(
+    call: Call, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (clips / "1.wav").read_bytes()
+    (clips / "1.wav").write_bytes(whole[: len(whole) // 2])
+    assert call(clips, tmp_path / "out", "-q", "--format", "jsonl") == 3
+    assert "emovox: 1 recordings could not be read whole" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["partly"] == 1
+    assert "<dt>read in part</dt><dd>1</dd>" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_too_many_failures_are_one(call: Call, clips: Path, tmp_path: Path) -> None:
     (clips / "1.wav").write_bytes(b"")
     assert call(clips, tmp_path / "out", "-q", "--max-errors", "0") == 1

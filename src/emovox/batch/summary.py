@@ -75,15 +75,17 @@ def summarise(plan: Plan, place: Place) -> dict[str, Any]:
     dict
         Plain values, the same for the same parts.
     """
-    total, codes, failed = Tally(), Counter[str](), set[str]()
+    total, codes, failed, partly = Tally(), Counter[str](), set[str](), set[str]()
     speakers: dict[str, Tally] = defaultdict(Tally)
     folders: dict[str, Tally] = defaultdict(Tally)
     answers = "label" in plan.columns
-    wanted = ["id", "file", "duration", "speaker", *(("label", "abstained") if answers else ())]
+    wanted = ["id", "file", "duration", "speaker", *(("label", "abstained", "unread") if answers else ())]
     for part in range(plan.parts):
         before = None
         for name, file, duration, speaker, *answer in plan.rows(place, part, wanted):
-            label, abstained = answer or (None, None)
+            label, abstained, unread = answer or (None, None, None)
+            if unread not in (None, "", "[]", []):
+                partly.add(name)
             groups = [total, folders[file.rpartition("/")[0] or "."]]
             groups += [speakers[speaker]] if speaker else []
             for one in groups:
@@ -98,6 +100,7 @@ def summarise(plan: Plan, place: Place) -> dict[str, Any]:
         "recordings": plan.recordings,
         "failed": len(failed),
         "failures": dict(sorted(codes.items())),
+        "partly": len(partly),
         "total": total.to_dict(),
         "speakers": _listed(speakers),
         "folders": _listed(folders),
@@ -236,6 +239,7 @@ def _overview(plan: Plan, summary: Mapping[str, Any], speed: Mapping[str, float]
         ("input", str(plan.manifest["input"]["source"])),
         ("recordings", f"{summary['recordings']:,}"),
         ("failed", f"{summary['failed']:,}" + (f" ({failures})" if failures else "")),
+        ("read in part", f"{summary['partly']:,}"),
         ("rows", f"{total['rows']:,}"),
         ("abstentions", f"{total['abstained']:,} ({total['abstained'] / max(1, total['rows']):.1%})"),
         ("sound", f"{total['hours']:,.2f} hours"),

@@ -309,6 +309,9 @@ def _conclude(plan: Plan, where: Place, shard: Shard) -> None:
         say(
             f"emovox: {summary['failed']} recordings failed, see {where.name}/{FAILED}; --retry-failed tries them again"
         )
+    if summary["partly"]:
+        say(f"emovox: {summary['partly']} recordings could not be read whole: unread in their rows says which part")
+    if summary["failed"] or summary["partly"]:
         raise click.exceptions.Exit(3)
 
 
