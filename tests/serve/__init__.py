@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,8 +74,15 @@ class Postgres(str):
     def kill(self) -> None:
         """End it as a failure of the machine would, and start it again."""
         os.kill(int((self.folder / "postmaster.pid").read_text("utf-8").split()[0]), signal.SIGKILL)
-        time.sleep(1.0)  # its processes see that they are alone, and end
-        self.start()
+        deadline = time.monotonic() + 60
+        while True:
+            time.sleep(1.0)  # its processes see that they are alone, and end: until then none can be started
+            try:
+                self.start()
+                return
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def test_the_commercial_recipe_makes_a_model(
     commercial_roots: dict[str, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMOVOX_WEIGHTS", str(weights))
-    changes = {"model.epochs": 4, "model.members": 1, "model.hidden": 16, "augment.copies": 1}
+    changes = {"model.epochs": 4, "model.networks": 1, "model.hidden": 16, "augment.copies": 1}
     results = experiment.run(recipe.load("commercial", changes), commercial_roots, tmp_path / "run", jobs=1)
     assert results["protocol"]["name"] == "speaker-5"
     assert results["protocol"]["speaker_independent"]
