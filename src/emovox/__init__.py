@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from emovox.recognition.streaming import Stream, StreamingRecognizer
     from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
     from emovox.recognition.transformer import SpeechFeatures
-    from emovox.recognition.vectors import FeatureExtractor
+    from emovox.recognition.vectors import AxesExtractor, FeatureExtractor
     from emovox.recognition.voice import Judge
     from emovox.speech.gate import GateOptions
     from emovox.speech.vad import VadOptions
@@ -81,6 +81,7 @@ _HOMES = {
     "Explanation": "emovox.outputs.explanations",
     "Failure": "emovox.types",
     "Faithfulness": "emovox.outputs.explanations",
+    "AxesExtractor": "emovox.recognition.vectors",
     "FeatureExtractor": "emovox.recognition.vectors",
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",
@@ -128,6 +129,7 @@ _HOMES = {
 
 __all__ = [
     "AudioError",
+    "AxesExtractor",
     "Converter",
     "CorpusSummary",
     "EmotionRecognizer",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+import scipy.stats
 import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -15,10 +16,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from emovox import AudioError, FeatureExtractor, InputError, SpeechFeatures, audio
-from emovox.errors import FeatureError
+from emovox.errors import FeatureError, ModelError
 from emovox.features import sets
+from emovox.model import profiles
 from emovox.model.file import load
-from tests import EXAMPLES
+from emovox.model.subjects import Statistics
+from emovox.recognition.vectors import AxesExtractor, standardised
+from tests import CLASSIC, EXAMPLES
 
 PLAIN, SLOW = EXAMPLES / "plain.wav", EXAMPLES / "slow.wav"
 
@@ -36,6 +40,41 @@ def test_an_embedding_is_what_the_model_takes() -> None:
     extractor, model = FeatureExtractor("default"), load()
     assert np.array_equal(extractor(PLAIN), sets.extract(audio.read(PLAIN), model.card.features))
     assert len(extractor.names) == len(set(extractor.names)) == model.card.features.dimension
+
+
+def test_axes_are_what_the_model_gives_and_profiles_are_made_of() -> None:
+    extractor, model = AxesExtractor(), load()
+    found = model.run(sets.extract(audio.read(PLAIN), model.card.features)[np.newaxis]).axes
+    assert found is not None
+    np.testing.assert_allclose(extractor(PLAIN), found[0], rtol=1e-6)
+    assert len(set(extractor.names)) == model.axes_width == 3 * len(model.card.labels)
+
+
+def test_axes_in_a_setting_are_standard_scores() -> None:
+    plain = AxesExtractor()
+    clips = [EXAMPLES / f"{name}.wav" for name in ("plain", "slow", "lively")]
+    heard = np.stack([plain(clip) for clip in clips])
+    profile = profiles.build("setting", "office", load(), Statistics.of(heard), clips=3, seconds=9.0)
+    within = np.stack([AxesExtractor(setting=profile)(clip) for clip in clips])
+    np.testing.assert_allclose(within, scipy.stats.zscore(heard, axis=0), atol=1e-3)
+    np.testing.assert_allclose(standardised(list(heard)), scipy.stats.zscore(heard, axis=0), atol=1e-4)
+
+
+def test_axes_tell_emotions_apart(corpora: Path) -> None:
+    """The order of the axes' names: on clips of an actor the axis of an emotion is highest where it is meant."""
+    names = {"03": "happy", "04": "sad", "05": "angry", "06": "fearful"}
+    extractor = AxesExtractor()
+    column = [extractor.names.index(f"absolute_{label}") for label in names.values()]
+    clips = [sorted((corpora / "ravdess").rglob(f"03-01-{code}-0[12]-01-01-0[1-6].flac")) for code in names]
+    means = [np.mean([extractor(clip)[column] for clip in some], axis=0) for some in clips]
+    assert np.argmax(means, axis=0).tolist() == [0, 1, 2, 3]
+
+
+def test_what_has_no_axes_is_refused() -> None:
+    with pytest.raises(ModelError, match="takes no baseline"):
+        AxesExtractor(CLASSIC)
+    with pytest.raises(InputError, match="setting 'auto' is no profile"):
+        AxesExtractor(setting="auto")
 
 
 def test_long_recordings_are_means_by_duration() -> None:

@@ -13,9 +13,10 @@ from emovox.audio.sources import recordings
 from emovox.cli.options import Told, channels_option, numbered
 from emovox.errors import EmovoxError, InputError, MissingExtraError
 from emovox.features import sets
+from emovox.model.subjects import AUTO
 from emovox.outputs.console import argument, command, option, progress_bars, say
 from emovox.outputs.text import csv_line, readable
-from emovox.recognition.vectors import FeatureExtractor
+from emovox.recognition.vectors import AxesExtractor, FeatureExtractor, standardised
 from emovox.types import Float32Array
 from emovox.writing import replacing, require_writable
 
@@ -36,7 +37,8 @@ from emovox.writing import replacing, require_writable
     "name",
     metavar="NAME",
     default="prosodic",
-    help=f"One of {', '.join(sets.available())}; or of an encoder with its own weights, such as whisper-tiny.en.",
+    help=f"One of {', '.join(sets.available())}; axes, of the built-in model; or an encoder with its own weights, such "
+    "as whisper-tiny.en.",
 )
 @option(
     "--window",
@@ -45,8 +47,15 @@ from emovox.writing import replacing, require_writable
     metavar="SECONDS",
     help="Seconds of a row, longer recordings get several; 60, of default 6.",
 )
+@option(
+    "--setting",
+    metavar="NAME|auto",
+    help="Tell how far from ordinary: axes in a setting of emovox adapt; auto: any set, in the recordings given.",
+)
 @channels_option
-def features(sources: tuple[str, ...], out: Path, name: str, window: float | None, channels: str) -> None:
+def features(
+    sources: tuple[str, ...], out: Path, name: str, window: float | None, setting: str | None, channels: str
+) -> None:
     """Write acoustic features as CSV or Parquet.
 
     Examples
@@ -54,16 +63,18 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float | Non
     - `emovox features clips/ --set prosodic -o features.csv`
     - `emovox features speech.wav --set logmel -o frames.parquet`
     - `emovox features clips/ --set default -o embeddings.parquet`
+    - `emovox features clips/ --set axes --setting office -o axes.csv`
 
     Rows are keyed by file, start and end in seconds, and by channel where channels are named; frame-level sets give one
     row a frame. A recording of more than one and a half windows is cut into windows, and one of digital silence is
-    left out. Where one cannot be read, or not whole, the exit code is 2.
+    left out. Where one cannot be read, or not whole, the exit code is 2. With --setting the mean of the setting is
+    subtracted from each column, and the difference divided by its standard deviation.
     """
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"--out {out} must end in .csv or .parquet")
     import emovox.lab  # noqa: F401 - makes the sets of encoders known
 
-    extractor = FeatureExtractor(name, window=window)
+    extractor = _extractor(name, window, setting)
     files, numbers = numbered(recordings(sources), channels)
     require_writable(out)
     keys: list[Key] = []
@@ -80,10 +91,22 @@ def features(sources: tuple[str, ...], out: Path, name: str, window: float | Non
                 told.failed(file, str(error), missing_extra=isinstance(error, MissingExtraError))
             progress("recordings", done, len(files))
     if rows:
-        _write(out, keys, rows, extractor.names)
+        _write(out, keys, list(standardised(rows)) if setting == AUTO else rows, extractor.names)
         say(f"wrote {len(rows)} rows of {len(extractor.names)} features to {out}")
     if told.finish():
         raise click.exceptions.Exit(2)
+
+
+def _extractor(name: str, window: float | None, setting: str | None) -> FeatureExtractor:
+    profile = None if setting == AUTO else setting
+    if name == "axes":
+        return AxesExtractor(setting=profile, window=window)
+    if profile:
+        raise InputError(
+            f"--setting {profile}: a setting's profile holds axes, and nothing of {name}: add --set axes, or take "
+            "the recordings as their own setting by --setting auto"
+        )
+    return FeatureExtractor(name, window=window)
 
 
 #: File, start and end in seconds, and the channel where one is named.

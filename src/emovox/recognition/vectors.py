@@ -1,9 +1,10 @@
-"""Recordings to numbers, by a feature set."""
+"""Recordings to numbers: by a feature set, or by the emotion axes of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound, source_name
-from emovox.errors import AudioError, FeatureError
+from emovox.errors import AudioError, FeatureError, InputError
 from emovox.features import sets
+from emovox.model import profiles
+from emovox.model.file import Model, load
+from emovox.model.profiles import Profile
 from emovox.recognition.timeline import WindowOptions, join_rest
 from emovox.types import Float32Array, Waveform
 
@@ -155,3 +159,94 @@ class FeatureExtractor:
         lengths = [stretch.duration for stretch, _ in parts]
         mean: Float32Array = np.average([found for _, found in parts], axis=0, weights=lengths).astype(np.float32)
         return parts[0][1] if len(parts) == 1 else mean
+
+
+class AxesExtractor(FeatureExtractor):
+    """Computes the emotion axes of recordings: the few numbers by which a model knows settings and speakers.
+
+    For each label, there are three linear scores of the embedding, learnt in training: ``setting_angry`` from clips
+    less the mean of their setting, ``absolute_angry`` from clips as they are, and ``speaker_angry`` from clips less
+    the mean of their speaker's neutral ones.
+
+    Parameters
+    ----------
+    model : Model, str or path, default "default"
+        Whose axes.
+    setting : Profile, str or path, optional
+        A setting from ``emovox adapt``: from every axis the mean of what was heard of it is subtracted, and the
+        difference divided by the standard deviation, so that 0 is ordinary there.  The default gives the axes as
+        they are.
+    window : float, optional
+        Seconds of sound in a row, from 0.5 to 30; the default is 6.
+
+    Raises
+    ------
+    ModelError
+        The model has no axes.
+    ProfileError
+        There is no such setting, or another model heard it.
+
+    Examples
+    --------
+    >>> extractor = AxesExtractor()
+    >>> len(extractor.names), extractor.names[0], extractor("examples/plain.wav").shape
+    (24, 'setting_angry', (24,))
+    """
+
+    #: Points of view of the axes, in the model's order.
+    VIEWS = ("setting", "absolute", "speaker")
+
+    def __init__(
+        self,
+        model: Model | str | Path = "default",
+        *,
+        setting: Profile | str | Path | None = None,
+        window: float | None = None,
+    ) -> None:
+        super().__init__(sets.ENCODER, window=window)
+        self._model = model if isinstance(model, Model) else load(model)
+        _, known = profiles.given(None, setting)
+        if isinstance(known, str):
+            raise InputError(f"setting {known!r} is no profile: axes are compared with a setting that was heard before")
+        profiles.baseline(self._model, known)  # refuses a model without axes, and what another model heard
+        self._ordinary = known.statistics if known else None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns: point of view and label."""
+        return tuple(f"{view}_{label}" for view in self.VIEWS for label in sorted(self._model.card.labels))
+
+    def compute(self, waveform: Waveform) -> Float32Array:
+        """Describe a waveform of 30 s at most, shape (n_axes,)."""
+        inputs = {name: sets.extract(waveform, spec)[np.newaxis] for name, spec in self._model.inputs.items()}
+        output = self._model.run(inputs).axes
+        assert output is not None  # a model that takes a baseline has axes
+        found: Float32Array = output[0]
+        if self._ordinary is None:
+            return found
+        spread = np.sqrt(np.maximum(self._ordinary.variance, np.finfo(np.float32).tiny))
+        apart: Float32Array = ((found - self._ordinary.mean) / spread).astype(np.float32)
+        return apart
+
+
+def standardised(rows: Sequence[Float32Array]) -> Float32Array:
+    """Compare recordings with one another: of each column the mean is 0 then, and the standard deviation 1.
+
+    Parameters
+    ----------
+    rows : sequence of ndarray, shape (n_features,)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows, n_features)
+        A column whose values are all the same is 0.
+
+    Examples
+    --------
+    >>> standardised([np.float32([1, 5]), np.float32([3, 5])]).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    table = np.stack(rows).astype(np.float64)
+    spread = table.std(axis=0)
+    scores: Float32Array = ((table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
+    return scores
