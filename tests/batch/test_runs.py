@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from emovox import FeatureExtractor, audio
+from emovox import FeatureExtractor, Segment, TimelineOptions, audio
 from emovox.batch.entries import Inputs
 from emovox.batch.places import place
 from emovox.batch.plan import Plan, stored
@@ -235,6 +235,14 @@ def test_timelines_have_a_row_a_segment(tmp_path: Path, calls: Path) -> None:
     found = [(row["start"], row["end"], row["label"], row["duration"]) for row in rows(tmp_path / "out")]
     assert found == [(one.start, one.end, one.label, 20.0) for one in timeline.predictions]
     assert len(found) > 1
+
+
+def test_timelines_of_speakers_tell_the_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [Segment(0.0, 2.0, "anna", {"overlap": "0.50"}), Segment(1.5, 3.0, "ben")]
+    monkeypatch.setattr("emovox.recognition.speakers.turns_of", lambda *_: turns)
+    cut = TimelineOptions(speakers="auto")
+    run(Inputs(str(EXAMPLES / "plain.wav")), tmp_path, Task(FakeRecipe(), Output.TIMELINE, cut=cut))
+    assert [(row["speaker"], row["overlap"]) for row in rows(tmp_path)] == [("anna", 0.5), ("ben", 0.0)]
 
 
 @pytest.mark.parametrize("form", FORMS)

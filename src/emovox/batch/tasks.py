@@ -282,9 +282,14 @@ class Task:
         answer = {"label": "string", "confidence": "double", "abstained": "bool", "model": "string"}
         numbers = [f"p_{label}" for label in facts.card.labels] + [f"d_{name}" for name in facts.card.dimensions]
         said = {"transcript": "string", "words": "json", "linguistic": "json", "fusion": "json", "why": "json"}
-        notes = {"unread": "json", "notes": "json"}
+        notes = {"unread": "json", "notes": "json"} | ({"overlap": "double"} if self.overlaps else {})
         spoken = said if self.recipe.spoken else {}
         return {**where, **answer, **who, **dict.fromkeys(numbers, "double"), **spoken, **notes}
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether rows tell for how many seconds two speak at once: where speakers are told apart."""
+        return self.output is Output.TIMELINE and self.cut.speakers is not None
 
     def options(self) -> dict[str, Any]:
         """Return what changes the result, in plain values."""
@@ -393,6 +398,7 @@ def _answer(task: Task, one: Prediction, entry: Entry, duration: float) -> Value
         *said,
         plain["unread"],
         plain["notes"],
+        *([float((one.columns or {}).get("overlap", 0.0))] if task.overlaps else []),
     )
 
 
