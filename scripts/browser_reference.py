@@ -31,7 +31,7 @@ from emovox.speech.gate import speech_probability
 from emovox.types import RATE
 
 #: Sampling rates in Hz; None keeps that of the recording.
-RATES = (None, 48000, None, 44100, None, 24414, None, 8000)
+RATES = (None, 48000, None, 44100, None, 22050, None, 24414, None, 8000)
 #: Ways to cut a timeline, by name.
 CUTS: dict[str, dict[str, Any]] = {
     "utterance": {},

@@ -1,7 +1,12 @@
 /** The browser's answers are those of Python: labels, probabilities within 0.01, the gate, and every boundary. */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 import { beforeAll, describe, expect, test } from "vitest";
 
+import { python } from "../build/python.js";
 import { converted } from "../src/audio/convert.ts";
 import { NoSpeechError } from "../src/errors.ts";
 import type { Recognizer } from "../src/recognition/recognizer.ts";
@@ -136,6 +141,21 @@ describe("parity with Python", () => {
     const share = (part: number) => sorted[Math.floor(part * (sorted.length - 1))]!.toFixed(4);
     console.log(`${sorted.length} judgements, largest difference: median ${share(0.5)}, 95 % ${share(0.95)}, all ${share(1)}`);
     expect(sorted.filter((one) => one > CLOSE).length / sorted.length).toBeLessThan(0.05);
+  });
+
+  test("what is heard is what Python hears, at every usual rate", () => {
+    const folder = mkdtempSync(join(tmpdir(), "emovox-"));
+    const rates = ["8000", "11025", "16000", "22050", "32000", "44100", "48000", "88200"];
+    python("browser_reference.py", folder, ...rates.map(() => EXAMPLES[0]!), "--whole", ...rates);
+    rates.forEach((_, at) => {
+      const file = join(folder, String(at).padStart(3, "0"));
+      const { channels, rate } = readFile(`${file}.wav`);
+      const [wanted] = readFile(`${file}.heard.wav`).channels as [Float32Array];
+      const { samples } = converted(channels, rate, file);
+      const power = (some: Float32Array) => some.reduce((sum, one) => sum + one ** 2, 0);
+      expect(power(samples.map((one, i) => one - wanted[i]!)) / power(wanted), `${rate} Hz`).toBeLessThan(1e-11);
+    });
+    rmSync(folder, { recursive: true });
   });
 
   test("what is no speech is refused", async () => {

@@ -23,6 +23,7 @@ export class Timeline {
   #rows = [{ name: "", parts: [] }]; // before anything is shown
   #result = { predictions: [], duration: 0 };
   #peaks = null;
+  #mixed = null; // the largest of all channels, where there are several
   #looks = new Looks([]);
   #head = null;
   #hover = -1;
@@ -59,6 +60,7 @@ export class Timeline {
   show(result, peaks, labels = labelsOf(result)) {
     this.#result = result;
     this.#peaks = peaks?.length ? peaks : null;
+    this.#mixed = peaks?.length > 1 ? peaks[0].map((one, at) => peaks.reduce((most, channel) => Math.max(most, channel[at]), one)) : null;
     this.#looks = new Looks(labels);
     this.#rows = tracks(result);
     if (!this.#rows.length) this.#rows = [{ name: "", parts: [] }];
@@ -316,7 +318,7 @@ export class Timeline {
       return;
     }
     const channel = row.parts[0]?.one.channel;
-    const peaks = this.#peaks[channel ? channel - 1 : 0] ?? this.#peaks[0];
+    const peaks = (channel ? this.#peaks[channel - 1] : this.#mixed) ?? this.#peaks[0];
     // Drawn as tall as there is room; what is almost silent stays small.
     if (this.live || this.#measured !== peaks) {
       const from = this.live ? Math.max(0, peaks.length - 3000) : 0;

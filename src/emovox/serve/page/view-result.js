@@ -112,7 +112,7 @@ export class ResultView {
       h("div.title", this.whole, h("div", h("h1", entry.name), h("p.quiet", facts.filter(Boolean).join(" · "))), this.#downloads()),
       h("p.said", sentence(result)),
       this.why,
-      notes.map((note) => h("p.note", note)),
+      notes.map((note) => h("p.note", note.replace("--channels each judges them one by one", "under Options, set Channels to “Each by itself”"))),
       unread.length > 0 && h("p.note", `Not all of it could be read: ${unread.map((one) => `${clock(one.start)} to ${clock(one.end)} (${one.reason})`).join(", ")}.`),
     );
   }
