@@ -39,7 +39,7 @@ def kernel(rate: int, step: int) -> np.ndarray:
 
 def main() -> None:
     """Write the source."""
-    print("/** Filters of soxr, quality HQ, as scripts/browser_kernels.py measures them: rate, step, values as float32. */")
+    print("/** Filters of soxr, quality HQ, by scripts/browser_kernels.py: rate, step, values as float32. */")
     print("export const KERNELS: Readonly<Record<number, readonly [step: number, values: string]>> = {")
     for rate, step in STEPS.items():
         values = base64.b64encode(kernel(rate, step).astype("<f4").tobytes()).decode()

@@ -28,7 +28,7 @@ describe("the resampler", () => {
 
   test.each([44100, 48000])("lets nothing fold back from above 8 kHz, %d Hz", (rate) => {
     expect(level(resampled(tone(9000, rate), rate, 16000))).toBeLessThan(-100);
-    expect(level(resampled(tone(7000, rate), rate, 16000))).toBeCloseTo(level(tone(7000, rate)), 2);
+    expect(level(resampled(tone(7000, rate), rate, 16000))).toBeCloseTo(level(tone(7000, rate)), 1); // soxr's own is 0.006 dB
   });
 
   test("does not depend on the pieces", () => {

@@ -66,6 +66,7 @@ class Conversation:
         self._taken = session.taken
         self._wrong = 0
         self._options: StreamOptions | None = None
+        self._waiting: tuple[asyncio.Event, tuple[asyncio.Future[Any], asyncio.Future[Any]]] | None = None
 
     async def run(self) -> None:
         """Talk until one of the two ends it."""
@@ -78,6 +79,7 @@ class Conversation:
 
     def leave(self) -> None:
         """Keep a session that was not closed for its client, unless another connection has it."""
+        self._forget()
         if not self._taken.is_set():
             self._streams.leave(self.session)
 
@@ -107,16 +109,10 @@ class Conversation:
 
     async def _next(self) -> dict[str, Any] | str:
         """Wait for the next message, or for a reason to end."""
-        waiting = [
-            asyncio.ensure_future(one)
-            for one in (self._socket.receive(), self._streams.stopping.wait(), self._taken.wait())
-        ]
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=self._service.settings.idle, return_when="FIRST_COMPLETED")
-        finally:
-            for one in waiting[1:]:
-                one.cancel()
-        received, stopping, taken = waiting
+        received = asyncio.ensure_future(self._socket.receive())
+        stopping, taken = self._reasons()
+        idle = self._service.settings.idle
+        done, _ = await asyncio.wait((received, stopping, taken), timeout=idle, return_when="FIRST_COMPLETED")
         if taken in done:
             received.cancel()
             raise GoneError
@@ -124,6 +120,19 @@ class Conversation:
             return received.result()  # type: ignore[return-value]
         received.cancel()
         return "server_shutdown" if stopping in done else "idle_timeout"
+
+    def _reasons(self) -> tuple[asyncio.Future[Any], asyncio.Future[Any]]:
+        """Wait, once for all messages, for the end of the server and for a connection that takes the session over."""
+        if self._waiting is None or self._waiting[0] is not self._taken:
+            self._forget()
+            ends = asyncio.ensure_future(self._streams.stopping.wait()), asyncio.ensure_future(self._taken.wait())
+            self._waiting = self._taken, ends
+        return self._waiting[1]
+
+    def _forget(self) -> None:
+        """Wait for nothing any more."""
+        for one in self._waiting[1] if self._waiting else ():
+            one.cancel()
 
     async def _hear(self, data: bytes) -> None:
         if self.session.options is None:
