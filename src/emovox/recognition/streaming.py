@@ -22,7 +22,7 @@ from emovox.speech.vad import VoiceActivity
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
 if TYPE_CHECKING:  # imported where speakers are asked for
-    from emovox.speech.speakers.turns import Pieces
+    from emovox.speech.speakers.turns import Cutter
 
 #: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
 _PIECE = 4 * RATE
@@ -63,7 +63,7 @@ class StreamingRecognizer:
         estimates: bool = True,
         listen: Listen | None = None,
         channel: int | None = None,
-        pieces: Pieces | None = None,
+        pieces: Cutter | None = None,
     ) -> Stream:
         """Begin a stream.
 
@@ -104,7 +104,7 @@ class StreamingRecognizer:
         converter = Converter(rate, channels, name)
         return Stream(judge, self.options, converter, estimates=estimates, listen=listen, who=who)
 
-    def _who(self, channel: int | None, pieces: Pieces | None) -> Who | None:
+    def _who(self, channel: int | None, pieces: Cutter | None) -> Who | None:
         """Return who tells the speakers of a stream apart."""
         if self.options.speakers is None:
             return None
