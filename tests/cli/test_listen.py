@@ -254,8 +254,8 @@ def test_each_channel_of_a_pipe_is_told_by_its_number(clip: Path, tmp_path: Path
     lines = emovox_command("listen", "-", "--channels", 2, stdin=stereo.read_bytes()).stdout.splitlines()
     assert len(lines) == 2
     assert all(re.match(r"0:0\d-0:0\d  channel 2  ", line) for line in lines)
-    lines = emovox_command("listen", "-", "--channels", 2, "--speakers", "auto", stdin=stereo.read_bytes()).stdout
-    assert all(re.match(r"0:0\d-0:0\d  channel 2  speaker 2  ", line) for line in lines.splitlines())
+    done = emovox_command("listen", "-", "--channels", 2, "--speakers", "auto", stdin=stereo.read_bytes())
+    assert all(re.match(r"0:0\d-0:0\d  channel 2  speaker 2  ", line) for line in done.stdout.splitlines())
 
 
 def test_how_many_channels_raw_sound_has_is_another_option() -> None:
