@@ -15,14 +15,14 @@ from numpy.typing import ArrayLike
 
 from emovox.audio import Converter
 from emovox.errors import InputError
-from emovox.recognition.cutting import Cutter, Listen, StreamEvent, Who
+from emovox.recognition.cutting import Listen, StreamEvent, TurnFinder, Who
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied, tidying
 from emovox.recognition.voice import Judge, Listener
 from emovox.speech.vad import VoiceActivity
 from emovox.types import RATE, Float32Array, Prediction, Segment, Waveform
 
 if TYPE_CHECKING:  # imported where speakers are asked for
-    from emovox.speech.speakers.turns import Cutter
+    from emovox.speech.speakers.turns import TurnFinder
 
 #: Samples that are taken at a time, 4 s: bounds the memory of a piece of any size.
 _PIECE = 4 * RATE
@@ -63,7 +63,7 @@ class StreamingRecognizer:
         estimates: bool = True,
         listen: Listen | None = None,
         channel: int | None = None,
-        pieces: Cutter | None = None,
+        pieces: TurnFinder | None = None,
     ) -> Stream:
         """Begin a stream.
 
@@ -104,7 +104,7 @@ class StreamingRecognizer:
         converter = Converter(rate, channels, name)
         return Stream(judge, self.options, converter, estimates=estimates, listen=listen, who=who)
 
-    def _who(self, channel: int | None, pieces: Cutter | None) -> Who | None:
+    def _who(self, channel: int | None, pieces: TurnFinder | None) -> Who | None:
         """Return who tells the speakers of a stream apart."""
         if self.options.speakers is None:
             return None
@@ -232,7 +232,7 @@ class Stream:
         self.name = converter.name
         self._converter = converter
         self._activity = VoiceActivity(options.vad)
-        self._cutter = Cutter(
+        self._cutter = TurnFinder(
             judge,
             options,
             self.name,

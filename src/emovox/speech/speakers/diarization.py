@@ -13,7 +13,7 @@ from emovox.errors import InputError
 from emovox.model.profiles import Profile
 from emovox.speech.speakers import encoder
 from emovox.speech.speakers.clustering import Acquaintances, centres, clustered
-from emovox.speech.speakers.turns import Cutter, Piece
+from emovox.speech.speakers.turns import Piece, TurnFinder
 from emovox.speech.speakers.turns import pieces as cut
 from emovox.speech.vad import VadOptions, VoiceActivity
 from emovox.types import RATE, Float32Array, Float64Array, Segment, Waveform
@@ -263,7 +263,7 @@ class Listener:
         self,
         options: DiarizationOptions | None = None,
         enrolled: Mapping[str, Float32Array] | None = None,
-        pieces: Cutter | None = None,
+        pieces: TurnFinder | None = None,
     ) -> None:
         self._options, self._enrolled = options or DiarizationOptions(), dict(enrolled or {})
         self._pieces = pieces or cut

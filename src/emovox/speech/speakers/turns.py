@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 #: Who cuts utterances: see :func:`pieces`.
-Cutter = Callable[[Float32Array, int, Sequence[tuple[int, int]]], "list[Piece]"]
+TurnFinder = Callable[[Float32Array, int, Sequence[tuple[int, int]]], "list[Piece]"]
 #: Samples from one frame of the network to the next, and where the middle of the first one lies.
 _STEP, _CENTRE = 270, 495
 #: Least samples that the network takes.
