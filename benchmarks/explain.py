@@ -92,23 +92,29 @@ def explained(recognizer: EmotionRecognizer, path: Path) -> tuple[Explanation, f
 def measured(judged: Iterable[tuple[EmotionRecognizer, Path]]) -> dict[str, Any]:
     """Explain clips, each with its model, and return means over them."""
     both = [one for recognizer, path in judged if (one := explained(recognizer, path))]
-    areas = [(one, one.faithfulness) for one, _ in both if isinstance(one.faithfulness, Faithfulness)]
-    deletion, insertion, chance = (
-        np.array([pick(one) for _, one in areas])
-        for pick in (lambda a: a.deletion, lambda a: a.insertion, lambda a: float(np.mean(a.random)))
-    )
-    draws = np.random.default_rng(0).integers(len(areas), size=(2000, len(areas)))
+    found = [one for one, _ in both if one.faithfulness]
+    return {
+        "clips": len(found),
+        **areas([one.faithfulness for one in found if one.faithfulness]),
+        "trusted": round(float(np.mean([one.trusted for one in found])), 2),
+        "alike": round(float(np.mean([one.alike for one in found])), 2),
+        "seconds": round(float(np.median([cost for _, cost in both])), 2),
+        "bands": areas([one.faithfulness_of_bands for one in found if one.faithfulness_of_bands]),
+    }
+
+
+def areas(found: list[Faithfulness]) -> dict[str, Any]:
+    """Return mean areas, how far deletion lies below random orders, and how often it is told apart from them."""
+    deletion, insertion, chance = np.array([(one.deletion, one.insertion, np.mean(one.random)) for one in found]).T
+    draws = np.random.default_rng(0).integers(len(found), size=(2000, len(found)))
     below = 1 - deletion[draws].mean(axis=1) / chance[draws].mean(axis=1)
     return {
-        "clips": len(areas),
         "deletion": round(float(deletion.mean()), 3),
         "insertion": round(float(insertion.mean()), 3),
         "random": round(float(chance.mean()), 3),
         "below": round(float(1 - deletion.mean() / chance.mean()), 3),
         "interval": [round(float(edge), 3) for edge in np.percentile(below, [2.5, 97.5])],
-        "trusted": round(float(np.mean([one.trusted for one, _ in areas])), 2),
-        "alike": round(float(np.mean([one.alike for one, _ in areas])), 2),
-        "seconds": round(float(np.median([cost for _, cost in both])), 2),
+        "better": round(float(np.mean([one.better for one in found])), 2),
     }
 
 

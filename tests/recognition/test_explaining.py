@@ -16,7 +16,7 @@ from emovox.features.analysis import Analysis
 from emovox.model.file import load
 from emovox.outputs.explanations import Explanation, Faithfulness, Reason, lines
 from emovox.recognition import traits
-from emovox.recognition.explaining import Occlusion, Pieces, first_kept, without_band
+from emovox.recognition.explaining import Occlusion, Pieces, _in_frequency, first_kept, without_bands
 from emovox.recognition.voice import Voice
 from emovox.session import shuffled
 from emovox.speech.gate import GateOptions
@@ -85,8 +85,10 @@ def test_pieces_tile_the_sound_and_are_cut_out_of_it() -> None:
 def test_a_band_is_gone_and_the_others_stay() -> None:
     time = np.arange(RATE) / RATE
     low, high = np.sin(2 * np.pi * 200 * time), np.sin(2 * np.pi * 2000 * time)
-    found = without_band(Waveform((low + high).astype(np.float32)), 1400, 2800).samples
-    assert found == pytest.approx(low, abs=1e-3)
+    both = Waveform((low + high).astype(np.float32))
+    assert without_bands(both, (1400, 2800)).samples == pytest.approx(low, abs=1e-3)
+    assert without_bands(both, (1400, 2800), (0, 300)).samples == pytest.approx(0 * low, abs=1e-3)
+    assert without_bands(both).samples == pytest.approx(both.samples, abs=1e-6)
 
 
 def test_a_shuffled_file_has_the_same_numbers_in_another_order() -> None:
@@ -109,6 +111,10 @@ def test_an_explanation_is_whole(explanation: Explanation, recognizer: EmotionRe
     assert explanation.faithfulness is not None
     assert len(explanation.faithfulness.random) == 2
     assert 0 <= (explanation.alike or 0) <= 1
+    of_bands = explanation.faithfulness_of_bands
+    assert of_bands is not None
+    assert len(of_bands.random) == 2
+    assert explanation.to_dict()["faithfulness_of_bands"]["score"] == of_bands.score
     assert [about for about, _ in lines(explanation)] == ["when", "where", "voice", "trust"]
     assert explanation.to_dict()["trusted"] is explanation.trusted
 
@@ -132,6 +138,41 @@ def test_an_explanation_by_chance_says_so() -> None:
     for other in (replace(one, faithfulness=bad), replace(one, alike=0.9), replace(one, faithfulness=None)):
         assert not other.trusted
         assert "do not rely on it" in other.verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "not measured"),
+        (Faithfulness(0.5, 0.55, (0.4, 0.6)), "not told apart from random orders of bands"),
+        (Faithfulness(0.2, 0.8, (0.5, 0.5)), "deletion 60% below random orders of bands"),
+    ],
+)
+def test_bands_say_how_far_they_can_be_trusted(found: Faithfulness | None, said: str) -> None:
+    one = Explanation("a.wav", 0, 1, "sad", 0.9, "m", (), (Reason(0, 300, 1.0),), faithfulness_of_bands=found)
+    assert f"0 to 300 Hz (100%); {said}" in dict(lines(one))["where"]
+
+
+def test_bands_are_tested_on_what_the_model_hears() -> None:
+    class Loud:
+        """Hears how strong tones are: the answer is the second band's, against the fourth's."""
+
+        def hear(self, sounds: list[Waveform]) -> np.ndarray:
+            power = np.array([np.abs(np.fft.rfft(one.samples))[[500, 2000]] for one in sounds]) / (RATE / 2)
+            odds = np.exp(4 * (power[:, 0] - power[:, 1]))
+            return np.stack([odds / (1 + odds), 1 / (1 + odds)], axis=1)
+
+    time = np.arange(RATE) / RATE
+    both = np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 2000 * time)
+    window = Waveform((both / 2).astype(np.float32))
+    bands, found = _in_frequency(Loud(), window, 0, ExplainOptions())  # type: ignore[arg-type]
+    # Odds of exp(2) for the one tone and exp(-2) for the other; half without both, or with both.
+    assert [one.weight for one in bands] == pytest.approx([0, 2, 0, -2, 0, 0], abs=1e-3)
+    assert found is not None
+    high = 1 / (1 + np.exp(-2))
+    assert (found.deletion, found.insertion) == pytest.approx((1 - high, high), abs=1e-3)
+    assert found.deletion <= min(found.random) <= max(found.random) <= found.insertion
+    assert _in_frequency(Loud(), window, 0, ExplainOptions(orders=0))[1] is None  # type: ignore[arg-type]
 
 
 def test_short_sound_is_explained_by_its_bands_alone(recognizer: EmotionRecognizer) -> None:

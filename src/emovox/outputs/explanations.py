@@ -70,8 +70,9 @@ class Trait:
 class Faithfulness:
     """How well an explanation predicts what the model does, measured on the sound itself.
 
-    A quarter, half and three quarters of the sound are cut out, the parts with the highest weights first (deletion),
-    or only as much of those is kept (insertion); the areas are mean probabilities of the answer.
+    A quarter, half and three quarters of the time are cut out, or a third and two thirds of the bands, the parts with
+    the highest weights first (deletion), or only as much of those is kept (insertion); the areas are mean probabilities
+    of the answer.
 
     Attributes
     ----------
@@ -135,12 +136,14 @@ class Explanation:
     against : str
         What is ordinary: whose voice, and how much of it.
     faithfulness : Faithfulness or None
-        None where it was not measured, or there is too little sound for it.
+        Of the times; None where it was not measured, or there is too little sound for it.
     alike : float or None
         Correlation of the times' weights with those of the same model with its weights shuffled, absolute, the mean of
         several; None where there is too little sound for it.
     abstained : bool
         Whether the answer is "don't know": `label` is only the most probable one.
+    faithfulness_of_bands : Faithfulness or None
+        Of the bands; None where it was not measured.
     """
 
     file: str
@@ -157,10 +160,11 @@ class Explanation:
     faithfulness: Faithfulness | None = None
     alike: float | None = None
     abstained: bool = False
+    faithfulness_of_bands: Faithfulness | None = None
 
     @property
     def trusted(self) -> bool:
-        """Whether it is better than random orders and depends on what the model has learnt."""
+        """Whether what it says of the time is better than random orders and depends on what the model has learnt."""
         found, alike = self.faithfulness, self.alike
         return found is not None and found.better and alike is not None and alike < ALIKE
 
@@ -182,8 +186,10 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes, and what is computed of them."""
         plain = dataclasses.asdict(self)
-        if self.faithfulness is not None:
-            plain["faithfulness"] |= {"score": self.faithfulness.score, "better": self.faithfulness.better}
+        for key in ("faithfulness", "faithfulness_of_bands"):
+            found = getattr(self, key)
+            if found is not None:
+                plain[key] |= {"score": found.score, "better": found.better}
         return {**plain, "trusted": self.trusted, "verdict": self.verdict}
 
 
@@ -217,7 +223,7 @@ def lines(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "when", ", ".join(said) or "no stretch by itself"
     if explanation.bands:
         heard = [f"{one.start:.0f} to {one.end:.0f} Hz ({share:.0%})" for one, share in strongest(explanation.bands)]
-        yield "where", (", ".join(heard) or "no band by itself") + "; only time is tested"
+        yield "where", f"{', '.join(heard) or 'no band by itself'}; {_of_bands(explanation.faithfulness_of_bands)}"
     if explanation.words:
         words = [f"“{shown(one.text)}” ({share:.0%})" for one, share in strongest(explanation.words)]
         yield "words", ", ".join(words) or "no word by itself"
@@ -225,6 +231,15 @@ def lines(explanation: Explanation) -> Iterator[tuple[str, str]]:
         traits = ", ".join(one.text for one in explanation.traits)
         yield "voice", f"{traits or 'nothing out of the ordinary'} (against {explanation.against})"
     yield "trust", explanation.verdict
+
+
+def _of_bands(found: Faithfulness | None) -> str:
+    """Say how far the bands can be trusted."""
+    if found is None:
+        return "not measured: do not rely on it"
+    if not found.better:
+        return "not told apart from random orders of bands: do not rely on it"
+    return f"deletion {found.score:.0%} below random orders of bands"
 
 
 def title(explanation: Explanation) -> str:

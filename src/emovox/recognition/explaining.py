@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import fmean
@@ -100,18 +100,19 @@ class Pieces:
         return replace(self.window, samples=(samples * gain)[here], speech=None)
 
 
-def without_band(window: Waveform, low: float, high: float) -> Waveform:
-    """Return a window without the frequencies from `low` up to `high`, in Hz.
+def without_bands(window: Waveform, *bands: tuple[float, float]) -> Waveform:
+    """Return a window without the frequencies of each band, from its low edge up to its high one, in Hz.
 
     Examples
     --------
     >>> tone = Waveform(np.sin(2 * np.pi * 500 * np.arange(16000) / 16000).astype(np.float32))
-    >>> float(np.abs(without_band(tone, 300, 700).samples).max()) < 1e-3
+    >>> float(np.abs(without_bands(tone, (300, 700), (2800, 5000)).samples).max()) < 1e-3
     True
     """
     spectrum = np.fft.rfft(window.samples)
     frequencies = np.fft.rfftfreq(len(window.samples), 1 / RATE)
-    spectrum[(frequencies >= low) & (frequencies < high)] = 0
+    for low, high in bands:
+        spectrum[(frequencies >= low) & (frequencies < high)] = 0
     return replace(window, samples=np.fft.irfft(spectrum, len(window.samples)).astype(np.float32))
 
 
@@ -192,8 +193,8 @@ def log_odds(probabilities: Float64Array) -> Float64Array:
 
 #: Seconds around a segment with which it is heard, as when it was judged.
 _MARGIN = 0.1
-#: Shares of the pieces that are kept when the faithfulness is measured.
-_KEPT = (0.75, 0.5, 0.25)
+#: Shares of the pieces, and of the bands, that are kept when the faithfulness is measured; six bands have no quarters.
+_KEPT, _KEPT_BANDS = (0.75, 0.5, 0.25), (2 / 3, 1 / 3)
 #: Models with shuffled weights that an explanation is compared with.
 _SHUFFLED = 3
 #: Pieces that a window must have to be explained in time.
@@ -328,7 +329,7 @@ def _explained(
     for one in chosen(found, options.moments):
         window = _heard(sound, one)
         usual = ordinary or _of_others(sound, one, found) or traits.of_people()
-        told = _in_time(voice, window, one.label, options)
+        told = _by_sound(voice, window, one.label, options)
         explanation = Explanation(
             one.file,
             one.start,
@@ -344,6 +345,7 @@ def _explained(
             told.faithfulness,
             told.alike,
             one.abstained,
+            told.faithfulness_of_bands,
         )
         explanations.append(explanation)
     return tuple(explanations)
@@ -381,27 +383,37 @@ class _Told:
     bands: tuple[Reason, ...]
     faithfulness: Faithfulness | None
     alike: float | None
+    faithfulness_of_bands: Faithfulness | None
 
 
-def _in_time(voice: Voice, window: Waveform, label: str, options: ExplainOptions) -> _Told:
+def _by_sound(voice: Voice, window: Waveform, label: str, options: ExplainOptions) -> _Told:
     """Leave out pieces of the time and bands of frequencies, and see what that does to the answer."""
     pieces = Pieces.of(window, list(voice.model.inputs.values()))
     occlusion, answer = Occlusion(voice, pieces), voice.model.card.labels.index(label)
-    heard = [window, *(without_band(window, *band) for band in BANDS)]
-    whole, *banded = occlusion.hear(heard)[:, answer]
-    bands = [
-        Reason(*band, float(weight))
-        for band, weight in zip(BANDS, log_odds(whole) - log_odds(np.array(banded)), strict=True)
-    ]
+    bands, of_bands = _in_frequency(occlusion, window, answer, options)
     if pieces.count < _LEAST:
-        return _Told((), tuple(bands), None, None)
+        return _Told((), bands, None, None, of_bands)
     weights = _lost(occlusion, pieces, answer)
     times = [Reason(*pieces.span(index), float(weight)) for index, weight in enumerate(weights)]
-    faithfulness = _faithfulness(occlusion, pieces, weights, answer, options) if options.orders else None
+    faithfulness = _faithfulness(occlusion, pieces.sound, weights, _KEPT, answer, options)
     shuffled = [voice.model.shuffled(options.seed + number) for number in range(_SHUFFLED if options.orders else 0)]
     others = [_lost(occlusion, pieces, answer, model=one) for one in shuffled]
     alike = float(np.mean([_correlation(weights, other) for other in others])) if others else None
-    return _Told(tuple(times), tuple(bands), faithfulness, alike)
+    return _Told(tuple(times), bands, faithfulness, alike, of_bands)
+
+
+def _in_frequency(
+    occlusion: Occlusion, window: Waveform, answer: int, options: ExplainOptions
+) -> tuple[tuple[Reason, ...], Faithfulness | None]:
+    """Leave out each band of frequencies, and see how well that predicts what happens without several."""
+    whole, *banded = occlusion.hear([window, *(without_bands(window, band) for band in BANDS)])[:, answer]
+    weights = log_odds(whole) - log_odds(np.array(banded))
+
+    def sound(kept: Kept) -> Waveform:
+        return without_bands(window, *(band for band, stays in zip(BANDS, kept, strict=True) if not stays))
+
+    bands = tuple(Reason(*band, float(weight)) for band, weight in zip(BANDS, weights, strict=True))
+    return bands, _faithfulness(occlusion, sound, weights, _KEPT_BANDS, answer, options)
 
 
 def _lost(occlusion: Occlusion, pieces: Pieces, answer: int, **further: Any) -> Float64Array:
@@ -419,13 +431,23 @@ def _correlation(first: Float64Array, second: Float64Array) -> float:
 
 
 def _faithfulness(
-    occlusion: Occlusion, pieces: Pieces, weights: Float64Array, answer: int, options: ExplainOptions
-) -> Faithfulness:
-    """Cut pieces out of the sound, by their weights and at random, and see how the answer fares."""
+    occlusion: Occlusion,
+    sound: Callable[[Kept], Waveform],
+    weights: Float64Array,
+    shares: Sequence[float],
+    answer: int,
+    options: ExplainOptions,
+) -> Faithfulness | None:
+    """Cut parts out of the sound, by their weights and at random, and see how the answer fares.
+
+    `sound` makes the sound of the parts that are kept; None without random orders to compare with.
+    """
+    if not options.orders:
+        return None
     random = np.random.default_rng(options.seed)
-    ranks = np.argsort(np.argsort(weights))  # the least important pieces are kept longest
-    orders = [ranks, -ranks, *(random.permutation(pieces.count) for _ in range(options.orders))]
-    sounds = [pieces.sound(first_kept(order, share)) for order in orders for share in _KEPT]
+    ranks = np.argsort(np.argsort(weights))  # the least important parts are kept longest
+    orders = [ranks, -ranks, *(random.permutation(len(weights)) for _ in range(options.orders))]
+    sounds = [sound(first_kept(order, share)) for order in orders for share in shares]
     areas = occlusion.hear(sounds)[:, answer].reshape(len(orders), -1).mean(axis=1).tolist()
     return Faithfulness(areas[0], areas[1], tuple(areas[2:]))
 
