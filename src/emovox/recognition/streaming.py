@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from emovox.audio import Converter
 from emovox.errors import InputError
-from emovox.recognition.cutting import Listen, StreamEvent, TurnFinder, Who
+from emovox.recognition.cutting import Cutter, Listen, StreamEvent, Who
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied, tidying
 from emovox.recognition.voice import Judge, Listener
 from emovox.speech.vad import VoiceActivity
@@ -232,7 +232,7 @@ class Stream:
         self.name = converter.name
         self._converter = converter
         self._activity = VoiceActivity(options.vad)
-        self._cutter = TurnFinder(
+        self._cutter = Cutter(
             judge,
             options,
             self.name,
