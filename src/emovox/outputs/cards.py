@@ -366,7 +366,7 @@ def _dimensions(found: Mapping[str, Any]) -> Section:
         rows=tuple(
             (name, str(one["n"]), ranged(one, "ccc", "interval"), ranged(one, "auc", "auc_interval"))
             for name, one in scored.items()
-            if isinstance(one, Mapping)  # beside them stand the number of folds and the corpora
+            if isinstance(one, Mapping) and "n" in one  # beside them stand the folds, the corpora and the settings
         ),
     )
 

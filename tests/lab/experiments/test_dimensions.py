@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import pearsonr
+from sklearn.model_selection import GroupKFold
 
 from emovox import EmotionRecognizer, ModelError
 from emovox.errors import CorpusError
@@ -124,9 +125,30 @@ def test_a_manifest_becomes_a_model(base: Model, toy_manifest: Path, tmp_path: P
     )
     assert results["arousal"]["n"] == len(few)
     assert results["arousal"]["auc"] > 0.9
+    assert results["setting"]["epochs"] == 20
     assert load(tmp_path / "out.onnx").card.dimensions == ("arousal",)
 
 
 def test_speakers_are_needed(rows: np.ndarray) -> None:
     with pytest.raises(CorpusError, match="name the speaker"):
-        dimensions._held_out(rows, rows[:, :1].astype(float), np.full(len(rows), ""), None)
+        dimensions._held_out(rows, rows[:, :1].astype(float), np.full(len(rows), ""), dimensions.SETTINGS)
+
+
+def test_each_fold_chooses_without_the_speakers_that_it_is_scored_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((80, 3)).astype(np.float32)
+    speakers, y = np.repeat([f"s{number}" for number in range(8)], 10), X[:, :1].astype(float)
+    bad, good = HeadOptions(epochs=1), HeadOptions(epochs=40, learning_rate=0.05, decay=0.0, dropout=0.0)
+    assert dimensions._chosen(X, y, speakers, (bad, good)) == good
+    assert dimensions._chosen(X[:10], y[:10], speakers[:10], (bad, good)) == bad  # one speaker: nobody to choose on
+    asked: list[set[str]] = []
+
+    def chosen(X: np.ndarray, y: np.ndarray, speakers: np.ndarray, settings: tuple[HeadOptions, ...]) -> HeadOptions:
+        asked.append(set(speakers))
+        return settings[len(asked) % 2]
+
+    monkeypatch.setattr(dimensions, "_chosen", chosen)
+    found, of_folds = dimensions._held_out(X, y, speakers, (bad, good))
+    assert of_folds == [good, bad] * 3
+    for (train, test), known, one in zip(GroupKFold(6).split(X, groups=speakers), asked, of_folds, strict=True):
+        assert known == set(speakers[train])
+        np.testing.assert_array_equal(found[test], DimensionHead(one).fit(X[train], y[train]).predict(X[test]))

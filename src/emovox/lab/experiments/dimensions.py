@@ -34,8 +34,16 @@ from emovox.writing import replacing
 
 #: Words for how strongly something is expressed, as the readers of corpora write them, on a scale from 0 to 1.
 WORDS = {"low": 0.0, "mild": 0.0, "normal": 0.0, "medium": 0.5, "moderate": 0.5, "strong": 1.0, "high": 1.0}
-#: Speaker folds of the evaluation, at most.
-FOLDS = 6
+#: Speaker folds of the evaluation, and those inside its training speakers on which a setting is chosen, at most.
+FOLDS, INNER_FOLDS = 6, 3
+#: What is chosen among; the first where there are too few speakers to choose.
+SETTINGS = (
+    HeadOptions(),
+    HeadOptions(learning_rate=3e-4),
+    HeadOptions(epochs=100, learning_rate=3e-4),
+    HeadOptions(epochs=200, learning_rate=1e-3),
+    HeadOptions(epochs=300, learning_rate=1e-3, decay=10.0),
+)
 #: Labels that have no strength: they are no part of what is learnt about it.
 UNEXPRESSED = ("neutral",)
 
@@ -110,14 +118,17 @@ def run(
     alone : bool, default False
         Whether the file has dimensions only, and not the classes of the model.
     options : HeadOptions, optional
-        Of the regression.
+        Of the regression; by default they are chosen among :data:`SETTINGS`, by the mean CCC on held-out speakers.
+        Each fold of the evaluation chooses by its own training speakers, so that no speaker is scored who took part in
+        the choice.
     cache, jobs, progress
         As for :func:`emovox.lab.experiments.experiment.run`.
 
     Returns
     -------
     dict
-        By dimension what :func:`emovox.lab.evaluation.dimensions.score` gives; and ``corpora``, ``folds``.
+        By dimension what :func:`emovox.lab.evaluation.dimensions.score` gives; and ``corpora``, ``folds``, ``setting``
+        (the options of the regression), ``settings_of_folds`` (those that each fold of the evaluation chose).
 
     Raises
     ------
@@ -136,18 +147,24 @@ def run(
     chosen = [path for path, keep in zip(paths, there, strict=True) if keep]
     X, kept, skipped = features_of(chosen, table, base.card.features, cache, jobs, progress)
     table, y, rows = table.loc[kept], y[kept], np.asarray(X)
-    found, folds = _held_out(rows, y, table["speaker"].to_numpy(str), options)
     speakers = table["speaker"].to_numpy(str)
+    settings = SETTINGS if options is None else (options,)
+    found, of_folds = _held_out(rows, y, speakers, settings)
     results: dict[str, Any] = {
         name: scores.score(y[:, index], found[:, index], speakers) for index, name in enumerate(names)
     }
-    results |= {"folds": folds, "corpora": sorted(roots), "speaker_independent": True, "skipped": skipped}
+    setting = _chosen(rows, y, speakers, settings)
+    results |= {
+        "setting": dataclasses.asdict(setting),
+        "settings_of_folds": [dataclasses.asdict(one) for one in of_folds],
+    }
+    results |= {"folds": len(of_folds), "corpora": sorted(roots), "speaker_independent": True, "skipped": skipped}
     described = tuple(
         CorpusSummary(one.name, one.licence or "not stated", int((table["corpus"] == one.name).sum()),
                       int(table.loc[table["corpus"] == one.name, "speaker"].nunique()), tuple(names))
         for one in corpora
     )  # fmt: skip
-    head = DimensionHead(options).fit(rows, y)
+    head = DimensionHead(setting).fit(rows, y)
     write(base, head, names, results, described, out, alone=alone)
     return results
 
@@ -160,16 +177,35 @@ def _require_vectors(base: Model, *, alone: bool) -> None:
 
 
 def _held_out(
-    X: Float32Array, y: Float64Array, speakers: NDArray[np.str_], options: HeadOptions | None
-) -> tuple[Float64Array, int]:
-    """Predict each clip by a regression that has not heard its speaker; return the number of folds too."""
+    X: Float32Array, y: Float64Array, speakers: NDArray[np.str_], settings: Sequence[HeadOptions]
+) -> tuple[Float64Array, list[HeadOptions]]:
+    """Predict each clip by a regression that has not heard its speaker; return what each fold chose too."""
     count = len(np.unique(speakers))
     if (speakers == "").any() or count < 2:
         raise CorpusError("dimensions are scored on speakers that were not heard: name the speaker of every clip")
-    found, folds = np.empty(y.shape), min(FOLDS, count)
-    for train, test in GroupKFold(folds).split(X, groups=speakers):
-        found[test] = DimensionHead(options).fit(X[train], y[train]).predict(X[test])
-    return found, folds
+    found, chosen = np.empty(y.shape), []
+    for train, test in GroupKFold(min(FOLDS, count)).split(X, groups=speakers):
+        chosen.append(_chosen(X[train], y[train], speakers[train], settings))
+        found[test] = DimensionHead(chosen[-1]).fit(X[train], y[train]).predict(X[test])
+    return found, chosen
+
+
+def _chosen(
+    X: Float32Array, y: Float64Array, speakers: NDArray[np.str_], settings: Sequence[HeadOptions]
+) -> HeadOptions:
+    """Choose the setting with the highest mean CCC on speakers that are held out; the first where there are too few."""
+    count = len(np.unique(speakers))
+    if len(settings) == 1 or count < 2:
+        return settings[0]
+    folds = list(GroupKFold(min(INNER_FOLDS, count)).split(X, groups=speakers))
+    means = []
+    for one in settings:
+        found = np.empty(y.shape)
+        for train, test in folds:
+            found[test] = DimensionHead(one).fit(X[train], y[train]).predict(X[test])
+        known = ~np.isnan(y)
+        means.append(np.mean([scores.ccc(t[k], f[k]) for t, f, k in zip(y.T, found.T, known.T, strict=True)]))
+    return settings[int(np.argmax(means))]
 
 
 def write(
