@@ -154,8 +154,10 @@ def reference() -> Iterator[str]:
         else:
             yield from ("No parameters.", "")
     yield from ("### `[model]`", "", "`family` is required; the other keys are the options of that family.", "")
+    votes = " Learns from raters' votes where a corpus has them, see [dimensions](dimensions.md#raters-who-disagree)."
     for name, family in FAMILIES.items():
-        yield from (f'#### `family = "{name}"`', "", (family.options.__doc__ or "").splitlines()[0], "")
+        about = (family.options.__doc__ or "").splitlines()[0] + votes * family.learns_votes
+        yield from (f'#### `family = "{name}"`', "", about, "")
         yield from options(family.options)
     yield from ("### Recipes in the package", "", "| name | what |", "|---|---|")
     for name in recipe.builtin():

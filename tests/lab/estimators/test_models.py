@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +92,45 @@ def test_loss_with_equal_weights_is_cross_entropy(rng: np.random.Generator) -> N
         torch.testing.assert_close(WeightedCrossEntropy(smoothing)((logits, torch.ones(20, 5)), target), expected)
 
 
+def test_loss_of_votes_is_the_cross_entropy_of_the_distributions(rng: np.random.Generator) -> None:
+    logits, target = torch.as_tensor(rng.normal(size=(20, 5))), torch.as_tensor(rng.integers(0, 5, 20))
+    weight = torch.ones(20, 5)
+    weight[:, 4] = 0.3
+    votes = torch.as_tensor(rng.dirichlet(np.ones(5), 20))
+    for smoothing in (0.0, 0.1):
+        loss = WeightedCrossEntropy(smoothing)
+        expected = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, votes)
+        torch.testing.assert_close(loss((logits, torch.ones(20, 5)), votes), expected)
+        sure = torch.nn.functional.one_hot(target, 5).double()
+        torch.testing.assert_close(loss((logits, weight), sure), loss((logits, weight), target))
+
+
+def test_votes_of_one_mind_are_labels(problem: Problem) -> None:
+    X, y, speakers, corpora = problem
+    voted = ("sad", "happy", "angry", "bored")  # nobody says bored
+    votes = (y[:, np.newaxis] == np.array(voted)).astype(float)
+    options = AnnOptions(hidden=(4,), epochs=5, patience=3, absent=0.1, label_smoothing=0.1)
+    clips = TrainingSet(X, y, speakers, corpora)
+    plain, soft = (
+        families.fit(families.build("ann", options), one) for one in (clips, replace(clips, votes=votes, voted=voted))
+    )
+    assert soft.classes_.tolist() == plain.classes_.tolist()
+    np.testing.assert_array_equal(plain.predict_proba(X), soft.predict_proba(X))
+
+
+def test_who_knows_nothing_of_a_clip_learns_the_mean_of_all_votes(rng: np.random.Generator) -> None:
+    votes = rng.dirichlet(np.ones(3), 30)
+    voted = ("sad", "angry", "happy")
+    options = AnnOptions(hidden=(), epochs=200, batch_size=30, learning_rate=0.05)
+    y = np.array(voted)[votes.argmax(axis=1)]
+    found = AnnClassifier(options).fit(np.zeros((30, 2), np.float32), y, votes=votes, voted=voted)
+    assert found.classes_.tolist() == ["angry", "happy", "sad"]
+    # The cross-entropy is least at the mean of the distributions.
+    assert found.predict_proba(np.zeros((1, 2), np.float32))[0] == pytest.approx(
+        votes.mean(axis=0)[[1, 2, 0]], abs=0.005
+    )
+
+
 @pytest.mark.parametrize("absent", [0.0, 0.1])
 def test_an_absent_class_counts_by_its_weight(absent: float, rng: np.random.Generator) -> None:
     logits = rng.normal(size=(1, 4))
@@ -119,6 +160,7 @@ def test_weights_are_those_of_the_corpus(problem: Problem) -> None:
     assert (weights[corpora == "first"] == 1).all()
     assert (weights[corpora == "second"] == [1, 1, 0.25]).all()
     assert (class_weights(target, 3, None, 0.25) == 1).all()
+    np.testing.assert_array_equal(class_weights(np.eye(3)[target], 3, corpora, 0.25), weights)
 
 
 def test_a_corpus_without_a_class_does_not_teach_its_absence(rng: np.random.Generator) -> None:

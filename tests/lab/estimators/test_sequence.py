@@ -23,6 +23,7 @@ from emovox.features import sets
 from emovox.lab.estimators import sequence
 from emovox.lab.estimators.estimator import graph_of
 from emovox.lab.estimators.families import build, fit
+from emovox.lab.estimators.neural import wanted_shares
 from emovox.lab.estimators.progress import EpochLog, followed
 from emovox.lab.estimators.sequence import SequenceClassifier, SharesCrossEntropy, held_out
 from emovox.lab.estimators.sequence_batches import Batches, Material
@@ -99,11 +100,46 @@ def test_the_loss_is_cross_entropy_where_all_classes_count() -> None:
 
 def material(options: CnnOptions, seed: int = 0) -> Material:
     clips, y, _ = slopes()
-    target = np.unique(y, return_inverse=True)[1]
+    wanted = wanted_shares(y, None, ())[1]
     weight = np.ones((len(y), 2), dtype=np.float32)
     return Material(
-        (pack(clips),), target, weight, np.ones(2, np.float32), lambda x: x, options, np.random.default_rng(seed)
+        (pack(clips),), wanted, weight, np.ones(2, np.float32), lambda x: x, options, np.random.default_rng(seed)
     )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_each_vote_counts_as_much_as_its_class(smoothing: float) -> None:
+    plain = CnnOptions(mixup=0.0, label_smoothing=smoothing)
+    votes = np.tile(np.array([[0.25, 0.75]], np.float32), (48, 1))
+    own = dataclasses.replace(material(plain), wanted=votes, counts=np.array([2.0, 0.5], np.float32))
+    _, shares = own.training_batch(np.arange(4))
+    # Label smoothing is that of a clip with the mean weight of its votes: 0.25 * 2 + 0.75 * 0.5.
+    counted = (1 - smoothing) * torch.tensor([0.5, 0.375]) + smoothing * 0.875 / 2
+    torch.testing.assert_close(shares, counted.expand(4, 2))
+    _, judged = own.evaluation_batch(np.arange(4))
+    torch.testing.assert_close(judged, torch.from_numpy(votes[:4]))
+
+
+def test_votes_of_one_mind_are_labels_and_others_become_the_answer(tmp_path: Path) -> None:
+    clips, y, speakers = slopes()
+    options = FramesOptions(hidden=(4,), epochs=3, batch_size=16)
+    voted = ("rise", "fall")
+    sure = (y[:, np.newaxis] == np.array(voted)).astype(float)
+    plain, soft = (
+        SequenceClassifier(options).fit(clips, y, speakers, votes=votes, voted=voted) for votes in (None, sure)
+    )
+    assert soft.classes_.tolist() == plain.classes_.tolist() == ["fall", "rise"]
+    np.testing.assert_array_equal(plain.predict_proba(clips), soft.predict_proba(clips))
+    # Where all clips are alike, the mean of the votes is all that can be learnt.
+    alike = [np.zeros((10, 2), np.float32)] * 12
+    unsure = np.array([[1.0, 0.0], [0.5, 0.5], [0.1, 0.9]] * 4)
+    constant = FramesOptions(
+        hidden=(), epochs=150, batch_size=12, learning_rate=0.05, mixup=0.0, label_smoothing=0.0, weight_decay=0.0,
+        dropout=0.0, balanced=False,
+    )  # fmt: skip
+    for votes in (unsure, unsure[:, ::-1]):  # a network that is kept is not that of other votes
+        found = SequenceClassifier(constant).fit(alike, y[:12], votes=votes, voted=voted, kept=tmp_path)
+        assert found.predict_proba(alike)[0] == pytest.approx(votes.mean(axis=0)[::-1], abs=0.01)
 
 
 def test_batches_are_cut_masked_and_mixed() -> None:

@@ -73,6 +73,11 @@ class Family:
         return "copies" in self.estimator.needs
 
     @property
+    def learns_votes(self) -> bool:
+        """Whether it learns the distribution of the raters' votes, where a corpus has them, in place of one label."""
+        return "votes" in self.estimator.needs
+
+    @property
     def takes_baseline(self) -> bool:
         """Whether its input are embeddings of an encoder, with an optional baseline of setting and speaker."""
         return self.estimator.takes_baseline

@@ -87,7 +87,8 @@ class WeightedCrossEntropy(nn.Module):
     """Cross-entropy with class weights per clip, for classes that the corpus of the clip lacks.
 
     The loss is ``-log(exp(z_y) / sum_k w_k exp(z_k))``, with weight ``w_k = 1`` for the classes of the corpus: a
-    softmax whose classes have priors proportional to the weights (logit adjustment).
+    softmax whose classes have priors proportional to the weights (logit adjustment).  Where raters disagree it is the
+    mean over their votes for ``y``: the cross-entropy of the distributions.
 
     Parameters
     ----------
@@ -104,12 +105,14 @@ class WeightedCrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, output: tuple[Tensor, Tensor], target: Tensor, counts: Tensor | None = None) -> Tensor:
-        """Return the mean loss of (logits, weights), shape (batch, n_classes), for class indices, shape (batch,).
+        """Return the mean loss of (logits, weights), shape (batch, n_classes), for what is wanted of each clip.
 
-        `counts`, shape (batch,), are optional sample weights.
+        `target` are class indices, shape (batch,), or shares of votes, shape (batch, n_classes); `counts`, shape
+        (batch,), are optional sample weights.
         """
         logits, weight = output
-        wanted = nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
+        soft = target if target.ndim == 2 else nn.functional.one_hot(target, logits.shape[1])
+        wanted = soft.to(logits.dtype)
         even = weight / weight.sum(dim=1, keepdim=True)
         wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * even
         each = -(wanted * log_shares(logits, weight)).sum(dim=1)
@@ -204,7 +207,7 @@ class AnnClassifier(Estimator):
     True
     """
 
-    needs = ("speakers", "corpora")
+    needs = ("speakers", "corpora", "votes", "voted")
 
     def __init__(self, options: AnnOptions | None = None) -> None:
         self.options = options
@@ -215,6 +218,8 @@ class AnnClassifier(Estimator):
         y: NDArray[Any],
         speakers: NDArray[Any] | None = None,
         corpora: NDArray[Any] | None = None,
+        votes: NDArray[np.float64] | None = None,
+        voted: tuple[str, ...] = (),
     ) -> AnnClassifier:
         """Train on standardised features.
 
@@ -228,6 +233,10 @@ class AnnClassifier(Estimator):
             Required for early stopping, which holds out speakers.
         corpora : ndarray, shape (n_clips,), optional
             Corpus of each clip; see `AnnOptions.absent` for the classes that it lacks.
+        votes : ndarray of float64, shape (n_clips, n_voted), optional
+            Shares of the raters' votes, which are learnt in place of the labels; see :func:`wanted_shares`.
+        voted : tuple of str
+            Labels of the columns of `votes`.
 
         Raises
         ------
@@ -235,7 +244,7 @@ class AnnClassifier(Estimator):
             Early stopping without known speakers, or with a single speaker.
         """
         options = self.options or AnnOptions()
-        self.classes_, target = np.unique(y, return_inverse=True)
+        self.classes_, target = wanted_shares(y, votes, voted)
         inputs = {
             "features": np.ascontiguousarray(X, dtype=np.float32),
             "weight": class_weights(target, len(self.classes_), corpora, options.absent),
@@ -259,7 +268,7 @@ class AnnClassifier(Estimator):
         self,
         options: AnnOptions,
         inputs: dict[str, NDArray[Any]],
-        target: NDArray[np.int64],
+        target: NDArray[np.float32],
         train: NDArray[np.int64],
         valid: NDArray[np.int64] | None,
         index: int,
@@ -332,15 +341,43 @@ class AnnClassifier(Estimator):
         return Graph(trace(module.eval(), (example,), [INPUT], [OUTPUT]), reference)
 
 
+def wanted_shares(
+    y: NDArray[Any], votes: NDArray[np.float64] | None, voted: tuple[str, ...]
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return the classes in output order, and the share of each that is wanted of each clip, (n_clips, n_classes).
+
+    Without votes a clip is wholly of its label, `y`; else its shares are those of the raters' votes, and the classes
+    are those that somebody voted for.
+
+    Examples
+    --------
+    >>> votes = np.array([[0.25, 0.75, 0.0], [0.0, 1.0, 0.0]])
+    >>> classes, shares = wanted_shares(np.array(["happy", "happy"]), votes, ("sad", "happy", "angry"))
+    >>> classes.tolist(), shares.tolist()
+    (['happy', 'sad'], [[0.75, 0.25], [1.0, 0.0]])
+    """
+    if votes is None:
+        classes, rows = np.unique(y, return_inverse=True)
+        return classes, np.eye(len(classes), dtype=np.float32)[rows]
+    there = np.flatnonzero(votes.any(axis=0))
+    order = there[np.argsort(np.array(voted)[there])]
+    return np.array(voted)[order], votes[:, order].astype(np.float32)
+
+
 def class_weights(
-    target: NDArray[np.int64], n_classes: int, corpora: NDArray[Any] | None, absent: float
+    target: NDArray[Any], n_classes: int, corpora: NDArray[Any] | None, absent: float
 ) -> NDArray[np.float32]:
-    """Return the class weights of each clip, shape (n_clips, n_classes): `absent` for classes that its corpus lacks."""
+    """Return the class weights of each clip, shape (n_clips, n_classes): `absent` for classes that its corpus lacks.
+
+    `target` are class indices, shape (n_clips,), or shares of classes, shape (n_clips, n_classes).
+    """
     weight = np.ones((len(target), n_classes), dtype=np.float32)
     if corpora is not None:
         for name in np.unique(corpora):
             rows = corpora == name
-            weight[rows] = np.where(np.isin(np.arange(n_classes), target[rows]), 1, absent)
+            own = target[rows]
+            there = own.any(axis=0) if own.ndim == 2 else np.isin(np.arange(n_classes), own)
+            weight[rows] = np.where(there, 1, absent)
     return weight
 
 

@@ -25,7 +25,7 @@ from emovox.lab.corpora.groups import held_out_speakers
 from emovox.lab.estimators.checkpoints import Checkpoint
 from emovox.lab.estimators.estimator import Estimator
 from emovox.lab.estimators.graphs import Arrays, Graph, trace
-from emovox.lab.estimators.neural import Interruptible, Patience, class_weights, log_shares
+from emovox.lab.estimators.neural import Interruptible, Patience, class_weights, log_shares, wanted_shares
 from emovox.lab.estimators.progress import curve
 from emovox.lab.estimators.sequence_batches import LONGEST, Batches, Material
 from emovox.lab.estimators.sequence_networks import SequenceEnsemble
@@ -128,7 +128,7 @@ class SequenceClassifier(Estimator):
     True
     """
 
-    needs = ("speakers", "corpora", "copies", "kept", "on_epoch")
+    needs = ("speakers", "corpora", "copies", "kept", "on_epoch", "votes", "voted")
     level = "frame"
     standardises = True
 
@@ -144,6 +144,8 @@ class SequenceClassifier(Estimator):
         copies: Sequences | None = None,
         kept: Path | None = None,
         on_epoch: Callable[[Mapping[str, Any]], None] = lambda epoch: None,
+        votes: NDArray[np.float64] | None = None,
+        voted: tuple[str, ...] = (),
     ) -> SequenceClassifier:
         """Train on frames.
 
@@ -163,6 +165,8 @@ class SequenceClassifier(Estimator):
             Folder for finished networks, which are loaded if the same training is repeated.
         on_epoch : callable, optional
             Callback after each epoch, called with ``member`` and the entry of `curves_`.
+        votes, voted : optional
+            As for `AnnClassifier.fit`.
 
         Raises
         ------
@@ -171,20 +175,21 @@ class SequenceClassifier(Estimator):
         """
         options = self.options or CnnOptions()
         clips = pack(X)
-        self.classes_, target = np.unique(y, return_inverse=True)
+        self.classes_, wanted = wanted_shares(y, votes, voted)
         self.n_features_in_ = clips.width
         self.mean_, self.scale_ = _spread(clips)
         views = [clips] if copies is None else [clips, *(copies[:, number] for number in range(copies.shape[1]))]
         material = Material(
             views=tuple(views),
-            target=target,
-            weight=class_weights(target, len(self.classes_), corpora, options.absent),
-            counts=class_counts(target, options.balanced),
+            wanted=wanted,
+            weight=class_weights(wanted, len(self.classes_), corpora, options.absent),
+            counts=class_counts(wanted, options.balanced),
             prepare=self._prepared,
             options=options,
             rng=np.random.default_rng(options.seed),
         )
-        key = _key(options, clips, copies, y, speakers, corpora) if kept else ""
+        asked = (votes, None if votes is None else np.array(voted))
+        key = _key(options, clips, copies, y, speakers, corpora, *asked) if kept else ""
         fitted = []
         with single_thread():
             for index in range(options.members):
@@ -229,12 +234,12 @@ class SequenceClassifier(Estimator):
             iterator_valid=Batches,
             iterator_valid__material=material,
             iterator_valid__batch_size=JUDGED,
-            train_split=None if valid is None else predefined_split(Dataset(valid, material.target[valid])),
+            train_split=None if valid is None else predefined_split(Dataset(valid, material.wanted[valid])),
             callbacks=_callbacks(options, len(train), on_epoch),
             callbacks__print_log=None,
             verbose=0,
         )
-        net.fit(train, material.target[train])
+        net.fit(train, material.wanted[train])
         network, epochs = net.module_.network.eval(), curve(net.history)
         checkpoint.write({"curve": epochs}, _floats(network))
         return network, epochs
@@ -296,16 +301,18 @@ def held_out(
     return held_out_speakers(speakers, y, share, options.seed * 1000 + member)
 
 
-def class_counts(target: NDArray[np.int64], balanced: bool) -> Float32Array:
+def class_counts(wanted: Float32Array, balanced: bool) -> Float32Array:
     """Return the sample weight of each class: 1, or inversely proportional to its number of clips.
+
+    `wanted` is the share of each class in each clip, shape (n_clips, n_classes).
 
     Examples
     --------
-    >>> class_counts(np.array([0, 0, 0, 1]), balanced=True).astype(float).round(2).tolist()
+    >>> class_counts(np.eye(2, dtype=np.float32)[[0, 0, 0, 1]], balanced=True).astype(float).round(2).tolist()
     [0.67, 2.0]
     """
-    clips = np.bincount(target)
-    return np.asarray(len(target) / (len(clips) * clips) if balanced else np.ones(len(clips)), dtype=np.float32)
+    clips = wanted.sum(axis=0, dtype=np.float64)
+    return np.asarray(len(wanted) / (len(clips) * clips) if balanced else np.ones(len(clips)), dtype=np.float32)
 
 
 def _callbacks(

@@ -29,8 +29,8 @@ class Material:
     ----------
     views : tuple of Sequences
         The clips, then each augmented copy of all clips.
-    target : ndarray of int, shape (n_clips,)
-        Class indices.
+    wanted : ndarray of float32, shape (n_clips, n_classes)
+        Share of each class that is wanted of each clip: 1 for its label, or the raters' votes.
     weight : ndarray of float32, shape (n_clips, n_classes)
         Class weights of each clip.
     counts : ndarray of float32, shape (n_classes,)
@@ -44,7 +44,7 @@ class Material:
     """
 
     views: tuple[Sequences, ...]
-    target: NDArray[np.int64]
+    wanted: Float32Array
     weight: Float32Array
     counts: Float32Array
     prepare: Callable[[Float32Array], Float32Array]
@@ -70,10 +70,9 @@ class Material:
         """Return an augmented training batch: inputs and soft targets."""
         options = self.options
         frames, lengths = padded([self.drawn(row) for row in rows])
-        weight = self.weight[rows]
-        even = weight / weight.sum(axis=1, keepdims=True)
-        shares = (1 - options.label_smoothing) * self._certain(rows) + options.label_smoothing * even
-        shares *= self.counts[self.target[rows], np.newaxis]
+        weight, counted = self.weight[rows], self.wanted[rows] * self.counts
+        even = weight / weight.sum(axis=1, keepdims=True) * counted.sum(axis=1, keepdims=True)
+        shares = (1 - options.label_smoothing) * counted + options.label_smoothing * even
         if options.mixup:
             partner, share = self.rng.permutation(len(rows)), np.float32(self.rng.beta(options.mixup, options.mixup))
             frames = share * frames + (1 - share) * frames[partner]
@@ -85,10 +84,7 @@ class Material:
     def evaluation_batch(self, rows: NDArray[np.intp]) -> tuple[dict[str, Tensor], Tensor]:
         """Return an evaluation batch: whole clips without augmentation, at most `LONGEST` frames."""
         frames, lengths = padded([self.prepare(self.views[0][row][:LONGEST]) for row in rows])
-        return _tensors(frames, lengths, self.weight[rows]), torch.from_numpy(self._certain(rows))
-
-    def _certain(self, rows: NDArray[np.intp]) -> Float32Array:
-        return np.eye(self.weight.shape[1], dtype=np.float32)[self.target[rows]]
+        return _tensors(frames, lengths, self.weight[rows]), torch.from_numpy(self.wanted[rows])
 
 
 def _tensors(frames: Float32Array, lengths: NDArray[np.int64], weight: Float32Array) -> dict[str, Tensor]:
