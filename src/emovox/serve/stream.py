@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emovox.live.sources import Layout
 from emovox.model.profiles import Profile
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Seconds of sound that are heard at a time: what is certain is sent before the rest of a long message is heard.
 _PIECE = 0.5
+Found = TypeVar("Found")
+
 #: Events that are kept for a client that comes back; estimates are not.
 KEPT = 200
 #: How events of streams are called on the wire.
@@ -60,30 +63,19 @@ class RemoteJudge:
 
     Parameters
     ----------
-    judged : callable
-        Awaited in the event loop with what to judge; gives None where there is no time for an estimate.
-    encoded : callable
-        Awaited there with what to tell speakers apart in.
+    streams : Streams
+        Who asks.
     ask : Ask
     threshold : float
         Confidence under which an answer is an abstention, before anything was judged.
-    loop : asyncio.AbstractEventLoop
     who : str, optional
         The speaker.
     """
 
-    def __init__(
-        self,
-        judged: Callable[[Judge], Coroutine[Any, Any, Judged | None]],
-        encoded: Callable[[Voices], Coroutine[Any, Any, list[Piece]]],
-        ask: Ask,
-        threshold: float,
-        loop: asyncio.AbstractEventLoop,
-        who: str | None = None,
-    ) -> None:
+    def __init__(self, streams: Streams, ask: Ask, threshold: float, who: str | None = None) -> None:
         self.threshold = threshold
         self._memory: Memory | None = None
-        self._judged, self._encoded, self._ask, self._loop, self._who = judged, encoded, ask, loop, who
+        self._streams, self._ask, self._who = streams, ask, who
         self._speakers: dict[str, RemoteJudge] = {}
 
     def for_speaker(self, speaker: str | None) -> RemoteJudge:
@@ -91,14 +83,13 @@ class RemoteJudge:
         if speaker is None:
             return self
         if speaker not in self._speakers:
-            given = self._judged, self._encoded, self._ask, self.threshold, self._loop
-            self._speakers[speaker] = RemoteJudge(*given, speaker)
+            self._speakers[speaker] = RemoteJudge(self._streams, self._ask, self.threshold, speaker)
         return self._speakers[speaker]
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
         """Judge one window; an estimate only where there is time for it."""
-        asked = self._judged(Judge(window, name, self._ask, running, self._memory, self._who))
-        found = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        task = Judge(window, name, self._ask, running, self._memory, self._who)
+        found = self._streams.wait_for(self._streams.judge(task))
         if found is None:
             return None
         self.threshold, self._memory = found.threshold, found.memory
@@ -106,8 +97,7 @@ class RemoteJudge:
 
     def pieces(self, samples: Float32Array, offset: int, utterances: Sequence[tuple[int, int]]) -> list[Piece]:
         """Cut utterances where the speaker changes, see :func:`emovox.speech.speakers.turns.pieces`."""
-        asked = self._encoded(Voices(samples, offset, utterances))
-        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        return self._streams.wait_for(self._streams.encode(Voices(samples, offset, utterances)))
 
 
 class Session:
@@ -208,6 +198,8 @@ class Streams:
         self._settings, self._workers, self._metrics = settings, workers, metrics
         self._sessions: dict[str, Session] = {}
         self._judging = 0  # windows that are judged, or wait for it
+        # Threads that hear at the same time would wait for one another's interpreter at each of their many small steps.
+        self._hearing = threading.Lock()
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="emovox-stream")
         self.stopping = asyncio.Event()
 
@@ -280,8 +272,17 @@ class Streams:
             The options are impossible together.
         """
         threshold: float = await self._workers.run(Prepare(ask), Terms(timeout=self._settings.timeout))
-        loop = asyncio.get_running_loop()
-        session.start(options, RemoteJudge(self.judge, self.encode, ask, threshold, loop), enrolled)
+        self._loop = asyncio.get_running_loop()
+        session.start(options, RemoteJudge(self, ask, threshold), enrolled)
+
+    def wait_for(self, asked: Coroutine[Any, Any, Found]) -> Found:
+        """Await something in the event loop, in a thread that hears; another one may hear meanwhile."""
+        future = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        self._hearing.release()
+        try:
+            return future.result()
+        finally:
+            self._hearing.acquire()
 
     async def judge(self, task: Judge) -> Judged | None:
         """Judge a window of a stream; an estimate only where all workers are free, or one stays free for results."""
@@ -320,9 +321,13 @@ class Streams:
     async def _run(self, session: Session, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run in a thread; a connection that breaks meanwhile leaves nothing half done."""
 
+        def in_turn() -> Any:
+            with self._hearing:
+                return function(*arguments)
+
         async def locked() -> Any:
             async with session.lock:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, in_turn)
 
         return await asyncio.shield(asyncio.ensure_future(locked()))
 
