@@ -168,7 +168,9 @@ async def live(server: Server, sound: Float32Array, streams: int, seconds: float
     """Run live streams side by side."""
     late: list[float] = []
     before = server.processor()
-    work = [one_stream(server, np.roll(sound, n * 7919), seconds, n * 0.1, late) for n in range(streams)]
+    # Messages of strangers do not come at the same moment.
+    apart = 0.1 + PIECE / streams
+    work = [one_stream(server, np.roll(sound, n * 7919), seconds, n * apart, late) for n in range(streams)]
     tasks = [asyncio.create_task(one) for one in work]
     await asyncio.sleep(0.1 * streams + min(10, seconds / 2))
     early = server.memory()

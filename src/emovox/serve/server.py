@@ -7,6 +7,7 @@ import logging
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
@@ -259,6 +260,8 @@ def serve(settings: Settings, opened: Callable[[str], None]) -> None:
             f"host {settings.host} can be reached from elsewhere and nobody has a key: make one with "
             "emovox keys create NAME, or listen on 127.0.0.1"
         )
+    # The event loop waits so long for the interpreter while a stream is heard: the default of 5 ms, for each message.
+    sys.setswitchinterval(0.0005)
     Server(configured(service), service, opened).run(sockets=[listening(settings)])
 
 
