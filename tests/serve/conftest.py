@@ -39,7 +39,8 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("no PostgreSQL here: install it (Debian's package postgresql) and put pg_ctl on the path")
     home = Path(program).resolve().parent
     # PostgreSQL does not run as root, and pytest's own folders are for one user alone.
-    prefix = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    runuser = shutil.which("runuser", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "runuser"
+    prefix = [runuser, "-u", "postgres", "--"] if os.getuid() == 0 else []
     with tempfile.TemporaryDirectory() as name, socket.socket() as free:
         folder = Path(name)
         if prefix:
