@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
     "AudioError": "emovox.errors",
+    "AxesExtractor": "emovox.recognition.vectors",
     "Converter": "emovox.audio",
     "CorpusSummary": "emovox.model.card",
     "EmotionRecognizer": "emovox.recognition.recognizer",
@@ -81,7 +82,6 @@ _HOMES = {
     "Explanation": "emovox.outputs.explanations",
     "Failure": "emovox.types",
     "Faithfulness": "emovox.outputs.explanations",
-    "AxesExtractor": "emovox.recognition.vectors",
     "FeatureExtractor": "emovox.recognition.vectors",
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.gate",

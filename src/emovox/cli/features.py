@@ -45,7 +45,7 @@ from emovox.writing import replacing, require_writable
     "-w",
     type=float,
     metavar="SECONDS",
-    help="Seconds of a row, longer recordings get several; 60, of default 6.",
+    help="Seconds of a row, longer recordings get several; 60, of default and axes 6.",
 )
 @option(
     "--setting",

@@ -32,10 +32,11 @@ from emovox.types import Float32Array, Prediction, Waveform
 if TYPE_CHECKING:
     from emovox.speech.speakers.turns import Piece
 
-#: Seconds of sound that are heard at a time: what is certain is sent before the rest of a long message is heard.
-_PIECE = 0.5
+#: What a thread that hears waits for.
 Found = TypeVar("Found")
 
+#: Seconds of sound that are heard at a time: what is certain is sent before the rest of a long message is heard.
+_PIECE = 0.5
 #: Events that are kept for a client that comes back; estimates are not.
 KEPT = 200
 #: How events of streams are called on the wire.
