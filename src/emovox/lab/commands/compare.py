@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from emovox.lab.commands.options import json_option
+from emovox.lab.commands.options import folder_option, json_option
 from emovox.lab.commands.train import import_training
 from emovox.outputs.console import Console, argument, command, option, say
 from emovox.outputs.text import Table
@@ -18,13 +18,7 @@ from emovox.outputs.text import Table
 
 @command()
 @argument("run", metavar="RUN...", nargs=-1, required=True, help="Run folders that emovox train wrote.")
-@option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the comparison; the default is runs/comparison-DATE-TIME.",
-)
+@folder_option("Folder of the comparison; the default is runs/comparison-DATE-TIME.")
 @option(
     "--separate",
     is_flag=True,

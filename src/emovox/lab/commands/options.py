@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
 from emovox.errors import InputError, MissingExtraError
 from emovox.outputs.console import Decorator, argument, option
 
@@ -45,6 +47,11 @@ def set_option(example: str) -> Decorator:
     """Declare changes of a recipe."""
     text = f"Change the recipe: --set {example}; repeatable."
     return option("--set", "change", metavar="KEY=VALUE", multiple=True, help=text)
+
+
+def folder_option(text: str) -> Decorator:
+    """Declare the folder that a command writes."""
+    return option("--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help=text)
 
 
 def json_option(what: str) -> Decorator:

@@ -12,6 +12,7 @@ import click
 from emovox.errors import MissingExtraError, RecipeError
 from emovox.lab.commands.options import (
     corpus_option,
+    folder_option,
     jobs_option,
     json_option,
     machines,
@@ -27,13 +28,7 @@ from emovox.outputs.text import Table
 @command()
 @recipe_argument
 @corpus_option(required=False)
-@option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Run folder; the default is runs/RECIPE-DATE-TIME.",
-)
+@folder_option("Run folder; the default is runs/RECIPE-DATE-TIME.")
 @option("--protocol", "-p", metavar="NAME", help="Evaluate otherwise than the recipe says.")
 @option("--seed", type=int, metavar="N", multiple=True, help="Seed of the model; repeat it for a mean over seeds.")
 @set_option("model.epochs=50")

@@ -11,6 +11,7 @@ import click
 from emovox.errors import InputError, MissingExtraError
 from emovox.lab.commands.options import (
     corpus_option,
+    folder_option,
     jobs_option,
     json_option,
     machines,
@@ -27,13 +28,7 @@ from emovox.outputs.text import Table
 @command()
 @recipe_argument
 @corpus_option(required=False)
-@option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of trials and report, default runs/RECIPE-tuning; the same one goes on.",
-)
+@folder_option("Folder of trials and report, default runs/RECIPE-tuning; the same one goes on.")
 @option(
     "--storage",
     metavar="URL",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,23 +61,18 @@ def score(predictions: pd.DataFrame, labels: Sequence[str], *, target: float = s
         {"seed": int(str(seed)), "fold": str(fold), **_short(rows, labels)}
         for (seed, fold), rows in predictions.groupby(["seed", "fold"], sort=False)
     ]
-    table = pd.DataFrame(folds)
-    by_seed = table.groupby("seed")[list(HEADLINE)].mean()
     pooled = metrics.summary(
         predictions["label"].to_numpy(str),
         predictions["predicted"].to_numpy(str),
         labels,
         probabilities(predictions, labels),
     )
-    held_out = _cross_fitted(predictions, labels, target) if table["fold"].nunique() > 1 else None
+    held_out = _cross_fitted(predictions, labels, target) if predictions["fold"].nunique() > 1 else None
     temperature = fit_temperature(probabilities(predictions, labels), _truth(predictions, labels)) if held_out else None
     return {
-        **{name: float(by_seed[name].mean()) for name in HEADLINE},
-        "aggregation": "mean over folds, then over seeds",
-        "sd_folds": float(table.groupby("fold")["uar"].mean().std(ddof=1)) if table["fold"].nunique() > 1 else None,
-        "sd_seeds": float(by_seed["uar"].std(ddof=1)) if len(by_seed) > 1 else None,
+        **_headline(folds),
         "interval": _interval(predictions, labels),
-        "n": int(len(predictions) / len(by_seed)),
+        "n": int(len(predictions) / predictions["seed"].nunique()),
         "labels": list(labels),
         "per_class": pooled["per_class"],
         "confusion": pooled["confusion"],
@@ -86,12 +81,23 @@ def score(predictions: pd.DataFrame, labels: Sequence[str], *, target: float = s
         "sexes": _grouped(predictions, "sex", labels),
         "corpora": _corpora(predictions, labels, held_out),
         "calibration": {
-            "ece": pooled["ece"],
-            "nll": pooled["nll"],
+            **{name: pooled[name] for name in ("ece", "nll")},
             "ece_tempered": metrics.ece(held_out.tempered, _truth(predictions, labels)) if held_out else None,
             "temperature": temperature,
         },
         "selective": _selective(predictions, labels, target, temperature or 1.0, held_out),
+    }
+
+
+def _headline(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average the main scores over folds, then over seeds; tell how they vary over both, None for a single one."""
+    table = pd.DataFrame(folds)
+    by_seed, by_fold = table.groupby("seed")[list(HEADLINE)].mean(), table.groupby("fold")["uar"].mean()
+    return {
+        **{name: float(by_seed[name].mean()) for name in HEADLINE},
+        "aggregation": "mean over folds, then over seeds",
+        "sd_folds": float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None,
+        "sd_seeds": float(by_seed["uar"].std(ddof=1)) if len(by_seed) > 1 else None,
     }
 
 

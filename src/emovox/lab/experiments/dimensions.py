@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 
 from emovox.errors import CorpusError, InputError, ModelError
 from emovox.lab.corpora import registry
-from emovox.lab.corpora.table import combine
+from emovox.lab.corpora.table import Corpus, combine
 from emovox.lab.estimators.dimension_head import DimensionHead, HeadOptions
 from emovox.lab.estimators.graphs import OPSET
 from emovox.lab.evaluation import dimensions as scores
@@ -140,33 +140,48 @@ def run(
     base = load(model)
     _require_vectors(base, alone=alone)
     corpora = tuple(registry.load(name, root) for name, root in roots.items())
+    table, y, rows, skipped = _material(corpora, names, base, cache, jobs, progress)
+    speakers = table["speaker"].to_numpy(str)
+    settings = SETTINGS if options is None else (options,)
+    found, of_folds = _held_out(rows, y, speakers, settings)
+    setting = _chosen(rows, y, speakers, settings)
+    results: dict[str, Any] = {
+        **{name: scores.score(y[:, index], found[:, index], speakers) for index, name in enumerate(names)},
+        "setting": dataclasses.asdict(setting),
+        "settings_of_folds": [dataclasses.asdict(one) for one in of_folds],
+        "folds": len(of_folds),
+        "corpora": sorted(roots),
+        "speaker_independent": True,
+        "skipped": skipped,
+    }
+    described = tuple(_described(one, table[table["corpus"] == one.name], names) for one in corpora)
+    head = DimensionHead(setting).fit(rows, y)
+    write(base, head, names, results, described, out, alone=alone)
+    return results
+
+
+def _material(
+    corpora: Sequence[Corpus],
+    names: Sequence[str],
+    base: Model,
+    cache: FeatureCache | None,
+    jobs: int,
+    progress: Progress,
+) -> tuple[pd.DataFrame, Float64Array, Float32Array, list[str]]:
+    """Return table, targets and features of the clips with a rating, and the lines on those that cannot be read."""
     table = combine(corpora)
     y, paths = targets(table, names), [path for corpus in corpora for path in corpus.paths()]
     there: NDArray[np.bool_] = np.asarray(~np.isnan(y).all(axis=1))
     table, y = table.loc[there], y[there]
     chosen = [path for path, keep in zip(paths, there, strict=True) if keep]
     X, kept, skipped = features_of(chosen, table, base.card.features, cache, jobs, progress)
-    table, y, rows = table.loc[kept], y[kept], np.asarray(X)
-    speakers = table["speaker"].to_numpy(str)
-    settings = SETTINGS if options is None else (options,)
-    found, of_folds = _held_out(rows, y, speakers, settings)
-    results: dict[str, Any] = {
-        name: scores.score(y[:, index], found[:, index], speakers) for index, name in enumerate(names)
-    }
-    setting = _chosen(rows, y, speakers, settings)
-    results |= {
-        "setting": dataclasses.asdict(setting),
-        "settings_of_folds": [dataclasses.asdict(one) for one in of_folds],
-    }
-    results |= {"folds": len(of_folds), "corpora": sorted(roots), "speaker_independent": True, "skipped": skipped}
-    described = tuple(
-        CorpusSummary(one.name, one.licence or "not stated", int((table["corpus"] == one.name).sum()),
-                      int(table.loc[table["corpus"] == one.name, "speaker"].nunique()), tuple(names))
-        for one in corpora
-    )  # fmt: skip
-    head = DimensionHead(setting).fit(rows, y)
-    write(base, head, names, results, described, out, alone=alone)
-    return results
+    return table.loc[kept], y[kept], np.asarray(X), skipped
+
+
+def _described(corpus: Corpus, rows: pd.DataFrame, names: Sequence[str]) -> CorpusSummary:
+    """Describe a corpus for the card, by its clips that took part."""
+    licence = corpus.licence or "not stated"
+    return CorpusSummary(corpus.name, licence, len(rows), int(rows["speaker"].nunique()), tuple(names))
 
 
 def _require_vectors(base: Model, *, alone: bool) -> None:

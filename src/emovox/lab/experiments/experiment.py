@@ -123,19 +123,30 @@ def run(
         kept=kept,
         machines=machines,
     )
-    labels = ordered(data.y)
+    results = _results(recipe, data, protocol, promise, trained)
+    with creating_folder(out) as part:
+        write_run(part, recipe, data, trained, results)
+    shutil.rmtree(kept, ignore_errors=True)
+    return results
+
+
+def _results(
+    recipe: Recipe, data: Data, protocol: Protocol, promise: Protocol | None, trained: Trained
+) -> dict[str, Any]:
+    """Gather what ``metrics.json`` holds."""
+    labels, seeds = ordered(data.y), recipe.protocol.seeds
     promised: dict[str, Any] = {}
     if promise:
         promised = {
-            "protocol": _described(promise, wanted.seeds[:1]),
+            "protocol": _described(promise, seeds[:1]),
             **score(trained.promised["predictions"], labels),
             **known_scores(trained.promised, recipe, labels),
         }
-    results = {
+    return {
         "recipe": recipe.name,
         "family": recipe.family,
         "features": data.spec.set,
-        "protocol": _described(protocol, wanted.seeds),
+        "protocol": _described(protocol, seeds),
         **score(trained.predictions, labels),
         **known_scores(trained.known, recipe, labels),
         **({"promise": promised} if promised else {}),
@@ -148,10 +159,6 @@ def run(
         "skipped": list(data.skipped),
         "software": __version__,
     }
-    with creating_folder(out) as part:
-        write_run(part, recipe, data, trained, results)
-    shutil.rmtree(kept, ignore_errors=True)
-    return results
 
 
 def agreement_with_people(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
