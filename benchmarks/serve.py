@@ -5,9 +5,9 @@
 Opening is from the start of the process to the first answer, by the clock and in processor time, which does not depend
 on other load; ready is when a recording can be judged. The rate over HTTP is compared in processor time, too (of the
 server and its workers against the library in one process a core, five times in turn): 100 % would be a service that
-costs nothing. With --streams N, N live streams run in real time for --seconds, and the time from when an event was
-certain to its arrival is measured by the clock, so that the machine must be idle; memory is the proportional set size
-of the server and its workers, at the beginning and the end.
+costs nothing; --requests 0 leaves it out. With --streams N, N live streams run in real time for --seconds, in messages
+of 0.1 s. How long after the message that makes an event certain the event comes is measured by the clock, so that the
+machine must be idle. Memory is the proportional set size of the server and its workers, ten times in that time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -135,55 +137,74 @@ def compared(server: Server, clips: list[Path], count: int) -> dict[str, Any]:
     return {**turns[2], "shares": [one["share"] for one in turns]}
 
 
-async def one_stream(server: Server, sound: Float32Array, seconds: float, begin: float, late: list[float]) -> int:
-    """Send a stream in real time; note how late each event comes, in seconds, and return how many results came."""
+@dataclass
+class Heard:
+    """What the clients of live streams have seen.
+
+    Attributes
+    ----------
+    late : dict of str to list of float
+        By kind of event: seconds from when the message was sent that holds the last sample it needs, to its arrival.
+    lag : list of float
+        Seconds by which clients were late to send a message: how busy the machine was with something else.
+    """
+
+    late: dict[str, list[float]]
+    lag: list[float]
+
+    def percentiles(self, late: list[float]) -> dict[str, float]:
+        """Return the middle and what few are later than, in milliseconds."""
+        return {str(p): 1000 * float(np.percentile(late, p)) for p in (50, 95, 99)} if late else {}
+
+
+async def one_stream(server: Server, sound: Float32Array, seconds: float, begin: float, heard: Heard) -> None:
+    """Send a stream in real time, and note how late each event comes."""
     await asyncio.sleep(begin)
-    results = 0
+    size, sent = round(PIECE * RATE), list[float]()
     async with connect(server.address.replace("http", "ws", 1) + "/v1/stream", ping_interval=None) as socket:
-        began = time.monotonic()
 
         async def listen() -> None:
-            nonlocal results
             async for text in socket:
-                event = json.loads(text)
-                if event["type"] in ("utterance.start", "result", "utterance.end"):
-                    late.append(time.monotonic() - began - event["decided"])
-                    results += event["type"] == "result"
+                event, now = json.loads(text), time.monotonic()
+                if event["type"] in heard.late:
+                    last = math.ceil(round(event["decided"] * RATE) / size) - 1
+                    heard.late[event["type"]].append(now - sent[min(last, len(sent) - 1)])
                 if event["type"] == "session.closed":
                     return
 
-        listening = asyncio.create_task(listen())
-        size, place = round(PIECE * RATE), 0
-        while place < seconds * RATE:
+        listening, began = asyncio.create_task(listen()), time.monotonic()
+        for place in range(0, round(seconds * RATE), size):
             piece = np.take(sound, np.arange(place, place + size), mode="wrap")
-            place += size
-            await asyncio.sleep(max(0.0, began + place / RATE - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + (place + size) / RATE - time.monotonic()))
+            sent.append(time.monotonic())
+            heard.lag.append(sent[-1] - began - (place + size) / RATE)
             await socket.send((piece * 32767).astype("<i2").tobytes())
         await socket.send(json.dumps({"type": "session.close"}))
         await listening
-    return results
 
 
 async def live(server: Server, sound: Float32Array, streams: int, seconds: float) -> dict[str, Any]:
     """Run live streams side by side."""
-    late: list[float] = []
+    heard = Heard({"utterance.start": [], "result": [], "utterance.end": []}, [])
     before = server.processor()
     # Messages of strangers do not come at the same moment.
     apart = 0.1 + PIECE / streams
-    work = [one_stream(server, np.roll(sound, n * 7919), seconds, n * apart, late) for n in range(streams)]
+    work = [one_stream(server, np.roll(sound, n * 7919), seconds, n * apart, heard) for n in range(streams)]
     tasks = [asyncio.create_task(one) for one in work]
-    await asyncio.sleep(0.1 * streams + min(10, seconds / 2))
-    early = server.memory()
-    await asyncio.sleep(max(0.0, seconds - min(10, seconds / 2) - 1))
-    end = server.memory()
-    results = sum(await asyncio.gather(*tasks))
+    memory, began = [], time.monotonic()
+    for part in range(1, 11):  # ten times, the last one before the streams end
+        await asyncio.sleep(max(0.0, began + seconds * part / 10 - 1 - time.monotonic()))
+        memory.append(server.memory())
+    await asyncio.gather(*tasks)
     return {
         "streams": streams,
         "seconds": seconds,
-        "results": results,
+        "results": len(heard.late["result"]),
         "cores": (server.processor() - before) / seconds,
-        "late_ms": {str(p): 1000 * float(np.percentile(late, p)) for p in (50, 95, 99)},
-        "memory_mb": {"begin": early, "end": end},
+        "late_ms": heard.percentiles([one for each in heard.late.values() for one in each]),
+        **{f"late_ms_{kind}": heard.percentiles(late) for kind, late in heard.late.items()},
+        "client_lag_ms": heard.percentiles(heard.lag),
+        "memory_mb": memory,
     }
 
 
@@ -200,7 +221,8 @@ def main() -> None:
         server = Server(Path(folder) / "data")
         try:
             found["opening"], found["memory_mb"] = server.opening, server.memory()
-            found["rate"] = compared(server, given.clips, given.requests)
+            if given.requests:
+                found["rate"] = compared(server, given.clips, given.requests)
             if given.streams:
                 sound = np.concatenate([audio.read(clip).samples for clip in given.clips])
                 found["live"] = asyncio.run(live(server, sound, given.streams, given.seconds))

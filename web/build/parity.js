@@ -2,6 +2,7 @@
 //
 // Each recording is judged at one of four rates, in turn.  What Python has heard, its samples at 16 kHz, is judged here as well:
 // then only the arithmetic of the networks differs.  What was heard here is judged by Python: then only the front end does.
+// The control is Python itself, on its own samples with white noise as far below them as a resampler in 32 bits leaves.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +14,8 @@ import { opened, read } from "./opened.js";
 import { python } from "./python.js";
 
 const RATES = ["16000", "22050", "44100", "48000"];
+/** Level of the control's noise, in dB below the sound. */
+const CONTROL = 130;
 
 /** What Python says of recordings. */
 function judged(folder, recordings, rates) {
@@ -32,6 +35,16 @@ function write(path, samples) {
   head.write("data", 36);
   head.writeUInt32LE(4 * samples.length, 40);
   writeFileSync(path, Buffer.concat([head, Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength)]));
+}
+
+/** Noise whose level is a share of that of sound, the same every time. */
+function noisy(samples, share) {
+  const most = share * Math.sqrt((3 * samples.reduce((sum, one) => sum + one * one, 0)) / samples.length);
+  let state = 1;
+  return samples.map((one) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return one + most * (state / 2 ** 31 - 1);
+  });
 }
 
 const apart = (a, b) => Math.max(...Object.keys(b).map((label) => Math.abs(a[label] - b[label])));
@@ -67,9 +80,13 @@ try {
     one.networks = apart((await recognizer.recognize(heard, 16000)).probabilities, one.predict.probabilities);
     one.stored = join(there, `js-${at}.wav`);
     write(one.stored, samples);
+    one.noisy = join(there, `noise-${at}.wav`);
+    write(one.noisy, noisy(heard, 10 ** (-CONTROL / 20)));
   }
-  const again = judged(there, found.map((one) => one.stored), ["16000"]);
-  again.forEach(({ predict }, at) => (found[at].front = apart(predict.probabilities, found[at].predict.probabilities)));
+  for (const [name, stored] of [["front", "stored"], ["control", "noisy"]]) {
+    const again = judged(there, found.map((one) => one[stored]), ["16000"]);
+    again.forEach(({ predict }, at) => (found[at][name] = apart(predict.probabilities, found[at].predict.probabilities)));
+  }
   for (const rate of [...RATES.map(Number), null]) {
     const some = found.filter((one) => rate === null || one.rate === rate);
     if (!some.length) continue;
@@ -78,6 +95,7 @@ try {
     line("the browser against Python", some.map((one) => one.all));
     line("the same samples, its networks", some.map((one) => one.networks));
     line("its samples, Python's networks", some.map((one) => one.front));
+    line(`Python, noise ${CONTROL} dB below`, some.map((one) => one.control));
   }
 } finally {
   for (const one of [folder, there]) rmSync(one, { recursive: true, force: true });

@@ -31,6 +31,8 @@ export async function openSession(content: Uint8Array, source: string): Promise<
       executionProviders: ["wasm"],
       // All levels judge equally fast, and take up to twice the time to open the first graph.
       graphOptimizationLevel: "disabled",
+      // A plan of memory is kept for each length of sound that ever came, and saves no time that shows.
+      enableMemPattern: false,
       logSeverityLevel: 4,
     });
   } catch (error) {
