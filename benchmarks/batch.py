@@ -30,16 +30,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from emovox.audio.sources import AUDIO_SUFFIXES
-from emovox.batch.engines import Done, Local
-from emovox.batch.entries import Entry, Inputs
-from emovox.batch.places import place
-from emovox.batch.plan import Plan
-from emovox.batch.report import Log, Report
+from emovox.batch.places import Entry, Inputs, place
+from emovox.batch.plan import Done, Local, Plan
 from emovox.batch.runs import Run
-from emovox.batch.summary import finish
-from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Outcome, Task
+from emovox.batch.summary import Log, Report, finish
+from emovox.batch.tasks import Outcome, PartFormat, Task
+from emovox.recognition.analysis import AUDIO_SUFFIXES
 
 EMOVOX = [sys.executable, "-c", "from emovox.cli.main import run; run()"]
 BARE = """

@@ -25,7 +25,7 @@ import pandas as pd
 
 from emovox import AudioError, EmotionRecognizer, ExplainOptions, explain
 from emovox.lab.corpora import registry
-from emovox.outputs.explanations import Explanation, Faithfulness
+from emovox.outputs.plots import Explanation, Faithfulness
 
 
 def main() -> None:

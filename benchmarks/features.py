@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from emovox.features import sets, spectral
-from emovox.features.analysis import Analysis
+from emovox.features.spectral import Analysis
 from emovox.types import RATE, Float32Array
 
 Extractor = Callable[[Float32Array], object]
@@ -30,7 +30,7 @@ Extractor = Callable[[Float32Array], object]
 def ours(name: str) -> Extractor:
     """Compute a feature set of emovox with its defaults."""
     chosen = sets.get(name)
-    return lambda samples: chosen.compute(Analysis(samples))
+    return chosen.compute
 
 
 def published(samples: Float32Array) -> NDArray[np.float32]:

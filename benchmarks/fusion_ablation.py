@@ -39,12 +39,10 @@ from emovox.lab.experiments import recipe
 from emovox.lab.experiments.dataset import features_of, load
 from emovox.lab.experiments.spoken import development_sentences, words_of
 from emovox.lab.extraction.sequences import Inputs
-from emovox.labels import COMMON
 from emovox.outputs.console import progress_bars
-from emovox.text.evidence import NAMES, words_vector
-from emovox.text.fusion import EMOTIONS, GATE_INPUTS, Mixture, Pool
-from emovox.text.rules import DEFAULT, apply
-from emovox.types import Float32Array, Transcript
+from emovox.text.fusion import DEFAULT, EMOTIONS, GATE_INPUTS, Mixture, Pool, apply
+from emovox.text.words import NAMES, words_vector
+from emovox.types import COMMON, Float32Array, Transcript
 
 #: Sentences of RAVDESS by their number.
 SAID = {"kids": "Kids are talking by the door.", "dogs": "Dogs are sitting by the door."}

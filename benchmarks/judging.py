@@ -31,11 +31,9 @@ import numpy as np
 
 from emovox import audio
 from emovox.features import sets
-from emovox.labels import combine
-from emovox.model.file import Model, load
+from emovox.model.file import Model, combine, load
 from emovox.recognition.timeline import TimelineOptions
-from emovox.speech.probability import FRAME, SpeechProbability
-from emovox.speech.vad import segments
+from emovox.speech.vad import FRAME, SpeechProbability, segments
 from emovox.types import RATE, Float32Array, Waveform
 
 WINDOW = 6.0

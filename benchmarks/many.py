@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 from emovox import EmotionRecognizer
-from emovox.audio.sources import AUDIO_SUFFIXES
-from emovox.recognition.many import cores
+from emovox.recognition.analysis import AUDIO_SUFFIXES, cores
 
 
 def seconds(recognizer: EmotionRecognizer, files: list[Path], jobs: int) -> float:

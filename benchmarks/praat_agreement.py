@@ -20,8 +20,8 @@ from parselmouth.praat import call
 
 from emovox.audio import read
 from emovox.features import prosody
-from emovox.features.analysis import Analysis
-from emovox.features.pitch import PitchOptions
+from emovox.features.spectral import Analysis
+from emovox.features.voicing import PitchOptions
 from emovox.types import RATE, Float32Array
 
 Array = NDArray[np.float64]

@@ -31,11 +31,10 @@ from emovox.lab.augmentation.augment import babble, coloured_noise, mix
 from emovox.lab.commands.options import named_folders
 from emovox.lab.corpora import registry
 from emovox.lab.evaluation import metrics
-from emovox.labels import ordered
 from emovox.model.file import Model, load
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.speech.gate import GateOptions
-from emovox.types import RATE, Float32Array
+from emovox.speech.vad import GateOptions
+from emovox.types import RATE, Float32Array, ordered
 
 Rng = np.random.Generator
 #: Function from a clip, voices of other speakers and a generator to the distorted clip.

@@ -33,7 +33,7 @@ import numpy as np
 from websockets.asyncio.client import connect
 
 from emovox import EmotionRecognizer, audio
-from emovox.recognition.many import cores
+from emovox.recognition.analysis import cores
 from emovox.types import RATE, Float32Array
 
 #: Seconds of sound in a message of a live stream.

@@ -20,8 +20,8 @@ from emovox.lab.corpora import splits
 from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments import crossfit, recipe
 from emovox.lab.experiments.dataset import load
-from emovox.labels import ordered
 from emovox.outputs.console import progress_bars
+from emovox.types import ordered
 
 
 def chance(labels: np.ndarray, seed: int, times: int = 2000) -> tuple[float, float, float]:

@@ -42,9 +42,8 @@ from emovox.lab.corpora import registry
 from emovox.lab.evaluation import diarization
 from emovox.model import profiles
 from emovox.model.file import Model, load
-from emovox.model.subjects import Statistics
-from emovox.speech.speakers import encoder
-from emovox.speech.speakers.diarization import DiarizationOptions, diarize
+from emovox.model.profiles import Statistics
+from emovox.speech.diarization import LEAST, DiarizationOptions, diarize, voices
 from emovox.types import RATE, Float32Array, Prediction, Waveform
 
 #: Corpora whose conversations chose the thresholds, and those that are scored: no speaker is in both.
@@ -269,9 +268,9 @@ def measure_names(name: str, root: Path, clips: int = 12) -> dict[str, float]:
         calm = own["label"].isin(("neutral", "calm"))
         own = pd.concat([own[calm][:ENROLLED], own[~calm], own[calm][ENROLLED:]])[:clips]
         sounds = [without_silence(audio.read(path).samples) for path in own["path"]]
-        sounds = [one for one in sounds if len(one) >= encoder.LEAST]
-        voices = np.stack([encoder.voices(one, [(0, len(one))])[0] * len(one) for one in sounds])
-        for kept, some in ((prints, voices[:ENROLLED]), (heard, voices[ENROLLED:])):
+        sounds = [one for one in sounds if len(one) >= LEAST]
+        own_voices = np.stack([voices(one, [(0, len(one))])[0] * len(one) for one in sounds])
+        for kept, some in ((prints, own_voices[:ENROLLED]), (heard, own_voices[ENROLLED:])):
             total = some.sum(axis=0)
             kept.append(total / np.linalg.norm(total))
     return naming(np.stack(heard) @ np.stack(prints).T)

@@ -1,6 +1,6 @@
 """Accuracy of the speech gate by kind of sound, and the fit of its constants.
 
-    python benchmarks/speech_gate.py --corpora ../shared/corpora --packages material --json gate.json
+    python benchmarks/speech_gate.py --corpora ../shared/corpora --packages material --json vad.json
 
 `material` holds one folder for each Debian package named in gate_material.py, with its content (docs/vad.md says how).
 Speech and other sound fall into two parts, by speaker, file, family of files or seed: `--fit` fits the constants in
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from emovox.speech import gate
+from emovox.speech import vad
 from emovox.types import RATE
 
 #: Fraction of the speech of the first part that the threshold accepts.
@@ -41,26 +41,26 @@ class Heard:
     duration: float
     seconds: float
     probability: float
-    measures: gate.Measures
+    measures: vad.Measures
 
     @property
     def right(self) -> bool:
-        return (self.probability >= gate.GateOptions().threshold) == self.speech
+        return (self.probability >= vad.GateOptions().threshold) == self.speech
 
 
 def hear(items: Iterator[gate_material.Item]) -> Iterator[Heard]:
     """Compute the evidence of each item, without keeping the audio."""
     for item in items:
         begin = time.perf_counter()
-        probability = gate.speech_probability(item.samples)
+        probability = vad.speech_probability(item.samples)
         seconds = time.perf_counter() - begin
-        measures = gate.measure(item.samples)
+        measures = vad.measure(item.samples)
         if measures is not None:
             duration = len(item.samples) / RATE
             yield Heard(item.speech, item.kind, item.part, item.name, duration, seconds, probability, measures)
 
 
-def fit(heard: list[Heard]) -> tuple[gate.Measures, float, float]:
+def fit(heard: list[Heard]) -> tuple[vad.Measures, float, float]:
     """Fit weights, bias and threshold; kinds are weighted by the square root of their size, classes equally."""
     target = np.array([item.speech for item in heard])
     kinds = [item.kind for item in heard]
@@ -72,7 +72,7 @@ def fit(heard: list[Heard]) -> tuple[gate.Measures, float, float]:
     bias = float(rule.intercept_[0] - weights @ scaler.mean_)
     odds = features @ rule.coef_[0] + rule.intercept_[0]
     lowest = float(np.quantile(odds[target], 1 - ACCEPTED))
-    return gate.Measures(*weights.round(3).tolist()), round(bias, 3), 1 / (1 + np.exp(-lowest))
+    return vad.Measures(*weights.round(3).tolist()), round(bias, 3), 1 / (1 + np.exp(-lowest))
 
 
 def rows(heard: list[Heard]) -> Iterator[tuple[str, int, int]]:

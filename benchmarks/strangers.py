@@ -33,7 +33,7 @@ from emovox.lab.evaluation import metrics
 from emovox.lab.experiments import dataset, recipe
 from emovox.lab.experiments.dataset import Data
 from emovox.lab.extraction.cache import FeatureCache
-from emovox.labels import temper
+from emovox.model.file import temper
 from emovox.outputs.console import progress_bars
 from emovox.types import RATE, Float32Array, Waveform
 

@@ -24,14 +24,13 @@ from pathlib import Path
 from rich.progress import track
 
 from emovox import audio
-from emovox.text.transcribe import CachedTranscriber, Transcriber, transcribe
-from emovox.text.whisper import WhisperTranscriber
+from emovox.text.transcribe import CachedTranscriber, Transcriber, WhisperTranscriber, transcribe
 
 SENTENCES = {1: "kids are talking by the door", 2: "dogs are sitting by the door"}
 MEASURE = """
 import resource, sys
 from emovox import EmotionRecognizer
-from emovox.text.whisper import WhisperTranscriber
+from emovox.text.transcribe import WhisperTranscriber
 transcriber = WhisperTranscriber(sys.argv[2], "en") if len(sys.argv) > 2 else None
 found = EmotionRecognizer(transcriber=transcriber).predict(sys.argv[1])
 assert bool(found.transcript) == (transcriber is not None), found.why

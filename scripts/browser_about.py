@@ -9,9 +9,9 @@ import dataclasses
 import json
 from typing import Any
 
+from emovox import __version__
 from emovox.model.file import load_card
-from emovox.outputs.cards import sections
-from emovox.version import __version__
+from emovox.outputs.pages import sections
 
 
 def about() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from emovox.errors import EmovoxError
 from emovox.recognition.recognizer import EmotionRecognizer
 from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
-from emovox.speech.gate import speech_probability
+from emovox.speech.vad import speech_probability
 from emovox.types import RATE
 
 #: Sampling rates in Hz; None keeps that of the recording.

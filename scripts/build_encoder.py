@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from emovox.features.encoder import PARTS
+from emovox.features.sets import PARTS
 from emovox.lab.encoders.embeddings import embedder
 from emovox.lab.estimators.graphs import noise, trace
 from emovox.lab.export.optimisation import optimised

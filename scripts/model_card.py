@@ -20,10 +20,9 @@ from pathlib import Path
 from emovox.errors import EmovoxError
 from emovox.lab.corpora.cards import cards
 from emovox.lab.experiments import recipe
-from emovox.model.card import ModelCard
-from emovox.model.file import DEFAULT, load
-from emovox.outputs import cards as words
-from emovox.outputs.cards import Section
+from emovox.model.file import DEFAULT, ModelCard, load
+from emovox.outputs import pages as words
+from emovox.outputs.pages import Section
 
 PAGE = Path(__file__).parents[1] / "docs" / "model-card.md"
 

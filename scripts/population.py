@@ -5,7 +5,7 @@
     python scripts/population.py --corpora ../shared/corpora [--out FILE]
 
 Of each speaker of the corpora that the built-in model is trained on, at most twelve neutral clips are measured.  For
-each trait of :mod:`emovox.recognition.traits` the file holds the mean over speakers of their means, the standard
+each trait of :mod:`emovox.recognition.timeline` the file holds the mean over speakers of their means, the standard
 deviation of those between speakers, and the mean standard deviation within a speaker.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from emovox import audio
 from emovox.lab.corpora import registry
-from emovox.recognition import traits
+from emovox.recognition import timeline
 
 HOME = Path(__file__).parents[1] / "src" / "emovox" / "recognition" / "population.json"
 #: The corpora of the recipe `default`, and clips of a speaker that are measured at most.
@@ -35,7 +35,7 @@ def main() -> None:
     speakers = [one for name in CORPORA for one in measured(name, given.corpora / name)]
     means = np.array([one.mean(axis=0) for one in speakers])
     between, within = means.std(axis=0, ddof=1), np.mean([one.std(axis=0, ddof=1) for one in speakers], axis=0)
-    columns = zip(traits.KINDS, means.mean(axis=0), between, within, strict=True)
+    columns = zip(timeline.KINDS, means.mean(axis=0), between, within, strict=True)
     found = {name: [round(float(value), 3) for value in values] for name, *values in columns}
     text = {"speakers": len(speakers), "clips": sum(map(len, speakers)), "corpora": CORPORA, "traits": found}
     given.out.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
@@ -49,8 +49,8 @@ def measured(name: str, root: Path) -> list[np.ndarray]:
     found = []
     for _, clips in neutral.groupby("speaker"):
         files = clips.index.get_level_values("file")[:CLIPS]
-        rows = [list(traits.measured(audio.read(corpus.path(file))).values()) for file in files]
-        if len(rows) >= traits.LEAST:
+        rows = [list(timeline.measured(audio.read(corpus.path(file))).values()) for file in files]
+        if len(rows) >= timeline.LEAST:
             found.append(np.array(rows))
     return found
 

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from emovox.serve.problems import KINDS
-from emovox.serve.settings import table
+from emovox.serve.settings import KINDS, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "serve.md"
 

@@ -67,7 +67,7 @@ def export_personal(path: Path, seed: int, **card: Any) -> Path:
     """
     torch = pytest.importorskip("torch")
     from emovox.lab.export.export import export_samples
-    from emovox.model.card import ModelCard
+    from emovox.model.file import ModelCard
 
     class Personal(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from emovox.labels import TINY, combine, decide, fit_temperature, temper
+from emovox.model.file import TINY, combine, decide, fit_temperature, temper
 
 
 def random_probabilities(rng: np.random.Generator, n: int = 200, k: int = 5) -> NDArray[np.float64]:

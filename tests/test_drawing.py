@@ -11,8 +11,8 @@ import pandas
 import pytest
 
 from emovox import Failure, MissingExtraError, Prediction, drawing, to_frame
-from emovox.labels import COMMON
 from emovox.recognition.timeline import Timeline
+from emovox.types import COMMON
 
 BAD = '<script>alert("x")</script>&'
 #: Machado, Oliveira and Fernandes 2009, severity 1.0: linear RGB as seen without one kind of cones.

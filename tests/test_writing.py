@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emovox.errors import InputError
-from emovox.writing import creating_folder, replacing
+from emovox.storage import creating_folder, replacing
 
 
 def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from pathlib import Path
 from emovox import audio
 from emovox.errors import EmovoxError
 from emovox.outputs.console import progress_bars
-from emovox.text.transcribe import CachedTranscriber, transcribe
-from emovox.text.whisper import WhisperTranscriber
+from emovox.text.transcribe import CachedTranscriber, WhisperTranscriber, transcribe
 
 SENTENCES = Path(__file__).parents[2] / "src" / "emovox" / "lab" / "experiments" / "sentences.csv"
 CELLS = ("voice neutral", "both neutral")

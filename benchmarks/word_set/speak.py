@@ -38,7 +38,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from emovox.errors import InputError
-from emovox.labels import COMMON
+from emovox.types import COMMON
 
 
 @dataclass(frozen=True)

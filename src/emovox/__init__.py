@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from emovox.version import __version__
+__version__ = "0.1.0"
 
 #: Speech is nobody else's business.  These libraries report to their makers unless they are told not to before they
 #: are imported; a value that is set already stays.
@@ -36,27 +36,29 @@ if TYPE_CHECKING:
         ProfileError,
         TranscriptError,
     )
-    from emovox.model.card import CorpusSummary, ModelCard
-    from emovox.model.file import Model, ModelOutput
-    from emovox.model.profiles import Profile
-    from emovox.model.subjects import Statistics
-    from emovox.outputs.explanations import Explanation, Faithfulness, Reason, Trait
-    from emovox.recognition.cutting import StreamEvent
+    from emovox.model.file import CorpusSummary, Model, ModelCard, ModelOutput
+    from emovox.model.profiles import Profile, Statistics
+    from emovox.outputs.plots import Explanation, Faithfulness, Reason, Trait
+    from emovox.recognition.analysis import Results
     from emovox.recognition.explaining import ExplainOptions, explain
-    from emovox.recognition.many import Results
     from emovox.recognition.recognizer import EmotionRecognizer
-    from emovox.recognition.segments import SegmentFile, read_segments
-    from emovox.recognition.speaking import Reply, Speaking
-    from emovox.recognition.streaming import Stream, StreamingRecognizer
-    from emovox.recognition.timeline import Summary, Timeline, TimelineOptions, WindowOptions
-    from emovox.recognition.transformer import SpeechFeatures
-    from emovox.recognition.vectors import AxesExtractor, FeatureExtractor
+    from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer
+    from emovox.recognition.timeline import (
+        Reply,
+        SegmentFile,
+        Speaking,
+        Summary,
+        Timeline,
+        TimelineOptions,
+        WindowOptions,
+        read_segments,
+    )
+    from emovox.recognition.vectors import AxesExtractor, FeatureExtractor, SpeechFeatures
     from emovox.recognition.voice import Judge
-    from emovox.speech.gate import GateOptions
-    from emovox.speech.vad import VadOptions
-    from emovox.text.evidence import TextClassifier
-    from emovox.text.rules import Rule
+    from emovox.speech.vad import GateOptions, VadOptions
+    from emovox.text.fusion import Rule
     from emovox.text.transcribe import Transcriber
+    from emovox.text.words import TextClassifier
     from emovox.types import (
         Failure,
         FeatureSpec,
@@ -75,45 +77,45 @@ _HOMES = {
     "AudioError": "emovox.errors",
     "AxesExtractor": "emovox.recognition.vectors",
     "Converter": "emovox.audio",
-    "CorpusSummary": "emovox.model.card",
+    "CorpusSummary": "emovox.model.file",
     "EmotionRecognizer": "emovox.recognition.recognizer",
     "EmovoxError": "emovox.errors",
     "ExplainOptions": "emovox.recognition.explaining",
-    "Explanation": "emovox.outputs.explanations",
+    "Explanation": "emovox.outputs.plots",
     "Failure": "emovox.types",
-    "Faithfulness": "emovox.outputs.explanations",
+    "Faithfulness": "emovox.outputs.plots",
     "FeatureExtractor": "emovox.recognition.vectors",
     "FeatureSpec": "emovox.types",
-    "GateOptions": "emovox.speech.gate",
+    "GateOptions": "emovox.speech.vad",
     "InputError": "emovox.errors",
     "Judge": "emovox.recognition.voice",
     "MissingExtraError": "emovox.errors",
     "Model": "emovox.model.file",
-    "ModelCard": "emovox.model.card",
+    "ModelCard": "emovox.model.file",
     "ModelError": "emovox.errors",
     "ModelOutput": "emovox.model.file",
     "NoSpeechError": "emovox.errors",
     "Prediction": "emovox.types",
     "Profile": "emovox.model.profiles",
     "ProfileError": "emovox.errors",
-    "Reason": "emovox.outputs.explanations",
-    "Reply": "emovox.recognition.speaking",
-    "Results": "emovox.recognition.many",
-    "Rule": "emovox.text.rules",
+    "Reason": "emovox.outputs.plots",
+    "Reply": "emovox.recognition.timeline",
+    "Results": "emovox.recognition.analysis",
+    "Rule": "emovox.text.fusion",
     "Segment": "emovox.types",
-    "SegmentFile": "emovox.recognition.segments",
+    "SegmentFile": "emovox.recognition.timeline",
     "Setting": "emovox.types",
-    "Speaking": "emovox.recognition.speaking",
-    "SpeechFeatures": "emovox.recognition.transformer",
-    "Statistics": "emovox.model.subjects",
+    "Speaking": "emovox.recognition.timeline",
+    "SpeechFeatures": "emovox.recognition.vectors",
+    "Statistics": "emovox.model.profiles",
     "Stream": "emovox.recognition.streaming",
-    "StreamEvent": "emovox.recognition.cutting",
+    "StreamEvent": "emovox.recognition.streaming",
     "StreamingRecognizer": "emovox.recognition.streaming",
     "Summary": "emovox.recognition.timeline",
-    "TextClassifier": "emovox.text.evidence",
+    "TextClassifier": "emovox.text.words",
     "Timeline": "emovox.recognition.timeline",
     "TimelineOptions": "emovox.recognition.timeline",
-    "Trait": "emovox.outputs.explanations",
+    "Trait": "emovox.outputs.plots",
     "Transcriber": "emovox.text.transcribe",
     "Transcript": "emovox.types",
     "TranscriptError": "emovox.errors",
@@ -123,7 +125,7 @@ _HOMES = {
     "WindowOptions": "emovox.recognition.timeline",
     "Word": "emovox.types",
     "explain": "emovox.recognition.explaining",
-    "read_segments": "emovox.recognition.segments",
+    "read_segments": "emovox.recognition.timeline",
     "to_frame": "emovox.types",
 }
 
@@ -187,24 +189,35 @@ __all__ = [
 
 #: Modules that had another name in the first versions of 0.1.  They are found under it, with a DeprecationWarning.
 _MOVED = {
-    "emovox.decision": "emovox.labels",
+    "emovox.decision": "emovox.model.file",
     "emovox.experiment": "emovox.lab.experiments.experiment",
+    "emovox.features.analysis": "emovox.features.spectral",
     "emovox.features.cache": "emovox.lab.extraction.cache",
     "emovox.features.embeddings": "emovox.lab.encoders.embeddings",
     "emovox.features.extraction": "emovox.lab.extraction.extraction",
-    "emovox.features.formants": "emovox.features.pitch",
-    "emovox.gate": "emovox.speech.gate",
+    "emovox.features.formants": "emovox.features.voicing",
+    "emovox.features.pitch": "emovox.features.voicing",
+    "emovox.features.voice_quality": "emovox.features.voicing",
+    "emovox.gate": "emovox.speech.vad",
+    "emovox.labels": "emovox.types",
+    "emovox.live.check": "emovox.live.state",
+    "emovox.live.devices": "emovox.live.sources",
+    "emovox.live.keeping": "emovox.live.session",
     "emovox.plots": "emovox.outputs.plots",
     "emovox.preprocess": "emovox.audio.preprocess",
     "emovox.profiles": "emovox.model.profiles",
     "emovox.recipe": "emovox.lab.experiments.recipe",
     "emovox.recognizer": "emovox.recognition.recognizer",
     "emovox.streaming": "emovox.recognition.streaming",
-    "emovox.text.classifier": "emovox.text.evidence",
-    "emovox.text.sentiment": "emovox.text.evidence",
+    "emovox.text.classifier": "emovox.text.words",
+    "emovox.text.evidence": "emovox.text.words",
+    "emovox.text.rules": "emovox.text.fusion",
+    "emovox.text.sentiment": "emovox.text.words",
+    "emovox.text.whisper": "emovox.text.transcribe",
     "emovox.timeline": "emovox.recognition.timeline",
-    "emovox.tracks": "emovox.outputs.tracks",
+    "emovox.tracks": "emovox.outputs.formats",
     "emovox.vad": "emovox.speech.vad",
+    "emovox.writing": "emovox.storage",
 }
 
 

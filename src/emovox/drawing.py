@@ -1,6 +1,6 @@
 """Small pictures of results as HTML and SVG: colours and letters of emotions, bars, timelines, shares, waveforms.
 
-Notebooks show results with them (``_repr_html_``), and the pages of :mod:`emovox.outputs.page` are made of them.  They
+Notebooks show results with them (``_repr_html_``), and the pages of :mod:`emovox.outputs.pages` are made of them.  They
 are text, need nothing, refer to nothing outside themselves, and take the colour of the text around them
 (``currentColor``), so that they can be read on a light and on a dark page.  Every text is escaped.
 """

@@ -155,3 +155,16 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = difflib.get_close_matches(word, names, n=1)
     return (f"did you mean {near[0]!r}? " if near else "") + f"choose one of {', '.join(names) or '(none)'}"
+
+
+def reason(failure: Exception) -> str:
+    """Put in one line what a library said."""
+    text = getattr(failure, "error_string", None) or getattr(failure, "strerror", None) or failure
+    return " ".join(str(text).split()).removeprefix("Error : ").rstrip(".") or type(failure).__name__
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind an error: a library in C that is stopped while it loads raises ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None

@@ -71,6 +71,13 @@ def open_session(content: bytes | Path, source: str = "the model") -> InferenceS
     return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
+def open_model(content: bytes | Path, source: str) -> tuple[InferenceSession, dict[str, str]]:
+    """Open a session as :func:`open_session`, and read the metadata of the file, see :func:`properties`."""
+    session = open_session(content, source)
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+        return session, properties(file)
+
+
 def sealed(content: bytes) -> bytes:
     """Put the SHA-256 of an ONNX file at its end, as one more entry of its metadata.
 

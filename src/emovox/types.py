@@ -1,8 +1,9 @@
-"""The values that travel between the stages; shapes and units are stated here and nowhere else."""
+"""Labels and the decision over them; sounds, judgements and their parts as plain values."""
 
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,102 @@ from emovox.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+#: Common labels: the eight emotions of RAVDESS, in its order.
+COMMON: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+#: Synonyms and corpus codes of the common labels.
+SYNONYMS: dict[str, str] = {
+    "anger": "angry",
+    "ang": "angry",
+    "calmness": "calm",
+    "disgusted": "disgust",
+    "dis": "disgust",
+    "fear": "fearful",
+    "fea": "fearful",
+    "happiness": "happy",
+    "hap": "happy",
+    "joy": "happy",
+    "neu": "neutral",
+    "pleasant_surprise": "surprised",
+    "pleasant_surprised": "surprised",
+    "ps": "surprised",
+    "sadness": "sad",
+    "surprise": "surprised",
+}
+
+
+def as_seen(text: str) -> str:
+    """Return a text as its reader sees it, so that texts that look the same are the same.
+
+    Parameters
+    ----------
+    text : str
+        Any text: a label, a speaker, the name of a column.
+
+    Returns
+    -------
+    str
+        In Unicode's composed form (NFC), without characters that cannot be seen (zero-width space, byte order mark,
+        soft hyphen, marks of direction; the joiners U+200C and U+200D stay, because scripts need them), each run of
+        blanks one space, none at the ends.  Upper and lower case are kept.
+
+    Source: Unicode Standard Annex 15, https://unicode.org/reports/tr15.
+
+    Examples
+    --------
+    >>> as_seen(" Zoe\u0308\u200b\u00a0 B. ") == "Zo\u00eb B."
+    True
+    """
+    if not text.isascii():
+        seen = (letter for letter in text if letter in "\u200c\u200d" or unicodedata.category(letter) != "Cf")
+        text = unicodedata.normalize("NFC", "".join(seen))
+    return " ".join(text.split())
+
+
+def canonical(label: str) -> str:
+    """Map a label of a corpus to the common label; labels without a counterpart are kept.
+
+    Parameters
+    ----------
+    label : str
+        Any spelling, such as ``"Fear"``, ``"ps"``, ``"boredom"``.
+
+    Returns
+    -------
+    str
+        A member of :data:`COMMON` if there is one, else the label as :func:`as_seen`, in lower case with underscores
+        for blanks.
+
+    Examples
+    --------
+    >>> canonical("Fear"), canonical("ps"), canonical("boredom")
+    ('fearful', 'surprised', 'boredom')
+    """
+    word = as_seen(label).lower().replace(" ", "_").replace("-", "_")
+    return SYNONYMS.get(word, word)
+
+
+def ordered(labels: Iterable[str]) -> tuple[str, ...]:
+    """Sort labels: common ones first, in the order of :data:`COMMON`, then the others by name.
+
+    Examples
+    --------
+    >>> ordered(["boredom", "sad", "neutral"])
+    ('neutral', 'sad', 'boredom')
+    """
+    present = set(labels)
+    return tuple(name for name in COMMON if name in present) + tuple(sorted(present - set(COMMON)))
+
+
+#: How the reason begins that is given where there is too little speech for an answer.
+TOO_SHORT = "too little speech"
+
+
+def too_short(one: Prediction) -> bool:
+    """Tell whether an answer is an abstention because there was too little speech."""
+    return any(line.startswith(TOO_SHORT) for line in one.why or ())
+
 
 #: Sampling rate of everything after `emovox.audio`, in Hz.
 RATE = 16000
@@ -259,7 +356,7 @@ class Prediction:
     words : tuple of Word or None
         The words with their times.
     linguistic : mapping of str to float or None
-        Linguistic features by name (see `emovox.text.evidence`).
+        Linguistic features by name (see `emovox.text.words`).
     fusion : mapping or None
         How voice and words were put together, where they were.
     why : tuple of str or None

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emovox import audio
-from emovox.audio.convert import Downmix
+from emovox.audio.reading import Downmix
 from emovox.errors import AudioError
 from tests import EXAMPLES
 from tests.audio import encoded
@@ -50,7 +50,7 @@ def test_a_channel_upside_down_does_not_cancel(noise: float, lead: int, loudness
 
     expected = speech * (1 + loudness) / 2
     assert np.sqrt(np.mean((mixed - expected) ** 2)) < 0.05 * np.sqrt(np.mean(expected**2)) + noise
-    assert blocks.notes == ("channel 2 is upside down, and was turned over before the channels were mixed",)
+    assert blocks.notes == ["channel 2 is upside down, and was turned over before the channels were mixed"]
 
 
 #: Ordered pairs of the example clips.
@@ -65,7 +65,7 @@ def test_two_voices_are_not_one_upside_down(left: str, right: str) -> None:
     blocks = audio.blocks((np.stack([first[:length], second[:length]], axis=1), RATE), 1.0)
 
     assert sum(len(block.samples) for block in blocks) == length
-    assert blocks.notes == (VOICES,)
+    assert blocks.notes == [VOICES]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.0])

@@ -18,7 +18,6 @@ import soxr
 from numpy.typing import NDArray
 
 from emovox import audio
-from emovox.audio import decoders
 from emovox.errors import AudioError
 from emovox.types import RATE
 from tests.audio import Pipe, encoded, noise, two_tones
@@ -179,7 +178,7 @@ def test_blocks_put_together_are_the_whole(container: str, subtype: str, rate: i
 def test_result_does_not_depend_on_how_much_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(noise(100_000, 2), 44100, "OGG", "VORBIS")
     expected = audio.read(content).samples
-    monkeypatch.setattr(decoders, "CHUNK", 1001)
+    monkeypatch.setattr("emovox.audio.reading.CHUNK", 1001)
 
     np.testing.assert_array_equal(audio.read(content).samples, expected)
 

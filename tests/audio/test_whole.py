@@ -180,7 +180,7 @@ def test_a_second_sound_track_is_told(tmp_path: Path, name: str, codec: str) -> 
     blocks = audio.blocks(with_ffmpeg(tmp_path, name, f"-map 0:a -map 1:a {codec}"), 1.0)
 
     assert sum(len(block.samples) for block in blocks) == pytest.approx(SECONDS * RATE, abs=0.1 * RATE)
-    assert blocks.notes == ("the first of its 2 sound tracks is read: ffmpeg -map 0:a:1 takes the second one out",)
+    assert blocks.notes == ["the first of its 2 sound tracks is read: ffmpeg -map 0:a:1 takes the second one out"]
 
 
 @pytest.mark.parametrize("codec", ["adpcm_ima_wav", "adpcm_ms"])

@@ -11,15 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emovox.batch.engines import Done
-from emovox.batch.entries import Entry, Inputs
-from emovox.batch.places import Place, place
-from emovox.batch.plan import Plan
-from emovox.batch.report import Log, Report
+from emovox.batch.places import Entry, Inputs, Place, place
+from emovox.batch.plan import Done, Plan
 from emovox.batch.runs import Run
-from emovox.batch.summary import finish
-from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Facts, Outcome, Task
+from emovox.batch.summary import Log, Report, finish
+from emovox.batch.tasks import Facts, Outcome, PartFormat, Task
 from emovox.errors import EmovoxError
 from emovox.testing import FakeRecognizer
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 
-from emovox.batch.engines import Local
-from emovox.batch.entries import Inputs
-from emovox.batch.places import place
-from emovox.batch.plan import Plan
-from emovox.batch.report import Log, Report
+from emovox.batch.places import Inputs, place
+from emovox.batch.plan import Local, Plan
 from emovox.batch.runs import Run
-from emovox.batch.summary import finish
-from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Task
+from emovox.batch.summary import Log, Report, finish
+from emovox.batch.tasks import PartFormat, Task
 from tests.batch import FakeRecipe
 
 

@@ -12,15 +12,11 @@ from typing import Any
 
 import pytest
 
-from emovox.batch.engines import Cluster
-from emovox.batch.entries import Inputs
-from emovox.batch.places import place
-from emovox.batch.plan import Plan
-from emovox.batch.report import Log, Report
+from emovox.batch.places import Inputs, place
+from emovox.batch.plan import Cluster, Plan
 from emovox.batch.runs import Run
-from emovox.batch.summary import finish
-from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Task
+from emovox.batch.summary import Log, Report, finish
+from emovox.batch.tasks import PartFormat, Task
 from emovox.errors import InputError
 from tests.batch import FakeRecipe, content, run
 from tests.batch.conftest import write_tone

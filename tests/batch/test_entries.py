@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from emovox import audio
-from emovox.batch.entries import Entry, Inputs, readable
-from emovox.batch.manifests import rows
+from emovox.batch.places import Entry, Inputs, readable, rows
 from emovox.errors import AudioError, InputError
 from tests.batch.conftest import write_tone
 

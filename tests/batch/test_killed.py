@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from emovox.batch.entries import Inputs
+from emovox.batch.places import Inputs
 from tests import ROOT
 from tests.batch import content, run
 from tests.batch.conftest import write_tone

@@ -12,11 +12,10 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from emovox.batch.entries import Inputs
 from emovox.batch.labelling import Tool, export, read, write_table
-from emovox.batch.merge import Merged, answers, form_of, merge
-from emovox.batch.places import Place, place
+from emovox.batch.places import Inputs, Place, place
 from emovox.batch.plan import Plan, require
+from emovox.batch.summary import Merged, answers, form_of, merge
 from emovox.batch.tasks import Output, Recognition, Task
 from emovox.cli.commands import app
 from emovox.errors import InputError
@@ -225,7 +224,7 @@ class Said:
 
 
 def test_words_go_through_a_batch_into_every_merged_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emovox.text.whisper.WhisperTranscriber", Said)
+    monkeypatch.setattr("emovox.text.transcribe.WhisperTranscriber", Said)
     monkeypatch.setenv("EMOVOX_CACHE", str(tmp_path / "cache"))
     spoken = Inputs(str(ROOT / "examples"), 2)
     recipe = Recognition(str(ROOT / "tests" / "data" / "classic.onnx"), gate=False, spoken=True, asr="tiny")

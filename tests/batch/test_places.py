@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from emovox.batch import places
-from emovox.batch.entries import Inputs
-from emovox.batch.places import Folder, Place, Remote, persistent, place
+from emovox.batch.places import Folder, Inputs, Place, Remote, persistent, place
 from emovox.batch.plan import require
 from emovox.errors import InputError, MissingExtraError
 from tests.batch import content, run

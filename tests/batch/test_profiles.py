@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emovox import EmotionRecognizer
-from emovox.batch.entries import Entry, Inputs
+from emovox.batch.places import Entry, Inputs
 from emovox.batch.tasks import Recognition, Task
 from emovox.cli import batch as command
 from emovox.errors import InputError, ProfileError

@@ -9,12 +9,10 @@ import pytest
 import soundfile
 
 from emovox import FeatureExtractor, Segment, TimelineOptions, audio
-from emovox.batch.entries import Inputs
-from emovox.batch.places import place
+from emovox.batch.places import Inputs, place
 from emovox.batch.plan import Plan, stored
 from emovox.batch.runs import Allowance, Shard, TooManyFailuresError
-from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Output, Task
+from emovox.batch.tasks import Output, PartFormat, Task
 from emovox.errors import EmovoxError, InputError, WorkerError, WorkerHungError, WorkerKilledError
 from emovox.features import sets
 from emovox.testing import FakeRecognizer
@@ -239,7 +237,7 @@ def test_timelines_have_a_row_a_segment(tmp_path: Path, calls: Path) -> None:
 
 def test_timelines_of_speakers_tell_the_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = [Segment(0.0, 2.0, "anna", {"overlap": "0.50"}), Segment(1.5, 3.0, "ben")]
-    monkeypatch.setattr("emovox.recognition.speakers.turns_of", lambda *_: turns)
+    monkeypatch.setattr("emovox.recognition.analysis.turns_of", lambda *_: turns)
     cut = TimelineOptions(speakers="auto")
     run(Inputs(str(EXAMPLES / "plain.wav")), tmp_path, Task(FakeRecipe(), Output.TIMELINE, cut=cut))
     assert [(row["speaker"], row["overlap"]) for row in rows(tmp_path)] == [("anna", 0.5), ("ben", 0.0)]

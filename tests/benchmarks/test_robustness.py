@@ -17,7 +17,7 @@ import pytest
 from emovox.errors import InputError
 from emovox.lab.experiments import experiment, recipe
 from emovox.model.file import load
-from emovox.outputs import cards as card
+from emovox.outputs import pages as card
 from emovox.types import Float32Array
 from tests import ROOT
 from tests.conftest import sine

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from emovox.errors import InputError
-from emovox.labels import COMMON
+from emovox.types import COMMON
 from tests import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "word_set" / "speak.py"

@@ -12,7 +12,7 @@ import soundfile
 
 from emovox import EmotionRecognizer
 from emovox.model import profiles
-from emovox.model.subjects import default_folder
+from emovox.model.profiles import default_folder
 from tests import CLASSIC
 from tests.cli import emovox_command
 from tests.conftest import export_personal, sine, speech

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from emovox import hub
-from emovox.audio.sources import recordings
+from emovox import storage
 from emovox.errors import AudioError
-from emovox.model.subjects import check_name
-from emovox.outputs.formats import to_table
+from emovox.model.profiles import check_name
+from emovox.outputs.console import to_table
+from emovox.recognition.analysis import recordings
 from emovox.types import Prediction
 from tests import EXAMPLES
 from tests.audio import contained
@@ -110,7 +110,7 @@ def test_a_missing_extra_is_said_once(clip: Path, tmp_path: Path, monkeypatch: p
 def test_missing_weights_are_said_once(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOVOX_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse_to_download)
-    hub._from_hub.cache_clear()
+    storage._from_hub.cache_clear()
     (tmp_path / "other.wav").write_bytes(clip.read_bytes())
     done = emovox_command(
         "features", clip, tmp_path / "other.wav", "--set", "whisper-base", "--out", tmp_path / "f.csv"

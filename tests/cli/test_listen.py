@@ -20,7 +20,6 @@ from click.testing import CliRunner
 import emovox
 from emovox.cli.commands import app
 from emovox.errors import EmovoxError
-from emovox.live import devices
 from tests.cli import EMOVOX, emovox_command, emovox_process
 from tests.conftest import speech
 
@@ -138,7 +137,7 @@ def called(*arguments: str) -> tuple[int, str]:
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "load", Card)
+    monkeypatch.setattr("emovox.live.sources.load", Card)
     code, text = called(*arguments)
     assert code == 2
     assert message in text
@@ -146,7 +145,7 @@ def test_mistakes_end_in_one_line(arguments: list[str], message: str, monkeypatc
 
 
 def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "load", Card)
+    monkeypatch.setattr("emovox.live.sources.load", Card)
     code, text = called("--list-devices")
     assert code == 0
     assert text.splitlines()[1].split() == ["0", "USB", "1", "16000", "Hz", "default"]

@@ -16,7 +16,7 @@ import pytest
 
 from emovox.errors import InputError, ProfileError
 from emovox.model import profiles
-from emovox.writing import cache_folder, replacing
+from emovox.storage import cache_folder, replacing
 from tests import EXAMPLES
 from tests.cli import EMOVOX, Done, emovox_command, emovox_process
 

@@ -15,10 +15,9 @@ import pytest
 import soundfile
 
 from emovox import EmotionRecognizer, Prediction, TimelineOptions
-from emovox.cli.results import to_lines
 from emovox.drawing import clock
 from emovox.outputs.console import Console
-from emovox.recognition.timeline import Timeline
+from emovox.recognition.timeline import Timeline, summary_lines
 from tests.cli import EMOVOX, emovox_command
 from tests.conftest import speech
 
@@ -134,7 +133,7 @@ def test_a_summary_fits_the_terminal(width: int, duration: float) -> None:
         for label, start, end in (("surprised", 1.0, duration - 5), ("sad", duration - 4, duration))
     )
     console = Console(io.StringIO(), width=width)
-    for line in to_lines(Timeline("a.wav", duration, parts).summary(), width):
+    for line in summary_lines(Timeline("a.wav", duration, parts).summary(), width):
         console.print(line)
     text = cast(io.StringIO, console.stream).getvalue()
     assert "…" not in text
@@ -145,7 +144,7 @@ def test_a_summary_fits_the_terminal(width: int, duration: float) -> None:
 
 def test_a_summary_without_classes_tells_the_dimensions() -> None:
     one = Prediction("a.wav", 0, 2, "", {}, 0.0, False, "m", dimensions={"arousal": 0.5})
-    lines = [str(line) for line in to_lines(Timeline("a.wav", 2.0, (one,)).summary())]
+    lines = [str(line) for line in summary_lines(Timeline("a.wav", 2.0, (one,)).summary())]
     assert lines[1:] == ["mean: arousal +0.50"]
 
 

@@ -17,9 +17,10 @@ import soundfile
 from emovox import EmotionRecognizer, audio
 from emovox.errors import TranscriptError
 from emovox.outputs import formats
+from emovox.outputs.console import to_table
 from emovox.recognition.timeline import Timeline, TimelineOptions
-from emovox.text.evidence import FEATURE_NAMES, words_vector
 from emovox.text.fusion import builtin
+from emovox.text.words import FEATURE_NAMES, words_vector
 from emovox.types import Failure, Prediction, Transcript, Waveform, Word
 from tests import EXAMPLES
 from tests.cli import emovox_command
@@ -91,9 +92,9 @@ def test_what_is_unsure_or_not_english_is_said() -> None:
 
 
 def test_without_vader_the_words_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emovox.text import evidence
+    from emovox.text import words
 
-    evidence._vader.cache_clear()
+    words._vader.cache_clear()
     monkeypatch.setitem(sys.modules, "vaderSentiment", None)
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
     found = EmotionRecognizer(transcriber=Fixed()).predict(PLAIN)
@@ -331,7 +332,7 @@ def test_recognition_of_words_imports_nothing_before_it_is_needed() -> None:
     code = (
         "import sys, emovox.cli.main\n"
         "from emovox import EmotionRecognizer\n"
-        "from emovox.text.whisper import WhisperTranscriber\n"
+        "from emovox.text.transcribe import WhisperTranscriber\n"
         "EmotionRecognizer(transcriber=WhisperTranscriber('tiny.en'))\n"
         "print(sorted({'faster_whisper', 'ctranslate2', 'vaderSentiment', 'transformers'} & sys.modules.keys()))"
     )
@@ -344,5 +345,5 @@ def test_table_shows_words_and_what_there_is_to_explain() -> None:
         "a.wav", 0, 1, "sad", {"sad": 0.8, "calm": 0.2}, 0.8, False, "m", transcript="Gone.", why=("so it is",)
     )
     none = Prediction("b.wav", 0, 1, "sad", {"sad": 0.8, "calm": 0.2}, 0.8, False, "m", transcript="")
-    text = "\n".join(map(str, formats.to_table([one, none], 100).lines(100)))
+    text = "\n".join(map(str, to_table([one, none], 100).lines(100)))
     assert text.index("sad") < text.index('"Gone."') < text.index("so it is") < text.index("(no words)")

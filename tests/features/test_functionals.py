@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from emovox.audio import read
 from emovox.errors import FeatureError
 from emovox.features import functionals, prosody
-from emovox.features.analysis import Analysis
 from emovox.features.functionals import prosodic, prosodic_names, summarise, summary_names
-from emovox.features.pitch import PitchOptions
+from emovox.features.spectral import Analysis
+from emovox.features.voicing import PitchOptions
 from emovox.types import RATE, Float32Array
 from tests import examples
 from tests.conftest import sine

@@ -18,10 +18,10 @@ from parselmouth.praat import call
 
 from emovox.audio import read
 from emovox.errors import FeatureError
-from emovox.features import pitch, prosody, voice_quality
-from emovox.features.analysis import Analysis
-from emovox.features.pitch import FormantOptions, PitchOptions, formants, track
+from emovox.features import prosody, voicing
 from emovox.features.prosody import Descriptors, descriptors
+from emovox.features.spectral import Analysis
+from emovox.features.voicing import FormantOptions, PitchOptions, formants, track
 from emovox.types import RATE, Float32Array
 from tests import ROOT, examples
 from tests.conftest import sine
@@ -161,7 +161,7 @@ def test_best_path_is_the_best_of_all_paths(seed: int) -> None:
         return total
 
     best = max(itertools.product(range(3), repeat=5), key=worth)
-    found = pitch._best_path(frequencies, strengths, level, options)
+    found = voicing._best_path(frequencies, strengths, level, options)
     assert worth(tuple(found)) == pytest.approx(worth(best))
 
 
@@ -209,13 +209,13 @@ def test_jitter_and_shimmer_are_praats_on_praats_pulses(clip: Float32Array) -> N
     limits = (0, 0, 1e-4, 0.02, 1.3)
     jitter = call(process, "Get jitter (local)...", *limits)
     shimmer = call([sound, process], "Get shimmer (local)...", *limits, 1.6)
-    assert voice_quality.jitter(points).local == pytest.approx(jitter, rel=1e-6)
-    assert voice_quality.shimmer(clip, RATE, points).local == pytest.approx(shimmer, rel=5e-3)
+    assert voicing.jitter(points).local == pytest.approx(jitter, rel=1e-6)
+    assert voicing.shimmer(clip, RATE, points).local == pytest.approx(shimmer, rel=5e-3)
 
 
 def test_pulses_stand_in_every_period_of_speech(clip: Float32Array) -> None:
     found = track(clip)
-    points = voice_quality.pulses(clip, RATE, found.f0, found.times)
+    points = voicing.pulses(clip, RATE, found.f0, found.times)
     periods = np.diff(points)
     assert (periods > 0).all()
     expected = 1 / np.interp((points[1:] + points[:-1]) / 2, found.times[found.voiced], found.f0[found.voiced])
@@ -225,14 +225,14 @@ def test_pulses_stand_in_every_period_of_speech(clip: Float32Array) -> None:
 def test_measures_without_pulses_are_zero() -> None:
     for count in range(3):
         points = np.arange(count) / 100
-        assert voice_quality.jitter(points).local == 0
-        assert voice_quality.shimmer(sine(100, 0.1), RATE, points).local == 0
-    assert len(voice_quality.pulses(sine(100, 0.1), RATE, np.zeros(11, np.float32), np.arange(11) / 100)) == 0
+        assert voicing.jitter(points).local == 0
+        assert voicing.shimmer(sine(100, 0.1), RATE, points).local == 0
+    assert len(voicing.pulses(sine(100, 0.1), RATE, np.zeros(11, np.float32), np.arange(11) / 100)) == 0
 
 
 def test_jitter_around_a_time_is_that_of_the_pairs_there() -> None:
     points = np.cumsum([0.1] + [0.01, 0.0102] * 10 + [0.01] * 20)
-    around = voice_quality.jitter(points).around(np.array([0.2, 0.42, 0.9]))
+    around = voicing.jitter(points).around(np.array([0.2, 0.42, 0.9]))
     np.testing.assert_allclose(around, [0.0002 / 0.0101, 0, 0], rtol=1e-5, atol=1e-9)
 
 
@@ -263,7 +263,7 @@ VOWELS = [
 @pytest.mark.parametrize("resonances", VOWELS)
 def test_formants_of_a_whispered_vowel(resonances: tuple[tuple[float, float], ...]) -> None:
     samples = all_pole(noise(7, 3.0).astype(np.float64), resonances)
-    power = pitch.correlogram(Analysis(samples)).power[INNER]
+    power = voicing.correlogram(Analysis(samples)).power[INNER]
     frequency, bandwidth = formants(power, RATE, FormantOptions(emphasis=2e4))
     np.testing.assert_allclose(np.median(frequency, axis=0), [f for f, _ in resonances[:3]], rtol=0.04)
     assert (np.median(bandwidth, axis=0) < 300).all()

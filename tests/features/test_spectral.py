@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emovox.errors import FeatureError
 from emovox.features import spectral
-from emovox.features.analysis import Analysis, Stft
+from emovox.features.spectral import Analysis, Stft
 from emovox.types import RATE, Float32Array
 from tests import examples
 from tests.conftest import sine

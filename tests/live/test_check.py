@@ -7,7 +7,7 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from emovox.live.check import advice, measure
+from emovox.live.state import advice, measure
 from tests.conftest import sine, speech
 
 Samples = NDArray[np.float32]

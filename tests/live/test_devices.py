@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from emovox.errors import AudioError, InputError, MissingExtraError
-from emovox.live import devices
-from emovox.live.devices import Device, DeviceSource
-from emovox.live.sources import Notice
+from emovox.live import sources
+from emovox.live.sources import Device, DeviceSource, Notice
 
 
 class PortAudioError(Exception):
@@ -175,13 +174,13 @@ DEVICES = [
 )
 def test_a_device_that_does_not_exist_is_answered_with_those_that_do(wanted: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        devices.find(wanted, DEVICES)
+        sources.find(wanted, DEVICES)
 
 
 def test_devices_are_found_by_number_name_and_part_of_it() -> None:
-    assert [devices.find(wanted, DEVICES).index for wanted in (None, "5", "USB b", "built")] == [1, 5, 5, 1]
+    assert [sources.find(wanted, DEVICES).index for wanted in (None, "5", "USB b", "built")] == [1, 5, 5, 1]
     with pytest.raises(InputError, match=r"no microphone: plug one in.*\| emovox listen -"):
-        devices.find(None, [])
+        sources.find(None, [])
 
 
 def test_a_system_whose_sound_does_not_answer_ends_in_a_line() -> None:
@@ -192,7 +191,7 @@ def test_a_system_whose_sound_does_not_answer_ends_in_a_line() -> None:
 
     card.query_devices = broken  # type: ignore[method-assign]
     with pytest.raises(AudioError, match="no host API"):
-        devices.available(card)
+        sources.available(card)
 
 
 class Refusing:
@@ -219,7 +218,7 @@ def test_what_is_not_installed_is_named_with_how_to_get_it(
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Refusing(error), *sys.meta_path])
     with pytest.raises(kind, match=message):
-        devices.load()
+        sources.load()
 
 
 def test_channels_of_a_card_are_heard_one_by_one() -> None:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from emovox import audio
 from emovox.errors import AudioError, InputError
 from emovox.live import session as sessions
-from emovox.live.keeping import SoundKeeper, TimelineKeeper
-from emovox.live.session import Session, ended_by_signals
+from emovox.live.session import Session, SoundKeeper, TimelineKeeper, ended_by_signals
 from emovox.live.sources import Feed, Notice, Piece, PipeSource
 from emovox.live.state import SessionEvent, State, Streams
 from emovox.recognition.streaming import StreamingRecognizer

@@ -9,8 +9,8 @@ import re
 import numpy as np
 import pytest
 
+from emovox.live.session import ASCII, Glyphs, JsonLines, Lines, Picture, glyphs, render
 from emovox.live.state import SPAN, SessionEvent, State
-from emovox.live.terminal import ASCII, Glyphs, JsonLines, Lines, Picture, glyphs, render
 from emovox.outputs.console import Console
 from emovox.types import Prediction
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emovox.model.subjects import default_folder
+from emovox.model.profiles import default_folder
 
 
 @pytest.mark.parametrize(

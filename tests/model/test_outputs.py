@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from emovox import ModelError, Prediction
-from emovox.model.card import ModelCard
-from emovox.model.file import CARD_KEY, Model, load
+from emovox.model.file import CARD_KEY, Model, ModelCard, load
 from emovox.outputs import formats
 from emovox.types import FeatureSpec
 

@@ -23,7 +23,7 @@ from emovox.features import sets
 from emovox.model import file as model_file
 from emovox.model import profiles
 from emovox.model.file import Model
-from emovox.model.subjects import Statistics, default_folder
+from emovox.model.profiles import Statistics, default_folder
 from emovox.types import Float32Array, Setting, Waveform
 from tests import CLASSIC
 from tests.conftest import export_personal, sine, speech

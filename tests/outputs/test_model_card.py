@@ -18,9 +18,8 @@ from click.testing import CliRunner
 
 from emovox.cli.commands import app
 from emovox.lab.evaluation.scores import score
-from emovox.model.card import CorpusSummary, ModelCard
-from emovox.model.file import CARD_KEY, DEFAULT, builtin, load
-from emovox.outputs import cards as words
+from emovox.model.file import CARD_KEY, DEFAULT, CorpusSummary, ModelCard, builtin, load
+from emovox.outputs import pages as words
 from emovox.types import FeatureSpec
 from tests import CLASSIC, ROOT
 

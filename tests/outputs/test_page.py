@@ -15,7 +15,7 @@ import soundfile
 
 from emovox import audio, drawing
 from emovox.model.file import load_card
-from emovox.outputs import page, plots
+from emovox.outputs import pages, plots
 from emovox.recognition.timeline import Timeline
 from emovox.types import Prediction
 from tests import EXAMPLES
@@ -64,7 +64,7 @@ def prediction(label: str, start: float, end: float, *, abstained: bool = False,
 def written(*predictions: Prediction, address: str = "") -> str:
     summary = Timeline(BAD, 3.1, predictions).summary().to_dict()
     sound = plots.contour(PLAIN, melody=False)
-    return "".join(page.to_html(page.Page(BAD, predictions, 3.1, sound, load_card(), address, summary)))
+    return "".join(pages.to_html(pages.Page(BAD, predictions, 3.1, sound, load_card(), address, summary)))
 
 
 def test_names_are_text_and_tags_match() -> None:
@@ -123,12 +123,12 @@ def test_channels_have_a_timeline_each() -> None:
 def test_no_speech_and_no_classes_are_said() -> None:
     assert "Nobody speaks in it." in written()
     alone = Prediction("a.wav", 0, 1, "", {}, 0.0, False, "m", dimensions={"arousal": 0.5})
-    text = "".join(page.to_html(page.Page("a.wav", [alone], 3.1, plots.contour(PLAIN, melody=False), load_card())))
+    text = "".join(pages.to_html(pages.Page("a.wav", [alone], 3.1, plots.contour(PLAIN, melody=False), load_card())))
     assert "arousal +0.50" in Reader(text).text
 
 
 def test_the_sound_inside_is_what_was_judged() -> None:
-    head, _, content = page.inside(PLAIN).partition(",")
+    head, _, content = pages.inside(PLAIN).partition(",")
     assert head == "data:audio/flac;base64"
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content)))
     assert rate == 16000

@@ -173,16 +173,16 @@ def test_without_matplotlib_the_install_line_is_said(clip: Path) -> None:
 
 
 def test_the_plane_is_drawn_where_it_can_be(tmp_path: Path) -> None:
-    from emovox.outputs import plane
+    from emovox.outputs import plots
 
     def one(start: float, valence: float, arousal: float) -> Prediction:
         place = {"valence": valence, "arousal": arousal}
         return Prediction("a.wav", start, start + 1, "", {}, 0.0, False, "m", dimensions=place)
 
     found = [one(0, 0.5, -0.2), one(1, -1.5, 0.3)]
-    axes = plane.draw(found, "a.wav").axes[0]
+    axes = plots.draw_plane(found, "a.wav").axes[0]
     assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[0.5, -0.2], [-1.5, 0.3]]
     assert axes.get_xlim()[1] > 1.5
-    plane.write(found, tmp_path / "plane.svg", "a.wav")
+    plots.write_plane(found, tmp_path / "plane.svg", "a.wav")
     assert (tmp_path / "plane.svg").stat().st_size > 5000
-    assert not plane.has_plane([*found, dataclasses.replace(found[0], dimensions=None)])
+    assert not plots.has_plane([*found, dataclasses.replace(found[0], dimensions=None)])

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emovox.outputs import formats
-from emovox.outputs.console import Console
-from emovox.outputs.text import from_csv_cell, shown
+from emovox.outputs.console import Console, from_csv_cell, shown, to_table, to_text
 from emovox.types import Prediction
 
 LABELS = ("neutral", "happy", "sad")
@@ -84,9 +83,7 @@ def test_an_interrupted_list_is_valid_json() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_table_fits(width: int) -> None:
     console = Console(io.StringIO(), width=width)
-    console.print(
-        formats.to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width)
-    )
+    console.print(to_table([prediction("a/very/long/path/" * 4 + "clip.wav"), prediction(abstained=True)], width))
     text = cast(io.StringIO, console.stream).getvalue()
     assert max(len(line) for line in text.splitlines()) <= width
     assert "sad" in text
@@ -104,13 +101,13 @@ def test_a_pipe_gets_the_table_of_a_wide_terminal() -> None:
         dataclasses.replace(spoken, transcript=""),
     ]
     console = Console(io.StringIO(), width=300)
-    console.print(formats.to_table(many, 300))
-    assert "".join(formats.to_text(many)) == cast(io.StringIO, console.stream).getvalue()
+    console.print(to_table(many, 300))
+    assert "".join(to_text(many)) == cast(io.StringIO, console.stream).getvalue()
 
 
 def test_markup_in_a_file_name_is_shown_as_it_is() -> None:
     console = Console(io.StringIO(), width=120)
-    console.print(formats.to_table([prediction("[bold]x[/bold].wav")]))
+    console.print(to_table([prediction("[bold]x[/bold].wav")]))
     assert "[bold]x[/bold].wav" in cast(io.StringIO, console.stream).getvalue()
 
 
@@ -118,8 +115,8 @@ def test_a_model_without_classes_shows_its_dimensions() -> None:
     found = {"arousal": 0.314, "valence": -0.1}
     one = Prediction("a.wav", 0.0, 2.0, "", {}, 0.0, False, "demo", dimensions=found)
     console = Console(io.StringIO(), width=80)
-    console.print(formats.to_table([one], 80))
-    for text in ("".join(formats.to_text([one])), cast(io.StringIO, console.stream).getvalue()):
+    console.print(to_table([one], 80))
+    for text in ("".join(to_text([one])), cast(io.StringIO, console.stream).getvalue()):
         assert "arousal +0.31, valence -0.10" in text
         assert "%" not in text
 
@@ -128,10 +125,10 @@ def test_a_table_says_who_speaks_and_where_if_there_are_several() -> None:
     def one(speaker: str | None, channel: int | None = None) -> Prediction:
         return Prediction("a.wav", 0.0, 1.0, "sad", {"sad": 1.0}, 1.0, False, "m", speaker=speaker, channel=channel)
 
-    both = "".join(formats.to_text([one("anna"), one("speaker 2")])).splitlines()
+    both = "".join(to_text([one("anna"), one("speaker 2")])).splitlines()
     assert both[0].split()[:4] == ["file", "time", "speaker", "emotion"]
     assert "speaker 2" in both[2]
-    assert "anna" not in "".join(formats.to_text([one("anna"), one("anna")]))
-    sides = "".join(formats.to_text([one(None, 1), one(None, 2)])).splitlines()
+    assert "anna" not in "".join(to_text([one("anna"), one("anna")]))
+    sides = "".join(to_text([one(None, 1), one(None, 2)])).splitlines()
     assert sides[0].split()[2] == "channel"
     assert [line.split()[3] for line in sides[1:]] == ["1", "2"]  # after the two words of the time

@@ -14,8 +14,7 @@ import rich.text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emovox.outputs.console import Console, Picture, Progress
-from emovox.outputs.text import Table, Text, columns
+from emovox.outputs.console import Console, Picture, Progress, Table, Text, columns
 
 WORDS = st.lists(st.sampled_from(["a", "bb", "calls/one.wav", "電話", "cafe\u0301", "longer-than-most"]), max_size=6)
 

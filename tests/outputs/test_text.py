@@ -12,7 +12,7 @@ import unicodedata
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from emovox.outputs.text import csv_line, from_csv_cell, json_line, readable, shown
+from emovox.outputs.console import csv_line, from_csv_cell, json_line, readable, shown
 
 #: Any text, with halves of characters as Python makes them of bytes that are no UTF-8.
 ANY = st.text(st.characters(codec=None, exclude_categories=()))

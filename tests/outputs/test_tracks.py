@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emovox.errors import InputError
-from emovox.outputs import formats, tracks
+from emovox.outputs import formats
 from emovox.outputs.formats import Format
 from emovox.types import Prediction
 from tests import examples
@@ -61,7 +61,7 @@ def intervals(grid: parselmouth.TextGrid, tier: int) -> list[tuple[float, float,
 
 def test_praat_reads_tiers_gaps_and_marks(tmp_path: Path) -> None:
     found = [prediction(0.5, 1.25), prediction(1.25, 2.0, "happy", abstained=True), prediction(3.0, 3.5, "happy")]
-    grid = praat("".join(tracks.to_textgrid(found, 4.0, [(2.5, 'say "hm"'), (1.0, "a")])), tmp_path / "a.TextGrid")
+    grid = praat("".join(formats.to_textgrid(found, 4.0, [(2.5, 'say "hm"'), (1.0, "a")])), tmp_path / "a.TextGrid")
     assert intervals(grid, 1) == [
         (0, 0.5, ""),
         (0.5, 1.25, "sad"),
@@ -79,7 +79,7 @@ def test_praat_reads_tiers_gaps_and_marks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", NASTY)
 def test_praat_reads_any_label(label: str, tmp_path: Path) -> None:
-    grid = praat("".join(tracks.to_textgrid([prediction(0, 1, label)])), tmp_path / "a.TextGrid")
+    grid = praat("".join(formats.to_textgrid([prediction(0, 1, label)])), tmp_path / "a.TextGrid")
     assert intervals(grid, 1) == [(0, 1, " ".join(label.split()))]
 
 
@@ -91,7 +91,7 @@ def test_praat_reads_any_sequence(
     found = sequence(lengths)
     duration = found[-1].end + tail
     path = tmp_path_factory.mktemp("grid") / "a.TextGrid"
-    tier = intervals(praat("".join(tracks.to_textgrid(found, duration)), path), 1)
+    tier = intervals(praat("".join(formats.to_textgrid(found, duration)), path), 1)
     assert tier[0][0] == 0
     assert tier[-1][1] == pytest.approx(duration, rel=1e-8)
     assert all(end == start for (_, end, _), (start, _, _) in pairwise(tier))
@@ -105,7 +105,7 @@ def test_praat_reads_tiers_of_speakers_who_overlap(tmp_path: Path) -> None:
         Prediction("a.wav", start, end, label, {label: 1.0}, 1.0, False, "demo", speaker=who)
         for start, end, label, who in said
     ]
-    (tmp_path / "a.TextGrid").write_text("".join(tracks.to_textgrid(parts, 3.0)), encoding="utf-8")
+    (tmp_path / "a.TextGrid").write_text("".join(formats.to_textgrid(parts, 3.0)), encoding="utf-8")
     grid = parselmouth.read(str(tmp_path / "a.TextGrid"))
     names = [parselmouth.praat.call(grid, "Get tier name", tier) for tier in (1, 3)]
     assert names == ["emotion (anna)", 'emotion (the "boss")']
@@ -115,10 +115,10 @@ def test_praat_reads_tiers_of_speakers_who_overlap(tmp_path: Path) -> None:
 
 def test_a_textgrid_cannot_hold_everything() -> None:
     with pytest.raises(InputError, match="overlap at 1 s"):
-        list(tracks.to_textgrid([prediction(0, 2), prediction(1, 3)]))
+        list(formats.to_textgrid([prediction(0, 2), prediction(1, 3)]))
     with pytest.raises(InputError, match="nothing was recognised"):
-        list(tracks.to_textgrid([]))
-    assert "intervals: size = 1" in "".join(tracks.to_textgrid([], duration=2.0))
+        list(formats.to_textgrid([]))
+    assert "intervals: size = 1" in "".join(formats.to_textgrid([], duration=2.0))
 
 
 @settings(max_examples=examples(50), deadline=None)
@@ -127,7 +127,7 @@ def test_a_webvtt_reader_finds_each_cue(lengths: list[tuple[int, int]], label: s
     found = [
         prediction(one.start, one.end, label, speaker="".join(speaker.split())) for one in sequence(lengths, label)
     ]
-    cues = webvtt.from_buffer(io.StringIO("".join(tracks.to_vtt(found)))).captions
+    cues = webvtt.from_buffer(io.StringIO("".join(formats.to_vtt(found)))).captions
     assert len(cues) == len(found)
     for cue, one in zip(cues, found, strict=True):
         assert cue.start_in_seconds == int(round(one.start, 3))
@@ -142,7 +142,7 @@ def test_vtt_in_full() -> None:
         prediction(3599.9996, 3600.0001, "<b>&", abstained=True),
         prediction(36000, 36000.0001),
     ]
-    assert "".join(tracks.to_vtt(found)).split("\n\n") == [
+    assert "".join(formats.to_vtt(found)).split("\n\n") == [
         "WEBVTT",
         "00:00:00.000 --> 00:00:01.500\n<v anna>sad 62%",
         "01:00:00.000 --> 01:00:00.001\ndon't know (&lt;b&gt;&amp;) 62%",
@@ -164,7 +164,7 @@ def test_rttm_has_ten_fields_and_one_name_a_recording(
         for file in files
         for one in sequence(lengths, label)
     ]
-    lines = "".join(tracks.to_rttm(found)).splitlines()
+    lines = "".join(formats.to_rttm(found)).splitlines()
     assert len(lines) == len(found)
     fields = [line.split() for line in lines]
     assert {len(line) for line in fields} == {10}
@@ -177,12 +177,12 @@ def test_rttm_has_ten_fields_and_one_name_a_recording(
 
 
 def test_an_abstention_is_unknown_in_rttm() -> None:
-    assert "".join(tracks.to_rttm([prediction(0, 1, abstained=True)])).split()[7] == "unknown"
+    assert "".join(formats.to_rttm([prediction(0, 1, abstained=True)])).split()[7] == "unknown"
 
 
 @pytest.mark.parametrize("label", NASTY)
 def test_audacity_lines_have_three_fields(label: str) -> None:
-    text = "".join(tracks.to_audacity([prediction(0.25, 1, label), prediction(1, 2, label)], [(0.5, label)]))
+    text = "".join(formats.to_audacity([prediction(0.25, 1, label), prediction(1, 2, label)], [(0.5, label)]))
     rows = [line.split("\t") for line in text.splitlines()]
     assert [(float(row[0]), float(row[1])) for row in rows] == [(0.25, 1), (1, 2), (0.5, 0.5)]
     assert {len(row) for row in rows} == {3}

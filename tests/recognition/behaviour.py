@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emovox.errors import InputError
-from emovox.recognition.processes import Tell, Work
+from emovox.recognition.workers import Tell, Work
 
 
 def behave() -> Work[tuple[str, object], object]:

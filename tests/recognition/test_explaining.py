@@ -11,15 +11,14 @@ import onnx
 import pytest
 
 from emovox import EmotionRecognizer, ExplainOptions, InputError, Transcript, Waveform, Word, audio, explain
-from emovox.features import encoder, sets
-from emovox.features.analysis import Analysis
+from emovox.features import sets
 from emovox.model.file import load
-from emovox.outputs.explanations import Explanation, Faithfulness, Reason, lines
-from emovox.recognition import traits
+from emovox.outputs.plots import Explanation, Faithfulness, Reason, lines
+from emovox.recognition import timeline
 from emovox.recognition.explaining import Occlusion, Pieces, _in_frequency, first_kept, without_bands
 from emovox.recognition.voice import Voice
 from emovox.session import shuffled
-from emovox.speech.gate import GateOptions
+from emovox.speech.vad import GateOptions
 from emovox.types import RATE
 from tests import EXAMPLES
 
@@ -47,11 +46,11 @@ def pieces_of(voice: Voice) -> Pieces:
 
 def test_states_are_what_the_embedding_is_made_of() -> None:
     samples = audio.read(CLIP).samples
-    states = encoder.states(samples)
-    whole = encoder.pooled(states, np.ones((1, len(states))))
-    assert whole[0] == pytest.approx(encoder.embedding(Analysis(samples)), abs=2e-3)
+    states = sets.states(samples)
+    whole = sets.pooled(states, np.ones((1, len(states))))
+    assert whole[0] == pytest.approx(sets.embedding(samples), abs=2e-3)
     half = np.arange(len(states)) < len(states) // 2
-    part = encoder.pooled(states, half[None].astype(float))[0]
+    part = sets.pooled(states, half[None].astype(float))[0]
     first = slice(0, 384)
     assert part[first] == pytest.approx(states[half][:, first].mean(axis=0), abs=1e-3)
     assert part[384:768] == pytest.approx(states[half][:, first].std(axis=0), abs=1e-3)
@@ -210,13 +209,13 @@ def test_options_have_ranges(options: dict[str, int]) -> None:
 
 
 def test_traits_are_told_in_units_of_the_voice() -> None:
-    ordinary = traits.of_voice([dict.fromkeys(traits.KINDS, 10.0)] * 3, "utterances")
+    ordinary = timeline.of_voice([dict.fromkeys(timeline.KINDS, 10.0)] * 3, "utterances")
     assert ordinary is not None
-    found = traits.compared(
-        dict.fromkeys(traits.KINDS, 10.0) | {"pitch": 22.0, "loudness": 16.0, "tempo": 12.0}, ordinary
+    found = timeline.compared(
+        dict.fromkeys(timeline.KINDS, 10.0) | {"pitch": 22.0, "loudness": 16.0, "tempo": 12.0}, ordinary
     )
     assert {one.text for one in found} == {"12 semitones above ordinary pitch", "6 dB louder", "20% faster"}
-    assert traits.of_voice([{}, {}], "utterances") is None
+    assert timeline.of_voice([{}, {}], "utterances") is None
 
 
 def test_pitch_and_level_are_measured_as_they_were_changed() -> None:
@@ -224,12 +223,12 @@ def test_pitch_and_level_are_measured_as_they_were_changed() -> None:
     size = len(waveform.samples)
     samples = np.interp(np.arange(0, size - 1, 1.2), np.arange(size), waveform.samples)
     faster = Waveform((samples / 2).astype(np.float32))
-    before, after = traits.measured(waveform), traits.measured(faster)
+    before, after = timeline.measured(waveform), timeline.measured(faster)
     assert after["pitch"] - before["pitch"] == pytest.approx(12 * np.log2(1.2), abs=0.5)
     assert after["loudness"] - before["loudness"] == pytest.approx(-6.02, abs=0.3)
 
 
 def test_many_people_have_no_level() -> None:
-    assert "loudness" not in traits.of_people().means
-    assert set(traits.of_people().means) < set(traits.KINDS)
+    assert "loudness" not in timeline.of_people().means
+    assert set(timeline.of_people().means) < set(timeline.KINDS)
     assert sets.feature_names(sets.spec("prosodic"))

@@ -11,13 +11,11 @@ import pytest
 from emovox import EmotionRecognizer, NoSpeechError, Prediction, Transcript, audio
 from emovox.errors import AudioError
 from emovox.features.sets import samples_spec
-from emovox.model.card import ModelCard
-from emovox.model.file import CARD_KEY
+from emovox.model.file import CARD_KEY, ModelCard
 from emovox.recognition.streaming import StreamingRecognizer, collect
 from emovox.recognition.timeline import TimelineOptions
 from emovox.speech import vad
-from emovox.speech.gate import speech_probability
-from emovox.speech.probability import FRAME, SpeechProbability
+from emovox.speech.vad import FRAME, SpeechProbability, speech_probability
 from emovox.text.transcribe import Listener
 from emovox.types import RATE, Waveform, Word
 from tests.conftest import ANY_SOUND, speech

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from emovox import AudioError, EmotionRecognizer, Failure, InputError, Prediction, audio
-from emovox.recognition.many import Sources, checked_jobs, each_source, in_order
+from emovox.recognition.analysis import Sources, checked_jobs, each_source, in_order
 from emovox.testing import FakeRecognizer
 from emovox.types import Transcript, Waveform, Word
 from tests.conftest import speech

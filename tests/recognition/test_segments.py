@@ -19,7 +19,7 @@ from emovox import (
     audio,
     read_segments,
 )
-from emovox.outputs import tracks
+from emovox.outputs import formats
 from emovox.recognition.timeline import TimelineOptions
 from emovox.testing import FakeRecognizer
 from tests import EXAMPLES
@@ -128,7 +128,7 @@ def test_our_own_rttm_is_read_again(tmp_path: Path) -> None:
         for start, channel in ((0.25, 1), (4.0, 2))
     ]
     path = tmp_path / "call.rttm"
-    path.write_text(";; made by hand\n" + "".join(tracks.to_rttm(parts)), encoding="utf-8")
+    path.write_text(";; made by hand\n" + "".join(formats.to_rttm(parts)), encoding="utf-8")
     given = read_segments(path)
     assert [(one.start, one.end, one.speaker) for one in given.of("x/my call.wav")] == [
         (0.25, 1.75, "sad"),

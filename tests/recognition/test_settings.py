@@ -13,14 +13,12 @@ import soundfile
 
 from emovox import EmotionRecognizer, InputError, Timeline, TimelineOptions
 from emovox.features import sets
-from emovox.labels import too_short
 from emovox.model import file as model_file
 from emovox.model import profiles
-from emovox.model.card import ModelCard
-from emovox.model.file import Model
-from emovox.model.subjects import Statistics
+from emovox.model.file import Model, ModelCard
+from emovox.model.profiles import Statistics
 from emovox.recognition.streaming import StreamingRecognizer, collect
-from emovox.types import FeatureSpec, Float32Array, Prediction, Setting, Waveform
+from emovox.types import FeatureSpec, Float32Array, Prediction, Setting, Waveform, too_short
 from tests.conftest import ANY_SOUND, export_personal, speech
 
 
@@ -233,7 +231,7 @@ def test_too_little_speech_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_a_card_says_when_it_abstains() -> None:
-    from emovox.outputs.cards import details
+    from emovox.outputs.pages import details
 
     card = ModelCard("x", "y", ("a", "b"), FeatureSpec("s", 1, 2), threshold=0.5, known_threshold=0.4, shortest=0.6)
     (row,) = (row[1] for row in details(card).rows if row[0] == "abstains")

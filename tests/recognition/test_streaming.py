@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from emovox import EmotionRecognizer, audio
 from emovox.errors import AudioError, InputError
-from emovox.recognition.cutting import StreamEvent
-from emovox.recognition.streaming import Stream, StreamingRecognizer, collect
+from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer, collect
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.speech.vad import Segment, segments
 from emovox.types import RATE, Float32Array, Prediction, Transcript, Waveform, Word

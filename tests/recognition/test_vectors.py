@@ -20,7 +20,7 @@ from emovox.errors import FeatureError, ModelError
 from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import load
-from emovox.model.subjects import Statistics
+from emovox.model.profiles import Statistics
 from emovox.recognition.vectors import AxesExtractor, standardised
 from tests import CLASSIC, EXAMPLES
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from emovox.errors import EmovoxError, InputError, WorkerError, WorkerHungError, WorkerKilledError
-from emovox.recognition.processes import Work
-from emovox.recognition.workers import Workers
+from emovox.recognition.workers import Work, Workers
 from tests.recognition.behaviour import behave, fail, refuse
 
 

@@ -18,11 +18,10 @@ import soundfile
 from starlette.testclient import TestClient
 
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.serve.pool import PLAIN, Terms, in_loop, outcome, result_of
+from emovox.serve.pool import PLAIN, Bench, Build, Task, Terms, in_loop, outcome, result_of
 from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
-from emovox.serve.work import Bench, Build, Task
 from emovox.testing import FakeRecognizer
 
 #: What the service answers every error with.

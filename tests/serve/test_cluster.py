@@ -13,12 +13,10 @@ from starlette.testclient import TestClient
 import emovox.serve.pool
 from emovox import EmotionRecognizer
 from emovox.errors import InputError, WorkerError, WorkerHungError
-from emovox.serve.pool import Machines, Terms, outcome
-from emovox.serve.problems import Problem
+from emovox.serve.pool import Bench, Machines, Prepare, Recognise, Terms, Upload, outcome
 from emovox.serve.server import create_app
 from emovox.serve.service import Service
-from emovox.serve.settings import Settings
-from emovox.serve.work import Bench, Prepare, Recognise, Upload
+from emovox.serve.settings import Problem, Settings
 from tests import EXAMPLES
 from tests.serve import Inline, fake
 from tests.serve.test_jobs import finished, made

@@ -11,10 +11,9 @@ import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from emovox.errors import InputError
-from emovox.serve.database import Database
-from emovox.serve.keys import Keys
-from emovox.serve.settings import Settings
-from emovox.serve.telemetry import JsonLines
+from emovox.serve.guard import Keys
+from emovox.serve.jobs import Database
+from emovox.serve.settings import JsonLines, Settings
 from tests.serve import refused, serving, wav
 
 

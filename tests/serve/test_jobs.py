@@ -17,10 +17,9 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from emovox.outputs.formats import Format
-from emovox.serve.database import JOBS, METADATA, RECORDINGS, Database
-from emovox.serve.job_routes import _archive
-from emovox.serve.jobs import Jobs, Sound
-from emovox.serve.keys import Keys
+from emovox.serve.guard import Keys
+from emovox.serve.jobs import JOBS, METADATA, RECORDINGS, Database, Jobs, Sound
+from emovox.serve.routes import _archive
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
 from tests import EXAMPLES

@@ -8,7 +8,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from emovox.serve.page_routes import SAMPLES, assets
+from emovox.serve.server import SAMPLES, assets
 
 SCRIPTS = [one for one in assets() if one.name.endswith(".js")]
 

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from emovox import EmotionRecognizer, TimelineOptions
 from emovox.cli.predict import predict
 from emovox.outputs.formats import Format
-from emovox.serve.answers import TYPES
+from emovox.serve.contract import TYPES
 from emovox.testing import FakeRecognizer
 from tests import EXAMPLES, ROOT
 from tests.serve import refused, serving, wav
@@ -102,7 +102,7 @@ def test_raw_pcm_is_what_its_file_is(client: TestClient) -> None:
 def test_large_uploads_go_through_a_file_that_is_gone_afterwards(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emovox.serve.parts.SPOOL", 1000)
+    monkeypatch.setattr("emovox.serve.settings.SPOOL", 1000)
     spool = tmp_path / "spool"
     spool.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(spool))

@@ -68,7 +68,7 @@ class Server:
             commands = [Path(f"/proc/{one}/cmdline").read_bytes() for one in found]
         except OSError:  # a thread or a process has just ended
             return []
-        return [one for one, line in zip(found, commands, strict=True) if b"emovox.recognition.processes" in line]
+        return [one for one, line in zip(found, commands, strict=True) if b"emovox.recognition.workers" in line]
 
     def kill(self) -> None:
         self.client.close()

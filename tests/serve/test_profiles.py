@@ -12,11 +12,10 @@ from starlette.testclient import TestClient
 from emovox import EmotionRecognizer, Transcript, Waveform, Word
 from emovox.errors import ModelError
 from emovox.model import profiles
-from emovox.serve.database import Database
-from emovox.serve.guard import PROTOCOL
-from emovox.serve.keys import Keys
+from emovox.serve.guard import PROTOCOL, Keys
+from emovox.serve.jobs import Database
+from emovox.serve.pool import Bench
 from emovox.serve.settings import Settings
-from emovox.serve.work import Bench
 from tests import CLASSIC, EXAMPLES
 from tests.serve import refused, serving, wav
 

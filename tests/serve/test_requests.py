@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from emovox.errors import ModelError
+from emovox.serve.pool import Bench
 from emovox.serve.server import create_app
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
-from emovox.serve.work import Bench
 from tests.serve import Inline
 
 #: Random bytes are no recording, which is told with a 422: that positive data is taken cannot be asked of this service.

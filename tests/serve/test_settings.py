@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 
-from emovox.cli.serve import serve
+from emovox.cli.listen import serve
 from emovox.errors import InputError
-from emovox.serve.guard import OPEN
-from emovox.serve.keys import SCOPES
-from emovox.serve.options import RecognitionOptions, StreamOptions
-from emovox.serve.problems import KINDS
+from emovox.serve.contract import RecognitionOptions, StreamOptions
+from emovox.serve.guard import OPEN, SCOPES
 from emovox.serve.server import _GRACE
-from emovox.serve.settings import Settings, table, variable
+from emovox.serve.settings import KINDS, Settings, table, variable
 from tests import ROOT
 
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")

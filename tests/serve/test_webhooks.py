@@ -16,11 +16,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from emovox.serve import webhooks
-from emovox.serve.database import DELIVERIES, Database
-from emovox.serve.jobs import Jobs, Sound
-from emovox.serve.problems import Problem
-from emovox.serve.settings import Settings
+from emovox.serve import jobs
+from emovox.serve.jobs import DELIVERIES, Database, Jobs, Sound, Webhooks
+from emovox.serve.settings import Problem, Settings
 from tests.serve import refused, serving, wav
 
 SECRET = "0123456789abcdef"
@@ -88,7 +86,7 @@ def _loopback(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1" if host == "localhost" else host, port))]
 
 
-def waiting(folder: Path, url: str, **settings: Any) -> webhooks.Webhooks:
+def waiting(folder: Path, url: str, **settings: Any) -> Webhooks:
     """Finish a job whose client wants to be told."""
     given = Settings(data=str(folder), **settings)
     database = Database(given)
@@ -96,10 +94,10 @@ def waiting(folder: Path, url: str, **settings: Any) -> webhooks.Webhooks:
     jobs.create("", {}, [Sound("a", 1, iter([b"x"]))], webhook={"url": url, "secret": SECRET})
     (claim,) = jobs.claim(1)
     assert jobs.finish(claim, {"file": "a", "duration": 1.0, "predictions": []}, None)
-    return webhooks.Webhooks(database, given)
+    return Webhooks(database, given)
 
 
-def states(hooks: webhooks.Webhooks) -> list[tuple[str, int, str]]:
+def states(hooks: Webhooks) -> list[tuple[str, int, str]]:
     with hooks._database.read() as connection:
         columns = DELIVERIES.c.state, DELIVERIES.c.attempts, DELIVERIES.c.answer
         return [tuple(row) for row in connection.execute(sa.select(*columns))]
@@ -114,7 +112,7 @@ def test_a_finished_job_is_told_signed(folder: Path, listener: tuple[str, type[L
     ((headers, body),) = heard.told
     assert json.loads(body)["job"]["state"] == "succeeded"
     stamp = int(headers["webhook-timestamp"])
-    assert headers["webhook-signature"] == webhooks.signature(SECRET, headers["webhook-id"], stamp, body)
+    assert headers["webhook-signature"] == jobs.signature(SECRET, headers["webhook-id"], stamp, body)
 
 
 @pytest.mark.parametrize(("answer", "state"), [(500, "waiting"), (429, "waiting"), (302, "waiting"), (410, "given up")])
@@ -169,21 +167,21 @@ PRIVATE = [
 )
 def test_only_https_urls_are_taken(url: str) -> None:
     with pytest.raises(Problem, match="options_invalid"):
-        webhooks.checked(url, ())
+        jobs.checked(url, ())
 
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_private_addresses_are_refused_at_once(host: str) -> None:
     with pytest.raises(Problem, match="options_invalid"):
-        webhooks.checked(f"https://{host}/x", ())
-    assert not webhooks.allowed(ipaddress.ip_address(host.strip("[]")), ())
-    assert webhooks.checked("https://10.1.2.3/x", ("10.0.0.0/8",)).hostname == "10.1.2.3"
+        jobs.checked(f"https://{host}/x", ())
+    assert not jobs.allowed(ipaddress.ip_address(host.strip("[]")), ())
+    assert jobs.checked("https://10.1.2.3/x", ("10.0.0.0/8",)).hostname == "10.1.2.3"
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.1", "2130706433", "0x7f.1", "0", "017700000001"])
 def test_private_addresses_are_refused_however_they_are_written(host: str) -> None:
     with pytest.raises(Problem, match="options_invalid"):
-        webhooks.checked(f"https://{host}/x", ())
+        jobs.checked(f"https://{host}/x", ())
 
 
 def test_a_job_tells_the_secret_once(folder: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from emovox import audio
 from emovox.errors import InputError
 from emovox.lab.augmentation.augment import coloured_noise, mix
-from emovox.speech import gate
-from emovox.speech.gate import GateOptions, is_speech, measure, speech_probability
+from emovox.speech import vad
+from emovox.speech.vad import GateOptions, is_speech, measure, speech_probability
 from emovox.types import RATE, Float32Array
 from tests import EXAMPLES, examples
 from tests.conftest import sine
@@ -145,4 +145,4 @@ def test_the_threshold_decides() -> None:
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, math.nan])
 def test_an_impossible_threshold_is_refused(threshold: float) -> None:
     with pytest.raises(InputError, match=f"threshold is {threshold}: expected a probability"):
-        gate.GateOptions(threshold)
+        vad.GateOptions(threshold)

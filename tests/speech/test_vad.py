@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from emovox import audio
 from emovox.errors import AudioError, InputError
-from emovox.speech.probability import FRAME, SpeechProbability
-from emovox.speech.vad import Segment, Segmenter, VadOptions, VoiceActivity, segments
+from emovox.speech.vad import FRAME, Segment, Segmenter, SpeechProbability, VadOptions, VoiceActivity, segments
 from emovox.types import RATE, Float32Array, Waveform
 from tests import EXAMPLES, examples
 

@@ -10,9 +10,8 @@ import pytest
 
 from emovox import EmotionRecognizer
 from emovox.errors import ModelError
-from emovox.labels import COMMON
-from emovox.text.evidence import TextClassifier
-from emovox.types import Transcript
+from emovox.text.words import TextClassifier
+from emovox.types import COMMON, Transcript
 from tests import EXAMPLES
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "am", "very", "happy", "sad"]

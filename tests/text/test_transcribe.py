@@ -18,8 +18,15 @@ from hypothesis import strategies as st
 from emovox import audio
 from emovox.errors import InputError, MissingExtraError, ModelError, TranscriptError
 from emovox.speech.vad import VadOptions
-from emovox.text.transcribe import CachedTranscriber, Listener, Transcriber, TranscriptionOptions, recognise, transcribe
-from emovox.text.whisper import WhisperTranscriber
+from emovox.text.transcribe import (
+    CachedTranscriber,
+    Listener,
+    Transcriber,
+    TranscriptionOptions,
+    WhisperTranscriber,
+    recognise,
+    transcribe,
+)
 from emovox.text.words import check_fits, read_transcript
 from emovox.types import RATE, Float32Array, Transcript, Waveform, Word
 from tests import EXAMPLES

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from emovox.labels import COMMON
-from emovox.text import evidence, lexicon
-from emovox.text.evidence import DESCRIPTIONS, FEATURE_NAMES, linguistic_features, text_emotions
-from emovox.types import Transcript, Word
+from emovox.text import lexicon, words
+from emovox.text.words import DESCRIPTIONS, FEATURE_NAMES, linguistic_features, text_emotions
+from emovox.types import COMMON, Transcript, Word
 from tests import DATA
 
 SENTENCES = DATA / "text_emotions.tsv"
@@ -153,9 +152,7 @@ def test_another_language_has_only_time_and_confidence() -> None:
 def test_any_text_gives_finite_features_and_probabilities(text: str, duration: float) -> None:
     found = linguistic_features(Transcript(text), duration)
     assert all(math.isfinite(value) for value in found.values())
-    assert all(
-        0 <= found[name] <= 1 for name in FEATURE_NAMES if name.startswith("share_") or name in evidence._PERSONS
-    )
+    assert all(0 <= found[name] <= 1 for name in FEATURE_NAMES if name.startswith("share_") or name in words._PERSONS)
     probabilities = text_emotions(text)
     assert tuple(probabilities) == COMMON
     assert sum(probabilities.values()) == pytest.approx(1)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from emovox.audio.convert import LOUDEST, Converter
+from emovox.audio.decoding import LOUDEST
 from emovox.audio.reading import (
     LEAD_IN,
     MIN_DURATION,
     Blocks,
+    Channel,
+    Converter,
+    Samples,
+    Sound,
+    Source,
+    as_sound,
     blocks,
     channels,
     duration,
     from_array,
     read,
     require_signal,
+    source_name,
     stretches,
 )
-from emovox.audio.sources import Channel, Samples, Sound, Source, as_sound, source_name
 
 __all__ = [
     "LEAD_IN",

@@ -1,15 +1,17 @@
-"""Cleaning a waveform before anything is measured on it, and cutting it into windowed frames."""
+"""What may be done with a recording before it is analysed: noise, level, silence at both ends."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox.errors import FeatureError, InputError
+from emovox.errors import FeatureError, InputError, did_you_mean
 from emovox.types import RATE, Float32Array, Waveform
 
 Level = Literal["none", "peak", "loudness"]
@@ -76,14 +78,30 @@ class PreprocessOptions:
                 raise InputError(f"{name} is {value}: expected a number from {low} to {high}")
 
 
-def preprocess(waveform: Waveform, options: PreprocessOptions | None = None) -> Waveform:
+#: What is expected of an option, by its type.
+_KINDS = {bool: "true or false", float: "a number", str: "a word"}
+
+
+def options_of(given: Mapping[str, Any]) -> PreprocessOptions:
+    """Convert a mapping from a recipe or a model file; the error names the key and the value."""
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(PreprocessOptions)}
+    for key, value in given.items():
+        if key not in kinds:
+            raise FeatureError(f"unknown preprocessing option {key!r}: {did_you_mean(key, kinds)}")
+        wanted = (int, float) if kinds[key] is float else kinds[key]
+        if not isinstance(value, wanted) or isinstance(value, bool) != (kinds[key] is bool):
+            raise FeatureError(f"preprocessing option {key}={value!r} is not possible: give {_KINDS[kinds[key]]}")
+    return PreprocessOptions(**given)
+
+
+def preprocess(waveform: Waveform, options: PreprocessOptions | Mapping[str, Any] | None = None) -> Waveform:
     """Clean a waveform: DC removal, noise reduction, trimming, level normalisation, in this order.
 
     Parameters
     ----------
     waveform : Waveform
         Speech at 16 kHz.  It is not changed.
-    options : PreprocessOptions, optional
+    options : PreprocessOptions or mapping of str, optional
         Which steps; the defaults where none are given.
 
     Returns
@@ -98,7 +116,7 @@ def preprocess(waveform: Waveform, options: PreprocessOptions | None = None) -> 
     >>> preprocess(waveform, PreprocessOptions(peak=0)).samples.tolist()
     [-1.0, 1.0, 0.0]
     """
-    options = options or PreprocessOptions()
+    options = options if isinstance(options, PreprocessOptions) else options_of(options or {})
     samples, offset = waveform.samples, 0
     if options.dc:
         samples = remove_dc(samples)

@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
-from emovox.batch.merge import answers
 from emovox.batch.places import Place, is_remote
 from emovox.batch.plan import Plan
+from emovox.batch.summary import answers
 from emovox.errors import InputError
-from emovox.outputs.text import csv_line, json_line
-from emovox.outputs.tracks import Names
-from emovox.writing import replacing
+from emovox.outputs.console import csv_line, json_line
+from emovox.outputs.formats import Names
+from emovox.storage import replacing
 
 #: File of a folder of tracks that says which recording each is of.
 INDEX = "recordings.json"

@@ -7,15 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emovox.batch.engines import Engine
-from emovox.batch.entries import Entry, Inputs
-from emovox.batch.places import Place
-from emovox.batch.plan import FAILURES, PARTS, Plan, failure_line
-from emovox.batch.report import Report
-from emovox.batch.tables import encode
-from emovox.batch.tasks import Failed, Outcome, Values
+from emovox.batch.places import Entry, Inputs, Place
+from emovox.batch.plan import FAILURES, PARTS, Engine, Plan, failure_line
+from emovox.batch.summary import Report
+from emovox.batch.tasks import Failed, Outcome, Values, encode
 from emovox.errors import EmovoxError, InputError, WorkerError
-from emovox.outputs.text import readable
+from emovox.outputs.console import readable
 
 #: Seconds after which the engine is asked whether it is still there, where nothing comes of it.
 _SILENCE = 5.0

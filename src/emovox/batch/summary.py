@@ -1,18 +1,32 @@
-"""What a finished run adds up to: failures in one file, a page with numbers by label, speaker and folder."""
+"""What came of a batch: its summary, its page, and its parts merged."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import platform
+import sys
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
 from html import escape
-from itertools import islice
+from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
-from emovox.batch.places import Place
-from emovox.batch.plan import FAILED, PAGE, SUMMARY, Plan, failure_line
-from emovox.batch.report import clock, events
+from emovox.batch.places import Folder, Place
+from emovox.batch.plan import FAILED, LOGS, PAGE, SUMMARY, Plan, failure_line
+from emovox.batch.tasks import Failed, Values, parquet_writer
+from emovox.errors import InputError
+from emovox.outputs import formats
+from emovox.outputs.console import Console, Progress, csv_line, is_terminal, json_line, readable, say
+from emovox.outputs.formats import Format
+from emovox.storage import replacing
+from emovox.types import Prediction
 
 #: Speakers and folders that are listed one by one, those with most recordings; the others are counted.
 LISTED = 1000
@@ -287,3 +301,373 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     caption = f"<caption>{escape(note)}</caption>" if note else ""
     return f"<table>{caption}<tr>{top}</tr>{lines}</table>"
+
+
+#: Seconds between two lines or objects of progress, between two of a log's copies elsewhere, and of the rate's memory.
+LINES, COPIES, MEMORY = 10.0, 60.0, 60.0
+
+
+class Telling(StrEnum):
+    """How progress is told."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    LINES = "lines"
+    JSON = "json"
+    NONE = "none"
+
+
+class Log:
+    """The log of one process in an output: a line of JSON an event, with its time.
+
+    A folder gets each line at once; a place elsewhere, where nothing can be appended, all of them once a minute.
+    """
+
+    def __init__(self, place: Place) -> None:
+        now = datetime.now(UTC)
+        self.name = f"{LOGS}/{now:%Y%m%dT%H%M%S}-{platform.node() or 'host'}-{os.getpid()}.jsonl"
+        self._place = place
+        self._lines: list[str] = []
+        self._copied = time.monotonic()
+        self._here = place if isinstance(place, Folder) else None
+
+    def __call__(self, event: str, **values: Any) -> None:
+        """Write an event."""
+        line = json_line({"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **values}) + "\n"
+        if self._here is not None:
+            self._here.append(self.name, line)
+            return
+        self._lines.append(line)
+        if time.monotonic() - self._copied > COPIES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written."""
+        self._copied = time.monotonic()
+        if self._lines:
+            self._place.write(self.name, "".join(self._lines).encode())
+
+
+class Report:
+    """Takes note of what happens, and tells it.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the run.
+    log : Log
+        Where it is written down.
+    telling : Telling
+        How it is told meanwhile.
+    todo : int
+        How many recordings this process has to do.
+    now : callable
+        The clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        log: Log,
+        telling: Telling = Telling.NONE,
+        *,
+        todo: int = 0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if telling is Telling.AUTO:
+            telling = Telling.BAR if is_terminal(sys.stderr) else Telling.LINES
+        self._plan, self._log, self._telling, self._now, self._todo = plan, log, telling, now, todo
+        self.done = self.failed = self._silences = self._deaths = 0
+        self.sound = 0.0
+        self.began = self._told = now()
+        self._recent: deque[tuple[float, int]] = deque([(self.began, 0)])
+        self._bar: Progress | None = None
+        self._stack = ExitStack()
+        log("begin", fingerprint=plan.fingerprint, recordings=plan.recordings, todo=todo, pid=os.getpid())
+
+    def recording(self, seconds: float, *, failed: bool) -> None:
+        """Take note of a recording that is done."""
+        self.done += 1
+        self.failed += failed
+        self._silences = 0
+        self.sound += seconds
+        now = self._now()
+        if now - self._recent[-1][0] >= 1:
+            self._recent.append((now, self.done))
+            while len(self._recent) > 2 and now - self._recent[0][0] > MEMORY:
+                self._recent.popleft()
+            self._tell(now)
+
+    def failure(self, name: str, failed: Failed) -> None:
+        """Take note of what failed."""
+        self._log("failed", id=readable(name), code=failed.code, message=failed.message, channel=failed.channel)
+
+    def part(self, number: int, recordings: int, failures: int, seconds: float) -> None:
+        """Take note of a part that is written."""
+        self._log(
+            "part", part=number, recordings=recordings, failures=failures, sound=round(seconds, 3), **self.state()
+        )
+
+    def waiting(self, seconds: float) -> None:
+        """Take note that nothing has come for so long; the log hears of it once a minute."""
+        if seconds >= COPIES * (1 + self._silences):
+            self._silences += 1
+            self._log("waiting", silent=round(seconds), **self.state())
+
+    def deaths(self, number: int) -> None:
+        """Take note of how many workers have died so far."""
+        if number > self._deaths:
+            self._deaths = number
+            self._log("deaths", workers=number)
+
+    def end(self, how: str) -> None:
+        """Take note of the end: ``done``, ``stopped`` or why it could not go on."""
+        self._tell(self._now(), last=True)
+        self._log("end", how=how, **self.state())
+        self._log.flush()
+
+    @property
+    def rate(self) -> float:
+        """Recordings a second, of the last minute."""
+        (then, before), now = self._recent[0], self._now()
+        return (self.done - before) / (now - then) if now > then else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Return how far it is, in plain values."""
+        spent, rate = self._now() - self.began, self.rate
+        left = (self._todo - self.done) / rate if rate else None
+        return {
+            "done": self.done,
+            "todo": self._todo,
+            "failed": self.failed,
+            "rate": round(rate, 2),
+            "seconds": round(spent, 1),
+            "seconds_left": None if left is None else round(left),
+            "sound_total": round(self.sound, 1),
+        }
+
+    def _tell(self, now: float, *, last: bool = False) -> None:
+        if self._telling is Telling.BAR:
+            self._draw(last)
+        elif self._telling is not Telling.NONE and (last or now - self._told >= LINES):
+            self._told = now
+            if self._telling is Telling.JSON:
+                say(json_line({"event": "end" if last else "progress", **self.state()}))
+            else:
+                say(self.sentence())
+
+    def sentence(self) -> str:
+        """Say how far it is."""
+        state = self.state()
+        left = "" if state["seconds_left"] is None else f", {clock(state['seconds_left'])} left"
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done} of {self._todo} recordings, {self.rate:.1f} a second{left}{failed}"
+
+    def _draw(self, last: bool) -> None:
+        if self._bar is None:
+            self._bar = self._stack.enter_context(Progress(Console(sys.stderr)).shown())
+        failed = f", {self.failed} failed" if self.failed else ""
+        self._bar(f"recordings: {self.rate:.1f} a second{failed}", self.done, self._todo)
+        if last:
+            self._stack.close()
+
+
+def events(place: Place, kinds: Iterable[str]) -> list[dict[str, Any]]:
+    """Read events of all logs of an output, in order of time."""
+    found: list[dict[str, Any]] = []
+    for name in place.names(LOGS):
+        for line in (place.read(f"{LOGS}/{name}") or b"").decode("utf-8", "replace").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:  # the process was killed while it wrote
+                continue
+            if event.get("event") in kinds:
+                found.append({**event, "log": name})
+    return sorted(found, key=lambda event: str(event.get("time")))
+
+
+def clock(seconds: float) -> str:
+    """Write a time as people read it.
+
+    Examples
+    --------
+    >>> clock(59), clock(3725), clock(200_000)
+    ('59 s', '1 h 02 min', '2 d 07 h')
+    """
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24:02d} h"
+    if hours:
+        return f"{hours} h {minutes % 60:02d} min"
+    return f"{minutes} min {int(seconds) % 60:02d} s" if minutes else f"{int(seconds)} s"
+
+
+class Merged(StrEnum):
+    """What parts become."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    RTTM = "rttm"
+    TEXTGRID = "textgrid"
+    VTT = "vtt"
+    SRT = "srt"
+    AUDACITY = "audacity"
+
+    @property
+    def one_each(self) -> bool:
+        """Whether there is a file for each recording."""
+        return self in (Merged.TEXTGRID, Merged.VTT, Merged.SRT, Merged.AUDACITY)
+
+
+def form_of(target: str, form: Merged | None) -> Merged:
+    """Tell the format of what is merged: that which is asked for, or the one of the target's name.
+
+    Raises
+    ------
+    InputError
+        The name tells none.
+
+    Examples
+    --------
+    >>> form_of("all.parquet", None).value, form_of("tracks/", Merged.TEXTGRID).value
+    ('parquet', 'textgrid')
+    """
+    if form is not None:
+        return form
+    ending = Path(target).suffix.lower().removeprefix(".")
+    if ending not in ("csv", "jsonl", "parquet", "rttm"):
+        raise InputError(
+            f"the name {target} tells no format: end it in .csv, .jsonl, .parquet or .rttm, or add --format"
+        )
+    return Merged(ending)
+
+
+def merge(plan: Plan, place: Place, target: Path, form: Merged) -> int:
+    """Write the rows of all parts that are there, in the order of the inputs.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the output.
+    place : Place
+        The output.
+    target : Path
+        The file to write, or the folder for formats with a file a recording.
+    form : Merged
+        Its format.
+
+    Returns
+    -------
+    int
+        How many rows were written.
+
+    Raises
+    ------
+    InputError
+        The output has no answers, and the format is about answers; the rows of a recording lie apart, and the format is
+        a file for each; or nothing can be written there.
+    """
+    if form in (Merged.CSV, Merged.JSONL, Merged.PARQUET):
+        return _merged_table(plan, place, target, form)
+    if form is Merged.RTTM:
+        with replacing(target) as part, part.open("w", encoding="utf-8") as file:
+            lines = formats.to_rttm(one for one, _ in answers(plan, place))
+            return sum(bool(file.write(line)) for line in lines)
+    return _tracks(plan, place, target, Format(form.value))
+
+
+def rows(plan: Plan, place: Place) -> Iterator[Values]:
+    """Give the rows of all parts that are there, in order."""
+    for part in sorted(plan.done(place)):
+        yield from plan.rows(place, part)
+
+
+def answers(plan: Plan, place: Place) -> Iterator[tuple[Prediction, Mapping[str, Any]]]:
+    """Give all rows as predictions, each with the row it comes from.
+
+    Raises
+    ------
+    InputError
+        The output holds features or embeddings.
+    """
+    if "label" not in plan.columns:
+        raise InputError(f"{place.name} holds {plan.manifest['output']}, not answers: merge it to CSV or Parquet")
+    for values in rows(plan, place):
+        row = dict(zip(plan.columns, values, strict=True))
+        yield _prediction(row, plan.labels), row
+
+
+def _prediction(row: Mapping[str, Any], labels: list[str]) -> Prediction:
+    return Prediction(
+        file=row["file"],
+        start=row["start"],
+        end=row["end"],
+        label=row["label"],
+        probabilities={label: row[f"p_{label}"] for label in labels},
+        confidence=row["confidence"],
+        abstained=row["abstained"],
+        model=row["model"],
+        speaker=row["speaker"],
+        transcript=row.get("transcript"),
+        channel=row["channel"],
+    )
+
+
+def _merged_table(plan: Plan, place: Place, target: Path, form: Merged) -> int:
+    count = 0
+    with replacing(target) as part:
+        if form is Merged.PARQUET:
+            with parquet_writer(part, plan.columns) as write:
+                for number in sorted(plan.done(place)):
+                    count += write(list(plan.rows(place, number)))
+            return count
+        with part.open("w", encoding="utf-8", newline="") as file:
+            if form is Merged.CSV:
+                file.write(csv_line(plan.columns))
+            for values in rows(plan, place):
+                line = json_line(dict(zip(plan.columns, values, strict=True))) + "\n"
+                file.write(line if form is Merged.JSONL else csv_line(_cells(values)))
+                count += 1
+    return count
+
+
+def _cells(values: Values) -> Iterator[str | float]:
+    """Write values as cells: nothing where there is none, JSON where there is more than a cell holds."""
+    for value in values:
+        if value is None:
+            yield ""
+        elif isinstance(value, bool):
+            yield str(value).lower()
+        elif isinstance(value, str | int | float):
+            yield value
+        else:
+            yield json.dumps(value)
+
+
+def _require_together(plan: Plan, place: Place) -> None:
+    """Make sure, before anything is written, that the rows of a recording follow each other."""
+    over: set[str] = set()
+    before = None
+    for one, _ in answers(plan, place):
+        if one.file in over and one.file != before:
+            raise InputError(
+                f"the rows of {one.file} lie apart in this output, and a track holds a whole recording: sort the input "
+                "by file, or merge to CSV, JSON lines, Parquet or RTTM"
+            )
+        over.add(one.file)
+        before = one.file
+
+
+def _tracks(plan: Plan, place: Place, target: Path, form: Format) -> int:
+    """Write a file for each recording."""
+    _require_together(plan, place)
+    names, count = formats.Names(), 0
+    for file, group in groupby(answers(plan, place), key=lambda one: one[0].file):
+        found = list(group)
+        length = max(max(one.end, row["duration"]) for one, row in found)
+        with replacing(target / (names(file) + form.ending)) as part, part.open("w", encoding="utf-8") as written:
+            pieces = formats.pieces(form, [one for one, _ in found], plan.labels, duration=length)
+            written.writelines(pieces)
+        count += len(found)
+    return count

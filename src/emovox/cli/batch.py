@@ -9,35 +9,21 @@ from typing import Any
 
 import click
 
-from emovox.batch.engines import Cluster, Engine, Local
-from emovox.batch.entries import Entry, Inputs
 from emovox.batch.labelling import Tool, export, read, write_table
-from emovox.batch.merge import Merged, form_of
-from emovox.batch.merge import merge as merged
-from emovox.batch.places import Place, place
-from emovox.batch.plan import FAILED, PART_SIZE, Plan, require
-from emovox.batch.report import Log, Report, Telling, clock, events
+from emovox.batch.places import Entry, Inputs, Place, place
+from emovox.batch.plan import FAILED, PART_SIZE, Cluster, Engine, Local, Plan, require
 from emovox.batch.runs import Allowance, Run, Shard, TooManyFailuresError
-from emovox.batch.summary import finish
-from emovox.batch.tables import PartFormat
-from emovox.batch.tasks import Outcome, Output, Recognition, Task
-from emovox.cli.options import (
-    model_option,
-    recognition_options,
-    setting_option,
-    speaker_choice,
-    threshold_option,
-    timeline_choice,
-    timeline_options,
-)
-from emovox.cli.profiles import voices
+from emovox.batch.summary import Log, Merged, Report, Telling, clock, events, finish, form_of
+from emovox.batch.summary import merge as merged
+from emovox.batch.tasks import Outcome, Output, PartFormat, Recognition, Task
+from emovox.cli.commands import model_option, recognition_options, setting_option, threshold_option, timeline_options
+from emovox.cli.predict import speaker_choice, timeline_choice
 from emovox.errors import InputError
 from emovox.features import sets
 from emovox.model import profiles
-from emovox.model.profiles import Profile, Subject
-from emovox.model.subjects import AUTO
-from emovox.outputs.console import Choice, Group, all_of, argument, command, option, say
-from emovox.outputs.text import json_line
+from emovox.model.profiles import AUTO, Profile, Subject, voices
+from emovox.outputs.commands import Choice, Group, all_of, argument, command, option
+from emovox.outputs.console import json_line, say
 from emovox.recognition.timeline import TimelineOptions
 from emovox.recognition.workers import PATIENCE
 

@@ -11,7 +11,10 @@ def run() -> None:
     # Everything is imported inside: whoever stops the command while it loads is told the same as later.
     try:
         try:
-            code = _run()
+            from emovox.cli.commands import app
+            from emovox.outputs.commands import call
+
+            code = call(app, "emovox", sys.argv[1:])
         finally:
             sys.stdout.flush()  # a pipe that is closed shows now, not while the interpreter ends
     except KeyboardInterrupt:
@@ -19,48 +22,12 @@ def run() -> None:
     except BrokenPipeError:
         code = _unheard()
     except ImportError as error:
-        if not _was_interrupted(error):
+        from emovox.errors import was_interrupted
+
+        if not was_interrupted(error):
             raise
         code = _stopped()
     sys.exit(code)
-
-
-def _run() -> int:
-    """Parse and call, and return the exit code."""
-    import click
-
-    from emovox.cli.commands import app
-    from emovox.errors import EmovoxError
-    from emovox.outputs.console import usage_message
-    from emovox.outputs.text import never_fail, shown
-
-    never_fail()
-
-    if asked := os.environ.get("_EMOVOX_COMPLETE"):  # the shell asks for completions
-        from click.shell_completion import shell_complete
-
-        return shell_complete(app, {}, "emovox", "_EMOVOX_COMPLETE", asked)
-    try:
-        with app.make_context("emovox", sys.argv[1:]) as context:
-            app.invoke(context)
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.UsageError as error:
-        click.echo(f"emovox: {shown(usage_message(error))}", err=True)
-        return 2
-    except EmovoxError as error:
-        if _was_interrupted(error):
-            raise KeyboardInterrupt from error
-        click.echo(f"emovox: {shown(str(error))}", err=True)
-        return 2
-    return 0
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Tell whether Ctrl-C is behind an error: a library in C that is stopped while it loads raises ImportError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__
-    return error is not None
 
 
 def _unheard() -> int:

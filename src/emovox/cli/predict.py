@@ -1,54 +1,54 @@
-"""`emovox predict`: recordings to emotions."""
+"""`emovox predict`, and how commands deliver results."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 import click
 
 from emovox import audio
 from emovox.audio import Sound, source_name
-from emovox.audio.sources import recordings
-from emovox.cli import results
-from emovox.cli.options import (
+from emovox.audio.reading import SPOOL, Source
+from emovox.cli.commands import (
     Mode,
-    Told,
-    WordOptions,
     channels_option,
-    format_for,
     model_option,
-    numbered,
     setting_option,
-    speaker_choice,
     speaker_option,
     threshold_option,
-    timeline_choice,
     timeline_options,
     word_options,
 )
-from emovox.cli.profiles import voices
-from emovox.cli.results import Found, Place
 from emovox.errors import EmovoxError, InputError, MissingExtraError, NoSpeechError
-from emovox.model.subjects import AUTO
-from emovox.outputs.console import Choice, argument, command, is_terminal, option, progress_bars, say
-from emovox.outputs.formats import Format
-from emovox.recognition.many import checked_jobs
+from emovox.model.profiles import AUTO, voices
+from emovox.outputs import formats, plots
+from emovox.outputs.commands import Choice, argument, command, option
+from emovox.outputs.console import Console, json_line, print_table, progress_bars, say, to_text, unseen, whole_writes
+from emovox.outputs.formats import JSON_END, Format, Place
+from emovox.outputs.plots import Explanation
+from emovox.recognition.analysis import recordings
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.recognition.segments import SegmentFile, read_segments
-from emovox.recognition.timeline import Summary, Timeline, TimelineOptions
-from emovox.speech.gate import GateOptions
-from emovox.types import Failure, Prediction, Segment
+from emovox.recognition.timeline import SegmentFile, Summary, Timeline, TimelineOptions, read_segments, summary_lines
+from emovox.speech.vad import GateOptions
+from emovox.storage import replacing
+from emovox.types import TOO_SHORT, Failure, Prediction, Segment, Transcript, Unread
 
 if TYPE_CHECKING:
-    from emovox.text.rules import Rule
+    from emovox.model.file import ModelCard
+    from emovox.text.fusion import Rule
+    from emovox.text.transcribe import CachedTranscriber
+    from emovox.text.words import TextClassifier
 
 #: A recording must be longer than this, in seconds, before it gets a progress bar of its own.
 LONG = 120.0
@@ -101,11 +101,11 @@ def predict(**written: Any) -> None:
     asked = Asked(**written)
     work = asked.work()
     if asked.explain:
-        results.print_explanations(work.results(), work.target.form)
+        print_explanations(work.results(), work.target.form)
     elif asked.summary:
-        results.print_summaries(work.summaries(), work.target.form)
+        print_summaries(work.summaries(), work.target.form)
     else:
-        results.deliver(work.coming(), work.target.form, work.target.place, work.recognizer.card.labels)
+        deliver(work.coming(), work.target.form, work.target.place, work.recognizer.card.labels)
     if work.words.missing:
         say(f"emovox: {work.words.missing} of {work.told.total} recordings are judged by the voice alone")
     if work.told.finish() or work.words.missing:
@@ -151,7 +151,7 @@ class Asked:
         """Get everything ready: what must fail fails before the first recording is read."""
         cut, given = self._cut()
         if self.summary or self.explain:
-            results.require_plain_format("--summary" if self.summary else "--explain", self.form, self.out)
+            require_plain_format("--summary" if self.summary else "--explain", self.form, self.out)
         files = recordings(self.sources)
         words = WordOptions.wanted(self.text, self.asr, self.language, self.transcript, self.text_model, files)
         if cut and words.given:
@@ -159,13 +159,15 @@ class Asked:
 
             require_times(words.given)
         form = format_for(self.form, self.out)
-        place = Place.of(self.out, "--out", form.ending, files, one_file=not form.holds_one)
-        pictures = None if self.plot is None else results.picture_place(self.plot, files)
+        place = None
+        if self.out is not None or len(files) > 1:
+            place = Place.of(self.out, "--out", form.ending, files, one_file=not form.holds_one)
+        pictures = None if self.plot is None else picture_place(self.plot, files)
         if self.embed and not self.html:
             raise InputError("--embed is about the page of --html: add --html FILE")
         site = None if self.html is None else Place.of(self.html, "--html", ".html", files, one_file=False)
         recognizer = self._recognizer(words)
-        pages = results.Pages(site, self.embed, recognizer.card) if site else None
+        pages = Pages(site, self.embed, recognizer.card) if site else None
         cut = cut or (TimelineOptions() if self.explain else None)
         return Work(self, recognizer, words, cut, files, given, Target(form, place, pictures, pages))
 
@@ -206,7 +208,7 @@ class Asked:
 
 
 def _default_rules() -> Sequence[Rule]:
-    from emovox.text.rules import DEFAULT
+    from emovox.text.fusion import DEFAULT
 
     return DEFAULT
 
@@ -218,7 +220,7 @@ class Target:
     form: Format
     place: Place | None
     pictures: Place | None
-    pages: results.Pages | None
+    pages: Pages | None
 
 
 class Work:
@@ -239,7 +241,7 @@ class Work:
         self.sources, self.channels = numbered(files, asked.channels)
         self.told = Told(len(self.sources))
         self.segments = self._segments(given) if given else None
-        self.jobs = min(checked_jobs(asked.jobs), len(self.sources))
+        self.jobs = 1 if asked.jobs is None and len(self.sources) == 1 else asked.jobs
 
     def _segments(self, given: SegmentFile) -> list[list[Segment]]:
         """Find the segments of each recording; one that has none is reported and left out, unless all have none."""
@@ -260,7 +262,7 @@ class Work:
         target, words = self.target, self.words.transcriber or self.words.given
         further = words or target.pictures or target.pages or self.segments or self.explain
         one = self.cut is not None and not self.cut.speakers and len(self.sources) == 1 and not further
-        return self._streamed() if one and results.streams(target.form, target.place) else self.results()
+        return self._streamed() if one and streams(target.form, target.place) else self.results()
 
     def _streamed(self) -> Iterator[Found]:
         """Yield what is found in one recording segment by segment, in memory that does not grow with it."""
@@ -273,7 +275,7 @@ class Work:
             def tell(seconds: float) -> None:
                 nonlocal heard
                 heard = seconds
-                if is_terminal(sys.stderr):
+                if progress is not unseen:
                     bars.heard(0, seconds)
 
             try:
@@ -301,10 +303,10 @@ class Work:
         """Yield what is found in each recording or channel; report what fails and go on."""
         with progress_bars() as progress:
             bars = Bars(progress, self.sources)
-            heard = bars.heard if is_terminal(sys.stderr) else None  # it asks each recording how long it is
+            heard = None if progress is unseen else bars.heard  # it asks each recording how long it is
             shown = self.target.pictures is not None or self.target.pages is not None
             twice = self.recognizer.setting == AUTO or (self.cut is not None and self.cut.speakers is not None)
-            again = shown or self.explain or self.jobs > 1 or twice
+            again = shown or self.explain or self.jobs != 1 or twice
             sources = self._opened(stack, again=again)
             for number, (source, found) in enumerate(zip(sources, self._analysed(sources, heard), strict=True)):
                 try:
@@ -321,7 +323,7 @@ class Work:
 
     def _opened(self, stack: ExitStack, *, again: bool) -> list[Sound]:
         """Return the recordings as they are read; standard input is kept where it is read `again`."""
-        names = [stack.enter_context(results.standard_input(again)) if name == "-" else name for name in self.sources]
+        names = [stack.enter_context(standard_input(again)) if name == "-" else name for name in self.sources]
         return [
             name if number is None else audio.Channel(name, number)
             for name, number in zip(names, self.channels, strict=True)
@@ -356,7 +358,7 @@ class Work:
 
             found = replace(found, explanations=explain(self.recognizer, source, found.predictions))
         if self.target.pictures:
-            results.draw(found, source, self._picture(found))
+            draw(found, source, self._picture(found))
         return found
 
     def _picture(self, found: Found) -> Path:
@@ -404,3 +406,506 @@ class Bars:
         """Take note that all recordings up to one are done."""
         if len(self._sources) > 1:
             self._progress("recordings", index + 1, len(self._sources))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one recording, or the next segment of one that is still read.
+
+    Attributes
+    ----------
+    file : str
+        Where the sound came from.
+    predictions : tuple of Prediction
+        In the order of time.
+    duration : float
+        Length of the recording in seconds, or of what is read of it so far.
+    source : str, path, bytes, binary file, or pair of array and rate
+        Where it can be read once more.
+    explanations : tuple of Explanation
+        Of the strongest answers, where they are asked for.
+    """
+
+    file: str
+    predictions: tuple[Prediction, ...]
+    duration: float
+    source: Sound = ""
+    explanations: tuple[Explanation, ...] = ()
+
+
+def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
+    """Read the option ``--plot``; what must fail fails before the first recording is read."""
+    place = Place.of(plot, "--plot", ".png", files, one_file=plot is None)
+    if place:
+        from emovox.outputs import plots  # it brings the arithmetic of pitch
+
+        plots.require(place.target / "picture.png" if place.folder else place.target)
+    return place
+
+
+def draw(found: Found, source: Sound, path: Path) -> None:
+    """Draw the picture of one recording, and beside it the plane of valence and arousal, where a model gives them."""
+    from emovox.outputs import plots
+
+    plots.write(found.predictions, source, path, found.file, found.explanations)
+    say(f"wrote {path}")
+    if plots.has_plane(found.predictions):
+        beside = path.with_stem(f"{path.stem}-plane")
+        plots.write_plane(found.predictions, beside, found.file)
+        say(f"wrote {beside}")
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Where the pages of ``--html`` go, and what they hold beside the answers.
+
+    Attributes
+    ----------
+    place : Place
+        One file, or a folder with one a recording.
+    embed : bool
+        Whether the sound is inside them; otherwise it is beside them, where it is a file.
+    card : ModelCard
+        That of the model.
+    """
+
+    place: Place
+    embed: bool
+    card: ModelCard
+
+    def write(self, found: Found) -> None:
+        """Write the page of one recording."""
+        from emovox.outputs import pages, plots
+
+        path, source = self.place.path(found.file), found.source
+        address = pages.inside(source) if self.embed else ""
+        if not self.embed and isinstance(source, str | os.PathLike):
+            address = pages.beside(os.fsdecode(source), path)
+        shown = pages.Page(
+            found.file,
+            found.predictions,
+            found.duration,
+            plots.contour(source, melody=False),
+            self.card,
+            address,
+            Timeline(found.file, found.duration, found.predictions).summary().to_dict(),
+            found.explanations,
+        )
+        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pages.to_html(shown))
+        say(f"wrote {path}")
+
+
+@contextmanager
+def standard_input(again: bool) -> Iterator[Source]:
+    """Give standard input as a recording; it is kept where it will be read `again`."""
+    if not again:
+        yield sys.stdin.buffer
+    else:
+        with _Kept(max_size=SPOOL) as kept:
+            shutil.copyfileobj(sys.stdin.buffer, kept)
+            yield cast(BinaryIO, kept)
+
+
+class _Kept(tempfile.SpooledTemporaryFile[bytes]):
+    """Standard input, kept."""
+
+    name = "<stdin>"
+
+
+def streams(form: Format, place: Place | None) -> bool:
+    """Tell whether a timeline can be delivered while it is made: all but what states the length before the segments."""
+    return form is not Format.TEXTGRID and not (place and place.folder)
+
+
+def deliver(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
+    """Write results as they come, in one format to one place.
+
+    Parameters
+    ----------
+    found : iterable of Found
+        The recordings' results; what came before an interruption is kept.
+    form : Format
+        For people, or for machines.
+    place : Place or None
+        None is standard output.
+    labels : sequence of str
+        The model's labels.
+    """
+    if place is not None and place.folder:
+        for one in found:
+            _save(one.predictions, form, place.path(one.file), labels, one.duration)
+    elif place is not None or form is Format.TABLE:
+        _at_the_end(found, form, place, labels)
+    elif form is Format.JSON:
+        _print_json(one for each in found for one in each.predictions)
+    else:
+        _print_pieces(found, form, labels)
+
+
+def _at_the_end(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
+    """Write when all is done, or what there is of it when the user stops."""
+    done: list[Prediction] = []
+    duration = 0.0
+    try:
+        for one in found:
+            done.extend(one.predictions)
+            duration = max(duration, one.duration)
+    finally:
+        if done and place is not None:
+            _save(done, form, place.target, labels, duration)
+        elif done:
+            print_table(done)
+
+
+def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: Sequence[str], duration: float) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        if form is Format.TABLE:
+            file.writelines(to_text(predictions))
+        else:
+            file.writelines(formats.pieces(form, predictions, labels, duration=duration))
+    say(f"wrote {path}")
+
+
+class _Printer:
+    """Prints pieces as they come, each whole: the interruption may come at any line of this process."""
+
+    def __init__(self, whole: Callable[[Callable[[], None]], None]) -> None:
+        self._whole, self.last = whole, ""
+
+    def print(self, pieces: Iterable[str]) -> None:
+        """Print pieces; `last` is the one that was printed last."""
+        for piece in pieces:
+            self._whole(partial(self._print, piece))
+
+    def _print(self, piece: str) -> None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        self.last = piece
+
+
+def _print_json(predictions: Iterator[Prediction]) -> None:
+    """Print a list that is whole wherever the user stops."""
+    with whole_writes() as whole:
+        printer = _Printer(whole)
+        try:
+            printer.print(formats.to_json(predictions))
+        finally:
+            if not printer.last.endswith(formats.JSON_END):
+                printer.print([formats.JSON_END if printer.last else "[]\n"])
+
+
+def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -> None:
+    """Print as results come; a format that holds one recording gets one, and where it states its length, whole."""
+    with whole_writes() as whole:
+        printer = _Printer(whole)
+        if form is Format.TEXTGRID:
+            for one in found:
+                printer.print(formats.pieces(form, one.predictions, labels, duration=one.duration))
+            return
+        coming = (one for each in found for one in each.predictions)
+        first = [one for one in [next(coming, None)] if one]
+        if first or not form.holds_one:  # a track of nothing is no track; a table of nothing has a header
+            printer.print(formats.pieces(form, chain(first, coming), labels))
+
+
+def require_plain_format(option: str, form: Format | None, out: str | None) -> None:
+    """Refuse what a summary or an explanation cannot be written as, before the first recording is read."""
+    if form not in (None, Format.TABLE, Format.JSON):
+        raise InputError(f"{option} is a table or json, not {form}: write --format json, or leave out {option}")
+    if out is not None:
+        raise InputError(f"{option} goes to standard output: redirect it, or leave out --out")
+
+
+def print_explanations(found: Iterable[Found], form: Format | None) -> None:
+    """Print the explanations of each recording; what came before an interruption is whole."""
+    if form is Format.JSON:
+        print_list(one for each in found for one in each.explanations)
+        return
+    for each in found:
+        for one in each.explanations:
+            said = [plots.title(one), *(f"  {about:6} {text}" for about, text in plots.lines(one))]
+            sys.stdout.write("\n".join(said) + "\n")
+            sys.stdout.flush()
+
+
+class _Plain(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def print_list(values: Iterable[_Plain]) -> None:
+    """Print a list of JSON that is whole wherever the user stops."""
+    separator = "["
+    try:
+        for one in values:
+            sys.stdout.write(f"{separator}\n{json_line(one.to_dict())}")
+            sys.stdout.flush()
+            separator = ","
+    finally:
+        sys.stdout.write(JSON_END if separator == "," else "[]\n")
+        sys.stdout.flush()
+
+
+def print_summaries(summaries: Iterable[Summary], form: Format | None) -> None:
+    """Print a summary of each recording; what came before an interruption is whole."""
+    if form is not Format.JSON:
+        console = Console()
+        for summary in summaries:
+            for line in summary_lines(summary, console.width):
+                console.print(line)
+        return
+    print_list(summaries)
+
+
+@dataclass
+class WordOptions:
+    """What one call of the command line asks of the words.
+
+    Attributes
+    ----------
+    transcriber : CachedTranscriber or None
+        Speech recogniser; None where none was asked for.
+    given : Transcript or None
+        Transcript read from a file.
+    classifier : TextClassifier or None
+        Text classifier that judges their emotion as well.
+    missing : int
+        Number of recordings so far without words.
+    """
+
+    transcriber: CachedTranscriber | None = None
+    given: Transcript | None = None
+    classifier: TextClassifier | None = None
+    missing: int = 0
+    _said: set[str] = field(default_factory=set)
+
+    @classmethod
+    def wanted(
+        cls,
+        text: bool,
+        asr: str | None,
+        language: str | None,
+        transcript: Path | None,
+        text_model: str | None,
+        sources: Sequence[str],
+    ) -> WordOptions:
+        """Turn the options of the command line into recogniser, transcript and classifier.
+
+        Raises
+        ------
+        InputError
+            They contradict each other, or the transcript cannot be read.
+        ModelError
+            The model does not know the language.
+        """
+        if not (text or asr or transcript):
+            if language or text_model:
+                raise InputError(f"{'--language' if language else '--text-model'} is about words: add --text")
+            return cls()
+        from emovox.text.transcribe import CachedTranscriber, WhisperTranscriber
+        from emovox.text.words import TextClassifier, read_transcript
+
+        classifier = TextClassifier(text_model) if text_model else None
+        if transcript:
+            if text or asr:
+                raise InputError("--transcript takes the place of --text and --asr: give one or the other")
+            if len(sources) != 1:
+                raise InputError(f"--transcript is about one recording, not {len(sources)}: call emovox once for each")
+            return cls(given=read_transcript(transcript, language or "en"), classifier=classifier)
+        return cls(CachedTranscriber(WhisperTranscriber(asr, language)), classifier=classifier)
+
+    def check(self, prediction: Prediction) -> Prediction:
+        """Report on standard error why a recording has no words, each reason once; return the prediction."""
+        if (self.transcriber or self.given) and prediction.transcript is None:
+            self.missing += 1
+            for line in prediction.why or ():
+                if line not in self._said and not line.startswith(TOO_SHORT):
+                    self._said.add(line)
+                    say(f"emovox: {prediction.file}: {line}")
+        return prediction
+
+
+def format_for(form: Format | None, out: str | None) -> Format:
+    """Choose the format: what was asked for, or what the name of the file tells, or a table.
+
+    Examples
+    --------
+    >>> format_for(None, "call.vtt").value, format_for(Format.CSV, "x.vtt").value, format_for(None, None).value
+    ('vtt', 'csv', 'table')
+    """
+    if form is not None:
+        return form
+    if out is None:
+        return Format.TABLE
+    if out.endswith(("/", "\\")) or Path(out).is_dir():
+        raise InputError(f"--out {out} is a folder, which does not tell a format: add --format")
+    return formats.format_of(Path(out))
+
+
+def speaker_choice(text: str | None) -> tuple[Literal["auto"] | int | None, Path | None]:
+    """Read ``--speakers``: whether and how many are to be told apart, or a file that tells who speaks when.
+
+    Examples
+    --------
+    >>> speaker_choice("auto"), speaker_choice("2"), speaker_choice("call.rttm")[1].name
+    (('auto', None), (2, None), 'call.rttm')
+    """
+    if text is None or text == "auto":
+        return ("auto" if text else None), None
+    if text.isdecimal():
+        return int(text), None
+    if Path(text).suffix:
+        return "auto", Path(text)
+    raise InputError(f"--speakers {text}: expected auto, how many there are, or an .rttm file")
+
+
+def timeline_choice(wanted: bool, segments: object = None, **given: Any) -> TimelineOptions | None:
+    """Make the options of what was written on the command line.
+
+    Parameters
+    ----------
+    wanted : bool
+        Whether a timeline is wanted at all.
+    segments : object
+        What is to be judged, where that is given: it makes a timeline, and only the window matters.
+    **given : speakers, enrolled, mode, window, hop, smoothing, merge
+        None where nothing was written.
+
+    Returns
+    -------
+    TimelineOptions or None
+        None where no timeline is wanted.
+
+    Raises
+    ------
+    InputError
+        Something was written that has no meaning without a timeline or with given segments, or a value is out of its
+        range.
+
+    Examples
+    --------
+    >>> timeline_choice(True, None, mode="interval", window=None, hop=10.0).window
+    10.0
+    """
+    written = {name: value for name, value in given.items() if value is not None}
+    free = () if segments is None else ("window", "speakers", "enrolled")
+    about = ["smooth" if name == "smoothing" else name for name in written if name not in free]
+    if segments is not None and about:
+        raise InputError(f"--{about[0]} is about segments that are found, and --segments gives them: leave one out")
+    if not wanted and segments is None:
+        if about:
+            raise InputError(f"--{about[0]} is about timelines: add --timeline or --summary")
+        return None
+    if "hop" in written and "window" not in written:
+        written["window"] = max(written["hop"], TimelineOptions.window)
+    return TimelineOptions(**written)
+
+
+def channel_choice(channels: str) -> Literal["mix", "each"] | int:
+    """Read ``--channels``.
+
+    Raises
+    ------
+    InputError
+        It is none of mix, each or a number.
+
+    Examples
+    --------
+    >>> channel_choice("each"), channel_choice("2")
+    ('each', 2)
+    """
+    if channels in ("mix", "each"):
+        return "mix" if channels == "mix" else "each"
+    if channels.isdecimal() and int(channels) > 0:
+        return int(channels)
+    raise InputError(f"--channels {channels}: expected mix, each or the number of a channel, 1 for the first")
+
+
+def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | None]]:
+    """Turn recordings and ``--channels`` into what is judged: names, and the channel of each or None for all mixed.
+
+    Raises
+    ------
+    InputError
+        The option is none of mix, each or a number; standard input is to be read once for each of its channels.
+
+    Examples
+    --------
+    >>> numbered(["a.wav", "b.wav"], "2")
+    (['a.wav', 'b.wav'], [2, 2])
+    """
+    wanted = channel_choice(channels)
+    if wanted != "each":
+        return sources, [None if wanted == "mix" else wanted] * len(sources)
+    if "-" in sources:
+        raise InputError("--channels each reads a recording once a channel, and standard input can be read only once")
+    both: list[tuple[str, int | None]] = []
+    for name in sources:
+        try:
+            count = audio.channels(name)
+        except EmovoxError:  # reported when the recording's turn comes
+            count = 1
+        both += [(name, None)] if count == 1 else [(name, number) for number in range(1, count + 1)]
+    return [name for name, _ in both], [number for _, number in both]
+
+
+class Told:
+    """What a command says on standard error of recordings that fail or are read in part, and how many there are.
+
+    Parameters
+    ----------
+    total : int
+        Number of recordings.
+
+    Attributes
+    ----------
+    failures, partly : int
+        Recordings so far that could not be analysed, and that could not be read whole.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.failures, self.partly = total, 0, 0
+        self._said: set[str] = set()
+
+    def failed(self, file: str, error: str, *, missing_extra: bool = False) -> None:
+        """Say what has failed; what is no fault of the recording (an extra, weights) once, and not for each."""
+        self.failures += 1
+        if (missing_extra or file not in error) and not self._is_new(error.replace(file, "")):
+            return
+        say(f"emovox: {error}")
+
+    def read(self, file: str, told: HasNotes) -> None:
+        """Say what could not be read of a recording, and what there is to say about its channels."""
+        for one in told.unread:
+            say(f"emovox: {file} cannot be read {one}")
+        self.partly += bool(told.unread)
+        for note in told.notes:
+            if self._is_new(f"{file}: {note}"):
+                say(f"emovox: {file}: {note}")
+
+    def finish(self) -> bool:
+        """Say how many there were; tell whether there were any."""
+        if self.failures:
+            say(f"emovox: {self.failures} of {self.total} recordings could not be analysed")
+        if self.partly:
+            say(f"emovox: {self.partly} of {self.total} recordings could not be read whole")
+        return bool(self.failures or self.partly)
+
+    def _is_new(self, text: str) -> bool:
+        new = text not in self._said
+        self._said.add(text)
+        return new
+
+
+class HasNotes(Protocol):
+    """What reading a recording has brought up: of blocks and of a prediction."""
+
+    @property
+    def unread(self) -> Sequence[Unread]:
+        """What could not be read."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What there is to say about the channels."""
+        ...

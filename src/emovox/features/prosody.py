@@ -11,10 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox.features import pitch, voice_quality
-from emovox.features.analysis import Analysis, Stft, window
-from emovox.features.pitch import FormantOptions, formants
-from emovox.features.spectral import decibels, mel_bank, mel_spectrogram, mfcc
+from emovox.features import voicing
+from emovox.features.spectral import Analysis, Stft, decibels, mel_bank, mel_spectrogram, mfcc, window
+from emovox.features.voicing import FormantOptions, formants
 from emovox.types import Float32Array
 
 Array = NDArray[np.float64]
@@ -240,7 +239,9 @@ def spectral_balance(analysis: Analysis) -> Float32Array:
     return np.stack([10 * np.log10(alpha), 10 * np.log10(hammarberg), *slopes, flux])
 
 
-def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack) -> tuple[Float32Array, float, float]:
+def _voice(
+    analysis: Analysis, gram: voicing.Correlogram, track: voicing.PitchTrack
+) -> tuple[Float32Array, float, float]:
     """Compute the descriptors of :data:`VOICED`, and jitter and shimmer of the whole recording."""
     samples, rate = analysis.samples, analysis.rate
     rows = np.zeros((len(VOICED), len(track.f0)), dtype=np.float32)
@@ -249,22 +250,22 @@ def _voice(analysis: Analysis, gram: pitch.Correlogram, track: pitch.PitchTrack)
         return rows, 0.0, 0.0
     f0, times = track.f0[voiced], track.times[voiced]
     samples = samples - samples.mean()
-    points = voice_quality.pulses(samples, rate, track.f0, track.times)
-    jitter = voice_quality.jitter(points)
-    shimmer = voice_quality.shimmer(samples, rate, points)
+    points = voicing.pulses(samples, rate, track.f0, track.times)
+    jitter = voicing.jitter(points)
+    shimmer = voicing.shimmer(samples, rate, points)
 
     power = gram.power[voiced]
     frequency, bandwidth = formants(power, rate, FormantOptions(count=3))
     nearest = np.maximum(1, np.rint(frequency / f0[:, None])).astype(np.intp)
     numbers = np.concatenate((np.broadcast_to([1, 2], (len(f0), 2)), nearest), axis=1)
-    level = voice_quality.harmonic_level(power, rate / gram.n_fft, f0, numbers)
+    level = voicing.harmonic_level(power, rate / gram.n_fft, f0, numbers)
     amplitude = np.where(frequency > 0, level[:, 2:] - level[:, :1], 0)
-    parts = (f0, voice_quality.hnr(track.strength[voiced]), jitter.around(times), shimmer.around(times))
+    parts = (f0, voicing.hnr(track.strength[voiced]), jitter.around(times), shimmer.around(times))
     rows[:, voiced] = [*parts, level[:, 0] - level[:, 1], *frequency.T, *bandwidth.T, *amplitude.T]
     return rows, jitter.local, shimmer.local
 
 
-def descriptors(analysis: Analysis, options: pitch.PitchOptions | None = None) -> Descriptors:
+def descriptors(analysis: Analysis, options: voicing.PitchOptions | None = None) -> Descriptors:
     """Compute all low-level descriptors of a recording.
 
     Parameters
@@ -287,9 +288,9 @@ def descriptors(analysis: Analysis, options: pitch.PitchOptions | None = None) -
     >>> found.values.shape, round(float(np.median(found["f0"])))
     ((26, 101), 150)
     """
-    options = options or pitch.PitchOptions()
-    gram = pitch.correlogram(analysis, options)
-    track = pitch.follow(gram, options)
+    options = options or voicing.PitchOptions()
+    gram = voicing.correlogram(analysis, options)
+    track = voicing.follow(gram, options)
     voice, jitter, shimmer = _voice(analysis, gram, track)
     mel = mel_spectrogram(analysis, SHORT, *_BANDS)
     cepstrum = mfcc(decibels(mel), 5)[1:]

@@ -1,9 +1,11 @@
-"""Named feature sets and the specifications that models store.
+"""Feature sets by name: which numbers describe a recording, and the encoder inside the package.
+
+Models that use it share one file, so a model of one's own is small and trained without PyTorch's encoders.
 
 A feature set has a name, a version and parameters.  :func:`spec` completes a choice of them with the defaults,
 :func:`extract` computes the features of a `FeatureSpec`, or raises if this version cannot reproduce them.
 
-The signal processing is in :mod:`emovox.features.definitions`, imported when the first set that needs it is used: a
+The signal processing is in :mod:`emovox.features.functionals`, imported when the first set that needs it is used: a
 model whose input is the waveform itself starts without it.
 """
 
@@ -14,15 +16,142 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from emovox.audio.preprocess import WINDOWS, PreprocessOptions, preprocess
+from emovox.audio.preprocess import WINDOWS, PreprocessOptions, options_of, preprocess
 from emovox.errors import FeatureError, did_you_mean
-from emovox.features.analysis import Analysis, padded
+from emovox.session import open_session, with_outputs
 from emovox.types import RATE, FeatureSpec, Float32Array, Waveform
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: Whisper's encoders in it, their width and the blocks whose outputs are pooled.
+PARTS = (("whisper-tiny.en", 384, (1, 2, 3)), ("whisper-base", 512, (2, 3)))
+
+#: What the graph in the file calls the states that are pooled, in the order of :func:`names`.
+_POOLED = tuple(
+    f"/embedder/encoder/layers.{block - 1}{'_1' if number else ''}/Add_2_output_0"
+    for number, (_, _, blocks) in enumerate(PARTS)
+    for block in blocks
+)
+_FILE = Path(__file__).with_name("encoder.onnx")
+
+
+#: Shortest input of encoders and of models of samples, in samples (0.3 s); shorter clips are padded with zeros.
+SHORTEST = 3 * RATE // 10
+
+
+def padded(samples: Float32Array) -> Float32Array:
+    """Pad a clip shorter than 0.3 s with zeros on both sides.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Mono signal at 16 kHz.
+
+    Returns
+    -------
+    ndarray of float32, shape (max(n_samples, 4800),)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> padded(np.ones(1600, dtype=np.float32)).shape, padded(np.ones(8000, dtype=np.float32)).shape
+    ((4800,), (8000,))
+    """
+    lack = max(0, SHORTEST - len(samples))
+    return np.pad(samples, (lack // 2, lack - lack // 2)) if lack else samples
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the embedding's numbers: of each encoder and block the means, then the deviations, over time.
+
+    Examples
+    --------
+    >>> len(names()), names()[0]
+    (4352, 'whisper-tiny.en_b1_mean_000')
+    """
+    return tuple(
+        f"{encoder}_b{block}_{statistic}_{index:03d}"
+        for encoder, width, blocks in PARTS
+        for block in blocks
+        for statistic in ("mean", "sd")
+        for index in range(width)
+    )
+
+
+def embedding(samples: Float32Array) -> Float32Array:
+    """Compute the embedding of a preprocessed waveform, shape (4352,)."""
+    found: Float32Array = _session().run(None, {"samples": padded(samples)[None]})[0][0]
+    return found
+
+
+def states(samples: Float32Array) -> Float32Array:
+    """Compute what the embedding is a statistic of: the states of the pooled blocks, every 20 ms.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        Preprocessed, 0.3 s at least.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_frames, 2176)
+    """
+    found = _states_session().run(list(_POOLED), {"samples": samples[None]})
+    return np.concatenate([one[0] for one in found], axis=1)
+
+
+def pooled(states: Float32Array, kept: NDArray[np.floating[Any]]) -> Float32Array:
+    """Compute the embeddings of parts of a recording from its states, as if the encoder had heard all around them.
+
+    Parameters
+    ----------
+    states : ndarray, shape (n_frames, 2176)
+        From :func:`states`.
+    kept : ndarray, shape (n, n_frames)
+        Weight of each frame in each part, 0 or more; a part has some that are more than 0.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 4352)
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> samples = audio.read("examples/plain.wav").samples
+    >>> found = states(samples)
+    >>> bool(np.allclose(pooled(found, np.ones((1, len(found))))[0], embedding(samples), atol=1e-3))
+    True
+    """
+    centre = states.mean(axis=0)
+    centred, shares = states - centre, kept / kept.sum(axis=1, keepdims=True)
+    mean = shares @ centred
+    deviation = np.sqrt(np.maximum(shares @ np.square(centred) - np.square(mean), 0))
+    edges = np.cumsum([0] + [width for _, width, used in PARTS for _ in used])
+    columns = [np.arange(*span) for span in pairwise(edges)]
+    both = [part[:, one] for one in columns for part in (mean + centre, deviation)]
+    return np.concatenate(both, axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _states_session() -> InferenceSession:
+    """Open the encoder once more, with the states among its outputs."""
+    return open_session(with_outputs(_FILE.read_bytes(), _POOLED), "the encoder in the package")
+
+
+@lru_cache(maxsize=1)
+def _session() -> InferenceSession:
+    """Open the encoder, once a process: all models and threads share it."""
+    return open_session(_FILE, "the encoder in the package")
+
 
 #: Value of a parameter.
 Value = int | float | str
@@ -181,15 +310,15 @@ class FeatureSet:
         # Not of encoders: the size of weights on disk may change under their name.
         return self.naming(**complete) if self.pretrained else _names(self.naming, **complete)
 
-    def compute(self, analysis: Analysis, **parameters: Value) -> Float32Array:
-        """Compute the features of a waveform that is already preprocessed.
+    def compute(self, samples: Float32Array, **parameters: Value) -> Float32Array:
+        """Compute the features of a waveform that is already preprocessed, shape (n_samples,) at 16 kHz.
 
         Returns
         -------
         ndarray of float32
             Shape (n_features,) at clip level, (n_frames, n_features) at frame level, (n_samples,) for samples.
         """
-        return np.ascontiguousarray(self.computing(analysis, **self.complete(parameters)), dtype=np.float32)
+        return np.ascontiguousarray(self.computing(samples, **self.complete(parameters)), dtype=np.float32)
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -216,25 +345,19 @@ def _built_in(
     description: str,
     parameters: Mapping[str, Parameter] = MappingProxyType({}),
 ) -> FeatureSet:
-    """Describe a set of :mod:`emovox.features.definitions` without importing it."""
+    """Describe a set of :mod:`emovox.features.functionals` without importing it."""
 
     def naming(**given: Value) -> tuple[str, ...]:
-        from emovox.features import definitions
+        from emovox.features import functionals
 
-        return definitions.NAMES[name](**given)
+        return functionals.NAMES[name](**given)
 
-    def computing(analysis: Analysis, **given: Value) -> Float32Array:
-        from emovox.features import definitions
+    def computing(samples: Float32Array, **given: Value) -> Float32Array:
+        from emovox.features import functionals, spectral
 
-        return definitions.COMPUTE[name](analysis, **given)
+        return functionals.COMPUTE[name](spectral.Analysis(samples), **given)
 
     return FeatureSet(name, version, level, description, naming, computing, parameters)
-
-
-def _encoder() -> Any:
-    from emovox.features import encoder
-
-    return encoder
 
 
 _PITCH = {
@@ -303,8 +426,8 @@ _SETS = {
             1,
             "clip",
             "embedding of the encoder inside the package: statistics over time of Whisper's two smallest, in 8 bits",
-            lambda: _encoder().names(),
-            lambda analysis: _encoder().embedding(analysis),
+            names,
+            embedding,
         ),
         FeatureSet(
             SAMPLES,
@@ -312,13 +435,10 @@ _SETS = {
             "samples",
             "the preprocessed waveform, for models that compute their own features",
             lambda: (),
-            lambda analysis: padded(analysis.samples),
+            padded,
         ),
     )
 }
-
-
-_KINDS = {bool: "true or false", float: "a number", str: "a word"}
 
 
 def available() -> tuple[str, ...]:
@@ -346,18 +466,6 @@ def get(name: str) -> FeatureSet:
     if name not in _SETS:
         raise FeatureError(f"unknown feature set {name!r}: {did_you_mean(name, available())}")
     return _SETS[name]
-
-
-def _options(preprocess: Mapping[str, Any]) -> PreprocessOptions:
-    """Convert a mapping from a recipe or a model file; the error names the key and the value."""
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(PreprocessOptions)}
-    for key, value in preprocess.items():
-        if key not in kinds:
-            raise FeatureError(f"unknown preprocessing option {key!r}: {did_you_mean(key, kinds)}")
-        wanted = (int, float) if kinds[key] is float else kinds[key]
-        if not isinstance(value, wanted) or isinstance(value, bool) != (kinds[key] is bool):
-            raise FeatureError(f"preprocessing option {key}={value!r} is not possible: give {_KINDS[kinds[key]]}")
-    return PreprocessOptions(**preprocess)
 
 
 def spec(
@@ -393,12 +501,12 @@ def spec(
     """
     chosen = get(name)
     complete = chosen.complete(parameters)
-    options = preprocess if isinstance(preprocess, PreprocessOptions) else _options(preprocess)
+    options = preprocess if isinstance(preprocess, PreprocessOptions) else options_of(preprocess)
     dimension = len(chosen.names(**complete))
     if not chosen.pretrained:
         # Values allowed one by one may be impossible together: a trial run fails now instead of at the first clip.
         # Not for encoders, so that a recipe can be read on machines that do not have their weights.
-        chosen.compute(Analysis(np.zeros(RATE // 10, dtype=np.float32)), **complete)
+        chosen.compute(np.zeros(RATE // 10, dtype=np.float32), **complete)
     return FeatureSpec(name, chosen.version, dimension, complete, dataclasses.asdict(options))
 
 
@@ -470,7 +578,7 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
     """
     chosen, cleaned = reproduced(spec), prepared(waveform, spec)
     with np.errstate(over="ignore", invalid="ignore"):
-        features = chosen.compute(Analysis(cleaned.samples), **spec.parameters)
+        features = chosen.compute(cleaned.samples, **spec.parameters)
     if not np.isfinite(features).all():
         peak = float(np.abs(waveform.samples).max())
         raise FeatureError(
@@ -481,7 +589,7 @@ def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
 
 def prepared(waveform: Waveform, spec: FeatureSpec) -> Waveform:
     """Preprocess a waveform as a specification asks for, before its features are computed."""
-    return preprocess(waveform, _options(spec.preprocess))
+    return preprocess(waveform, spec.preprocess)
 
 
 def feature_names(spec: FeatureSpec) -> tuple[str, ...]:

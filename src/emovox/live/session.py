@@ -1,23 +1,627 @@
-"""A listening session: sound in, events out, which are shown and saved until the sound ends or the user stops it."""
+"""A listening session: from a source to what the terminal shows and what is kept.
+
+Events and samples are written as they come, to ``<name>.jsonl.part`` and ``<name>.wav.part``; the final files are made
+at the end.  A session that is killed leaves these two: a journal with one JSON object a line, and a valid WAV file.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import math
+import os
 import queue
+import select
+import shutil
 import signal
+import sys
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO, Protocol
 
 import numpy as np
 
-from emovox.live.keeping import SoundKeeper, TimelineKeeper
+from emovox.errors import InputError
 from emovox.live.sources import Feed, Notice
-from emovox.live.state import SessionEvent, State, Streams
-from emovox.live.terminal import Keys, Printer, none
+from emovox.live.state import ABSTAINED, SPAN, SessionEvent, State, Streams, clock
+from emovox.outputs import formats
+from emovox.outputs.console import COLOURS, Console, Text, json_line, shown
+from emovox.outputs.console import Picture as Drawing
+from emovox.outputs.formats import Mark, to_audacity
+from emovox.storage import cannot_write, partial, replacing, require_writable
 from emovox.types import RATE, Float32Array, Prediction, Waveform
+
+
+class TimelineKeeper:
+    r"""Writes a session's timeline.
+
+    Parameters
+    ----------
+    path : Path
+        File to write at the end; its ending determines the format.
+    labels : sequence of str
+        The model's labels.
+
+    Raises
+    ------
+    InputError
+        The file or the journal of a killed session exists, the ending is no known format, or the folder is not
+        writable.
+
+    Examples
+    --------
+    >>> keeper = TimelineKeeper(Path("talk.rttm"), ["sad"])
+    >>> said = Prediction("talk", 0.0, 1.5, "sad", {"sad": 1.0}, 1.0, False, "demo")
+    >>> keeper.report(SessionEvent("result", 1.5, 2.0, said))
+    >>> [path.name for path in keeper.finish(duration=3.0)]
+    ['talk.rttm']
+    >>> Path("talk.rttm").read_text()
+    'SPEAKER talk 1 0.000 1.500 <NA> <NA> sad 1.0000 <NA>\n'
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        self.path, self._labels = path, labels
+        self._form = formats.format_of(path)
+        self.journal = partial(path.with_name(path.name + ".jsonl"))
+        _require_new(path, self.journal)
+        if not self._form.has_marks:
+            _require_new(self._marks_path)
+        try:
+            self._file = self.journal.open("x", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    @property
+    def _marks_path(self) -> Path:
+        """Where marks go that the format has no place for: an Audacity label track of their own."""
+        return self.path.with_name(self.path.stem + ".marks.txt")
+
+    def report(self, one: SessionEvent) -> None:
+        """Append an event to the journal, if it belongs into the timeline.
+
+        Raises
+        ------
+        InputError
+            The journal cannot be written; earlier events are safe.
+        """
+        if one.kind not in ("result", "mark", "transcript"):
+            return
+        try:
+            self._file.write(json_line(one.to_dict()) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def finish(self, duration: float) -> list[Path]:
+        """Write the timeline from the journal, and return the files written.
+
+        Parameters
+        ----------
+        duration : float
+            Length of the session in seconds.
+
+        Raises
+        ------
+        InputError
+            The timeline cannot be written; the journal stays.
+        """
+        with contextlib.suppress(OSError):
+            self._file.close()
+        marks = [(one.time, one.text or "") for one in self._written() if one.kind == "mark"]
+        words = {(one.time, one.channel): one.text for one in self._written() if one.kind == "transcript"}
+        channels = {one.channel for one in self._written() if one.kind == "result"}
+        predictions = (
+            dataclasses.replace(one.prediction, transcript=words.get((one.time, one.channel)))
+            for channel in sorted(channels, key=lambda number: number or 0)  # one after the other, as of a file
+            for one in self._written()
+            if one.kind == "result" and one.prediction is not None and one.channel == channel
+        )
+        written = [self.path]
+        with replacing(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            pieces = formats.pieces(self._form, predictions, self._labels, duration=duration, marks=marks)
+            file.writelines(pieces)
+        if marks and not self._form.has_marks:
+            self._write_marks(marks)
+            written.append(self._marks_path)
+        self.journal.unlink()
+        return written
+
+    def _write_marks(self, marks: Sequence[Mark]) -> None:
+        with replacing(self._marks_path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(to_audacity([], marks))
+
+    def _written(self) -> Iterator[SessionEvent]:
+        """Read the journal; a last line that was not finished is no news."""
+        with self.journal.open(encoding="utf-8") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):
+                    values = json.loads(line)
+                    if values["prediction"] is not None:
+                        values["prediction"] = Prediction(**values["prediction"])
+                    yield SessionEvent(**values)
+
+
+class SoundKeeper:
+    """Writes the sound of a session: WAV, 16 kHz, 16 bits, mono or the channels that are heard one by one.
+
+    Parameters
+    ----------
+    path : Path
+        A name that ends in ``.wav``.
+
+    Raises
+    ------
+    InputError
+        The file or that of a killed session exists, or the folder is not writable.
+
+    Examples
+    --------
+    >>> keeper = SoundKeeper(Path("talk.wav"))
+    >>> keeper.add_samples(np.zeros(16000, dtype=np.float32))
+    >>> [path.stat().st_size for path in keeper.finish()]
+    [32044]
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix.lower() != ".wav":
+            raise InputError(f"sound cannot be saved as {path}: end the name in .wav")
+        self.path = path
+        _require_new(path, partial(path))
+        try:
+            # The file outlives this function, and `wave` mends its header whenever something was written.
+            self._file = partial(path).open("xb")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - closed by finish
+        self._wave.setnchannels(1)
+        self._wave.setsampwidth(2)
+        self._wave.setframerate(RATE)
+
+    def add_samples(self, samples: Float32Array) -> None:
+        """Append samples, shape (n,) or (n, n_channels), from -1 to 1; louder ones are clipped.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
+        values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
+        try:
+            if samples.ndim == 2 and not self._wave.getnframes():
+                self._wave.setnchannels(samples.shape[1])
+            self._wave.writeframes(values.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def finish(self) -> list[Path]:
+        """Close the file, give it its final name and return it."""
+        try:
+            self._wave.close()
+            self._file.close()
+            partial(self.path).replace(self.path)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        return [self.path]
+
+
+def _require_new(*paths: Path) -> None:
+    """Make sure that nothing would be overwritten: what was recorded once cannot be recorded again."""
+    for path in paths:
+        if path.exists():
+            left = " (left by a session that was killed)" if path.suffix == ".part" else ""
+            raise InputError(f"{path} exists already{left}: move it away, or name another file")
+    require_writable(paths[0])
+
+
+#: Seconds between two pictures at least: more often is work for the processor and nothing for the eye.
+_EVERY = 0.1
+
+#: Quietest level that the meter shows, in dBFS.
+_FLOOR = -60.0
+
+#: Columns from which the probabilities stand in two columns.
+_WIDE = 76
+
+#: Lines of transcript that are shown.
+_LINES = 4
+
+#: A function that returns the keys pressed since its last call.
+Keys = Callable[[], str]
+
+
+class Printer(Protocol):
+    """Display of a session."""
+
+    def report(self, one: SessionEvent, state: State) -> None:
+        """Show an event."""
+        ...
+
+    def refresh(self, state: State) -> None:
+        """Show the current state; called several times a second."""
+        ...
+
+    def close(self, state: State) -> None:
+        """Show the final state."""
+        ...
+
+
+class Picture:
+    """Draws the session on a terminal, each picture over the one before.
+
+    Parameters
+    ----------
+    console : Console
+        A terminal that can move its cursor.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._drawing = Drawing(console)
+        self._drawing.show_cursor(False)
+        self._drawn = 0.0
+
+    def report(self, one: SessionEvent, state: State) -> None:
+        """Draw marks at once; other events wait for the next picture."""
+        if one.kind == "mark":
+            self._draw(state)
+
+    def refresh(self, state: State) -> None:
+        """Draw, at most ten times a second."""
+        if time.monotonic() - self._drawn >= _EVERY:
+            self._draw(state)
+
+    def close(self, state: State) -> None:
+        """Draw the last picture, which stays on the terminal."""
+        self._draw(state)
+        self._drawing.show_cursor(True)
+
+    def _draw(self, state: State) -> None:
+        self._drawn = time.monotonic()
+        width = shutil.get_terminal_size().columns  # it may have been changed since the last picture
+        self._drawing.draw(render(state, width, self._console.colour, glyphs(self._console)))
+
+
+def glyphs(console: Console) -> Glyphs:
+    """Return glyphs that the encoding of the terminal can show."""
+    return Glyphs() if console.encoding.lower().startswith("utf") else ASCII
+
+
+class Lines:
+    """Prints a line for each utterance, each mark and each text, and notices beside them.
+
+    Parameters
+    ----------
+    out, notes : text file
+        Where results and notices go.
+    """
+
+    def __init__(self, out: IO[str], notes: IO[str]) -> None:
+        self._out, self._notes = out, notes
+
+    def report(self, one: SessionEvent, state: State) -> None:
+        """Print utterances, marks and texts to `out`, notices to `notes`."""
+        if one.kind == "notice":
+            print(shown(f"! {one.text}"), file=self._notes, flush=True)
+        elif (line := self._line(one)) is not None:
+            print(shown(line), file=self._out, flush=True)
+
+    def refresh(self, state: State) -> None:
+        """Print nothing: lines stay."""
+
+    def close(self, state: State) -> None:
+        """Print nothing more."""
+
+    def _line(self, one: SessionEvent) -> str | None:
+        if one.kind == "result" and one.prediction is not None:
+            said = one.prediction
+            label = f"{ABSTAINED} ({said.label})" if said.abstained else said.label
+            who = f"{_of(one.channel)}{_by(said)}"
+            return f"{clock(said.start)}-{clock(said.end)}  {who}{label}  {said.confidence:.0%}"
+        if one.kind == "transcript":
+            return f'{clock(one.time)}  {_of(one.channel)}"{one.text}"'
+        return f"{clock(one.time)}  {one.text}" if one.kind == "mark" else None
+
+
+def _of(channel: int | None) -> str:
+    """Say which channel a line is about."""
+    return f"channel {channel}  " if channel else ""
+
+
+def _by(said: Prediction) -> str:
+    """Say who speaks, unless it is the one whose baseline was named."""
+    return f"{said.speaker}  " if said.speaker and said.speaker != said.baseline else ""
+
+
+class JsonLines:
+    """Prints every event as JSON, one object a line, without buffering.
+
+    Parameters
+    ----------
+    out : text file
+        Where to.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def report(self, one: SessionEvent, state: State) -> None:
+        """Print an event."""
+        print(json_line(one.to_dict()), file=self._out, flush=True)
+
+    def refresh(self, state: State) -> None:
+        """Print nothing: only events are of interest to a program."""
+
+    def close(self, state: State) -> None:
+        """Print nothing more."""
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Characters that bars and strips are drawn with."""
+
+    full: str = "█"
+    empty: str = "░"
+    unsure: str = "▒"
+    silence: str = "·"
+    mark: str = "▲"
+    dot: str = "●"
+    separator: str = " · "
+    cut: str = "…"
+
+
+#: For terminals and encodings that know no others.
+ASCII = Glyphs("#", ".", "?", ".", "^", "*", " | ", "~")
+
+
+def render(state: State, width: int, colour: bool = True, glyphs: Glyphs | None = None) -> list[Text]:
+    """Draw a session.
+
+    Parameters
+    ----------
+    state : State
+        What there is to show.
+    width : int
+        Columns of the terminal; 40 is enough.
+    colour : bool, default True
+        Whether there are colours; without them, letters tell emotions apart in the strip.
+    glyphs : Glyphs, optional
+        Signs to draw with; :data:`ASCII` for terminals without others.
+
+    Returns
+    -------
+    list of Text
+        No line is longer than `width`.
+
+    Examples
+    --------
+    >>> render(State("pipe", "demo", ("happy", "sad"), time=61.0), 40, False)[0].plain
+    'pipe · demo                         1:01'
+    """
+    signs = glyphs or Glyphs()
+    lines = [
+        _head(state, width, signs),
+        _meter(state, width, signs),
+        Text(),
+        _answer(state.now, width, signs, colour),
+        *_probabilities(state, width, signs, colour),
+        Text(),
+        *_strip(state, width, signs, colour),
+    ]
+    if state.transcripts:
+        lines += [Text(), *_transcript(state, width)]
+    lines.append(Text())
+    lines += [
+        _cut(Text(shown(f"! {one}"), "bold"), width * 3, signs) for one in (*state.advice[:2], state.notice) if one
+    ]
+    keys = signs.separator.join(["m marks a moment", "q ends", *([shown(state.saving)] if state.saving else [])])
+    lines.append(_cut(Text(keys, "dim"), width, signs))
+    return [piece for line in lines for piece in line.lines(width)]
+
+
+def _cut(text: Text, width: int, signs: Glyphs) -> Text:
+    if text.cell_len > width:
+        text.truncate(width - 1)
+        text.append(signs.cut)
+    return text
+
+
+def _head(state: State, width: int, signs: Glyphs) -> Text:
+
+    time = clock(state.time)
+    names = signs.separator.join(name for name in (state.source, state.model, state.speaker, state.setting) if name)
+    left = _cut(Text(shown(" ".join(names.split())), "bold"), width - len(time) - 1, signs)
+    left.append(" " * (width - len(time) - left.cell_len) + time)
+    return left
+
+
+def _meter(state: State, width: int, signs: Glyphs) -> Text:
+    """Show the level on a scale of decibels; red where sound is about to be cut off."""
+    number = f"{state.level:4.0f} dB" if math.isfinite(state.level) else " off   "
+    word = "speech" if state.speaking else "      "
+    size = max(4, min(40, width - 24))
+    filled = round(size * min(1.0, max(0.0, 1 - state.level / _FLOOR)))
+    bar = Text("level  ")
+    bar.append(signs.full * filled, "red" if state.level > -1 else "yellow" if state.level > -6 else "green")
+    bar.append(signs.empty * (size - filled), "dim")
+    bar.append(f" {number} ")
+    return bar.append(word, "bold")
+
+
+def _answer(now: Prediction | None, width: int, signs: Glyphs, colour: bool) -> Text:
+
+    if now is None:
+        return _cut(Text("listening: nobody has spoken yet", "dim"), width, signs)
+    style = _style(now.label, colour) if not now.abstained else "bold"
+    label = ABSTAINED if now.abstained else now.label
+    text = Text(f"{signs.dot} {_of(now.channel)}{_by(now)}", style).append(label, f"bold {style}".strip())
+    if now.abstained and width >= 60:
+        text.append(f" (perhaps {now.label})", "dim")
+    size = max(4, min(30, width - text.cell_len - 8))
+    filled = round(size * now.confidence)
+    text.append("  ").append(signs.full * filled, style).append(signs.empty * (size - filled), "dim")
+    return text.append(f" {now.confidence:4.0%}", "bold")
+
+
+def _style(label: str, colour: bool) -> str:
+    return COLOURS.get(label, "white") if colour else ""
+
+
+def _probabilities(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
+    """One line a label, or two labels a line where there is room."""
+    columns = 2 if width >= _WIDE else 1
+    space = (width - 3 * (columns - 1)) // columns
+    names = max((len(label) for label in state.labels), default=0)
+    names = min(names, space // 2)
+    size = max(2, min(24, space - names - 8))
+    letters = _letters(state.labels)
+    cells = []
+    for label in state.labels:
+        share = state.now.probabilities.get(label, 0.0) if state.now else 0.0
+        filled = round(size * share)
+        cell = Text("" if colour else f"{letters[label]} ").append(f"{label[:names]:<{names}} ")
+        cell.append(signs.full * filled, _style(label, colour)).append(signs.empty * (size - filled), "dim")
+        cells.append(cell.append(f" {share:4.0%}"))
+    rows = -(-len(cells) // columns)
+    lines = cells[:rows]
+    for left, right in zip(lines, cells[rows:], strict=False):
+        left.append(" " * (space - left.cell_len) + "   ").append(right)
+    return [piece for line in lines for piece in line.lines(width)]
+
+
+def _letters(labels: tuple[str, ...]) -> dict[str, str]:
+    """Give each label a letter of its own, its first where that is free."""
+    found: dict[str, str] = {}
+    for label in labels:
+        free = [one for one in label.lower() + "abcdefghijklmnopqrstuvwxyz0123456789" if one.isalnum()]
+        found[label] = next((one for one in free if one not in found.values()), "+")
+    return found
+
+
+def _strip(state: State, width: int, signs: Glyphs, colour: bool) -> list[Text]:
+    """Draw the last two minutes, a strip a channel: a column for what was judged in its middle; marks below."""
+    size = min(width, 120)
+    begin = state.time - SPAN
+    below = [" "] * size
+    for moment, _ in state.marks:
+        place = int((moment - begin) / SPAN * size)
+        if 0 <= place <= size:
+            below[min(place, size - 1)] = signs.mark
+    scale = Text("2 min ago" + " " * (size - 12) + "now", "dim")
+    strips = [_channel_strip(state, channel, size, signs, colour) for channel in state.channels or [None]]
+    return [*strips, *([Text("".join(below), "bold")] if state.marks else []), scale]
+
+
+def _channel_strip(state: State, channel: int | None, size: int, signs: Glyphs, colour: bool) -> Text:
+    """Draw the last two minutes of one channel, with its number before it if there are several."""
+    head = f"{channel} " if channel and len(state.channels) > 1 else ""
+    strip, letters, size = Text(head, "bold"), _letters(state.labels), size - len(head)
+    judged = [one for one in state.recent if one.channel == channel]
+    for column in range(size):
+        moment = state.time - SPAN + (column + 0.5) * SPAN / size
+        one = next((one for one in reversed(judged) if one.start <= moment < one.end), None)
+        if one is None:
+            strip.append(signs.silence, "dim")
+        elif one.abstained:
+            strip.append(signs.unsure, "dim")
+        else:
+            strip.append(signs.full if colour else letters.get(one.label, "+"), _style(one.label, colour))
+    return strip
+
+
+def _transcript(state: State, width: int) -> list[Text]:
+    """Write the last lines of what was said, the newest at the bottom."""
+    import textwrap
+
+    lines: list[str] = []
+    for moment, text in list(state.transcripts)[-_LINES:]:
+        head = f"{clock(moment)}  "
+        lines += textwrap.wrap(" ".join(text.split()), width, initial_indent=head, subsequent_indent=" " * len(head))
+    return [Text(shown(line)[:width]) for line in lines[-_LINES:]]
+
+
+def none() -> str:
+    """Return no keys, for programs without a terminal."""
+    return ""
+
+
+@contextmanager
+def keyboard() -> Iterator[Keys]:
+    """Read keys one by one, without Enter, until the block ends; the terminal is as before then.
+
+    Standard input may be the sound, so the keys come from the terminal itself.
+
+    Yields
+    ------
+    callable
+        Returns the keys pressed since the last call, without waiting.
+
+    Examples
+    --------
+    >>> with keyboard() as keys:
+    ...     isinstance(keys(), str)
+    True
+    """
+    if sys.platform == "win32":  # pragma: no cover - not the system of the project's tests
+        yield _windows
+        return
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        yield none
+        return
+    try:
+        with _cbreak(terminal):
+            yield lambda: _posix(terminal)
+    finally:
+        os.close(terminal)
+
+
+@contextmanager
+def _cbreak(terminal: int) -> Iterator[None]:
+    """Let a terminal give each key at once and not show it; Ctrl-C stays what it is."""
+    import termios
+    import tty
+
+    try:
+        before = termios.tcgetattr(terminal)
+        # A job in the background may not touch the terminal: it would be stopped.
+        if os.tcgetpgrp(terminal) == os.getpgrp():
+            tty.setcbreak(terminal, termios.TCSANOW)
+    except (OSError, termios.error):
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError, termios.error):
+            if os.tcgetpgrp(terminal) == os.getpgrp():
+                termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _posix(terminal: int) -> str:
+    with suppress(OSError, ValueError):
+        if select.select([terminal], [], [], 0)[0]:
+            return os.read(terminal, 64).decode(errors="replace")
+    return ""
+
+
+def _windows() -> str:  # pragma: no cover - not the system of the project's tests
+    import importlib
+
+    console = importlib.import_module("msvcrt")
+    found = ""
+    while console.kbhit():
+        found += console.getwch()
+    return found
+
 
 #: Seconds to wait for sound before looking at the keys again.
 _TICK = 0.1

@@ -1,24 +1,152 @@
-"""Reading a model: one ONNX file with its card inside, run by onnxruntime alone."""
+"""The model file, one ONNX graph with its card inside, and the decision over what it says."""
 
 from __future__ import annotations
 
-import io
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 import emovox
 from emovox.errors import ModelError
-from emovox.model.card import ModelCard
-from emovox.session import open_session, properties, shuffled
-from emovox.types import FeatureSpec, Float32Array
+from emovox.session import open_model, properties, shuffled
+from emovox.types import JOINT, RATE, FeatureSpec, Float32Array, Float64Array
+
+#: Version of the ModelCard's structure; a file with another one is refused.
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """One corpus that a model was trained on, as its card tells it."""
+
+    name: str
+    licence: str
+    clips: int
+    speakers: int
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, made by training and carried inside the model file.
+
+    Attributes
+    ----------
+    name : str
+        Short name, for people.
+    family : str
+        ``"ann"``, ``"mlp"``, ``"svm"``, ...
+    labels : tuple of str
+        Class order of the network's output: the only place where it is stated.  Empty only for a model that has
+        dimensions instead.
+    features : FeatureSpec
+        The front end that this model needs.
+    threshold : float
+        A prediction whose confidence is lower is an abstention.  0 never abstains.
+    known_threshold : float or None
+        The same where a baseline of setting or speaker is known; None: `threshold`.
+    shortest : float
+        Seconds of speech in an utterance below which the answer is an abstention; 0 answers any.
+    corpora : tuple of CorpusSummary
+        Training data with licences.
+    licence : str
+        Licence of the weights, as inherited from the training data.
+    evaluation : mapping
+        Protocol and scores: ``protocol``, ``folds``, ``seed``, ``uar``, ``wa``, ``macro_f1``, ...
+    recipe : mapping
+        The recipe that made the model, complete.
+    text : mapping
+        What a model that fuses voice and words needs to be told of the words, empty for others: ``columns`` (names of
+        the numbers), ``version``, ``transcriber`` (whose transcripts it was trained on; it is not inside the file),
+        ``language``.
+    intended_use, limitations : str
+        Prose for whoever deploys the model.
+    software : str
+        Version of emovox that wrote the file.
+    created : str
+        Date, ISO 8601.
+    rate : int
+        Sampling rate in Hz.
+    format_version : int
+        Version of this structure.
+    dimensions : tuple of str
+        Names of the emotion dimensions that the network predicts besides or instead of classes, for example
+        ``("arousal", "valence")``, in the order of its output ``dimensions``; empty for most models.
+    training_digest : str
+        What tells whether a clip was trained on: the first 4 bytes of a digest of the sound of each training clip,
+        sorted, in Base64; empty where it is not known.  No recording can be had from it.
+
+    Raises
+    ------
+    ModelError
+        There are neither labels nor dimensions.
+    """
+
+    name: str
+    family: str
+    labels: tuple[str, ...]
+    features: FeatureSpec
+    threshold: float = 0.0
+    corpora: tuple[CorpusSummary, ...] = ()
+    licence: str = ""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
+    intended_use: str = ""
+    limitations: str = ""
+    software: str = ""
+    created: str = ""
+    rate: int = RATE
+    format_version: int = FORMAT_VERSION
+    dimensions: tuple[str, ...] = ()
+    training_digest: str = ""
+    known_threshold: float | None = None
+    shortest: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.labels and not self.dimensions:
+            raise ModelError(f"model {self.name!r} has no output: its card must name labels or dimensions")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelCard:
+        """Rebuild a card from :meth:`to_dict`'s values.
+
+        Raises
+        ------
+        ModelError
+            The values are of another format, or are not a card at all.
+        """
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"model card format {version!r}, expected {FORMAT_VERSION}: "
+                "upgrade emovox, or train the model again with this version"
+            )
+        try:
+            plain = dict(values)
+            plain["features"] = FeatureSpec(**plain["features"])
+            _fronts(plain["features"])  # a joint one holds others, which must be whole too
+            plain["labels"], plain["dimensions"] = tuple(plain["labels"]), tuple(plain.get("dimensions", ()))
+            plain["corpora"] = tuple(
+                CorpusSummary(**{**corpus, "labels": tuple(corpus["labels"])}) for corpus in plain["corpora"]
+            )
+            return cls(**plain)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"the model card is damaged ({error}): get the model file again") from error
+
 
 #: Key of the card in the file's metadata.
 CARD_KEY = "emovox.card"
@@ -30,7 +158,7 @@ DIMENSIONS = "dimensions"
 SAMPLES, EMBEDDING = "samples", "embedding"
 #: The optional input of models that judge against a baseline, and the output that baselines are statistics of.
 BASELINE, AXES = "baseline", "axes"
-#: The optional input of models that fuse voice and words: rows of `emovox.text.evidence.words_vector`.
+#: The optional input of models that fuse voice and words: rows of `emovox.text.words.words_vector`.
 WORDS = "words"
 #: Where the models inside the package lie, and the one that is used when none is named.
 PRETRAINED = Path(emovox.__file__).parent / "pretrained"
@@ -85,6 +213,8 @@ class Model:
         What the model is.
     inputs : mapping of str to FeatureSpec
         The graph's inputs by name, and the front end of each; a stack has several.
+    levels : mapping of str to str
+        What each of them takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``.
     takes_samples, takes_vectors, takes_baseline : bool
         What the graph's inputs are: samples; one vector a clip; a baseline of setting and speaker besides.
     words_width : int
@@ -104,9 +234,7 @@ class Model:
         self._content, self._source, self._origin = content, source, origin
         self._shuffled: dict[int, Model] = {}
         try:
-            self._session = open_session(content, source)
-            with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
-                metadata = properties(file)
+            self._session, metadata = open_model(content, source)
         except ModelError:
             raise
         except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
@@ -116,7 +244,7 @@ class Model:
         outputs = {node.name: node.shape for node in self._session.get_outputs() if node.type == "tensor(float)"}
         self.takes_samples, self.takes_baseline = SAMPLES in inputs, BASELINE in inputs
         self.takes_vectors = len(inputs.get(INPUT, [])) == 2
-        self.inputs = {input_name(name, spec): spec for name, spec in self.card.features.parts().items()}
+        self.inputs = {input_name(name, spec): spec for name, spec in _fronts(self.card.features).items()}
         words = inputs.pop(WORDS, [0])[-1]
         self.words_width: int = words if isinstance(words, int) else 0
         # A pool in the card is put beside the answer of the voice, and the graph need not take words.
@@ -144,6 +272,7 @@ class Model:
                 f"{len(self.card.dimensions)}: get the model file again"
             )
         self._shapes = {name: inputs[name] for name in self.inputs}
+        self.levels = {name: _level(name, shape) for name, shape in self._shapes.items()}
         self._outputs = [name for name in (OUTPUT, DIMENSIONS, AXES) if name in outputs]
 
     def _check_samples(self, inputs: _Shapes, outputs: _Shapes, source: str) -> None:
@@ -213,10 +342,6 @@ class Model:
             raise ModelError(
                 f"model {self.card.name!r} takes no baseline: use a model that does, or no setting and no speaker"
             )
-
-    def level(self, name: str) -> str:
-        """Say what an input takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``."""
-        return _level(name, self._shapes[name])
 
     def run(
         self,
@@ -320,6 +445,11 @@ def input_name(part: str, spec: FeatureSpec) -> str:
     """
     name = SAMPLES if spec.set == SAMPLES else INPUT
     return f"{part}.{name}" if part else name
+
+
+def _fronts(spec: FeatureSpec) -> dict[str, FeatureSpec]:
+    """Return the front ends of a model by name; a single one has none."""
+    return spec.parts() if spec.set == JOINT else {"": spec}
 
 
 def _level(name: str, shape: Sequence[Any]) -> str:
@@ -479,3 +609,137 @@ def _again(origin: str, fingerprint: str) -> Model:
 def builtin() -> tuple[str, ...]:
     """Return the names of the models inside the package."""
     return tuple(sorted(file.stem for file in PRETRAINED.glob("*.onnx")))
+
+
+#: Lower bound of probabilities before a logarithm: negligible, and representable in float32.
+TINY = 1e-30
+
+
+def temper(probabilities: ArrayLike, temperature: float) -> Float64Array:
+    """Apply temperature scaling: the softmax of the log-probabilities divided by a temperature.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, n_classes)
+        Rows that sum to 1.
+    temperature : float
+        Positive; 1 changes nothing, larger values flatten the distribution.
+
+    Returns
+    -------
+    ndarray, shape (n, n_classes)
+        Rows that sum to 1; the order of the classes is unchanged.
+
+    Source
+    ------
+    Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599.
+
+    Examples
+    --------
+    >>> temper([[0.8, 0.2]], 2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    logs = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY)) / temperature
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    result: Float64Array = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def fit_temperature(probabilities: ArrayLike, target: ArrayLike) -> float:
+    """Fit the temperature that minimises the negative log-likelihood.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, n_classes)
+        Predictions for clips of speakers outside the training set.
+    target : array_like of int, shape (n,)
+        True class indices.
+
+    Returns
+    -------
+    float
+        Between 0.1 and 10.
+
+    Examples
+    --------
+    >>> overconfident = [[0.99, 0.01]] * 4  # correct three times of four
+    >>> 0.2 < 1 / fit_temperature(overconfident, [0, 0, 0, 1]) < 0.3
+    True
+    """
+    index = np.asarray(target)
+    low, high = np.log(0.1), np.log(10.0)
+
+    def loss(log_temperature: float) -> float:
+        tempered = temper(probabilities, float(np.exp(log_temperature)))
+        return float(-np.log(np.maximum(tempered[np.arange(len(index)), index], TINY)).mean())
+
+    # The loss is unimodal in the log-temperature, so golden-section search finds the minimum.
+    ratio = (np.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    for _ in range(40):
+        if loss(left) < loss(right):
+            high, right = right, left
+            left = high - ratio * (high - low)
+        else:
+            low, left = left, right
+            right = low + ratio * (high - low)
+    return float(np.exp((low + high) / 2))
+
+
+def combine(probabilities: ArrayLike, weights: ArrayLike) -> Float64Array:
+    """Average the class probabilities of the windows of a recording.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n_windows, n_classes)
+        One row per window.
+    weights : array_like, shape (n_windows,)
+        Non-negative weights, usually durations.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        Weighted mean; sums to 1.
+
+    Examples
+    --------
+    >>> combine([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0]).tolist()
+    [0.75, 0.25]
+    """
+    mean = np.average(np.asarray(probabilities, dtype=np.float64), axis=0, weights=np.asarray(weights))
+    result: Float64Array = mean / mean.sum()
+    return result
+
+
+def decide(probabilities: ArrayLike, labels: Sequence[str], threshold: float) -> tuple[str, float, bool]:
+    """Return the most probable label, its probability, and whether the model abstains.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n_classes,)
+        Class probabilities in the order of `labels`.
+    labels : sequence of str
+        Labels of the model.
+    threshold : float
+        Confidence below which the model abstains, in [0, 1]; 0 never abstains.
+
+    Returns
+    -------
+    label : str
+        Most probable label; empty where a model has no classes.
+    confidence : float
+        Its probability; 0 where there is none.
+    abstained : bool
+        Whether the confidence is below the threshold.
+
+    Examples
+    --------
+    >>> decide([0.4, 0.6], ["sad", "happy"], 0.7)
+    ('happy', 0.6, True)
+    """
+    if not labels:
+        return "", 0.0, False
+    values = np.asarray(probabilities, dtype=np.float64)
+    best = int(values.argmax())
+    confidence = float(values[best])
+    return labels[best], confidence, confidence < threshold

@@ -1,40 +1,511 @@
-"""One recording analysed by a voice: its answer, its timeline, and what the words add, where they are asked for."""
+"""Recordings analysed by a voice, one or many: answers, timelines, and what the words add.
+
+A recording is computed in one thread, so that many recordings share the cores without fighting for them.  Threads are
+enough: what takes time (decoding, resampling, networks) runs outside the interpreter's lock, and they share one model.
+"""
 
 from __future__ import annotations
 
+import glob
 import math
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emovox import audio
-from emovox.audio import Sound
-from emovox.audio.sources import seekable, source_name
-from emovox.errors import EmovoxError, InputError
-from emovox.model.subjects import Statistics
-from emovox.recognition.cutting import StreamEvent
-from emovox.recognition.many import Results, Sources, analysed, each_source, one_at_a_time
-from emovox.recognition.streaming import StreamingRecognizer
+from emovox import audio, drawing
+from emovox.audio import Channel, Samples, Sound
+from emovox.audio.reading import seekable, source_name
+from emovox.errors import AudioError, EmovoxError, InputError
+from emovox.model.profiles import Statistics
+from emovox.recognition.streaming import StreamEvent, StreamingRecognizer
 from emovox.recognition.timeline import Timeline, TimelineOptions, tidied
 from emovox.recognition.voice import Adapting, Heard, Judge, Memory, Recording, Voice, fused
-from emovox.types import Float32Array, Prediction, Segment, Transcript, Waveform
+from emovox.speech.vad import segments
+from emovox.types import Failure, Float32Array, Prediction, Segment, Transcript, Waveform, frame, to_frame
 
-if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
-    from emovox.text.evidence import TextClassifier
-    from emovox.text.rules import Rule
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pandas import DataFrame
+
+    from emovox.text.fusion import Rule
     from emovox.text.transcribe import Transcriber
     from emovox.text.words import Heard as HeardWords
+    from emovox.text.words import TextClassifier
+
+#: Endings that are looked for in folders (some need the [formats] extra); a file named outright may be called anything.
+AUDIO_SUFFIXES = frozenset(
+    (
+        *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist"),
+        *(".flac", ".fla", ".ogg", ".oga", ".ogv", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".mpa"),
+        *(".m4a", ".m4b", ".m4r", ".m4v", ".mp4", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".aac", ".adts"),
+        *(".webm", ".weba", ".mkv", ".mka", ".wma", ".wmv", ".asf", ".amr", ".awb", ".avi", ".flv", ".f4v", ".f4a"),
+        *(
+            ".wv",
+            ".tta",
+            ".ape",
+            ".ac3",
+            ".eac3",
+            ".ec3",
+            ".dts",
+            ".voc",
+            ".mpg",
+            ".mpeg",
+            ".vob",
+            ".ts",
+            ".mts",
+            ".m2t",
+            ".m2ts",
+        ),
+    )
+)
+
+#: Recordings, or what they are found in: a folder, a pattern, one or many of them.
+Sources: TypeAlias = Sound | NDArray[Any] | Iterable[Sound | NDArray[Any]]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Results that may wait for an earlier one, for each thread: bounds the memory.
+_AHEAD = 2
+
+
+#: A speech recogniser has threads of its own, and need not be safe to share.
+_WORDS = threading.Lock()
+
+
+def walk(root: Path, closed: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    """Yield the files in a folder and below; links are followed, and what they lead to is given once, loops or not.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.  Folders with a hidden name below it are left out.
+    closed : callable
+        Called with a folder that cannot be read, and why.
+
+    Examples
+    --------
+    >>> sorted(path.name for path in walk(Path("examples"), print) if path.suffix.lower() in AUDIO_SUFFIXES)[0]
+    'lively.wav'
+    """
+    seen: set[Path] = set()
+
+    def refuse(error: OSError) -> None:
+        closed(Path(os.fsdecode(error.filename or root)), error)
+
+    for folder, children, files in os.walk(root, onerror=refuse, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        yield from (Path(folder, file) for file in sorted(files))
+
+
+def recordings_in(root: Path) -> list[Path]:
+    """Return the recordings in a folder and below, by their endings, sorted; then the folders that cannot be read.
+
+    Those stay in the list so that they are reported as what cannot be read.
+
+    Examples
+    --------
+    >>> recordings_in(Path("examples"))[0].name
+    'lively.wav'
+    """
+    closed: list[Path] = []
+    files = walk(root, lambda folder, _: closed.append(folder))
+    inside = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
+    return [file for file in (*inside, *closed) if not file.name.startswith("._")]
+
+
+def recordings(arguments: Sequence[str]) -> list[str]:
+    """Turn files, folders, patterns and ``-`` into a list of recordings.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        A folder stands for the audio files in it and below, a pattern such as ``calls/*.wav`` for what it matches.
+        What does not exist stays in the list, so that its error is reported beside the others' results; so does a
+        folder or pattern that holds no audio file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    AudioError
+        There is nothing but folders and patterns that hold no audio file.
+
+    Examples
+    --------
+    >>> recordings(["missing.wav", "-"])
+    ['missing.wav', '-']
+    """
+    found: list[str] = []
+    empty: list[str] = []
+    for argument in arguments:
+        # Not by pathlib, which raises where a folder may not be entered: it is reported with the recording.
+        if argument != "-" and os.path.isdir(argument):  # noqa: PTH112
+            inside = recordings_in(Path(argument))
+            if not inside:
+                empty.append(f"no audio file in the folder {argument}: name the files, or another folder")
+            found += map(str, inside) if inside else [argument]
+        elif argument != "-" and glob.has_magic(argument) and not os.path.exists(argument):  # noqa: PTH110
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
+            if not matches:
+                empty.append(f"nothing matches {argument}: check the pattern")
+            found += recordings(matches) if matches else [argument]
+        else:
+            found.append(argument)
+    if empty and len(empty) == len(found):
+        raise AudioError(empty[0])
+    return found
+
+
+class StoppedError(Exception):
+    """Nobody wants the result any more: raised inside a thread to end its work, and never seen outside."""
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def checked_jobs(jobs: int | None) -> int:
+    """Return the number of threads: that which is asked for, or one a core.
+
+    Raises
+    ------
+    InputError
+        It is less than 1.
+
+    Examples
+    --------
+    >>> checked_jobs(3)
+    3
+    """
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs is {jobs}: expected 1 or more, or none for one a processor core")
+    return jobs or cores()
+
+
+def in_order(work: Callable[[Item, Callable[[], None]], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+    """Do the same with each item in several threads, and yield the results in the order of the items.
+
+    Parameters
+    ----------
+    work : callable
+        Called with an item, and with a function that it calls from time to time: it raises :class:`StoppedError` once
+        nobody wants the results any more.
+    items : iterable
+        Taken in the calling thread, at most two a thread before their results are.
+    jobs : int
+        Number of threads; with one the work is done in the calling thread.
+
+    Yields
+    ------
+    Result
+        Whatever `work` raises is raised here.  When the caller stops (an interruption, or no further results are asked
+        for), what has begun is stopped and what has not never begins.
+
+    Examples
+    --------
+    >>> list(in_order(lambda item, check: item**2, range(5), jobs=2))
+    [0, 1, 4, 9, 16]
+    """
+    if jobs == 1:
+        yield from (work(item, lambda: None) for item in items)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # 5 ms that one recording need not pay
+
+    stopped = threading.Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise StoppedError
+
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="emovox") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item, check))
+                while waiting and (waiting[0].done() or len(waiting) >= _AHEAD * jobs):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            stopped.set()
+            for one in waiting:
+                one.cancel()
+
+
+class Results(Iterator["Result | Failure"], Generic[Result]):
+    """Results of many recordings, one after another as they come: an iterator with a table at its end.
+
+    Examples
+    --------
+    >>> from emovox import EmotionRecognizer
+    >>> results = EmotionRecognizer().predict_many("examples")
+    >>> next(results).file
+    'examples/lively.wav'
+    >>> results.to_frame()["file"].tolist()[0]  # of those that are left
+    'examples/loud.wav'
+    """
+
+    def __init__(self, coming: Iterator[Result | Failure]) -> None:
+        self._coming = coming
+
+    def __next__(self) -> Result | Failure:
+        return next(self._coming)
+
+    def close(self) -> None:
+        """Stop what has begun: nobody wants the rest."""
+        if isinstance(self._coming, Generator):
+            self._coming.close()
+
+    def to_frame(self) -> DataFrame:
+        """Wait for all results that are left, and return them as a table of pandas, see :func:`emovox.to_frame`.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+        """
+        frame([])  # nobody waits for an hour to be told that something is missing
+        return to_frame(self)
+
+    def _repr_html_(self) -> str:
+        """Say in a notebook what to do with it."""
+        return drawing.framed("results to come: go through them, or call to_frame()")
+
+
+def each_source(sources: Sources) -> Iterator[Sound | NDArray[Any]]:
+    """Give the recordings one by one: a folder stands for those in it and below, a pattern for what it matches.
+
+    Parameters
+    ----------
+    sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
+        An iterable is taken as it is needed.  A folder or pattern without any recording is given itself, so that it is
+        reported.
+
+    Examples
+    --------
+    >>> list(each_source("missing.wav")), len(list(each_source(["examples", "examples/pl*.wav"])))
+    (['missing.wav'], 5)
+    """
+    if isinstance(sources, str | os.PathLike):
+        # Not by pathlib, which raises where a folder may not be entered: it is reported with the recording.
+        if os.path.isdir(sources):  # noqa: PTH112
+            yield from recordings_in(Path(sources)) or [Path(sources)]
+        elif isinstance(sources, str) and glob.has_magic(sources) and not os.path.exists(sources):  # noqa: PTH110
+            found = sorted(glob.glob(sources, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
+            yield from each_source(found) if found else [sources]
+        else:
+            yield sources
+    elif _is_one(sources):
+        yield cast("Sound | NDArray[Any]", sources)
+    else:
+        for one in cast("Iterable[Sound | NDArray[Any]]", sources):
+            yield from each_source(one)
+
+
+def _is_one(sources: Sources) -> bool:
+    """Tell a single recording from several; a column of names in a table is an array as well."""
+    if isinstance(sources, tuple):  # a pair of samples and rate, or a few recordings
+        return isinstance(sources, Samples) or (
+            len(sources) > 1 and hasattr(sources[0], "__array__") and np.isscalar(sources[1])
+        )
+    if hasattr(sources, "__array__"):
+        return np.asarray(sources).dtype.kind not in "OUST"
+    return isinstance(sources, bytes | Channel) or hasattr(sources, "read") or not isinstance(sources, Iterable)
+
+
+def analysed(
+    analyse: Callable[..., Result],
+    sources: Sources,
+    jobs: int | None,
+    progress: Callable[[int, float], None] | None,
+    rate: float | None,
+    **each: Iterable[Any] | None,
+) -> Results[Result]:
+    """Analyse many recordings in threads; see :meth:`emovox.EmotionRecognizer.predict_many`.
+
+    `each` holds further arguments of `analyse` by name, one for each recording; those without any are None.
+    """
+    given = {name: iter(values) for name, values in each.items() if values is not None}
+
+    def items() -> Iterator[tuple[int, Sound | NDArray[Any], dict[str, Any]]]:
+        for index, source in enumerate(each_source(sources)):
+            try:
+                yield index, source, {name: next(values) for name, values in given.items()}
+            except StopIteration:  # of what is given for each there is no more
+                return
+
+    def one(item: tuple[int, Sound | NDArray[Any], dict[str, Any]], check: Callable[[], None]) -> Result | Failure:
+        index, source, arguments = item
+
+        def heard(seconds: float) -> None:
+            check()
+            if progress:
+                progress(index, seconds)
+
+        try:
+            own = rate if hasattr(source, "__array__") else None
+            return analyse(source, rate=own, progress=heard if progress or several else None, **arguments)
+        except EmovoxError as error:
+            return Failure(arguments.get("name") or _called(source), str(error), type(error).__name__)
+
+    several = checked_jobs(jobs) > 1
+    return Results(in_order(one, items(), checked_jobs(jobs)))
+
+
+def _called(source: Sound | NDArray[Any]) -> str:
+    """Tell what to call a source that may not be one."""
+    if isinstance(source, tuple) or hasattr(source, "__array__"):
+        return getattr(source, "name", "<array>")
+    return source_name(source)
+
+
+def one_at_a_time(transcriber: Transcriber | None) -> Transcriber | None:
+    """Let several threads share a speech recogniser."""
+    return transcriber and _Shared(transcriber)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A speech recogniser that is asked by one thread at a time."""
+
+    transcriber: Transcriber
+
+    @property
+    def name(self) -> str:
+        with _WORDS:
+            return self.transcriber.name
+
+    def transcribe(self, waveform: Waveform) -> Transcript:
+        with _WORDS:
+            return self.transcriber.transcribe(waveform)
+
 
 #: Seconds of a long recording that are read at a time.
 BLOCK = 10.0
 
 #: Called with the seconds analysed so far.
 Progress = Callable[[float], None]
+
+
+def turns_of(sound: Sound, options: TimelineOptions) -> list[Segment]:
+    """Find who speaks when in a recording; a channel that is judged by itself is one speaker's, without clustering.
+
+    Raises
+    ------
+    InputError
+        The recording can be read only once.
+    """
+    if isinstance(sound, audio.Channel) and options.speakers == "auto":
+        name = f"speaker {sound.number}"
+        return [Segment(one.start, one.end, name) for one in segments(audio.blocks(sound, BLOCK), options.vad)]
+    source: Any = sound
+    if hasattr(source, "read") and not seekable(source):
+        raise InputError(
+            f"speakers are told apart by reading a recording twice, and {source_name(source)} can be read only once: "
+            "give a file or bytes"
+        )
+    from emovox.speech import diarization
+
+    count = None if options.speakers == "auto" else options.speakers
+    how = diarization.DiarizationOptions(count=count, vad=options.vad)
+    return diarization.diarize(audio.blocks(sound, BLOCK), how, diarization.prints_of(options.enrolled))
+
+
+def first_pass(
+    voice: Voice,
+    sound: Sound,
+    options: TimelineOptions,
+    turns: Sequence[Segment] | None,
+    progress: Progress | None,
+) -> tuple[Judge, Progress | None]:
+    """Hear what each speaker says in a recording; return who judges in the second pass, and whom to tell of it."""
+    if not turns or not voice.may_learn:
+        return voice, progress
+    heard: dict[str, Adapting] = {}
+    stream = StreamingRecognizer(Speakers(voice, lambda name: heard.setdefault(name, Adapting(voice))), options)
+    half = progress and (lambda seconds: progress(seconds / 2))
+    length = stream.timeline(audio.blocks(sound, BLOCK), source_name(sound), half, segments=turns).duration
+    rest = progress and (lambda seconds: progress((length + seconds) / 2))
+    own = {name: voice.within(one.memory.heard) for name, one in heard.items()}
+    return Speakers(voice, lambda name: own.get(name, voice)), rest
+
+
+@dataclass(frozen=True)
+class Named:
+    """Judges what one speaker says.
+
+    Attributes
+    ----------
+    judge : Judge
+        Who judges.
+    speaker : str
+        Who speaks, which every answer says.
+    """
+
+    judge: Judge
+    speaker: str
+
+    @property
+    def threshold(self) -> float:
+        """That of the judge."""
+        return self.judge.threshold
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge one window."""
+        found = self.judge.assess(window, name, running=running)
+        return found and replace(found, speaker=self.speaker)
+
+
+class Speakers:
+    """The judge of a recording or stream of several speakers, each of whom has a judge of their own.
+
+    Parameters
+    ----------
+    others : Judge
+        Who judges what nobody is known to say.
+    make : callable
+        Makes the judge of one more speaker, whose name it is given.
+    """
+
+    def __init__(self, others: Judge, make: Callable[[str], Judge]) -> None:
+        self._others, self._make = others, make
+        self._known: dict[str, Named] = {}
+
+    @property
+    def threshold(self) -> float:
+        """Confidence under which an answer is an abstention, where nothing is known."""
+        return self._others.threshold
+
+    def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
+        """Judge what nobody is known to say."""
+        return self._others.assess(window, name, running=running)
+
+    def for_speaker(self, speaker: str | None) -> Judge:
+        """Return who judges a speaker."""
+        if speaker is None:
+            return self._others
+        if speaker not in self._known:
+            self._known[speaker] = Named(self._make(speaker), speaker)
+        return self._known[speaker]
 
 
 @dataclass(frozen=True)
@@ -103,8 +574,6 @@ class Analysis:
         sound = audio.as_sound(source, rate, name)
         judge: Judge = voice
         if options.speakers is not None:
-            from emovox.recognition.speakers import first_pass, turns_of
-
             given = (turns_of(sound, options) or None) if given is None else given
             judge, progress = first_pass(voice, sound, cut, given, progress)
         found, heard = self._run(judge, sound, cut, name, transcript, progress, tell=tell, segments=given)
@@ -129,7 +598,7 @@ class Analysis:
             return
         sound = audio.as_sound(source, rate, name)
         blocks = audio.blocks(sound, BLOCK)
-        found = StreamingRecognizer(voice, options).each(blocks, name or source_name(sound), progress)
+        found = StreamingRecognizer(voice, options).each(blocks, name or blocks.name, progress)
         last: Prediction | None = None  # one behind: the last one knows all that reading has brought up
         try:
             for coming in found:
@@ -195,7 +664,7 @@ class Analysis:
             hearing = Hearing(one_at_a_time(self.transcriber), transcript, classifier)
         streams = StreamingRecognizer(judge, options)
         listen = hearing.hear if hearing else None
-        found = streams.timeline(blocks, name or source_name(sound), progress, listen, tell, segments)
+        found = streams.timeline(blocks, name or blocks.name, progress, listen, tell, segments)
         found = replace(found, predictions=tuple(_noted(one, sound, blocks) for one in found.predictions))
         return found, hearing.result(found.duration) if hearing else None
 
@@ -234,7 +703,7 @@ class StreamJudge:
 def _noted(prediction: Prediction, sound: Sound, blocks: audio.Blocks) -> Prediction:
     """Add what reading the recording has brought up: the channel, what could not be read, what was done to channels."""
     channel = sound.number if isinstance(sound, audio.Channel) else None
-    return replace(prediction, unread=blocks.unread, notes=blocks.notes, channel=channel)
+    return replace(prediction, unread=tuple(blocks.unread), notes=tuple(dict.fromkeys(blocks.notes)), channel=channel)
 
 
 #: Called with the number of a recording, from 0, and the seconds of it analysed so far.
@@ -306,10 +775,10 @@ def added(
 
 def _print(prints: list[Float32Array]) -> dict[str, Any]:
     """Make one voice print of those of recordings, which are as long as they count, and say who took it."""
-    from emovox.speech.speakers import encoder
+    from emovox.speech import diarization
 
     total = np.sum(prints, axis=0)
-    return {"voice": total / np.linalg.norm(total), "encoder": encoder.NAME}
+    return {"voice": total / np.linalg.norm(total), "encoder": diarization.NAME}
 
 
 class Tally:

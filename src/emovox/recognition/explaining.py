@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound
-from emovox.audio.sources import source_name
+from emovox.audio.reading import source_name
 from emovox.errors import AudioError, InputError
-from emovox.features import encoder, sets
-from emovox.features.analysis import SHORTEST
+from emovox.features import sets
+from emovox.features.sets import SHORTEST
 from emovox.model.file import Model
-from emovox.outputs.explanations import Explanation, Faithfulness, Reason
-from emovox.recognition import traits
+from emovox.outputs.plots import Explanation, Faithfulness, Reason
+from emovox.recognition import timeline
 from emovox.recognition.voice import Voice
 from emovox.types import RATE, FeatureSpec, Float32Array, Float64Array, Prediction, Transcript, Waveform, Word
 
@@ -147,7 +147,7 @@ class Occlusion:
         model = model or self._voice.model
         if self._states is not None:
             states, piece = self._states
-            rows = encoder.pooled(states, kept[:, piece].astype(np.float32))
+            rows = sets.pooled(states, kept[:, piece].astype(np.float32))
             return self._run(model, {next(iter(model.inputs)): rows})
         return np.concatenate([self._run(model, self._features(one)) for one in kept])
 
@@ -174,7 +174,7 @@ class Occlusion:
         specs = list(self._voice.model.inputs.values())
         if [one.set for one in specs] != [sets.ENCODER] or self._pieces.end - self._pieces.begin < SHORTEST:
             return None
-        states = encoder.states(sets.prepared(self._pieces.window, specs[0]).samples)
+        states = sets.states(sets.prepared(self._pieces.window, specs[0]).samples)
         middle = ((np.arange(len(states)) + 0.5) / len(states) * len(self._pieces.of_sample)).astype(np.intp)
         return states, self._pieces.of_sample[middle]
 
@@ -287,8 +287,8 @@ def explain(
     sound = audio.as_sound(source, rate)
     if predictions is None:
         predictions = recognizer.timeline(sound).predictions
-    of_speaker = [traits.measured(audio.read(one)) for one in ordinary]
-    known = traits.of_voice(of_speaker, "utterances given as ordinary")
+    of_speaker = [timeline.measured(audio.read(one)) for one in ordinary]
+    known = timeline.of_voice(of_speaker, "utterances given as ordinary")
     work = partial(_explained, options=options or ExplainOptions(), found=predictions, ordinary=known)
     return recognizer.alone(partial(work, recognizer), sound, None, None)
 
@@ -321,14 +321,14 @@ def _explained(
     *,
     options: ExplainOptions,
     found: Sequence[Prediction],
-    ordinary: traits.Ordinary | None,
+    ordinary: timeline.Ordinary | None,
     **_: Any,
 ) -> tuple[Explanation, ...]:
     """Explain the strongest of what was found, each against the others of the same speaker."""
     explanations = []
     for one in chosen(found, options.moments):
         window = _heard(sound, one)
-        usual = ordinary or _of_others(sound, one, found) or traits.of_people()
+        usual = ordinary or _of_others(sound, one, found) or timeline.of_people()
         told = _by_sound(voice, window, one.label, options)
         explanation = Explanation(
             one.file,
@@ -340,7 +340,7 @@ def _explained(
             told.times,
             told.bands,
             tuple(_words(recognizer, voice, one, window)),
-            traits.compared(traits.measured(window), usual),
+            timeline.compared(timeline.measured(window), usual),
             usual.about,
             told.faithfulness,
             told.alike,
@@ -356,13 +356,13 @@ def _heard(sound: Sound, one: Prediction) -> Waveform:
     return audio.read(sound, start=max(0.0, one.start - _MARGIN), end=one.end + _MARGIN)
 
 
-def _of_others(sound: Sound, one: Prediction, found: Sequence[Prediction]) -> traits.Ordinary | None:
+def _of_others(sound: Sound, one: Prediction, found: Sequence[Prediction]) -> timeline.Ordinary | None:
     """Measure what the speaker of a prediction says elsewhere in the recording."""
     others = [other for other in found if other.speaker == one.speaker and other != one]
-    if len(others) < traits.LEAST:
+    if len(others) < timeline.LEAST:
         return None
     some = [others[round(at)] for at in np.linspace(0, len(others) - 1, min(len(others), _UTTERANCES))]
-    return traits.of_voice(_measurable(sound, some), "other utterances of this voice in the recording")
+    return timeline.of_voice(_measurable(sound, some), "other utterances of this voice in the recording")
 
 
 def _measurable(sound: Sound, some: Sequence[Prediction]) -> Iterator[dict[str, float]]:
@@ -372,7 +372,7 @@ def _measurable(sound: Sound, some: Sequence[Prediction]) -> Iterator[dict[str, 
             audio.require_signal(window, source_name(sound))
         except AudioError:
             continue
-        yield traits.measured(window)
+        yield timeline.measured(window)
 
 
 @dataclass(frozen=True)
@@ -468,8 +468,7 @@ def _words(recognizer: EmotionRecognizer, voice: Voice, one: Prediction, window:
     """Leave out each word, where words took part in the answer."""
     if not (one.fusion and one.words and one.transcript):
         return
-    from emovox.text.evidence import linguistic_features
-    from emovox.text.words import Heard
+    from emovox.text.words import Heard, linguistic_features
 
     judged = voice.judged(window, one.file, gate=False)
     if isinstance(judged, AudioError):

@@ -10,10 +10,9 @@ import numpy as np
 
 from emovox.errors import InputError
 from emovox.features.sets import samples_spec
-from emovox.model.card import ModelCard
-from emovox.model.file import SAMPLES, Model, ModelOutput
+from emovox.model.file import SAMPLES, Model, ModelCard, ModelOutput
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.speech.gate import GateOptions
+from emovox.speech.vad import GateOptions
 from emovox.types import RATE, Float32Array
 
 #: Frequencies in Hz and bandwidths in Hz of the first three formants of an open vowel.
@@ -35,7 +34,7 @@ class FakeModel(Model):
         self._content, self._source = repr((self._labels, answer)).encode(), "a fake model"
         self.card = ModelCard("fake", "fake", self._labels, samples_spec({}))
         self.inputs = {SAMPLES: self.card.features}
-        self._shapes = {SAMPLES: [None, None]}
+        self._shapes, self.levels = {SAMPLES: [None, None]}, {SAMPLES: "samples"}
         self.takes_samples, self.takes_vectors, self.takes_baseline = True, False, True
         self.words_width, self.axes_width = 0, len(AXES)
 

@@ -15,22 +15,20 @@ from emovox import audio
 from emovox.audio import Sound
 from emovox.errors import EmovoxError
 from emovox.model import profiles
-from emovox.model.file import Model, load
-from emovox.model.profiles import Profile
-from emovox.model.subjects import AUTO, check_name
+from emovox.model.file import Model, ModelCard, load
+from emovox.model.profiles import AUTO, Profile, check_name
 from emovox.recognition import analysis
-from emovox.recognition.analysis import Analysis, FirstPass
-from emovox.recognition.cutting import StreamEvent
-from emovox.recognition.many import Result, Results, Sources, analysed
-from emovox.recognition.timeline import Timeline, TimelineOptions, WindowOptions
-from emovox.recognition.voice import Judge, Voice, rules_of
-from emovox.speech.gate import GateOptions
+from emovox.recognition.analysis import Analysis, FirstPass, Result, Results, Sources, Speakers, analysed
+from emovox.recognition.streaming import StreamEvent
+from emovox.recognition.timeline import WHOLE, Timeline, TimelineOptions, WindowOptions
+from emovox.recognition.voice import Judge, Voice
+from emovox.speech.vad import GATE, GateOptions
 from emovox.types import Failure, Prediction, Segment, Transcript, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for: most recordings are judged without
-    from emovox.text.evidence import TextClassifier
-    from emovox.text.rules import Rule
+    from emovox.text.fusion import Rule
     from emovox.text.transcribe import Transcriber
+    from emovox.text.words import TextClassifier
 
 
 class EmotionRecognizer:
@@ -64,7 +62,7 @@ class EmotionRecognizer:
         gated pool that comes with emovox.  Otherwise they are only reported.  The default is True for a model that was
         trained with words and False for the others: that pool rests on an assumption about people, not on people.
     rules : sequence of Rule, optional
-        Decision rules over voice and words, for example :data:`emovox.text.rules.DEFAULT`; the default is those of the
+        Decision rules over voice and words, for example :data:`emovox.text.fusion.DEFAULT`; the default is those of the
         model's recipe, which mostly has none.
 
     Attributes
@@ -107,12 +105,13 @@ class EmotionRecognizer:
         self._model: Model = model if isinstance(model, Model) else load(model)
         self.card = self._model.card
         self.windows = windows or WindowOptions()
-        self.gate = gate or GateOptions()
+        self.gate = gate or GATE
         self.transcriber = transcriber
         self.text_model = text_model
         self.fuse = bool(self.card.text) if fuse is None else fuse
-        self.rules = rules_of(self.card) if rules is None else tuple(rules)
-        self.speaker, self.setting = profiles.given(speaker, setting)
+        self.rules = _rules_of(self.card) if rules is None else tuple(rules)
+        known_of = profiles.given(speaker, setting) if speaker or setting else (None, None)
+        self.speaker, self.setting = known_of
         if self.setting == AUTO:
             self._model.require_baseline()
         known = self.setting if isinstance(self.setting, Profile) else None
@@ -197,8 +196,6 @@ class EmotionRecognizer:
 
     def for_stream(self, *, speakers: bool = False) -> Judge:
         """Return the judge of a stream that begins: itself, or one that learns of its setting, or of its `speakers`."""
-        from emovox.recognition.speakers import Speakers
-
         everybody = self._analysis.learner(self._voice) if self.setting == AUTO else self
         learns = speakers and self._voice.may_learn
         own = partial(self._analysis.learner, self._voice) if learns else lambda: self
@@ -458,6 +455,8 @@ class EmotionRecognizer:
 
     @property
     def _whole(self) -> TimelineOptions:
+        if self.windows.duration == WHOLE.window:
+            return WHOLE
         return TimelineOptions(window=self.windows.duration, hop=min(self.windows.duration, TimelineOptions.hop))
 
     @property
@@ -497,3 +496,12 @@ class EmotionRecognizer:
             yield from analysed(partial(analyse, first.voice), first.sources, jobs, first.second, rate, **each)
 
         return Results(twice())
+
+
+def _rules_of(card: ModelCard) -> tuple[Rule, ...]:
+    """Return the decision rules of a model's recipe; most have none."""
+    if not card.recipe.get("decision", {}).get("rules"):
+        return ()
+    from emovox.text import fusion
+
+    return fusion.rules_of(card)

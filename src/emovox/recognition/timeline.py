@@ -1,27 +1,439 @@
-"""The emotions of a whole recording in the order of time: how it is cut, means and tidying of judgements, summary."""
+"""Timelines: segments, what each speaker says, traits in a voice's own terms, and segments that are given."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
 from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
 from emovox import drawing
+from emovox.drawing import clock
 from emovox.errors import InputError
-from emovox.labels import TOO_SHORT, combine, decide, too_short
+from emovox.features import sets
+from emovox.model.file import combine, decide
 from emovox.model.profiles import Profile
-from emovox.recognition.speaking import Reply, Speaking, by_speaker, replies
+from emovox.outputs import formats
+from emovox.outputs.console import COLOURS, Table, Text, dimensions, shown
+from emovox.outputs.plots import Trait
 from emovox.speech.vad import VadOptions
-from emovox.types import Prediction, Segment, Waveform, frame
+from emovox.types import TOO_SHORT, FeatureSpec, Prediction, Segment, Waveform, frame, too_short
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """What one speaker says in a recording.
+
+    Attributes
+    ----------
+    seconds : float
+        Talk time: length of the segments together.
+    share : float
+        Of the talk time of all, in [0, 1].
+    segments : int
+        Number of segments.
+    emotions : mapping of str to float
+        Share of the talk time of each label that occurs, the largest first.  What is not sure enough counts by its most
+        probable label.
+    transitions : mapping of (str, str) to int
+        How often one label of the speaker was followed by another one of the speaker, the most frequent first.
+    """
+
+    seconds: float
+    share: float
+    segments: int
+    emotions: Mapping[str, float]
+    transitions: Mapping[tuple[str, str], int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        plain = {"seconds": self.seconds, "share": self.share, "segments": self.segments}
+        changes = [{"from": one, "to": other, "count": count} for (one, other), count in self.transitions.items()]
+        return {**plain, "emotions": dict(self.emotions), "transitions": changes}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How often one speaker with one emotion is followed by another speaker with another.
+
+    Attributes
+    ----------
+    speaker, label : str
+        Who speaks first, and how.
+    next_speaker, next_label : str
+        Who follows, and how.
+    count : int
+        How often.
+    """
+
+    speaker: str
+    label: str
+    next_speaker: str
+    next_label: str
+    count: int
+
+
+def by_speaker(parts: Sequence[Prediction]) -> dict[str, Speaking]:
+    """Sum up what each speaker says, who speaks most first; nothing where fewer than two speakers are known.
+
+    Examples
+    --------
+    >>> said = [("anna", "sad", 0, 3), ("ben", "calm", 3, 4), ("anna", "happy", 4, 5)]
+    >>> parts = [Prediction("a", t, e, x, {x: 1.0}, 1.0, False, "m", speaker=who) for who, x, t, e in said]
+    >>> anna = by_speaker(parts)["anna"]
+    >>> anna.seconds, anna.share, anna.emotions["sad"], anna.transitions
+    (4.0, 0.8, 0.75, {('sad', 'happy'): 1})
+    >>> [(one.speaker, one.label, one.next_speaker, one.next_label) for one in replies(parts)]
+    [('anna', 'sad', 'ben', 'calm'), ('ben', 'calm', 'anna', 'happy')]
+    """
+    own: dict[str, list[Prediction]] = {}
+    for one in parts:
+        if one.speaker is not None:
+            own.setdefault(one.speaker, []).append(one)
+    if len(own) < 2:
+        return {}
+    total = math.fsum(one.end - one.start for said in own.values() for one in said)
+    found = {name: _speaking(said, total) for name, said in own.items()}
+    return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
+
+
+def _speaking(said: Sequence[Prediction], total: float) -> Speaking:
+    seconds = math.fsum(one.end - one.start for one in said)
+    times: dict[str, float] = {}
+    for one in said:
+        if one.label:
+            times[one.label] = times.get(one.label, 0.0) + one.end - one.start
+    changes = Counter((one.label, then.label) for one, then in pairwise(said) if one.label != then.label)
+    emotions = {label: time / seconds for label, time in sorted(times.items(), key=lambda item: -item[1])}
+    return Speaking(seconds, seconds / total, len(said), emotions, dict(changes.most_common()))
+
+
+def replies(parts: Sequence[Prediction]) -> tuple[Reply, ...]:
+    """Count who follows whom with what, the most frequent first; segments of the same speaker are no replies."""
+    counts = Counter(
+        (one.speaker, one.label, then.speaker, then.label)
+        for one, then in pairwise(sorted(parts, key=lambda part: part.start))
+        if one.speaker is not None and then.speaker is not None and one.speaker != then.speaker
+    )
+    return tuple(Reply(*turn, count=count) for turn, count in counts.most_common())
+
+
+#: Standard deviations from which something is out of the ordinary.
+NOTEWORTHY = 1.0
+#: Utterances of a voice that tell what is ordinary for it.
+LEAST = 3
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A trait: its feature in the set ``prosodic``, its unit, and how more and less of it are called."""
+
+    feature: str
+    unit: str
+    more: str
+    less: str
+    relative: bool = False
+    """Whether it is told as a ratio, in per cent."""
+    absolute: bool = True
+    """Whether it means the same in every recording, so that voices can be compared: a level does not."""
+
+
+#: The traits, by name.
+KINDS: Mapping[str, _Kind] = {
+    "pitch": _Kind("f0_semitones_p50", "semitones", "above ordinary pitch", "below ordinary pitch"),
+    "melody": _Kind("f0_semitones_p20_80", "semitones", "more melody", "less melody"),
+    "loudness": _Kind("level", "dB", "louder", "softer", absolute=False),
+    "tempo": _Kind("loudness_peak_rate", "peaks of loudness a second", "faster", "slower", relative=True),
+    "brightness": _Kind("alpha_ratio_voiced_mean", "dB", "brighter, as with more effort", "darker, with less effort"),
+    "clearness": _Kind("hnr_mean", "dB", "clearer (harmonics to noise)", "rougher (harmonics to noise)"),
+    "breathiness": _Kind("h1_h2_mean", "dB", "breathier (H1-H2)", "tenser (H1-H2)"),
+}
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """What is ordinary: of one voice, or of many.
+
+    Attributes
+    ----------
+    about : str
+        Whose voice, and how much of it.
+    means : mapping of str to float
+        By the name of the trait.
+    deviations : mapping of str to float
+        Standard deviations, likewise.
+    """
+
+    about: str
+    means: Mapping[str, float]
+    deviations: Mapping[str, float]
+
+
+def measured(waveform: Waveform) -> dict[str, float]:
+    """Measure the traits of a stretch of speech, by name.
+
+    Examples
+    --------
+    >>> from emovox import audio
+    >>> found = measured(audio.read("examples/plain.wav"))
+    >>> 1 < found["tempo"] < 9
+    True
+    """
+    values = sets.extract(waveform, _spec())
+    return {name: float(values[_columns()[kind.feature]]) for name, kind in KINDS.items()}
+
+
+def of_voice(utterances: Iterable[Mapping[str, float]], about: str) -> Ordinary | None:
+    """Say what is ordinary for one voice, by the traits of some utterances; None where they are too few.
+
+    How far a voice goes from one utterance to the next is taken from the many voices of the corpora.
+    """
+    found = list(utterances)
+    if len(found) < LEAST:
+        return None
+    means = {name: fmean(one[name] for one in found) for name in KINDS}
+    return Ordinary(f"{len(found)} {about}", means, {name: within for name, (_, _, within) in _population().items()})
+
+
+def of_people() -> Ordinary:
+    """Say what is ordinary in neutral speech of many speakers, see ``scripts/population.py``.
+
+    Examples
+    --------
+    >>> sorted(of_people().means)
+    ['breathiness', 'brightness', 'clearness', 'melody', 'pitch', 'tempo']
+    """
+    known = {name: values for name, values in _population().items() if KINDS[name].absolute}
+    means = {name: mean for name, (mean, _, _) in known.items()}
+    deviations = {name: math.hypot(between, within) for name, (_, between, within) in known.items()}
+    return Ordinary(f"neutral speech of {_file()['speakers']} speakers", means, deviations)
+
+
+def compared(found: Mapping[str, float], ordinary: Ordinary) -> tuple[Trait, ...]:
+    """Return the traits that are out of the ordinary, the most unusual first."""
+    traits = []
+    for name, mean in ordinary.means.items():
+        difference = found[name] - mean
+        deviation = difference / ordinary.deviations[name]
+        if abs(deviation) >= NOTEWORTHY:
+            text = _told(KINDS[name], difference, mean)
+            traits.append(Trait(name, found[name], mean, KINDS[name].unit, deviation, text))
+    return tuple(sorted(traits, key=lambda one: -abs(one.deviation)))
+
+
+def _told(kind: _Kind, difference: float, mean: float) -> str:
+    """Put a difference into words."""
+    word = kind.more if difference > 0 else kind.less
+    if kind.relative:
+        return f"{abs(difference) / mean:.0%} {word}" if mean else word
+    size = abs(difference)
+    amount = f"{size:.0f}" if size >= 2 else f"{size:.1f}"
+    unit = kind.unit.removesuffix("s") if amount in ("1", "1.0") else kind.unit
+    return f"{amount} {unit} {word}"
+
+
+@cache
+def _spec() -> FeatureSpec:
+    return sets.spec("prosodic", preprocess={"level": "none"})  # how loud it is counts
+
+
+@cache
+def _columns() -> dict[str, int]:
+    return {name: index for index, name in enumerate(sets.feature_names(_spec()))}
+
+
+@cache
+def _file() -> dict[str, int | dict[str, tuple[float, float, float]]]:
+    text = (resources.files("emovox.recognition") / "population.json").read_text(encoding="utf-8")
+    found: dict[str, int | dict[str, tuple[float, float, float]]] = json.loads(text)
+    return found
+
+
+def _population() -> dict[str, tuple[float, float, float]]:
+    """Return of each trait the mean, and the deviations between speakers and within one."""
+    found = _file()["traits"]
+    return found if isinstance(found, dict) else {}
+
+
+#: Columns that have a meaning, and other names by which people call them.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "file": ("filename", "path", "filepath", "audio", "audiofile", "audiopath", "wav", "recording"),
+    "start": ("begin", "onset", "starttime", "begintime"),
+    "end": ("stop", "offset", "endtime", "stoptime"),
+    "duration": ("dur", "length"),
+    "speaker": ("speakerid", "speakername", "spk"),
+}
+#: Endings of the files that are read.
+ENDINGS = (".csv", ".tsv", ".rttm")
+#: Fields of a line of RTTM: kind, recording, channel, start, duration, two unused, speaker.
+_FIELDS = 8
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A segment, which recording and channel it belongs to, and where it stands."""
+
+    recording: str
+    channel: int | None
+    segment: Segment
+
+
+@dataclass(frozen=True)
+class SegmentFile:
+    """The segments of a file, by recording.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    rows : tuple
+        Its segments.
+    """
+
+    path: Path
+    rows: tuple[_Row, ...]
+
+    def of(self, file: str | os.PathLike[str], channel: int | None = None) -> list[Segment]:
+        """Return the segments of a recording.
+
+        Parameters
+        ----------
+        file : str or path
+            The recording.  Segments that name none belong to every one; others to that of this path (relative to the
+            file of segments, or to the working folder), name, or name without ending, with ``_`` for blanks in RTTM.
+        channel : int, optional
+            Which channel is judged, where segments of several are given.
+
+        Raises
+        ------
+        InputError
+            There is none.
+        """
+        name = os.fsdecode(file)
+        found = [row for row in self.rows if not row.recording or self._is(row.recording, name)]
+        channels = {row.channel for row in found}
+        if channel is not None and len(channels) > 1:
+            found = [row for row in found if row.channel == channel]
+        if not found:
+            named = ", ".join(list(dict.fromkeys(row.recording for row in self.rows))[:3])
+            of = f" channel {channel} of" if channel is not None and len(channels) > 1 else ""
+            raise InputError(f"{self.path} has no segment of{of} {name}: it names {named}")
+        return [row.segment for row in found]
+
+    def _is(self, recording: str, name: str) -> bool:
+        path = Path(name)
+        if any(folder / recording == path or _same(folder / recording, path) for folder in (Path(), self.path.parent)):
+            return True
+        return len(Path(recording).parts) == 1 and recording in (path.name, path.stem, "_".join(path.stem.split()))
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def read_segments(path: str | os.PathLike[str]) -> SegmentFile:
+    r"""Read segments that are to be judged.
+
+    Parameters
+    ----------
+    path : str or path
+        CSV or TSV with a header: ``start`` and ``end``, or ``start`` and ``duration``, in seconds; where there are
+        several recordings, ``file``; ``speaker``; further columns are carried along.  Or RTTM, as diarization programs
+        write it.
+
+    Returns
+    -------
+    SegmentFile
+        Its :meth:`~SegmentFile.of` gives the segments of a recording.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a line of it is no segment.
+
+    Source
+    ------
+    RTTM: NIST, The 2009 (RT-09) Rich Transcription Meeting Recognition Evaluation Plan, appendix A.
+
+    Examples
+    --------
+    >>> Path("turns.csv").write_text("start,end,speaker,turn\n0.0,1.5,anna,1\n1.5,3.0,ben,2\n")
+    52
+    >>> [(one.speaker, dict(one.columns)) for one in read_segments("turns.csv").of("examples/plain.wav")]
+    [('anna', {'turn': '1'}), ('ben', {'turn': '2'})]
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"segments are read from {', '.join(ENDINGS)}, not from {path.name}")
+    rows = tuple(_rttm(path) if path.suffix.lower() == ".rttm" else _table(path))
+    if not rows:
+        raise InputError(f"{path} holds no segment: give one line for each")
+    return SegmentFile(path, rows)
+
+
+def _table(path: Path) -> Iterator[_Row]:
+    header, *rows = formats.read(path, str(path)) or [(1, [])]
+    known = formats.known_columns(header[1], COLUMNS)
+    named = {column: at for at, column in known.items()}
+    if "start" not in named or not {"end", "duration"} & named.keys():
+        raise InputError(f"{path} needs the columns start and end, or start and duration, not {', '.join(header[1])}")
+    for number, cells in rows:
+        row = {column: cells[at] for column, at in named.items()}
+        more = {name: cells[at] for at, name in enumerate(header[1]) if at not in known and name}
+        place = f"line {number} of {path}"
+        start = _seconds(row["start"], place)
+        end = _seconds(row["end"], place) if "end" in row else start + _seconds(row["duration"], place)
+        yield _Row(row.get("file", ""), None, _segment(start, end, row.get("speaker") or None, more, place))
+
+
+def _rttm(path: Path) -> Iterator[_Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        fields: Sequence[str] = line.split()
+        if not fields or fields[0] != "SPEAKER":  # comments, and lines about speakers or words
+            continue
+        place = f"line {number} of {path}"
+        if len(fields) < _FIELDS:
+            raise InputError(f"{place} has {len(fields)} fields: RTTM has {_FIELDS} or more")
+        start = _seconds(fields[3], place)
+        speaker = None if fields[7] == "<NA>" else fields[7]
+        segment = _segment(start, start + _seconds(fields[4], place), speaker, {}, place)
+        yield _Row(fields[1], int(fields[2]) if fields[2].isdecimal() else None, segment)
+
+
+def _seconds(text: str, place: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{place} has the time {text!r}: expected seconds, such as 12.5") from None
+
+
+def _segment(start: float, end: float, speaker: str | None, more: dict[str, str], place: str) -> Segment:
+    try:
+        return Segment(start, end, speaker, more)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
 
 Mode = Literal["utterance", "interval"]
 
@@ -123,6 +535,10 @@ class TimelineOptions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}: expected seconds from {low:g} to {high:g}")
+
+
+#: How a recording is cut that gets one answer, where nothing else is said.
+WHOLE = TimelineOptions()
 
 
 @dataclass(frozen=True)
@@ -453,3 +869,62 @@ def _shared(group: Sequence[Prediction]) -> tuple[str, ...] | None:
     """Keep the lines that hold for all segments: what is missing of the words of the recording."""
     lines = group[0].why or ()
     return tuple(line for line in lines if all(line in (one.why or ()) for one in group)) or None
+
+
+#: Columns of a summary beside its bars, for recordings of up to ten hours.
+_BESIDE_BARS = 43
+
+
+def summary_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
+    """Describe a recording on a terminal: shares of time, strongest moment of each emotion, what follows what.
+
+    Parameters
+    ----------
+    summary : Summary
+    width : int, default 80
+        Columns of the terminal; where there are few, the bars get shorter, and go.
+    """
+    seen = f"{clock(summary.judged)} of {clock(summary.duration)} judged, {summary.segments} segments"
+    yield Text(f"{shown(summary.file)}: {seen}, not sure in {summary.abstained:.0%} of it")
+    bars = max(0, min(20, width - _BESIDE_BARS))
+    table = Table()
+    for name in ("emotion", "time", "share", "strongest"):
+        table.add_column(name, no_wrap=name != "strongest", justify="right" if name == "time" else "left")
+    for label, share in summary.share.items():
+        best, colour = summary.strongest[label], COLOURS.get(label, "white")
+        bar = "█" * round(bars * share) + "░" * (bars - round(bars * share)) + " " if bars else ""
+        table.add_row(
+            Text(label, colour),
+            clock(share * summary.judged),
+            Text(f"{bar}{share:.0%}", colour),
+            f"{clock(best.start)} {best.confidence:.0%}",
+        )
+    if summary.share or not summary.dimensions:
+        yield table
+    if summary.dimensions:
+        yield Text(shown(f"mean: {dimensions(summary.dimensions)}"))
+    if summary.transitions:
+        yield Text("changes: " + ", ".join(_changes(summary)))
+    if summary.speakers:
+        yield from _speakers(summary)
+
+
+def _speakers(summary: Summary) -> Iterator[Text | Table]:
+    """Describe who speaks how long and how, and who follows whom with what."""
+    table = Table()
+    for name in ("speaker", "time", "share", "emotions"):
+        table.add_column(name, no_wrap=name != "emotions", justify="right" if name in ("time", "share") else "left")
+    for name, one in summary.speakers.items():
+        said = ", ".join(f"{label} {share:.0%}" for label, share in one.emotions.items())
+        table.add_row(Text(shown(name)), clock(one.seconds), f"{one.share:.0%}", said)
+    yield table
+    most = summary.replies[:3]
+    lines = (f"{one.speaker} {one.label}, then {one.next_speaker} {one.next_label} {one.count}" for one in most)
+    yield Text(shown("replies: " + "; ".join(lines)))
+
+
+def _changes(summary: Summary, most: int = 5) -> Iterator[str]:
+    for (first, then), count in list(summary.transitions.items())[:most]:
+        yield f"{first} to {then} {count}"
+    if len(summary.transitions) > most:
+        yield f"{sum(list(summary.transitions.values())[most:])} others"

@@ -1,8 +1,8 @@
-"""Recordings to numbers: by a feature set, or by the emotion axes of a model."""
+"""Features and embeddings of recordings as numbers, also as a scikit-learn transformer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from emovox import audio
 from emovox.audio import Sound, source_name
-from emovox.errors import AudioError, FeatureError, InputError
+from emovox.errors import AudioError, FeatureError, InputError, MissingExtraError
 from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Profile
+from emovox.recognition.analysis import checked_jobs, in_order
 from emovox.recognition.timeline import WindowOptions, join_rest
 from emovox.types import Float32Array, Waveform
 
@@ -250,3 +251,131 @@ def standardised(rows: Sequence[Float32Array]) -> Float32Array:
     spread = table.std(axis=0)
     scores: Float32Array = ((table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
     return scores
+
+
+try:  # this module is imported only when the transformer is asked for
+    from sklearn.base import BaseEstimator, TransformerMixin
+except ImportError:
+    BaseEstimator, TransformerMixin = type("Missing", (), {}), type("Missing", (), {})
+
+
+class SpeechFeatures(TransformerMixin, BaseEstimator):
+    """Transforms recordings into features or embeddings, as a step of scikit-learn's pipelines.
+
+    Nothing is learnt from the data, so that features may be computed before the folds of a cross-validation;
+    ``Pipeline(..., memory=FOLDER)`` keeps them from one fit to the next.
+
+    Parameters
+    ----------
+    features : str, default "prosodic"
+        A feature set of one vector a recording, see :class:`emovox.FeatureExtractor`.
+    window : float, optional
+        Seconds that are described at once; a longer recording gets the mean, weighted by duration.
+    rate : float, optional
+        Sampling rate in Hz of recordings that are arrays.
+    jobs : int, optional
+        How many are described at a time; the default is one a processor core.
+
+    Raises
+    ------
+    MissingExtraError
+        scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> clips = [f"examples/{name}.wav" for name in ("plain", "lively", "slow", "loud")]
+    >>> model = make_pipeline(SpeechFeatures("prosodic", jobs=1), StandardScaler(), LogisticRegression())
+    >>> model.fit(clips, ["low", "high", "low", "high"]).predict(clips[:1]).tolist()
+    ['low']
+    """
+
+    def __init__(
+        self,
+        features: str = "prosodic",
+        *,
+        window: float | None = None,
+        rate: float | None = None,
+        jobs: int | None = None,
+    ) -> None:
+        if BaseEstimator.__name__ == "Missing":
+            raise MissingExtraError("a step of scikit-learn's pipelines", "notebook")
+        self.features = features
+        self.window = window
+        self.rate = rate
+        self.jobs = jobs
+
+    def fit(self, X: Iterable[Sound | NDArray[Any]], y: object = None) -> SpeechFeatures:
+        """Check the parameters; there is nothing to learn.
+
+        Raises
+        ------
+        FeatureError
+            There is no such set, or it gives frames instead of one vector a recording.
+        """
+        self._described()
+        return self
+
+    def transform(self, X: Iterable[Sound | NDArray[Any]]) -> Float32Array:
+        """Compute the features of recordings.
+
+        Parameters
+        ----------
+        X : iterable of str, path, bytes, array, or pair of array and rate
+            The recordings; a matrix holds one in each row, a table of one column a path in each.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_recordings, n_features)
+
+        Raises
+        ------
+        AudioError
+            A recording cannot be read, is too short, or silent.
+        InputError
+            `X` is one name, not a list of them.
+        """
+        extractor = self._described()
+
+        def one(source: Any, check: object) -> Float32Array:
+            return extractor(source, rate=self.rate if hasattr(source, "__array__") else None)
+
+        rows = list(in_order(one, _recordings(X), checked_jobs(self.jobs)))
+        return np.stack(rows) if rows else np.empty((0, len(extractor.names)), dtype=np.float32)
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+        """Return the names of the columns; `input_features` is not used."""
+        return np.array(self._described().names, dtype=object)
+
+    def _described(self) -> FeatureExtractor:
+        """Return the extractor of these parameters: made once, and not kept in files and other processes."""
+        asked = self.features, self.window
+        if getattr(self, "_extractor", (None, None))[0] != asked:
+            extractor = FeatureExtractor(self.features, window=self.window)
+            if extractor.level != "clip":
+                raise FeatureError(f"feature set {self.features!r} gives frames, and a table has one row a recording")
+            self._extractor = asked, extractor
+        return self._extractor[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_extractor"}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _recordings(X: Any) -> Iterator[Sound | NDArray[Any]]:
+    """Give the recordings of what scikit-learn passes on: a list, an array of names or samples, a column of a table."""
+    if isinstance(X, str | bytes):
+        raise InputError(f"{X[:40]!r} is one recording: give a list of recordings")
+    if hasattr(X, "__array__"):
+        array = np.asarray(X)
+        X = array.ravel().tolist() if array.dtype.kind in "OUST" else array
+    yield from X

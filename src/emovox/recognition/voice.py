@@ -13,20 +13,15 @@ import numpy as np
 from emovox import audio
 from emovox.errors import AudioError, FeatureError, InputError, ModelError, NoSpeechError
 from emovox.features import sets
-from emovox.labels import TOO_SHORT, combine, decide
 from emovox.model import profiles
-from emovox.model.card import ModelCard
-from emovox.model.file import Model, ModelOutput
-from emovox.model.profiles import Profile
-from emovox.model.subjects import AUTO, Statistics
+from emovox.model.file import Model, ModelCard, ModelOutput, combine, decide
+from emovox.model.profiles import AUTO, Profile, Statistics
 from emovox.recognition.timeline import Timeline, blended
-from emovox.speech.gate import GateOptions, is_speech
-from emovox.speech.probability import FRAME
-from emovox.types import RATE, Float32Array, Prediction, Setting, Waveform
+from emovox.speech.vad import FRAME, GateOptions, is_speech
+from emovox.types import RATE, TOO_SHORT, Float32Array, Prediction, Setting, Waveform
 
 if TYPE_CHECKING:  # emovox.text is imported where words are asked for
     from emovox.text import words as spoken
-    from emovox.text.rules import Rule
 
 #: Seconds of a recording that are kept for models that must see words and sound at once.
 REMEMBERED = 600.0
@@ -158,7 +153,7 @@ class Voice:
         prediction = Prediction(
             file=name,
             start=window.start,
-            end=window.end,
+            end=window.start + len(window.samples) / RATE,
             label=label,
             probabilities=dict(zip(card.labels, probabilities.tolist(), strict=True)),
             confidence=confidence,
@@ -204,7 +199,8 @@ def speech_in(window: Waveform) -> float:
     0.512
     """
     frames = 0 if window.speech is None else int((window.speech >= SPOKEN).sum())
-    return min(frames * FRAME / RATE, window.duration) if frames else window.duration
+    samples = len(window.samples)
+    return min(frames * FRAME, samples) / RATE if frames else samples / RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,10 +323,11 @@ class Recording:
         if isinstance(found, AudioError):
             self._refused = self._refused if isinstance(self._refused, NoSpeechError) else found
             return None
-        kept = window if self._keep and window.end <= REMEMBERED else None
+        judged, axes = found
+        kept = window if self._keep and judged.end <= REMEMBERED else None
         taken = _printed(window) if self._prints else None
-        self._judged.append(_Window(window.start, window.end, found[1], kept, taken))
-        return found[0]
+        self._judged.append(_Window(judged.start, judged.end, axes, kept, taken))
+        return judged
 
     def whole(self, timeline: Timeline) -> Prediction:
         """Make one answer of a timeline: the mean of its judgements, weighted by duration.
@@ -380,11 +377,11 @@ class Recording:
 
 def _printed(window: Waveform) -> Float32Array | None:
     """Return the voice in a window, as long as it lasts in seconds; None where it is too short."""
-    from emovox.speech.speakers import encoder
+    from emovox.speech import diarization
 
-    if len(window.samples) < encoder.LEAST:
+    if len(window.samples) < diarization.LEAST:
         return None
-    voice: Float32Array = encoder.voices(window.samples, [(0, len(window.samples))])[0]
+    voice: Float32Array = diarization.voices(window.samples, [(0, len(window.samples))])[0]
     return voice * np.float32(window.duration)
 
 
@@ -395,20 +392,11 @@ def require_features(model: Model) -> None:
             level = sets.reproduced(spec).level
         except (FeatureError, TypeError) as error:
             raise ModelError(f"model {model.card.name!r} cannot be used: {error}") from error
-        if level != model.level(name):
+        if level != model.levels[name]:
             raise ModelError(
-                f"input {name!r} of model {model.card.name!r} takes one vector a {model.level(name)}, and its "
+                f"input {name!r} of model {model.card.name!r} takes one vector a {model.levels[name]}, and its "
                 f"card asks for {spec.set!r}: get the model file again"
             )
-
-
-def rules_of(card: ModelCard) -> tuple[Rule, ...]:
-    """Return the decision rules of a model's recipe; most have none."""
-    if not card.recipe.get("decision", {}).get("rules"):
-        return ()
-    from emovox.text import fusion
-
-    return fusion.rules_of(card)
 
 
 def fused(

@@ -1,4 +1,4 @@
-"""Jobs in the database: made, leased, finished and forgotten, so that no server's death loses one or ends one twice.
+"""Jobs in a database, and the webhooks that tell of them.
 
 A recording that is worked on is leased: the lease has a token and an end, which the server puts off while it works.  A
 result is written only with the token of the lease that is in force, in one transaction with all that follows from it.
@@ -6,17 +6,196 @@ result is written only with the token of the lease that is in force, in one tran
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
+import hmac
+import http.client
+import ipaddress
 import json
+import logging
 import secrets
+import socket
+import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import sqlalchemy as sa
 
-from emovox.serve.database import DELIVERIES, JOBS, RECORDINGS, SOUND, Database
-from emovox.serve.problems import Problem
-from emovox.serve.settings import Settings
+from emovox import __version__
+from emovox.errors import InputError, MissingExtraError
+from emovox.serve.settings import Problem, Settings, split
+
+METADATA = sa.MetaData()
+#: What is raised where the database is away, for a while or for good.
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
+
+#: Keys of clients; of a key only its digest is stored.
+KEYS = sa.Table(
+    "keys",
+    METADATA,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("scopes", sa.String(200), nullable=False),
+    sa.Column("rate", sa.Integer),
+    sa.Column("streams", sa.Integer),
+    sa.Column("jobs", sa.Integer),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float),
+    sa.Column("revoked", sa.Float),
+)
+
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("owner", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("finished", sa.Float),
+    sa.Column("expires", sa.Float),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("idempotency", sa.String(200)),
+    sa.Column("digest", sa.String(64)),
+    sa.Column("webhook", sa.Text),
+    sa.UniqueConstraint("owner", "idempotency"),
+    sa.Index("jobs_owner", "owner", "created"),
+)
+
+RECORDINGS = sa.Table(
+    "recordings",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("job", sa.String(32), sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False, default=0.0),
+    sa.Column("duration", sa.Float),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("lease", sa.String(32)),
+    sa.Column("until", sa.Float),
+    sa.Column("result", sa.Text),
+    sa.Column("problem", sa.Text),
+    sa.UniqueConstraint("job", "number"),
+    sa.Index("recordings_state", "state", "until"),
+)
+
+#: Sound that waits for a job, in pieces, so that no server needs the disk of another one.
+SOUND = sa.Table(
+    "sound",
+    METADATA,
+    sa.Column("recording", sa.String(32), sa.ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+#: Messages to clients that are to be delivered.
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("job", sa.String(32), sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("lease", sa.String(32)),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("answer", sa.String(200)),
+    sa.Index("deliveries_due", "state", "due"),
+)
+
+
+class Database:
+    """Opens transactions; safe to use from many threads.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the database is.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened.
+    MissingExtraError
+        PostgreSQL is asked for, and its driver is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        url = settings.url
+        self.is_sqlite = url.startswith("sqlite")
+        try:
+            if self.is_sqlite:
+                settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._engine = sa.create_engine(url, connect_args={"timeout": 60})
+                sa.event.listen(self._engine, "connect", _prepare)
+                sa.event.listen(self._engine, "begin", _begin)
+            else:
+                self._engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+            self._create()
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("PostgreSQL", "postgres") from error
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            where = sa.engine.make_url(url).render_as_string(hide_password=True)
+            raise InputError(
+                f"the database {where} cannot be opened ({reason}): check --database and --data"
+            ) from error
+
+    def _create(self) -> None:
+        """Create what is missing; several servers may start at once."""
+        for attempt in (1, 2):
+            try:
+                with self._engine.begin() as connection:
+                    if not self.is_sqlite:
+                        connection.execute(sa.text("select pg_advisory_xact_lock(734512)"))
+                    METADATA.create_all(connection)
+                return
+            except sa.exc.DBAPIError:
+                if attempt == 2:
+                    raise
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Open a transaction: all of the block takes effect, or nothing."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that changes nothing: it waits for no other one."""
+        with self._engine.connect().execution_options(reads=True) as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: sa.Connection) -> float:
+        """Return the time in seconds, of one clock for all servers that share the database."""
+        if self.is_sqlite:
+            return time.time()
+        return float(connection.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    """Set SQLite up: readers do not wait for a writer, and what is committed survives a killed process."""
+    connection.isolation_level = None  # transactions are begun by hand, below
+    for line in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=60000"):
+        connection.execute(f"PRAGMA {line}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Take SQLite's lock for writing at once: one that is asked for later may be refused instead of waited for."""
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
+
 
 #: Bytes of sound in a row of the database.
 CHUNK = 1 << 20
@@ -454,3 +633,233 @@ def _held(claim: Claim) -> sa.ColumnElement[bool]:
         RECORDINGS.c.id == claim.recording, RECORDINGS.c.lease == claim.token, RECORDINGS.c.state == "running"
     )
     return found
+
+
+LOG = logging.getLogger("emovox.serve")
+
+#: Seconds that a client's server has to answer.
+TIMEOUT = 10.0
+#: How often a message is sent at most.
+TRIES = 10
+#: Seconds after which a server that sent a message and died is no longer waited for.
+_LEASE = 60.0
+#: Seconds until the second try; each further one waits twice as long, up to an hour.
+_PAUSE, _LONGEST = 5.0, 3600.0
+#: Answers of the 4xx after which trying again makes sense.
+_AGAIN = (408, 425, 429)
+_LOOK = 2.0
+
+
+def signature(secret: str, message: str, timestamp: int, body: bytes) -> str:
+    """Sign a message, as the Standard Webhooks specification has it.
+
+    Parameters
+    ----------
+    secret : str
+        What the client and the server share.
+    message : str
+        Id of the message: the same for every try.
+    timestamp : int
+        When it is sent, in seconds since 1970.
+    body : bytes
+
+    Returns
+    -------
+    str
+        Value of the header ``webhook-signature``.
+
+    Source
+    ------
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+
+    Examples
+    --------
+    >>> signature("secret", "msg-1", 1700000000, b"{}")
+    'v1,bxoCRqIU3K0tTdDuvhsXEfYxEVUqJmCYC9pDrP7Vkjs='
+    """
+    text = f"{message}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(secret.encode(), text, hashlib.sha256)).decode()
+
+
+def checked(url: str, networks: Sequence[str]) -> SplitResult:
+    """Make sure that a message may be sent to an address, as far as the address itself tells.
+
+    Raises
+    ------
+    Problem
+        It is not https, names no host, holds a password, or names a private address.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+        parts = urlsplit("")
+    if parts.scheme != "https" or not host or parts.username is not None or len(url) > 2000 or not url.isprintable():
+        raise Problem("options_invalid", "a webhook is an https URL without a password")
+    if " " in url:
+        raise Problem("options_invalid", "a webhook has a space in its URL: write %20")
+    literal = _address(host)
+    if literal is not None and not allowed(literal, networks):
+        raise Problem(
+            "options_invalid",
+            f"a webhook to {host[:80]!r}: expected a public address, --webhook-networks allows others",
+        )
+    return parts
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read a host that is no name: an address as it is written today, or as `inet_aton` takes it (127.1, 0x7f.1)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ipaddress.ip_address("127.0.0.1")
+    for read in (ipaddress.ip_address, lambda text: ipaddress.ip_address(socket.inet_aton(text))):
+        try:
+            return read(host)
+        except (ValueError, OSError):
+            continue
+    return None
+
+
+def allowed(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[str]) -> bool:
+    """Say whether a message may be sent to an address.
+
+    Examples
+    --------
+    >>> [allowed(ipaddress.ip_address(one), ()) for one in ("192.168.1.1", "::ffff:10.0.0.1", "8.8.8.8")]
+    [False, False, True]
+    """
+    plain = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+    if any(plain in ipaddress.ip_network(one) for one in networks):
+        return True
+    return plain.is_global and not (plain.is_multicast or plain.is_reserved)
+
+
+class _Pinned(http.client.HTTPSConnection):
+    """A connection to an address that was looked at: what the name means later plays no part."""
+
+    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=TIMEOUT, context=context)
+        self._address, self._context_used = address, context
+
+    def connect(self) -> None:
+        """Connect to the address; the certificate must be that of the name."""
+        plain = socket.create_connection((self._address, self.port), TIMEOUT)
+        self.sock = self._context_used.wrap_socket(plain, server_hostname=self.host)
+
+
+def send(url: str, secret: str, message: str, body: bytes, networks: Sequence[str]) -> int:
+    """Send a message; return the status of the answer.
+
+    Raises
+    ------
+    OSError
+        The address is private or cannot be reached, or the certificate is not its.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 443
+    addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    if not addresses or not all(allowed(ipaddress.ip_address(one.partition("%")[0]), networks) for one in addresses):
+        raise PermissionError("a private address")
+    now = int(time.time())
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"emovox/{__version__}",
+        "webhook-id": message,
+        "webhook-timestamp": str(now),
+        "webhook-signature": signature(secret, message, now, body),
+    }
+    connection = _Pinned(host, port, addresses[0], ssl.create_default_context())
+    try:
+        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
+        return connection.getresponse().status  # redirects are not followed, the answer's body is not read
+    finally:
+        connection.close()
+
+
+class Webhooks:
+    """Delivers the messages in a database.
+
+    Parameters
+    ----------
+    database : Database
+    settings : Settings
+    """
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+        self._networks = split(settings.webhook_networks)
+        self._news = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._loop = asyncio.create_task(self._run())
+
+    def wake(self) -> None:
+        """Say that a job may be finished."""
+        self._news.set()
+
+    async def stop(self) -> None:
+        """Stop delivering; what is being sent is sent again by another server, under the same id."""
+        if self._loop:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while await asyncio.to_thread(self.deliver_one):
+                    pass
+            except sa.exc.SQLAlchemyError as error:
+                LOG.warning("the database does not answer", extra={"reason": type(error).__name__})
+            self._news.clear()
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def deliver_one(self) -> bool:
+        """Send one message that is due; return False where there is none."""
+        taken = self._taken()
+        if taken is None:
+            return False
+        row, lease = taken
+        webhook = json.loads(row.webhook)
+        body = json.dumps(
+            {"type": "job.finished", "job": {"id": row.job, "state": row.job_state, "finished": row.finished}}
+        ).encode()
+        try:
+            status = send(webhook["url"], webhook["secret"], row.id, body, self._networks)
+            answer = str(status)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            status, answer = 0, type(error).__name__
+        over = 200 <= status < 300 or (400 <= status < 500 and status not in _AGAIN) or row.attempts + 1 >= TRIES
+        state = "waiting" if not over else "delivered" if 200 <= status < 300 else "given up"
+        LOG.info("webhook", extra={"job": row.job, "status": status, "reason": state})
+        with self._database.begin() as connection:
+            pause = min(_LONGEST, _PAUSE * 2**row.attempts) * (0.75 + secrets.randbelow(500) / 1000)
+            values = {"state": state, "attempts": row.attempts + 1, "answer": answer, "lease": None}
+            values["due"] = self._database.now(connection) + pause
+            where = (DELIVERIES.c.id == row.id) & (DELIVERIES.c.lease == lease)
+            connection.execute(sa.update(DELIVERIES).where(where).values(values))
+        return True
+
+    def _taken(self) -> tuple[sa.Row[Any], str] | None:
+        """Lease a message that is due."""
+        columns = [DELIVERIES.c.id, DELIVERIES.c.job, DELIVERIES.c.attempts, JOBS.c.webhook, JOBS.c.finished]
+        query = sa.select(*columns, JOBS.c.state.label("job_state")).join(JOBS, JOBS.c.id == DELIVERIES.c.job)
+        query = query.where(DELIVERIES.c.state == "waiting").order_by(DELIVERIES.c.due).limit(1)
+        with self._database.read() as connection:
+            if not connection.execute(query.where(DELIVERIES.c.due <= self._database.now(connection))).first():
+                return None
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            due = query.where(DELIVERIES.c.due <= now).with_for_update(skip_locked=True, of=DELIVERIES)
+            row: Any = connection.execute(due).first()
+            if row is None:
+                return None
+            lease = secrets.token_hex(16)
+            values = {"lease": lease, "due": now + _LEASE}
+            connection.execute(sa.update(DELIVERIES).where(DELIVERIES.c.id == row.id).values(values))
+            return row, lease

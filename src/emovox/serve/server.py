@@ -1,38 +1,295 @@
-"""The server: the application with every route behind the guard, and the process that listens and ends well."""
+"""The server: its application with pages and health, and how it starts and stops."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
+import importlib.util
 import logging
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
+import sqlalchemy as sa
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from emovox import __version__
 from emovox.errors import EmovoxError, InputError
-from emovox.serve import describe, job_routes, predict, profile_routes, system
-from emovox.serve import socket as socket_routes
-from emovox.serve.database import AWAY
-from emovox.serve.guard import Guard, call_of
-from emovox.serve.options import mistakes
-from emovox.serve.page_routes import page_router
-from emovox.serve.problems import BY_STATUS, MEDIA_TYPE, Problem
-from emovox.serve.service import Service
-from emovox.serve.settings import Settings, split
-from emovox.serve.telemetry import configure
-from emovox.version import __version__
+from emovox.model.file import load_card
+from emovox.outputs.pages import sections
+from emovox.serve import contract, routes
+from emovox.serve.contract import RecognitionOptions, StreamOptions, mistakes, prediction_schemas
+from emovox.serve.guard import Guard, call_of, require
+from emovox.serve.jobs import AWAY
+from emovox.serve.routes import REASONS
+from emovox.serve.service import Service, service_of
+from emovox.serve.settings import BY_STATUS, KINDS, MEDIA_TYPE, Problem, Settings, configure, split
+
+#: Media types of the files of the page.
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".flac": "audio/flac",
+}
+#: Recordings to try: their files, and what is in them.
+SAMPLES = {
+    "samples/conversation.flac": ("A conversation", "Two synthetic voices, one on each channel."),
+    "samples/lively.flac": ("A lively sentence", "One synthetic voice, high and quick."),
+    "samples/plain.flac": ("A plain sentence", "One synthetic voice, as it comes."),
+}
+
+
+@dataclass
+class Asset:
+    """One file of the page.
+
+    Parameters
+    ----------
+    name : str
+        Its path below the page's folder.
+    data : bytes
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+
+    @property
+    def type(self) -> str:
+        """The media type."""
+        return TYPES[self.name[self.name.rindex(".") :]]
+
+    @cached_property
+    def tag(self) -> str:
+        """The entity tag: another one for other bytes."""
+        return f'"{hashlib.sha256(self.data).hexdigest()[:24]}"'
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """The bytes as gzip; None for sound, which is small already."""
+        return None if self.type.startswith("audio/") else gzip.compress(self.data, mtime=0)
+
+    def answer(self, request: Request) -> Response:
+        """Answer with the file, or say that the client's copy is still good."""
+        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if self.tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if self.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=self.type)
+        return Response(self.data, headers=headers, media_type=self.type)
+
+
+def assets() -> list[Asset]:
+    """Read the files of the page."""
+
+    def within(folder: Traversable, path: str) -> list[Asset]:
+        found = []
+        for one in sorted(folder.iterdir(), key=lambda one: one.name):
+            if one.is_dir():
+                found += within(one, f"{path}{one.name}/")
+            elif one.name[one.name.rfind(".") :] in TYPES:
+                found.append(Asset(path + one.name, one.read_bytes()))
+        return found
+
+    return within(resources.files("emovox.serve") / "page", "")
+
+
+def about(settings: Settings) -> dict[str, Any]:
+    """Say what the page has to know before anybody is known: the model, its card, options and limits.
+
+    Returns
+    -------
+    dict
+        A static page has the same as a file, see ``page/engine.js``.
+    """
+    card = load_card(settings.model or None)
+    options = [name for name in RecognitionOptions.model_fields if name not in _NOT_CHOSEN]
+    return {
+        "version": __version__,
+        "model": card.name,
+        "labels": list(card.labels),
+        "dimensions": list(card.dimensions),
+        "licence": card.licence,
+        "options": options,
+        "words": importlib.util.find_spec("faster_whisper") is not None,
+        "profiles": ["speakers", *(["settings"] if "setting" in options else [])],
+        "limits": {"bytes": settings.upload_bytes, "seconds": settings.job_seconds, "jobs": settings.jobs},
+        "card": [
+            {
+                "title": one.title,
+                "text": list(one.text),
+                "head": list(one.head),
+                "rows": [list(row) for row in one.rows],
+            }
+            for one in sections(card)
+        ],
+        "samples": [{"address": path, "name": name, "about": text} for path, (name, text) in SAMPLES.items()],
+    }
+
+
+#: Options that are no choice of a person.
+_NOT_CHOSEN = ("name", "encoding", "rate", "pcm_channels", "format", "summary", "timeline")
+
+
+def page_router() -> APIRouter:
+    """Make the routes of the page: each file has its own, so that whatever else is asked for is not found."""
+    router = APIRouter()
+    told: dict[str, Any] = {}
+
+    def serving(asset: Asset) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            return asset.answer(request)
+
+        return serve
+
+    async def tell(request: Request) -> Response:
+        if not told:
+            told.update(await asyncio.to_thread(about, service_of(request).settings))
+        return JSONResponse(told, headers={"Cache-Control": "no-cache"})
+
+    for asset in assets():
+        paths = [f"/{asset.name}"] + (["/"] if asset.name == "index.html" else [])
+        for path in paths:
+            router.add_api_route(path, serving(asset), methods=["GET", "HEAD"], include_in_schema=False)
+    router.add_api_route("/about.json", tell, methods=["GET"], include_in_schema=False)
+    return router
+
+
+_REF = "#/components/schemas/{model}"
+_NUMBER, _TEXT, _COUNT = {"type": "number"}, {"type": "string"}, {"type": "integer"}
+
+
+def _message(kind: str, summary: str, **properties: Any) -> dict[str, Any]:
+    """Describe a message in JSON."""
+    schema = {"type": "object", "properties": {"type": {"const": kind}, **properties}, "required": ["type"]}
+    return {"name": kind, "summary": summary, "contentType": "application/json", "payload": schema}
+
+
+def _messages() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a client may say, and what the server says."""
+    options: dict[str, Any] = {"$ref": _REF.format(model="StreamOptions")}
+    place = {"number": _COUNT, "time": _NUMBER, "decided": _NUMBER}
+    prediction = {"prediction": {"$ref": _REF.format(model="Prediction")}}
+    counts = {"received": _COUNT, "produced": _COUNT}
+    client = [
+        _message("session.update", "Options, before the first frame", options=options),
+        _message("session.resume", "Go on with a session whose connection broke", session_id=_TEXT, after=_COUNT),
+        _message("session.close", "End the session"),
+    ]
+    server = [
+        _message("session.created", "The session is open", session_id=_TEXT, limits={"type": "object"}),
+        _message("session.updated", "The options that hold", options=options),
+        _message("session.resumed", "How far the session is", session_id=_TEXT, **counts),
+        _message("utterance.start", "Speech begins", **place),
+        _message("estimate", "What an utterance that goes on sounds like so far", **place, **prediction),
+        _message("result", "The judgement of an utterance or a part of it", **place, **prediction),
+        _message("utterance.end", "Speech ends", **place),
+        _message("error", "A problem", code={"enum": list(KINDS)}, detail=_TEXT, retryable={"type": "boolean"}),
+        _message("session.closed", "The end", reason={"enum": list(REASONS)}, seconds=_NUMBER, **counts),
+    ]
+    sound = {
+        "name": "sound",
+        "summary": "Raw PCM, any number of bytes up to 1 MiB",
+        "contentType": "application/octet-stream",
+        "payload": {"type": "string", "format": "binary"},
+    }
+    return {"sound": sound, **{one["name"]: one for one in client}}, {one["name"]: one for one in server}
+
+
+def describe_socket() -> dict[str, Any]:
+    """Describe ``WS /v1/stream``."""
+    client, server = _messages()
+    both = {**client, **server}
+    schema = StreamOptions.model_json_schema(ref_template=_REF)
+    schemas = prediction_schemas() | schema.pop("$defs", {}) | {"StreamOptions": schema}
+
+    def refs(names: dict[str, Any]) -> list[dict[str, str]]:
+        return [{"$ref": f"#/channels/stream/messages/{name}"} for name in names]
+
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "emovox live streams", "version": __version__},
+        "channels": {
+            "stream": {
+                "address": "/v1/stream",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in both},
+            }
+        },
+        "operations": {
+            "hear": {"action": "receive", "channel": {"$ref": "#/channels/stream"}, "messages": refs(client)},
+            "tell": {"action": "send", "channel": {"$ref": "#/channels/stream"}, "messages": refs(server)},
+        },
+        "components": {"messages": both, "schemas": schemas},
+    }
+
+
+router = APIRouter()
+
+_STATE: dict[str, Any] = {"tag": "server", "responses": {200: contract.described(contract.ref("Anything"), "It is.")}}
+
+
+@router.get("/healthz", **contract.operation("health", "Is the server alive?", _STATE))
+async def healthz() -> dict[str, str]:
+    """Say that the server is alive."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get("/readyz", **contract.operation("ready", "Can the server judge a recording now?", _STATE))
+async def readyz(request: Request) -> dict[str, str]:
+    """Say whether a worker has read its model and the database answers."""
+    service = service_of(request)
+    if service.stopping:
+        raise Problem("server_busy", "the server is about to stop", retry_after=5)
+    if not service.workers.ready:
+        raise Problem("server_busy", "no worker has started yet", retry_after=1)
+    if not await asyncio.to_thread(_answers, service):
+        raise Problem("server_busy", "the database does not answer", retry_after=5)
+    return {"status": "ready"}
+
+
+def _answers(service: Service) -> bool:
+    try:
+        with service.database.read() as connection:
+            connection.execute(sa.text("select 1"))
+    except sa.exc.SQLAlchemyError:
+        return False
+    return True
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Give the metrics in the format of Prometheus."""
+    require(request, "metrics")
+    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/asyncapi.json", include_in_schema=False)
+async def asyncapi() -> JSONResponse:
+    """Describe the socket for programs."""
+    return JSONResponse(describe_socket())
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    """Describe the service for programs."""
+    return JSONResponse(request.app.openapi())
 
 
 def create_app(service: Service) -> FastAPI:
@@ -67,8 +324,8 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for module in (system, predict, job_routes, profile_routes, socket_routes):
-        app.include_router(module.router)
+    app.include_router(router)
+    app.include_router(routes.router)
     app.include_router(page_router())
     app.openapi = _described(app)  # type: ignore[method-assign]
     for kind in (Problem, EmovoxError, HTTPException, RequestValidationError, *AWAY):
@@ -88,7 +345,7 @@ def create_app(service: Service) -> FastAPI:
 def _described(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def found() -> dict[str, Any]:
         if not app.openapi_schema:
-            app.openapi_schema = describe.openapi(app)
+            app.openapi_schema = contract.openapi(app)
         return app.openapi_schema
 
     return found

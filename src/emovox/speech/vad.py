@@ -1,7 +1,12 @@
-"""Where somebody speaks: one rule that makes segments of the speech probability, and their edges by level.
+"""Speech: how probable it is, where it begins and ends, and whether a recording has any.
 
 Live streams and files go the same way: samples in pieces of any size -> speech probability ->
 :class:`Segmenter` -> events.  :class:`VoiceActivity` is the two together, :func:`segments` the same for a recording.
+
+Silero alone refuses screams, because no ordinary voice is that high, and accepts some melodies and drums.  So the gate
+listens twice, the second time at two thirds of the speed, which brings a scream down to where voices are, and weighs
+what it hears against how the sound moves: a logistic rule on a handful of numbers.  What voice activity detection has
+heard of a stretch, the gate need not hear again: see the `speech` of :class:`emovox.types.Waveform`.
 """
 
 from __future__ import annotations
@@ -9,14 +14,248 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emovox.errors import InputError
-from emovox.speech.probability import FRAME, Centre, SpeechProbability
+from emovox.errors import AudioError, InputError
+from emovox.features.spectral import Analysis
+from emovox.session import open_session
 from emovox.types import RATE, Float32Array, Waveform
+
+#: Where the network lies.
+_SILERO = Path(__file__).parent / "silero"
+
+#: Samples before a frame that the network sees with it, fixed by the network.
+CONTEXT = 64
+
+#: Frames given to the network at a time at most: bounds the memory of a long piece, 16 s.
+_BLOCK = 512
+
+#: Frames that are heard again where the level rises far, 0.5 s.
+_AGAIN = 16
+#: Samples that share one probability of speech and one gain: 32 ms, fixed by the network.
+FRAME = 512
+#: Corner frequency, in Hz, below which sound is taken for an offset: far under any voice.
+_CORNER = 3.0
+#: Root mean square to which the loudest frame is brought, chosen on actors 1 to 12 of ``benchmarks/conversation.py``.
+_TARGET = 0.1
+#: Decibels a second by which the level to which this refers falls when what follows is softer.
+_RELEASE = 0.5
+#: Rise of the level, in dB, after which what was heard before it was heard far too loud.
+_RISE = 12.0
+#: Level below which there is nothing to bring up: digital silence.
+_SILENT = 1e-8
+
+
+class Centre:
+    """Takes the offset (DC) off a stream, in whole frames; how the stream is cut changes nothing.
+
+    The offset is the mean of the first frame, and from there on a running mean with a time constant of 53 ms.
+
+    Examples
+    --------
+    >>> centre = Centre()
+    >>> centre.push(np.full(1000, 0.25, dtype=np.float32)).shape, bool(centre.finish().max() < 1e-9)
+    ((512,), True)
+    """
+
+    def __init__(self) -> None:
+        kept = math.exp(-2 * math.pi * _CORNER / RATE)
+        self._fall = kept ** np.arange(1, FRAME + 1)
+        self._rise = (1 - kept) / self._fall
+        self._mean: float | None = None
+        self._rest: Float32Array = np.empty(0, dtype=np.float32)
+
+    def push(self, samples: Float32Array) -> Float32Array:
+        """Take the next samples, shape (n,), and return the frames that they complete, one after the other."""
+        waiting = np.concatenate([self._rest, samples])
+        whole = len(waiting) // FRAME * FRAME
+        self._rest = waiting[whole:].copy()
+        return self._centred(waiting[:whole].reshape(-1, FRAME)).ravel()
+
+    def finish(self) -> Float32Array:
+        """End the stream: what no frame was full of, shape (n,)."""
+        rest, self._rest = self._rest, self._rest[:0]
+        return self._centred(rest[np.newaxis])[0] if len(rest) else rest
+
+    def _centred(self, frames: Float32Array) -> Float32Array:
+        """Subtract the running mean from frames that follow each other, shape (n_frames, at most FRAME)."""
+        size = frames.shape[1]
+        # The recursion written out for a frame: cumulative sums are taken one by one, so that rounding is always alike.
+        sums = np.cumsum(frames * self._rise[:size], axis=1)
+        before = np.empty((len(frames), 1))
+        for number, frame in enumerate(frames):
+            if self._mean is None:
+                self._mean = float(frame.mean(dtype=np.float64))
+            before[number] = self._mean
+            self._mean = float(self._fall[size - 1] * (self._mean + sums[number, -1]))
+        return np.asarray(frames - self._fall[:size] * (before + sums), dtype=np.float32)
+
+
+class Level:
+    """Says frame by frame by what to multiply a stream so that its loudest sound has one level.
+
+    The reference is the loudest frame so far, and falls by 0.5 dB a second, so that soft speech is heard again some
+    time after a bang.  Where sound begins, its level is known in the frame in which it does; what was heard before it,
+    noise brought up to the level of speech, is to be heard again as soft as it is beside it.
+
+    Examples
+    --------
+    >>> level = Level()
+    >>> noise, speech = np.full((3, 512), 1e-4), np.full((2, 512), 0.1)
+    >>> gains, rises = level.push(np.concatenate([noise, speech]).astype(np.float32))
+    >>> gains.round(1).tolist(), rises
+    ([1000.0, 1000.0, 1000.0, 1.0, 1.0], [0, 3])
+    """
+
+    def __init__(self) -> None:
+        self._fall = 10 ** (-_RELEASE * FRAME / RATE / 20)
+        self._rise = 10 ** (_RISE / 20)
+        self._loudest = self._known = _SILENT
+
+    def push(self, frames: Float32Array) -> tuple[NDArray[np.float64], list[int]]:
+        """Take the next frames, shape (n_frames, FRAME).
+
+        Returns
+        -------
+        gains : ndarray of float64, shape (n_frames,)
+            What to multiply each frame by.
+        rises : list of int
+            Frames before which what was heard is to be heard again, with their gain.
+        """
+        gains, rises = np.empty(len(frames)), []
+        for number, power in enumerate(np.square(frames, dtype=np.float64).mean(axis=1).tolist()):
+            self._loudest = max(math.sqrt(power), self._loudest * self._fall, _SILENT)
+            self._known = max(self._known * self._fall, _SILENT)
+            if self._loudest > self._rise * self._known:
+                self._known = self._loudest
+                rises.append(number)
+            gains[number] = _TARGET / self._loudest
+        return gains, rises
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """Load the network, once for all streams of the process; it keeps no state and may be used by many threads."""
+    return open_session(_SILERO / "silero_vad_16k_sequence.onnx", "the speech detector in the package")
+
+
+class SpeechProbability:
+    """Speech probability of one stream, frame by frame, from samples in pieces of any size.
+
+    The level of the stream and an offset in it change nothing: the network hears it centred and levelled, by what has
+    come so far (:class:`Centre`, :class:`Level`).  Nor does the cut into pieces, not even the last bit.  The state is
+    35 kB a stream; the network itself is shared by all streams.
+
+    Parameters
+    ----------
+    level : bool, default True
+        Whether to bring the stream to a level; False for sound that has been brought to one.
+
+    Attributes
+    ----------
+    centred : ndarray of float32, shape (n_samples,)
+        What was heard with the last call: whole frames, at the end the rest, without the offset.
+
+    Source
+    ------
+    Silero Team, Silero VAD 6.2.3, https://github.com/snakers4/silero-vad (MIT); the 16 kHz network that takes a
+    sequence of frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> stream = SpeechProbability()
+    >>> stream.push(np.zeros(1300, dtype=np.float32)).shape  # two frames of 512, and a rest that waits
+    (2,)
+    >>> stream.finish().shape
+    (1,)
+    """
+
+    def __init__(self, *, level: bool = True) -> None:
+        self._network, self._levels = _session(), level
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream, as if new."""
+        self._hidden = self._cell = np.zeros((1, 1, 128), dtype=np.float32)
+        self._centre, self._level = Centre(), Level() if self._levels else None
+        self._past = np.zeros(CONTEXT, dtype=np.float32)  # context of the frames that may be heard again, and they
+        self._heard = 0
+        self.centred: Float32Array = np.empty(0, dtype=np.float32)
+
+    @property
+    def heard(self) -> int:
+        """Number of samples pushed so far."""
+        return self._heard
+
+    def push(self, samples: ArrayLike) -> Float32Array:
+        """Take the next samples of the stream.
+
+        Parameters
+        ----------
+        samples : array_like of float32, shape (n_samples,)
+            Mono at 16 kHz, nominally in [-1, 1].  Any number of them, none included.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_frames,)
+            Probability in [0, 1] of each frame of 32 ms that these samples complete.
+
+        Raises
+        ------
+        AudioError
+            Samples of another shape, or some that are not finite numbers; the stream is as it was before.
+        """
+        piece = np.asarray(samples, dtype=np.float32)
+        if piece.ndim != 1:
+            raise AudioError(f"samples of shape {piece.shape}: expected mono, (n_samples,); average the channels")
+        if not np.isfinite(piece).all():
+            raise AudioError("samples that are not finite numbers (NaN or infinity): check what records them")
+        self._heard += len(piece)
+        self.centred = self._centre.push(piece)
+        return self._advance(self.centred)
+
+    def finish(self) -> Float32Array:
+        """End the stream: the probability of the frame that is not full, silence after it, shape (0,) or (1,)."""
+        self.centred = self._centre.finish()
+        return self._advance(np.pad(self.centred, (0, -len(self.centred) % FRAME)))
+
+    def _advance(self, frames: Float32Array) -> Float32Array:
+        """Run the network over whole frames, one after the other in one array."""
+        if not len(frames):
+            return frames
+        count = len(frames) // FRAME
+        gains, rises = self._level.push(frames.reshape(-1, FRAME)) if self._level else (np.ones(count), [])
+        sound = np.concatenate([self._past, frames])
+        windows = np.lib.stride_tricks.sliding_window_view(sound, CONTEXT + FRAME)[::FRAME]
+        done = known = len(windows) - count
+        found = []
+        for place in (known + rise for rise in rises):
+            found += self._run(windows[done:place], gains[done - known : place - known])
+            self._hidden = self._cell = np.zeros_like(self._hidden)
+            again = windows[max(0, place - _AGAIN) : place]
+            self._run(again, np.full(len(again), gains[place - known]))
+            done = place
+        found += self._run(windows[done:], gains[done - known :])
+        self._past = sound[-(CONTEXT + min(len(windows), _AGAIN) * FRAME) :].copy()
+        return np.concatenate(found)
+
+    def _run(self, frames: Float32Array, gains: NDArray[np.float64]) -> list[Float32Array]:
+        """Run the network over frames with their context, each multiplied by its gain."""
+        found = []
+        for begin in range(0, len(frames), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            scaled = (frames[block] * gains[block, np.newaxis]).astype(np.float32)
+            inputs = {"input": scaled, "h": self._hidden, "c": self._cell}
+            one, self._hidden, self._cell = self._network.run(["speech_probs", "hn", "cn"], inputs)
+            found.append(np.asarray(one, dtype=np.float32))
+        return found
+
 
 #: Samples that share a level, 8 ms.
 STEP = 128
@@ -329,6 +568,11 @@ class VoiceActivity:
     options : VadOptions, optional
         The rule.
 
+    Attributes
+    ----------
+    reach : int
+        How many samples back from what has been heard a start that is yet to come may lie.
+
     Examples
     --------
     >>> from emovox import audio
@@ -345,17 +589,13 @@ class VoiceActivity:
         self._edges = self._new_edges()
         self._centre: Centre | None = None  # where another one runs the network
         self._heard = 0
+        rule = self._segmenter.options
+        self.reach = FRAME + round((rule.min_speech + rule.min_silence + rule.padding + rule.reach) * RATE)
 
     @property
     def speaking(self) -> bool:
         """Whether speech has started and not ended, by the events given so far."""
         return self._segmenter.speaking
-
-    @property
-    def reach(self) -> int:
-        """How many samples back from what has been heard a start that is yet to come may lie."""
-        options = self._segmenter.options
-        return FRAME + round((options.min_speech + options.min_silence + options.padding + options.reach) * RATE)
 
     def push(self, samples: ArrayLike, probabilities: ArrayLike | None = None) -> list[SpeechEvent]:
         """Take the next samples and tell what they decide.
@@ -458,3 +698,222 @@ def segments(recording: Waveform | Iterable[Waveform], options: VadOptions | Non
     events += stream.finish()
     times = [(offset or 0.0) + event.time for event in events]
     return [Segment(start, end) for start, end in zip(times[::2], times[1::2], strict=True)]
+
+
+Array = NDArray[np.float64]
+
+#: Root mean square to which the loudest 0.2 s are brought: the answer does not depend on the level.
+_LEVEL = 0.1
+#: Power below which there is nothing to bring to a level: digital silence.
+_SILENT_POWER = 1e-12
+#: Frames this many dB below the loudest count as quiet.
+_QUIET = 25.0
+#: Band of the telephone, in Hz: what lies outside says more about the microphone than about the sound.
+_BAND = (250.0, 3400.0)
+#: Log-odds beyond which Silero is as sure as can be.
+_SURE = 6.9
+#: How much slower the sound is heard the second time.
+_SLOWER = 1.5
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """How sure the gate must be.
+
+    Attributes
+    ----------
+    threshold : float, default 0.4
+        Smallest probability that counts as speech, in [0, 1]; 0 accepts everything.
+
+    Raises
+    ------
+    InputError
+        The threshold is out of its range.
+    """
+
+    threshold: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold is {self.threshold}: expected a probability from 0 to 1")
+
+
+#: How sure to be that somebody speaks, where nothing else is said.
+GATE = GateOptions()
+
+
+class Measures(NamedTuple):
+    """What the gate weighs; nothing in it depends on the level.
+
+    Attributes
+    ----------
+    voice : float
+        Silero's log-odds of speech, mean over the loud frames.
+    moment : float
+        The same, largest mean over 0.32 s: a short word in a long pause.
+    slow_voice, slow_moment : float
+        The same at two thirds of the speed.
+    dynamics : float
+        Standard deviation of the level in the telephone band, in dB: syllables and pauses.
+    flatness : float
+        Logarithm of geometric over arithmetic mean of the power spectrum in the telephone band: near 0 for noise.
+    movement : float
+        How much the spectrum changes in 96 ms, in dB.
+    """
+
+    voice: float
+    moment: float
+    slow_voice: float
+    slow_moment: float
+    dynamics: float
+    flatness: float
+    movement: float
+
+
+#: Mean log-odds from which Silero alone decides, and the second hearing is saved: no other sound of the benchmark's
+#: "choose" part comes near.
+_CERTAIN = 2.0
+
+#: Weights of the logistic rule, fitted by ``python benchmarks/speech_gate.py --fit`` on its "choose" part.
+_WEIGHTS = Measures(
+    voice=0.317,
+    moment=0.312,
+    slow_voice=0.299,
+    slow_moment=0.307,
+    dynamics=0.183,
+    flatness=0.376,
+    movement=0.295,
+)
+_BIAS = -0.395
+
+
+def is_speech(sound: Float32Array | Waveform, options: GateOptions | None = None) -> bool:
+    """Tell whether somebody speaks in a recording or window: aloud, shouting or whispering.
+
+    Parameters
+    ----------
+    sound : ndarray of float32, shape (n_samples,), or Waveform
+        Mono at 16 kHz, at any level; 0.3 to 10 s.  Cut longer recordings into windows.  The `speech` of a Waveform
+        is used where there is one, instead of a pass of the network.
+    options : GateOptions, optional
+        How sure to be.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emovox import audio
+    >>> is_speech(audio.read("examples/plain.wav").samples)
+    True
+    >>> is_speech(np.sin(np.arange(32000) / 10).astype(np.float32))
+    False
+    """
+    threshold = (options or GATE).threshold
+    return threshold == 0 or speech_probability(sound) >= threshold
+
+
+def speech_probability(sound: Float32Array | Waveform) -> float:
+    """Probability that somebody speaks in a recording or window.
+
+    Parameters
+    ----------
+    sound : ndarray of float32, shape (n_samples,), or Waveform
+        As :func:`is_speech`.
+
+    Returns
+    -------
+    float
+        In [0, 1], for equally frequent speech and other sound; 0 for digital silence, 1 where Silero is certain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> speech_probability(np.zeros(16000, dtype=np.float32))
+    0.0
+    """
+    window = sound if isinstance(sound, Waveform) else Waveform(sound)
+    levelled = _levelled(window.samples)
+    if levelled is None:
+        return 0.0
+    heard = _hear(levelled, window.speech, lead=round(window.start * RATE) % FRAME)
+    if heard[0] >= _CERTAIN:
+        return 1.0
+    odds = _BIAS + float(np.dot(_WEIGHTS, _measures(levelled, heard)))
+    return 1 / (1 + math.exp(-odds))
+
+
+def measure(samples: Float32Array) -> Measures | None:
+    """Measure what the gate weighs; None for digital silence.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n_samples,)
+        As :func:`is_speech`.
+
+    Returns
+    -------
+    Measures or None
+    """
+    sound = _levelled(samples)
+    return None if sound is None else _measures(sound, _hear(sound))
+
+
+def _measures(sound: Float32Array, heard: tuple[float, float]) -> Measures:
+    import soxr  # few sounds are heard twice
+
+    slow = soxr.resample(sound, RATE, RATE * _SLOWER)
+    return Measures(*heard, *_hear(slow, slower=_SLOWER), *_movement(sound))
+
+
+def _levelled(samples: Float32Array) -> Float32Array | None:
+    """Bring the loudest 0.2 s to the common level; None where there is nothing."""
+    if not len(samples):
+        return None
+    centred = samples - samples.mean()
+    total = np.concatenate([[0.0], np.cumsum(np.square(centred, dtype=np.float64))])
+    length = min(len(samples), RATE // 5)
+    loudest = float((total[length:] - total[:-length]).max()) / length
+    return None if loudest < _SILENT_POWER else (centred * (_LEVEL / math.sqrt(loudest))).astype(np.float32)
+
+
+def _hear(
+    sound: Float32Array, speech: Float32Array | None = None, *, lead: int = 0, slower: float = 1.0
+) -> tuple[float, float]:
+    """Silero's log-odds: mean over the loud frames, and largest mean over 0.32 s of the original.
+
+    `speech` are the probabilities of the frames where they are known; the first began `lead` samples before the sound.
+    """
+    if speech is None:
+        stream = SpeechProbability(level=False)
+        speech, lead = np.concatenate([stream.push(sound), stream.finish()]), 0
+    probability = speech.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        odds = np.clip(np.log(probability) - np.log1p(-probability), -_SURE, _SURE)
+    frames = np.pad(sound, (lead, len(odds) * FRAME - lead - len(sound))).reshape(-1, FRAME)
+    loud = _loud(np.square(frames, dtype=np.float64).sum(axis=1))
+    width = min(round(10 * slower), len(odds))
+    return float(odds[loud].mean()), float(np.convolve(odds, np.full(width, 1 / width), "valid").max())
+
+
+def _loud(power: Array) -> NDArray[np.bool_]:
+    return np.asarray(power >= power.max() * 10 ** (-_QUIET / 10))
+
+
+def _movement(sound: Float32Array) -> tuple[float, float, float]:
+    """Dynamics, flatness and movement of the spectrum in the telephone band."""
+    low, high = (round(edge * 1024 / RATE) for edge in _BAND)
+    band = Analysis(sound).power(1024, FRAME)[low:high].T.astype(np.float64) + 1e-6
+    level = band.mean(axis=1)
+    loud, decibels = _loud(level), 10 * np.log10(level)
+    flatness = np.log(band).mean(axis=1) - np.log(level)
+    shape = 10 * np.log10(band[:, : len(band[0]) // 6 * 6].reshape(len(band), -1, 6).mean(axis=2))
+    shape -= shape.mean(axis=1, keepdims=True)
+    change = np.abs(shape[3:] - shape[:-3]).mean(axis=1)[loud[3:] & loud[:-3]]
+    return (
+        float(np.std(np.maximum(decibels, decibels.max() - 40))),
+        float(flatness[loud].mean()),
+        float(change.mean()) if len(change) else 0.0,
+    )

@@ -1,4 +1,4 @@
-"""Late fusion of voice and words: a log-opinion (log-linear) pool, a gated mixture of cases, and the explained answer.
+"""Voice and words together: decision rules, and late fusion.
 
 :class:`Pool` and :class:`Mixture` hold the arithmetic, on numpy arrays of n rows: probabilities by the acoustic model,
 (n, n_labels), and words vectors, (n, len(NAMES)).  The functions after them apply it to predictions.
@@ -10,19 +10,151 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emovox.errors import ModelError
-from emovox.labels import COMMON, TINY, decide, temper, too_short
-from emovox.model.card import ModelCard
-from emovox.text import rules
-from emovox.text.evidence import NAMES, VERSION, words_vector
-from emovox.text.rules import Rule
-from emovox.text.words import Heard
-from emovox.types import Float32Array, Float64Array, Prediction
+from emovox.errors import InputError, ModelError
+from emovox.model.file import TINY, ModelCard, decide, temper
+from emovox.text.words import NAMES, VERSION, Heard, words_vector
+from emovox.types import COMMON, Float32Array, Float64Array, Prediction, too_short
+
+#: Labels of positive and of negative valence.
+POSITIVE, NEGATIVE = ("happy", "calm", "surprised"), ("sad", "angry", "fearful", "disgust")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition under which the label changes, and the labels that it may change to.
+
+    Attributes
+    ----------
+    name : str
+        Name of the rule, quoted in the explanation.
+    voice : tuple of str
+        Labels that the rule may change; empty for all.
+    words : {"positive", "negative"}
+        Polarity that the words must have, by the sign of VADER's compound score.
+    polarity : float
+        Smallest strength of the sentiment, |compound|, in [0, 1].
+    below : float
+        The rule applies only to a label whose probability is lower, in [0, 1].
+    sure : float
+        Smallest mean probability of the recognised words, in [0, 1].
+    to : tuple of str
+        Candidates for the new label, of which the most probable is taken; empty for all labels of that polarity.
+
+    Examples
+    --------
+    >>> Rule("gone", words="negative", polarity=2)
+    Traceback (most recent call last):
+    emovox.errors.InputError: rule 'gone': polarity = 2 is not from 0 to 1
+    """
+
+    name: str
+    voice: tuple[str, ...] = ()
+    words: Literal["positive", "negative"] = "negative"
+    polarity: float = 0.5
+    below: float = 1.0
+    sure: float = 0.6
+    to: tuple[str, ...] = ()
+
+    # Read by pydantic when it validates a recipe: a key that is not an option is an error.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        if self.words not in ("positive", "negative"):
+            raise InputError(f"rule {self.name!r}: words = {self.words!r} is not 'positive' or 'negative'")
+        for key in ("polarity", "below", "sure"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise InputError(f"rule {self.name!r}: {key} = {getattr(self, key)} is not from 0 to 1")
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Labels that the rule may change to."""
+        return self.to or (POSITIVE if self.words == "positive" else NEGATIVE)
+
+
+#: The default rules: a neutral voice takes on the polarity of the words; an uncertain voice yields to clear words.
+DEFAULT: tuple[Rule, ...] = (
+    Rule("neutral voice, bad words", ("neutral", "calm"), "negative"),
+    Rule("neutral voice, good words", ("neutral",), "positive", to=("happy", "surprised")),
+    Rule("unsure voice against bad words", ("happy", "calm"), "negative", polarity=0.6, below=0.5),
+    Rule("unsure voice against good words", NEGATIVE, "positive", polarity=0.6, below=0.5, to=("happy", "surprised")),
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The label after the rules, with its explanation.
+
+    Attributes
+    ----------
+    label : str
+        The final label.
+    why : str or None
+        What voice and words said, and the rule that changed the label; None where no rule did.
+    """
+
+    label: str
+    why: str | None = None
+
+
+def apply(rules: Sequence[Rule], probabilities: Mapping[str, float], linguistic: Mapping[str, float]) -> Decision:
+    """Apply the first rule whose conditions hold.
+
+    Parameters
+    ----------
+    rules : sequence of Rule
+        Rules in order of precedence.
+    probabilities : mapping of str to float
+        Probabilities by label.
+    linguistic : mapping of str to float
+        Features by :func:`emovox.text.words.linguistic_features`.  No rule applies without words (`has_words` is 0,
+        or the mapping is empty).
+
+    Returns
+    -------
+    Decision
+        Probabilities stay as they are.
+
+    Examples
+    --------
+    >>> voice, words = {"neutral": 0.7, "sad": 0.2, "angry": 0.1}, {"has_words": 1, "compound": -0.8, "confidence": 0.9}
+    >>> decision = apply(DEFAULT, voice, words)
+    >>> decision.label
+    'sad'
+    >>> decision.why
+    "voice said neutral (70 %), words said negative (-0.80): rule 'neutral voice, bad words' made it sad"
+    >>> apply(DEFAULT, voice, {}).label
+    'neutral'
+    """
+    label = max(probabilities, key=lambda one: probabilities[one])
+    for rule in rules if linguistic.get("has_words") else ():
+        compound = linguistic["compound"]
+        candidates = [one for one in rule.candidates if one in probabilities]
+        if candidates and _fits(rule, label, probabilities[label], compound, linguistic["confidence"]):
+            new = max(candidates, key=lambda one: probabilities[one])
+            why = (
+                f"voice said {label} ({100 * probabilities[label]:.0f} %), words said {rule.words} ({compound:+.2f}): "
+                f"rule {rule.name!r} made it {new}"
+            )
+            return Decision(new, why)
+    return Decision(label)
+
+
+def _fits(rule: Rule, label: str, probability: float, compound: float, confidence: float) -> bool:
+    """Return whether the conditions of a rule hold."""
+    signed = compound if rule.words == "positive" else -compound
+    return (
+        (not rule.voice or label in rule.voice)
+        and label not in rule.candidates
+        and signed >= rule.polarity
+        and probability < rule.below
+        and confidence >= rule.sure
+    )
+
 
 #: Inputs of the gate, on which the weight of the words may depend; each is in [0, 1].
 GATE_INPUTS: dict[str, str] = {
@@ -95,7 +227,7 @@ class Pool:
         voice : array_like, shape (n, n_labels)
             Probabilities by the acoustic model, in the order of `labels`.
         words : array_like, shape (n, len(NAMES))
-            Rows of :func:`emovox.text.evidence.words_vector`; zeros where there are no words.
+            Rows of :func:`emovox.text.words.words_vector`; zeros where there are no words.
         labels : sequence of str
             The model's labels.
 
@@ -122,7 +254,7 @@ class Pool:
         return weight
 
     def beside(self, temperature: float) -> Self:
-        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.labels.temper`."""
+        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.types.temper`."""
         return replace(self, sharpness=self.sharpness / temperature)
 
     @classmethod
@@ -172,7 +304,7 @@ class Mixture(Pool):
     agreement, conflict : float
         Prior weights of these cases, relative to voice and words that are independent.
     temperature : float
-        Temperature of the acoustic probabilities and of the result, see :func:`emovox.labels.temper`.
+        Temperature of the acoustic probabilities and of the result, see :func:`emovox.types.temper`.
 
     Notes
     -----
@@ -233,7 +365,7 @@ def opinions(words: Float64Array, labels: Sequence[str]) -> Float64Array:
     """Return the log-probabilities of the words, shape (n, n_labels).
 
     Neutral words are no evidence of a neutral voice, so the probability of neutral is spread evenly over all labels.
-    A label outside :data:`emovox.labels.COMMON`, about which words say nothing, has the average of the others.
+    A label outside :data:`emovox.types.COMMON`, about which words say nothing, has the average of the others.
     """
     emotions = words[:, EMOTIONS]
     spread = np.maximum(emotions * MOVED + emotions[:, [_NEUTRAL]] / len(COMMON), LEAST)
@@ -378,7 +510,7 @@ def explained(
 
 def ruled(found: Prediction, given: Sequence[Rule], heard: Heard, threshold: float) -> Prediction:
     """Apply decision rules to a prediction; a change of label is explained in `why`."""
-    decided = rules.apply(given, found.probabilities, heard.linguistic or {})
+    decided = apply(given, found.probabilities, heard.linguistic or {})
     if decided.why is None:
         return found
     confidence = found.probabilities[decided.label]

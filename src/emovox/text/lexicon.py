@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from emovox.labels import COMMON
+from emovox.types import COMMON
 
 
 def word_set(words: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ from emovox.lab.corpora.cards import Card, card, cards
 from emovox.lab.corpora.readers import key, kind_of
 from emovox.lab.corpora.registry import detect, find, load
 from emovox.lab.corpora.table import Corpus
-from emovox.labels import canonical
+from emovox.types import canonical
 from tests import ROOT
 from tests.lab.corpora import reasons, tree, write
 

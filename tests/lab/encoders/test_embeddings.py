@@ -15,12 +15,11 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from emovox import EmotionRecognizer, hub
-from emovox.audio.preprocess import preprocess
+from emovox import EmotionRecognizer, storage
+from emovox.audio.preprocess import options_of, preprocess
 from emovox.errors import FeatureError, ModelError, RecipeError
 from emovox.features import sets
-from emovox.features.analysis import padded
-from emovox.hub import VARIABLE
+from emovox.features.sets import padded
 from emovox.lab.encoders import embeddings
 from emovox.lab.encoders.embedders import Embedder, JoinedEmbedder
 from emovox.lab.encoders.encoders import LogMel, WhisperEncoder
@@ -30,6 +29,7 @@ from emovox.lab.experiments import experiment, recipe
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.extraction.extraction import extract_many
 from emovox.model import file as model_file
+from emovox.storage import VARIABLE
 from emovox.types import FeatureSpec, Float32Array, Waveform
 from tests.conftest import ANY_SOUND, LABELS, sine, toy_clip
 
@@ -38,7 +38,7 @@ from tests.conftest import ANY_SOUND, LABELS, sine, toy_clip
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    hub._from_hub.cache_clear()
+    storage._from_hub.cache_clear()
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_short_clips_get_silence_on_both_sides(spec: FeatureSpec) -> None:
 def test_samples_are_the_preprocessed_waveform() -> None:
     one = sets.spec("samples", preprocess={"trim": True})
     assert (one.dimension, dict(one.parameters), sets.feature_names(one)) == (0, {}, ())
-    np.testing.assert_array_equal(sets.extract(SPEECH, one), preprocess(SPEECH, sets._options({"trim": True})).samples)
+    np.testing.assert_array_equal(sets.extract(SPEECH, one), preprocess(SPEECH, options_of({"trim": True})).samples)
     assert sets.extract(Waveform(sine(200, 0.1)), one).shape == (4800,)
     assert "samples" not in sets.available()
 

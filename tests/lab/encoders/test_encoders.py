@@ -17,9 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from emovox import hub
+from emovox import storage
 from emovox.errors import MissingExtraError, ModelError
-from emovox.hub import HUB_FILES, find
 from emovox.lab.encoders.embedders import Embedder
 from emovox.lab.encoders.encoders import (
     HuggingFaceEncoder,
@@ -27,6 +26,7 @@ from emovox.lab.encoders.encoders import (
     WhisperEncoder,
     statistics,
 )
+from emovox.storage import HUB_FILES, find
 from tests.conftest import sine
 
 with warnings.catch_warnings():
@@ -38,8 +38,8 @@ with warnings.catch_warnings():
 @pytest.fixture(autouse=True)
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look nothing up beyond this test's own folders."""
-    monkeypatch.delenv(hub.VARIABLE, raising=False)
-    hub._from_hub.cache_clear()
+    monkeypatch.delenv(storage.VARIABLE, raising=False)
+    storage._from_hub.cache_clear()
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_names_are_looked_up_in_the_folder_of_weights(
 ) -> None:
     for name in ("whisper-tiny.en-encoder", "whisper-base-encoder-first4", "hubert"):
         shutil.copytree(small_whisper, tmp_path / name)
-    monkeypatch.setenv(hub.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(storage.VARIABLE, str(tmp_path))
     for name, folder in (
         ("whisper-tiny.en", "whisper-tiny.en-encoder"),
         ("openai/whisper-tiny.en", "whisper-tiny.en-encoder"),
@@ -274,7 +274,7 @@ def test_names_are_looked_up_in_the_folder_of_weights(
         ("facebook/hubert", "hubert"),
     ):
         assert find(name).folder == tmp_path / folder
-    monkeypatch.setenv(hub.VARIABLE, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv(storage.VARIABLE, str(tmp_path / "elsewhere"))
     with pytest.raises(ModelError, match=r"EMOVOX_WEIGHTS=.*elsewhere is not a folder: set it to the folder"):
         find("whisper-tiny.en")
 

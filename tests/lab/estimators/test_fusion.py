@@ -25,13 +25,22 @@ from emovox.lab.experiments.recipe import to_toml, validate
 from emovox.lab.experiments.spoken import development_sentences
 from emovox.lab.export.export import export
 from emovox.lab.extraction.sequences import Inputs
-from emovox.labels import COMMON, temper
-from emovox.model.card import ModelCard
-from emovox.model.file import load
-from emovox.text.evidence import NAMES, VERSION, words_vector
-from emovox.text.fusion import EMOTIONS, GATE_INPUTS, LEAST, Mixture, Pool, builtin, opinions, pool_of
-from emovox.text.rules import DEFAULT, Rule, apply
-from emovox.types import FeatureSpec, Transcript
+from emovox.model.file import ModelCard, load, temper
+from emovox.text.fusion import (
+    DEFAULT,
+    EMOTIONS,
+    GATE_INPUTS,
+    LEAST,
+    Mixture,
+    Pool,
+    Rule,
+    apply,
+    builtin,
+    opinions,
+    pool_of,
+)
+from emovox.text.words import NAMES, VERSION, words_vector
+from emovox.types import COMMON, FeatureSpec, Transcript
 from tests import CLASSIC, EXAMPLES, ROOT, examples
 
 LABELS = ("neutral", "happy", "sad")

@@ -257,7 +257,7 @@ def test_rare_classes_count_more_where_asked() -> None:
 )
 def test_a_file_computes_what_the_estimator_does(family: str, normalise: str, tmp_path: Path) -> None:
     from emovox.lab.export.export import export
-    from emovox.model.card import ModelCard
+    from emovox.model.file import ModelCard
     from emovox.types import FeatureSpec
 
     clips, y, speakers = slopes()
@@ -267,7 +267,7 @@ def test_a_file_computes_what_the_estimator_does(family: str, normalise: str, tm
     card = ModelCard("demo", name, ("rise", "fall"), FeatureSpec("demo", 1, 6))
     model = export(pipeline, card, tmp_path / "model.onnx", pack(clips), temperature=1.3)
     assert not model.takes_vectors
-    assert model.level("features") == "frame"
+    assert model.levels["features"] == "frame"
     # The check inside `export` must be able to fail: a file of other weights does not pass it.
     other = fit(build(name, dataclasses.replace(options, seed=5)), TrainingSet(pack(clips), y, speakers))
     written, case = onnx.load_model(tmp_path / "model.onnx"), ({"features": clips[0][np.newaxis]}, "a clip")

@@ -184,7 +184,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path, small
 def test_a_stack_of_frames_vectors_and_samples_is_one_file(finished: Path, toy_manifest: Path) -> None:
     model = load(finished)
     assert set(model.inputs) == {"net.features", "machine.features", "voice.samples"}
-    assert [model.level(name) for name in model.inputs] == ["frame", "clip", "samples"]
+    assert [model.levels[name] for name in model.inputs] == ["frame", "clip", "samples"]
     recognizer = EmotionRecognizer(model, gate=ANY_SOUND)
     clip = toy_manifest.parent / "s1-sad-1.wav"
     waveform = audio.read(clip)

@@ -17,7 +17,7 @@ from scipy import stats
 from emovox.errors import InputError
 from emovox.lab.evaluation import metrics, selective
 from emovox.lab.evaluation.scores import probabilities, score
-from emovox.labels import fit_temperature, temper
+from emovox.model.file import fit_temperature, temper
 
 Rng = np.random.Generator
 #: Few values, so that many confidences are equal.

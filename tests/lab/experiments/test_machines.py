@@ -63,7 +63,7 @@ def data(toy_manifest: Path) -> Data:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
-    monkeypatch.setattr("emovox.batch.engines._SILENCE", 0.01)
+    monkeypatch.setattr("emovox.batch.plan._SILENCE", 0.01)
     return []
 
 

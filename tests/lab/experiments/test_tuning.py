@@ -19,7 +19,7 @@ from emovox.lab.experiments.crossfit import Fitted, Task, fit_many
 from emovox.lab.experiments.search_space import Choices, Range, dimension, suggest
 from emovox.lab.reports import tuning_report
 from emovox.model.file import load as load_model
-from emovox.text.evidence import words_vector
+from emovox.text.words import words_vector
 from emovox.types import Transcript
 from tests.cli import emovox_command
 from tests.lab.reports import Page

@@ -29,9 +29,8 @@ from emovox.lab.estimators.neural import AnnOptions
 from emovox.lab.estimators.training import TrainingSet
 from emovox.lab.export import export as export_module
 from emovox.lab.export.export import TOLERANCE, export, export_samples
-from emovox.labels import temper
 from emovox.model import file as model_file
-from emovox.model.card import CorpusSummary, ModelCard
+from emovox.model.file import CorpusSummary, ModelCard, temper
 from emovox.types import FeatureSpec, Waveform
 
 LABELS = ("neutral", "happy", "sad")

@@ -12,9 +12,8 @@ import pandas as pd
 
 from emovox.lab.evaluation.scores import score
 from emovox.lab.reports import report
-from emovox.labels import COMMON
-from emovox.model.card import CorpusSummary, ModelCard
-from emovox.types import FeatureSpec
+from emovox.model.file import CorpusSummary, ModelCard
+from emovox.types import COMMON, FeatureSpec
 
 FOLDS = tuple(f"fold {k}" for k in range(1, 7))
 SPEAKERS = tuple(f"ravdess/{k:02d}" for k in range(1, 25))

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from emovox.errors import InputError
 from emovox.lab.evaluation.comparison import Group, compare, published, to_dict
 from emovox.lab.reports import compare_report
-from emovox.labels import COMMON
+from emovox.types import COMMON
 from tests.cli import emovox_command
 from tests.lab import LABELS, table, write_run
 from tests.lab.reports import Page

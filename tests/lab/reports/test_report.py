@@ -12,7 +12,7 @@ import pytest
 
 from emovox.lab.evaluation.scores import score
 from emovox.lab.reports import report
-from emovox.labels import COMMON
+from emovox.types import COMMON
 from tests.lab.reports import Page, Run, experiment, read, shown
 
 ATTACK = "<script>alert('x')</script>"

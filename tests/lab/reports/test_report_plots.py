@@ -14,7 +14,7 @@ from sklearn.calibration import calibration_curve
 
 from emovox.lab.evaluation.scores import score
 from emovox.lab.reports import plots, report
-from emovox.labels import COMMON
+from emovox.types import COMMON
 from tests.lab.reports import Run, experiment, read, shown
 
 

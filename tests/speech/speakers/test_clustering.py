@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from emovox.speech.speakers import clustering
-from emovox.speech.speakers.clustering import Acquaintances, centres, clustered
+from emovox.speech.diarization import Acquaintances, centres, clustered
 from emovox.types import Float32Array
 
 
@@ -37,12 +36,12 @@ def test_weights_count_as_so_many_vectors() -> None:
 def test_many_vectors_are_clustered_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = unit(np.random.default_rng(1), 200, 3, 0.08)
     whole = clustered(vectors, np.ones(200), alike=0.5)
-    monkeypatch.setattr(clustering, "_MOST", 40)
+    monkeypatch.setattr("emovox.speech.diarization._MOST", 40)
     np.testing.assert_array_equal(clustered(vectors, np.ones(200), alike=0.5), whole)
 
 
 def test_nothing_in_common_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clustering, "_MOST", 5)
+    monkeypatch.setattr("emovox.speech.diarization._MOST", 5)
     np.testing.assert_array_equal(clustered(np.eye(12, dtype=np.float32), np.ones(12), alike=0.5), np.arange(12))
 
 

@@ -10,9 +10,8 @@ import pytest
 
 from emovox import EmotionRecognizer, StreamingRecognizer, TimelineOptions, audio
 from emovox.errors import InputError
-from emovox.speech.speakers import encoder
-from emovox.speech.speakers.diarization import OVERLAP, DiarizationOptions, Listener, diarize, turns
-from emovox.speech.speakers.turns import Piece
+from emovox.speech import diarization
+from emovox.speech.diarization import OVERLAP, DiarizationOptions, Listener, Piece, diarize, turns
 from emovox.types import RATE, Float32Array, Setting, Waveform
 from tests import EXAMPLES
 
@@ -78,7 +77,10 @@ def test_blocks_of_any_length_are_the_same(conversation: Waveform) -> None:
 
 def test_a_known_voice_has_its_name(conversation: Waveform, speakers: list[list[Float32Array]]) -> None:
     anna = speakers[0][1]
-    known = {"anna": encoder.voices(anna, [(0, len(anna))])[0], "ben": -encoder.voices(anna, [(0, len(anna))])[0]}
+    known = {
+        "anna": diarization.voices(anna, [(0, len(anna))])[0],
+        "ben": -diarization.voices(anna, [(0, len(anna))])[0],
+    }
     assert {one.speaker for one in diarize([conversation], enrolled=known)} == {"anna", "speaker 2"}
 
 
@@ -106,11 +108,11 @@ def test_a_voice_print_is_the_mean_of_what_is_heard_or_is_not_taken() -> None:
         for one in recognizer.timeline(path):  # 0.1 s around the utterance
             first, last = max(0, round(one.start * RATE) - RATE // 10), round(one.end * RATE) + RATE // 10
             part = samples[first:last]
-            prints.append(encoder.voices(part, [(0, len(part))])[0] * len(part))
+            prints.append(diarization.voices(part, [(0, len(part))])[0] * len(part))
     mean = np.sum(prints, axis=0)
     assert anna.voice is not None
     np.testing.assert_allclose(anna.voice, mean / np.linalg.norm(mean), atol=1e-3)
-    assert anna.encoder == encoder.NAME
+    assert anna.encoder == diarization.NAME
     assert recognizer.adapt("office", [*clips, *clips]).voice is None
 
 

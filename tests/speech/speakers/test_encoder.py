@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emovox import audio
-from emovox.speech.speakers.encoder import LEAST, filter_bank, voices
+from emovox.speech.diarization import LEAST, filter_bank, voices
 from emovox.types import RATE
 from tests import EXAMPLES
 

@@ -12,8 +12,8 @@ import click
 
 from emovox.lab.commands.options import folder_option, json_option
 from emovox.lab.commands.train import import_training
-from emovox.outputs.console import Console, argument, command, option, say
-from emovox.outputs.text import Table
+from emovox.outputs.commands import argument, command, option
+from emovox.outputs.console import Console, Table, say
 
 
 @command()

@@ -13,8 +13,8 @@ import click
 from emovox.lab.commands import data_copies
 from emovox.lab.commands.options import jobs_option, json_option, registry
 from emovox.lab.commands.sample import sample
-from emovox.outputs.console import Command, Console, Group, argument, option, progress_bars
-from emovox.outputs.text import Table, shown
+from emovox.outputs.commands import Command, Group, argument, option
+from emovox.outputs.console import Console, Table, progress_bars, shown
 
 
 @click.group("data", cls=Group)

@@ -11,9 +11,9 @@ import click
 
 from emovox.errors import CorpusError
 from emovox.lab.commands.options import jobs_option, json_option, registry
-from emovox.outputs.console import Command, all_of, argument, option, progress_bars, say
-from emovox.outputs.text import shown
-from emovox.writing import require_writable
+from emovox.outputs.commands import Command, all_of, argument, option
+from emovox.outputs.console import progress_bars, say, shown
+from emovox.storage import require_writable
 
 _copy = all_of(
     argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a copy, or of several."),

@@ -9,7 +9,8 @@ import click
 
 from emovox.lab.commands.options import corpus_option, jobs_option, json_option, named_folders
 from emovox.lab.commands.train import import_training
-from emovox.outputs.console import argument, command, option, progress_bars, say
+from emovox.outputs.commands import argument, command, option
+from emovox.outputs.console import progress_bars, say
 
 
 @command()

@@ -13,8 +13,9 @@ from emovox.lab.commands.train import import_training, print_scores
 from emovox.model import profiles
 from emovox.model.file import load
 from emovox.model.profiles import Profile
-from emovox.outputs.console import argument, command, option, progress_bars, say
-from emovox.outputs.lines import write_csv
+from emovox.outputs.commands import argument, command, option
+from emovox.outputs.console import progress_bars, say
+from emovox.outputs.formats import write_csv
 
 
 @command()

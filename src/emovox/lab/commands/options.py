@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from emovox.errors import InputError, MissingExtraError
-from emovox.outputs.console import Decorator, argument, option
+from emovox.outputs.commands import Decorator, argument, option
 
 recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
 jobs_option = option("--jobs", "-j", type=int, metavar="N", default=-1, help="Processes; the default is one a core.")
@@ -26,7 +26,7 @@ def machines(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    from emovox.batch.engines import Cluster
+    from emovox.batch.plan import Cluster
     from emovox.lab.experiments.crossfit import Machines
 
     Cluster(partial(partial, print), address).close()  # a wrong address is told before hours of features

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from emovox.outputs.console import Command, argument, option, say
+from emovox.outputs.commands import Command, argument, option
+from emovox.outputs.console import say
 
 
 @click.command("sample", cls=Command)

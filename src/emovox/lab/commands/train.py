@@ -21,8 +21,8 @@ from emovox.lab.commands.options import (
     recipe_argument,
     set_option,
 )
-from emovox.outputs.console import Console, command, option, progress_bars, say
-from emovox.outputs.text import Table
+from emovox.outputs.commands import command, option
+from emovox.outputs.console import Console, Table, progress_bars, say
 
 
 @command()

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 
-from emovox.audio.sources import AUDIO_SUFFIXES, walk
 from emovox.errors import CorpusError
+from emovox.recognition.analysis import AUDIO_SUFFIXES, walk
 
 #: Files that a reader skips: reason -> files.
 Notes = defaultdict[str, list[str]]

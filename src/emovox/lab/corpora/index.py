@@ -18,11 +18,10 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from emovox.errors import CorpusError
-from emovox.hub import file_digest
 from emovox.lab.corpora.cards import Card
 from emovox.lab.corpora.readers import key, listed
 from emovox.lab.corpora.table import Corpus
-from emovox.writing import replacing
+from emovox.storage import file_digest, replacing
 
 #: Name of the index of a copy, in its folder; hidden, so that it is no file of the corpus.
 RECORDED = ".emovox-index.{name}.tsv.gz"

@@ -14,8 +14,8 @@ import pandas as pd
 
 from emovox.errors import CorpusError, InputError, did_you_mean
 from emovox.lab.corpora.table import RESERVED, Clip, Corpus, Provenance, from_clips, skipped, spelt_alike
-from emovox.labels import as_seen, canonical
-from emovox.outputs import lines
+from emovox.outputs import formats
+from emovox.types import as_seen, canonical
 
 #: Required columns of a manifest.
 REQUIRED = ("file", "label")
@@ -64,7 +64,7 @@ def manifest(path: Path, name: str = "", licence: str = "") -> Corpus:
     Returns
     -------
     Corpus
-        Files are relative to the folder of the manifest.  Labels are normalised by :func:`emovox.labels.canonical`
+        Files are relative to the folder of the manifest.  Labels are normalised by :func:`emovox.types.canonical`
         (``Happiness`` becomes ``happy``), speakers are prefixed with the name of the corpus.  `Corpus.notes` tells
         which columns were taken for which, and which were only kept along.
 
@@ -123,7 +123,7 @@ class _Header:
 def _read_text(path: Path) -> _Table:
     """Read CSV or TSV."""
     try:
-        header, *rows = lines.read(path, f"manifest {path.name!r}") or [(1, [])]
+        header, *rows = formats.read(path, f"manifest {path.name!r}") or [(1, [])]
     except InputError as error:
         raise CorpusError(str(error)) from None
     return _Table(header[1], [(f"line {number}", cells) for number, cells in rows])
@@ -154,7 +154,7 @@ def _header(names: Sequence[str], path: Path) -> _Header:
     for name in names:
         if name and names.count(name) > 1:
             raise CorpusError(f"manifest {path.name!r} has the column {name!r} twice: keep one of them")
-    known = lines.columns(names, COLUMNS)
+    known = formats.known_columns(names, COLUMNS)
     for column in REQUIRED:
         if column not in known.values():
             others = [name for at, name in enumerate(names) if at not in known and name]

@@ -8,14 +8,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from emovox.audio.sources import AUDIO_SUFFIXES
 from emovox.errors import CorpusError
 from emovox.lab.corpora import index, readers
 from emovox.lab.corpora.cards import Card, Remote
 from emovox.lab.corpora.table import Corpus
 from emovox.lab.corpora.transfer import fetch
 from emovox.lab.corpora.unpacking import Progress, require_space, unpack
-from emovox.writing import cache_folder, replacing
+from emovox.recognition.analysis import AUDIO_SUFFIXES
+from emovox.storage import cache_folder, replacing
 
 #: Folder, inside that of the corpus, of archives; hidden, so that nothing in it is a recording.
 ARCHIVES = ".archives"

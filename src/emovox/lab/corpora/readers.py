@@ -18,7 +18,7 @@ from emovox.errors import CorpusError, did_you_mean
 from emovox.lab.corpora.cards import FIELDS, Card, Listing, card, cards
 from emovox.lab.corpora.files import Notes, audio_files, distinct, no_recordings
 from emovox.lab.corpora.table import Clip, Corpus, Provenance, from_clips, skipped
-from emovox.labels import canonical
+from emovox.types import canonical
 
 #: Formats of which the other copy of a clip is preferred.
 _LOSSY = frozenset({".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma"})
@@ -282,7 +282,7 @@ def folder(root: Path, name: str = "", licence: str = "") -> Corpus:
     ----------
     root : Path
         Contains ``label/recording`` or ``label/speaker/recording``.  Labels are normalised by
-        :func:`emovox.labels.canonical` (``Happiness`` becomes ``happy``).
+        :func:`emovox.types.canonical` (``Happiness`` becomes ``happy``).
     name : str, default the folder's name
         Name of the corpus.
     licence : str, optional

@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 
 from emovox.recognition.fakes import synthetic_voice
+from emovox.storage import creating_folder
 from emovox.types import RATE, Float32Array
-from emovox.writing import creating_folder
 
 #: Length of a clip in seconds, and clips of each speaker and emotion.
 DURATION, TAKES = 1.6, 3

@@ -8,7 +8,7 @@ Columns, all str, empty where unknown
     ``speaker`` (prefixed with the corpus, ``"ravdess/01"``), ``sex`` (``"female"``, ``"male"`` or ``""``),
     ``text`` (transcript), ``intensity``, ``label``, ``licence``, ``corpus``, and ``split`` (``"train"``,
     ``"valid"``, ``"test"`` or ``""``) where a manifest gives one, followed by the further columns of a manifest.
-Texts are compared as a reader sees them (:func:`emovox.labels.as_seen`); speakers that differ in upper and lower case
+Texts are compared as a reader sees them (:func:`emovox.types.as_seen`); speakers that differ in upper and lower case
 only are one speaker, under the spelling that comes first.
 """
 
@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emovox.errors import CorpusError
-from emovox.labels import as_seen
+from emovox.types import as_seen
 
 #: Row numbers of a table.
 Positions = NDArray[np.intp]

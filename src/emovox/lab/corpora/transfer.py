@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from emovox.errors import CorpusError, MissingExtraError
 from emovox.lab.corpora.cards import Remote
 from emovox.lab.corpora.unpacking import Progress, require_space
-from emovox.writing import cannot_write, partial
+from emovox.storage import cannot_write, partial
 
 if TYPE_CHECKING:
     import httpx2

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from emovox.errors import CorpusError
-from emovox.writing import replacing
+from emovox.storage import replacing
 
 #: Largest size of what is unpacked, as a multiple of the archive's, and bytes that are always allowed.
 RATIO, ALLOWED = 100, 50_000_000

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from emovox.errors import ModelError
-from emovox.hub import Weights, find
 from emovox.lab.encoders.encoders import HuggingFaceEncoder, LogMel, WhisperEncoder, statistics
+from emovox.storage import Weights, find
 
 
 class Embedder(nn.Module):

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emovox.errors import FeatureError, MissingExtraError, ModelError
 from emovox.features import sets
-from emovox.features.analysis import Analysis, padded
-from emovox.features.sets import FeatureSet, Parameter, Value
-from emovox.hub import find
+from emovox.features.sets import FeatureSet, Parameter, Value, padded
+from emovox.storage import find
 from emovox.types import Float32Array
 
 if TYPE_CHECKING:
@@ -148,15 +147,15 @@ def _numbered(stem: str, blocks: tuple[int, ...], pooling: str, width: int) -> t
     )
 
 
-def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, pooling: Value) -> Float32Array:
+def compute(name: str, samples: Float32Array, *, weights: Value, blocks: Value, pooling: Value) -> Float32Array:
     """Compute the features of a waveform that is already preprocessed, on one thread.
 
     Parameters
     ----------
     name : str
         Feature set.
-    analysis : Analysis
-        The waveform.
+    samples : ndarray of float32, shape (n_samples,)
+        The waveform at 16 kHz.
     weights, blocks, pooling : str
         Parameters of the set.
 
@@ -177,8 +176,8 @@ def compute(name: str, analysis: Analysis, *, weights: Value, blocks: Value, poo
     from emovox.lab.threads import single_thread
 
     with single_thread(), torch.inference_mode():
-        samples = torch.from_numpy(padded(analysis.samples))
-        result: Float32Array = encoder(samples.unsqueeze(0)).squeeze(0).numpy()
+        clip = torch.from_numpy(padded(samples))
+        result: Float32Array = encoder(clip.unsqueeze(0)).squeeze(0).numpy()
     return result
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from emovox.audio.preprocess import PreprocessOptions, window
 from emovox.errors import MissingExtraError, ModelError
 from emovox.features.spectral import mel_bank
-from emovox.hub import Weights, find, read_tensors
+from emovox.storage import Weights, find, read_tensors
 from emovox.types import RATE
 
 #: Whisper's short-time transform: 25 ms Hann windows every 10 ms.
@@ -170,7 +170,7 @@ class WhisperEncoder(nn.Module):
         Parameters
         ----------
         source : str, Path or Weights
-            Folder or name, see `emovox.hub.find`.  Keys may begin with ``model.encoder.`` or ``encoder.``.
+            Folder or name, see `emovox.storage.find`.  Keys may begin with ``model.encoder.`` or ``encoder.``.
         blocks : int, optional
             Number of blocks to keep; all by default.
 
@@ -296,7 +296,7 @@ class HuggingFaceEncoder(nn.Module):
         Parameters
         ----------
         source : str, Path or Weights
-            Folder or name, see `emovox.hub.find`.
+            Folder or name, see `emovox.storage.find`.
 
         Returns
         -------

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from emovox.errors import ModelError
-from emovox.writing import replacing
+from emovox.storage import replacing
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Family:
 
     @property
     def takes_words(self) -> bool:
-        """Whether it uses linguistic features beside the acoustic ones, see `emovox.text.evidence`."""
+        """Whether it uses linguistic features beside the acoustic ones, see `emovox.text.words`."""
         return "sentences" in self.estimator.needs
 
 

@@ -27,7 +27,7 @@ from emovox.lab.estimators.encoder_tuning import EncoderTuning, FinetuneOptions,
 from emovox.lab.estimators.training import Speech, TrainingSet
 from emovox.lab.extraction.sequences import Features
 from emovox.lab.threads import single_thread
-from emovox.labels import TINY, fit_temperature, temper
+from emovox.model.file import TINY, fit_temperature, temper
 from emovox.types import FeatureSpec, Float32Array
 
 #: Version of the checkpoints; increased whenever the training changes, so that old ones are not resumed.

@@ -1,7 +1,7 @@
 """Fusion of voice and words: early (features), late (log-opinion pool) and gated (mixture).
 
 The estimators have two named inputs: ``features``, the acoustic ones, and ``words``, linguistic features
-(`emovox.text.evidence.NAMES`).  Corpora of acted speech repeat a few neutral sentences, from which a model can only
+(`emovox.text.words.NAMES`).  Corpora of acted speech repeat a few neutral sentences, from which a model can only
 learn that words are uninformative.  The weight of words is learned from *development sentences*, which are paired with
 the training clips:
 
@@ -36,10 +36,9 @@ from emovox.lab.estimators.neural import AnnClassifier, AnnOptions
 from emovox.lab.estimators.training import Sentences, TrainingSet
 from emovox.lab.extraction.sequences import Inputs
 from emovox.lab.ranges import Natural, NotNegative, Share
-from emovox.labels import TINY, fit_temperature, temper
-from emovox.model.file import INPUT, OUTPUT, WORDS
-from emovox.text.evidence import DELIVERY, NAMES
+from emovox.model.file import INPUT, OUTPUT, TINY, WORDS, fit_temperature, temper
 from emovox.text.fusion import GATE_INPUTS, Mixture, Pool
+from emovox.text.words import DELIVERY, NAMES
 from emovox.types import FeatureSpec, Float32Array
 
 #: Features of delivery remain those of the clip in a pair; the confidence of the words belongs to the sentence.
@@ -296,7 +295,7 @@ class LateFusionClassifier(Estimator):
     held_out_ : ndarray, shape (n_clips, n_classes)
         Calibrated probabilities of the training clips, predicted with their speakers held out.
     temperature_ : float
-        Calibration of the acoustic model, see `emovox.labels.temper`.
+        Calibration of the acoustic model, see `emovox.types.temper`.
     pool_ : Pool
         Fitted weights of the words.
     """

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emovox import __version__
 from emovox.errors import InputError
 from emovox.lab.evaluation import paired
 from emovox.lab.evaluation.costs import run_costs
 from emovox.lab.evaluation.metrics import Counts
 from emovox.lab.evaluation.runs import CLIP, Run, grouped, read, require_one_test
-from emovox.version import __version__
 
 #: Significance level of the corrected p values of the bootstrap by speaker.
 ALPHA = 0.05

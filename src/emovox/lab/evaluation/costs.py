@@ -13,7 +13,7 @@ from emovox.errors import EmovoxError
 from emovox.features import sets
 from emovox.model.file import Model
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.speech.gate import GateOptions
+from emovox.speech.vad import GateOptions
 from emovox.types import RATE, Waveform
 
 #: Length of the timed clip in seconds, and numbers of runs of the graph alone and from samples to label.

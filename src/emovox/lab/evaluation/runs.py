@@ -13,7 +13,7 @@ import pandas as pd
 
 from emovox.errors import InputError
 from emovox.lab.evaluation import metrics
-from emovox.outputs.text import from_csv_cell
+from emovox.outputs.console import from_csv_cell
 
 #: Columns that identify a tested clip.
 CLIP = ["fold", "corpus", "file", "start", "end"]

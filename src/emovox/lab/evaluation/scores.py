@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emovox.lab.evaluation import metrics, selective
-from emovox.labels import fit_temperature, temper
+from emovox.model.file import fit_temperature, temper
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from emovox.batch.engines import Engine, gathered
+from emovox.batch.plan import Engine, gathered
 from emovox.errors import InputError, ProtocolError
 from emovox.features import sets
 from emovox.lab.corpora.protocol import Fold, Protocol
@@ -30,9 +30,8 @@ from emovox.lab.evaluation.scores import score
 from emovox.lab.experiments.dataset import Data, Progress
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.extraction import content
-from emovox.labels import ordered
-from emovox.recognition.processes import Work
-from emovox.types import JOINT, FeatureSpec, Float32Array
+from emovox.recognition.workers import Work
+from emovox.types import JOINT, FeatureSpec, Float32Array, ordered
 
 #: No rows.
 NONE: NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -179,7 +178,7 @@ class Machines:
     Parameters
     ----------
     start : callable
-        Returns the engine (`emovox.batch.engines`) for what is done in each of its processes.
+        Returns the engine (`emovox.batch.plan`) for what is done in each of its processes.
     """
 
     def __init__(self, start: Callable[[Callable[[], Work[bytes, bytes]]], Engine[bytes, bytes]]) -> None:

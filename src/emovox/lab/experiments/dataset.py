@@ -28,10 +28,8 @@ from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.extraction.extraction import Stretch, augmented, extract_copies, extract_many, virtual_setting
 from emovox.lab.extraction.sequences import Features, Inputs, gather
-from emovox.labels import ordered
-from emovox.model.card import CorpusSummary
-from emovox.model.file import INPUT, WORDS
-from emovox.types import FeatureSpec, Float32Array, Waveform
+from emovox.model.file import INPUT, WORDS, CorpusSummary
+from emovox.types import FeatureSpec, Float32Array, Waveform, ordered
 
 _LOG = logging.getLogger("emovox")
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from sklearn.model_selection import GroupKFold
 
+from emovox import __version__
 from emovox.errors import CorpusError, InputError, ModelError
 from emovox.lab.corpora import registry
 from emovox.lab.corpora.table import Corpus, combine
@@ -25,12 +26,10 @@ from emovox.lab.estimators.graphs import OPSET
 from emovox.lab.evaluation import dimensions as scores
 from emovox.lab.experiments.dataset import Progress, features_of
 from emovox.lab.extraction.cache import FeatureCache
-from emovox.model.card import CorpusSummary, ModelCard
-from emovox.model.file import CARD_KEY, INPUT, Model, load
+from emovox.model.file import CARD_KEY, INPUT, CorpusSummary, Model, ModelCard, load
 from emovox.session import sealed
+from emovox.storage import replacing
 from emovox.types import FeatureSpec, Float32Array, Float64Array
-from emovox.version import __version__
-from emovox.writing import replacing
 
 #: Words for how strongly something is expressed, as the readers of corpora write them, on a scale from 0 to 1.
 WORDS = {"low": 0.0, "mild": 0.0, "normal": 0.0, "medium": 0.5, "moderate": 0.5, "strong": 1.0, "high": 1.0}

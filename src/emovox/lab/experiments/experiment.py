@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emovox import __version__
 from emovox.errors import CorpusError
 from emovox.lab.corpora import registry, splits
 from emovox.lab.corpora.protocol import Protocol, verify
@@ -37,14 +38,12 @@ from emovox.lab.export.export import export
 from emovox.lab.extraction import content
 from emovox.lab.extraction.cache import FeatureCache
 from emovox.lab.reports import report
-from emovox.labels import ordered
-from emovox.model.card import ModelCard
-from emovox.model.file import Model
+from emovox.model.file import Model, ModelCard
 from emovox.model.profiles import Profile
-from emovox.outputs.lines import write_csv
-from emovox.text.evidence import NAMES, VERSION
-from emovox.version import __version__
-from emovox.writing import creating_folder, require_new
+from emovox.outputs.formats import write_csv
+from emovox.storage import creating_folder, require_new
+from emovox.text.words import NAMES, VERSION
+from emovox.types import ordered
 
 #: What may be known besides the clip, by its key in the results.
 KNOWN = ("enrolled", "setting", "setting_enrolled")

@@ -20,7 +20,7 @@ from emovox.lab.estimators.estimator import Options
 from emovox.lab.estimators.families import FAMILIES, family, parse, require_fit
 from emovox.lab.estimators.stacking import Member
 from emovox.lab.experiments.search_space import TUNABLE, TuneRecipe, extremes
-from emovox.text.rules import Rule
+from emovox.text.fusion import Rule
 from emovox.types import FeatureSpec
 
 #: Package with the built-in recipes.

@@ -17,10 +17,9 @@ from emovox.lab.experiments.dataset import Progress, stretches_of, usable
 from emovox.lab.extraction.extraction import Stretch
 from emovox.model import profiles
 from emovox.model.file import Model
-from emovox.model.profiles import Profile
-from emovox.model.subjects import AUTO, Statistics
+from emovox.model.profiles import AUTO, Profile, Statistics
 from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.speech.gate import GateOptions
+from emovox.speech.vad import GateOptions
 from emovox.types import RATE, Float32Array, Waveform
 
 #: An evaluation includes all clips, also those that the speech gate would reject.

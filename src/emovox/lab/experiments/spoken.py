@@ -13,9 +13,8 @@ import numpy as np
 from emovox import audio
 from emovox.errors import EmovoxError, ModelError
 from emovox.lab.estimators.training import Sentences
-from emovox.text.evidence import NAMES, words_vector
-from emovox.text.transcribe import CachedTranscriber, Transcriber, transcribe
-from emovox.text.whisper import WhisperTranscriber
+from emovox.text.transcribe import CachedTranscriber, Transcriber, WhisperTranscriber, transcribe
+from emovox.text.words import NAMES, words_vector
 from emovox.types import Float32Array, Transcript
 
 #: Nominal duration of development sentences in seconds; affects only the speech rate, which training replaces.
@@ -36,7 +35,7 @@ def words_of(
     stretches : sequence of (Path, float, float)
         File, start and end in seconds.
     model, language : str, and None where it is to be detected
-        Whisper model and what is spoken, see `emovox.text.whisper.WhisperTranscriber`.
+        Whisper model and what is spoken, see `emovox.text.transcribe.WhisperTranscriber`.
     progress : callable, optional
         Progress callback: called with the stage ("transcripts"), the clips done and their number.
     transcriber : Transcriber, optional

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from emovox import __version__
 from emovox.errors import InputError, ProtocolError, RecipeError
 from emovox.lab.corpora import splits
 from emovox.lab.corpora.protocol import Fold, Protocol, verify
@@ -31,8 +32,7 @@ from emovox.lab.experiments.dataset import Data, Progress, load
 from emovox.lab.experiments.recipe import Recipe
 from emovox.lab.experiments.search_space import TuneRecipe, suggest
 from emovox.lab.extraction.cache import FeatureCache
-from emovox.labels import ordered
-from emovox.version import __version__
+from emovox.types import ordered
 
 Rows = NDArray[np.intp]
 

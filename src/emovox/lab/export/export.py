@@ -22,12 +22,23 @@ from emovox.lab.estimators.graphs import Arrays, Graph, noise, traced
 from emovox.lab.export.optimisation import optimised
 from emovox.lab.export.quantisation import difference, quantise
 from emovox.lab.extraction.sequences import Features, Inputs, Sequences
-from emovox.labels import TINY, temper
-from emovox.model.card import ModelCard
-from emovox.model.file import AXES, BASELINE, CARD_KEY, INPUT, OUTPUT, SAMPLES, WORDS, Model, baseline_width
+from emovox.model.file import (
+    AXES,
+    BASELINE,
+    CARD_KEY,
+    INPUT,
+    OUTPUT,
+    SAMPLES,
+    TINY,
+    WORDS,
+    Model,
+    ModelCard,
+    baseline_width,
+    temper,
+)
 from emovox.session import open_session, sealed
+from emovox.storage import replacing
 from emovox.types import JOINT, FeatureSpec, Float32Array, Waveform
-from emovox.writing import replacing
 
 #: Largest difference between a probability of the file and of the estimator.
 TOLERANCE = 1e-5
@@ -51,7 +62,7 @@ class Calibration:
     order : tuple of int
         Index of the class of the estimator for each output.
     temperature, known_temperature : float
-        Temperatures without and with a baseline of setting or speaker, see `emovox.labels.temper`.
+        Temperatures without and with a baseline of setting or speaker, see `emovox.types.temper`.
     """
 
     order: tuple[int, ...]
@@ -93,7 +104,7 @@ def export(
     example : ndarray of float32, shape (n, n_features), Sequences, or Inputs
         Real features for the parity check; n is at least 2.
     temperature : float, default 1.0
-        Temperature of the calibration, see `emovox.labels.temper`.
+        Temperature of the calibration, see `emovox.types.temper`.
     known_temperature : float, default 1.0
         Temperature with a baseline of setting or speaker.
     int8 : bool, default False

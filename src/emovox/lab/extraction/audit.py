@@ -17,8 +17,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from emovox.audio.convert import to_float
-from emovox.audio.decode import open_recording
+from emovox.audio.decoding import to_float
+from emovox.audio.reading import open_recording
 from emovox.errors import EmovoxError
 from emovox.lab.corpora.same_sound import moments
 from emovox.lab.corpora.table import Corpus, sentences, strings

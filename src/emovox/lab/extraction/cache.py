@@ -20,9 +20,8 @@ import numpy as np
 from emovox import audio
 from emovox.errors import EmovoxError
 from emovox.features.sets import extract, weights_digest
-from emovox.hub import file_digest
+from emovox.storage import cache_folder, file_digest, replacing
 from emovox.types import FeatureSpec, Float32Array, Waveform
-from emovox.writing import cache_folder, replacing
 
 #: Packages whose source code may affect features.
 SOURCES = (
@@ -58,7 +57,7 @@ class FeatureCache:
     Parameters
     ----------
     folder : Path, optional
-        Cache folder; the default is :func:`emovox.writing.cache_folder`.
+        Cache folder; the default is :func:`emovox.storage.cache_folder`.
 
     Examples
     --------

@@ -16,11 +16,10 @@ from joblib import Parallel, delayed
 
 from emovox import audio
 from emovox.errors import EmovoxError
-from emovox.hub import file_digest
 from emovox.lab.extraction.cache import code_version
 from emovox.lab.extraction.extraction import Stretch, by_file
+from emovox.storage import cache_folder, file_digest, replacing
 from emovox.types import RATE, Float32Array, Unread
-from emovox.writing import cache_folder, replacing
 
 #: Bytes that a model card keeps of the digest of each clip.
 SHORT = 4

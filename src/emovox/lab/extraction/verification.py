@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emovox.hub import file_digest
 from emovox.lab.corpora.cards import Card
 from emovox.lab.corpora.index import Row, keys
 from emovox.lab.corpora.table import Corpus
 from emovox.lab.extraction.content import Heard, listen
+from emovox.storage import file_digest
 
 #: Seconds by which the duration of a copy in another format or rate may differ.
 TOLERANCE = 0.1

@@ -13,12 +13,12 @@ from markupsafe import Markup
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
+from emovox import __version__
 from emovox.lab.extraction.audit import NARROW, Audit
 from emovox.lab.reports import plots
 from emovox.lab.reports.page import template
-from emovox.labels import ordered
-from emovox.version import __version__
-from emovox.writing import cannot_write, replacing
+from emovox.storage import cannot_write, replacing
+from emovox.types import ordered
 
 #: Template of the page, beside this module.
 TEMPLATE = "audit.html.j2"

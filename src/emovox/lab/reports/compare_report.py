@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from emovox import __version__
 from emovox.lab.evaluation.comparison import ALPHA, MAX_MISSED, Group, to_dict
 from emovox.lab.reports import compare_plots, page
-from emovox.version import __version__
-from emovox.writing import creating_folder
+from emovox.storage import creating_folder
 
 #: Template of the page, beside this module.
 TEMPLATE = "compare_report.html.j2"

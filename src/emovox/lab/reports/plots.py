@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from emovox.lab.evaluation.scores import probabilities
-from emovox.labels import temper
+from emovox.model.file import temper
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY = "#808080"

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from emovox.lab.reports import plots
 from emovox.lab.reports.page import template
-from emovox.model.card import ModelCard
+from emovox.model.file import ModelCard
 
 #: Template of the page, beside this module.
 TEMPLATE = "report.html.j2"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from emovox.lab.reports import plots
 from emovox.lab.reports.page import template
-from emovox.writing import cannot_write, replacing
+from emovox.storage import cannot_write, replacing
 
 #: Template of the page, beside this module.
 TEMPLATE = "tuning.html.j2"

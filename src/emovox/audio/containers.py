@@ -1,15 +1,21 @@
-"""Containers whose sizes stand in headers: RIFF (WAV and its 64-bit kin), AIFF, AU, CAF."""
+"""Bytes to the recordings that they hold: from the first bytes of a file to its parts, by the headers of containers.
+
+Who reads MPEG, Ogg and FLAC, which have no header that tells all, is :mod:`emovox.audio.packets`.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from emovox.audio.containers.part import Bytes, Loss, Part
+from emovox.audio.packets import Bytes, Loss, Part
 
 #: Sizes that programs write which do not know the length: they mean "to the end".
 _PLACEHOLDERS = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000), range(2**62, 2**64))
@@ -253,7 +259,7 @@ def _header(sound: _Sound, size: int) -> bytes:
 _AU = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 #: Headers are looked at this far, in bytes.
-_FAR = 2**20
+_HEADER_REACH = 2**20
 
 
 def headed_parts(file: Bytes, begin: int, end: int) -> list[Part]:
@@ -282,7 +288,7 @@ def _au(file: Bytes, begin: int, end: int) -> Part:
     if size > left:
         return _promised(part, size, byte_rate)
     # 2**32 - 1 means "to the end".
-    mended = head[:8] + b"\xff\xff\xff\xff" + file.at(begin + 12, min(place - 12, _FAR))
+    mended = head[:8] + b"\xff\xff\xff\xff" + file.at(begin + 12, min(place - 12, _HEADER_REACH))
     return part.but(slices=(mended, (begin + place, left)))
 
 
@@ -316,7 +322,7 @@ def _aiff(file: Bytes, begin: int, end: int) -> Part:
         return _timed(whole, left, byte_rate)
     if stated > left:
         return _promised(_timed(whole, left, byte_rate), stated, byte_rate)
-    if _caf_chunks_lead(file, samples + stated, end) or not common or not byte_rate or at > begin + _FAR:
+    if _caf_chunks_lead(file, samples + stated, end) or not common or not byte_rate or at > begin + _HEADER_REACH:
         return _timed(whole, stated, byte_rate)
     mended = bytearray(file.at(begin, samples - begin))
     struct.pack_into(">I", mended, 4, min(end - begin - 8, 2**32 - 1))
@@ -348,7 +354,7 @@ def _caf(file: Bytes, begin: int, end: int) -> Part:
     samples = at + 16
     left, stated = end - samples, size - 4
     part = _timed(whole, left, byte_rate)
-    if size == -1 or left <= 0 or not byte_rate or at > begin + _FAR:
+    if size == -1 or left <= 0 or not byte_rate or at > begin + _HEADER_REACH:
         return part
     if stated > left:
         return _promised(part, stated, byte_rate)
@@ -394,3 +400,200 @@ def _extended(number: bytes) -> int:
     exponent = (int.from_bytes(number[:2], "big") & 0x7FFF) - 16383 - 63
     mantissa = int.from_bytes(number[2:], "big")
     return mantissa >> -exponent if -64 < exponent <= 0 else 0
+
+
+#: How the files begin that libsndfile is asked to read: the formats in use, and not all it knows, because its
+#: readers for some old ones print what they meet.  MPEG frames begin with eleven set bits and come on top.
+SOUND_FILES = (
+    *(b"RIFF", b"RIFX", b"RF64", b"riff"),  # WAV and its 64-bit kin
+    *(b"FORM", b"caff", b".snd", b"dns."),  # AIFF, CAF, AU
+    *(b"fLaC", b"OggS", b"ID3", b"NIST_1A"),
+)
+
+#: What libsndfile does not read: where the mark stands, the mark, what people call it, ffmpeg's demuxer.
+CONTAINERS = (
+    (4, b"ftyp", "m4a or mp4", "mp4"),
+    *((4, mark, "mov", "mov") for mark in (b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot", b"styp", b"uuid")),
+    (0, b"\x1a\x45\xdf\xa3", "webm or mkv", "matroska"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "wma", "asf"),
+    (0, b"\xff\xf1", "aac", "aac"),
+    (0, b"\xff\xf9", "aac", "aac"),
+    (0, b"\xff\xf0", "aac", "aac"),
+    (0, b"\xff\xf8", "aac", "aac"),
+    (0, b"#!AMR", "amr", "amr"),
+    (0, b"FLV\x01", "flv", "flv"),
+    (8, b"AVI ", "avi", "avi"),
+    (0, b"wvpk", "wavpack", "wv"),
+    (0, b"TTA1", "tta", "tta"),
+    (0, b"MAC ", "ape", "ape"),
+    (0, b"\x0b\x77", "ac3", "ac3"),
+    (0, b"\x7f\xfe\x80\x01", "dts", "dts"),
+    (0, b"Creative Voice File\x1a", "voc", "voc"),
+    (0, b"nut/multimedia container\0", "nut", "nut"),
+    (0, b".SoX", "sox", "sox"),
+    (0, b"\0\0\x01\xba", "mpeg", "mpeg"),
+)
+
+#: Demuxers whose timestamps say when something is heard, and those of them whose clock begins with 0.
+CLOCKED = frozenset({"mp4", "mov", "matroska", "asf", "flv", "avi", "mpegts", "mpeg", "nut"})
+FROM_ZERO = frozenset({"mp4", "mov", "matroska", "avi"})
+
+#: Bytes of the beginning that are read at once.
+_AHEAD = 4096
+#: How far a recording may lie behind garbage, in bytes.
+_FAR = 2**16
+
+
+class _Ahead:
+    """A file whose first bytes are read once: headers are looked at field by field."""
+
+    def __init__(self, file: Bytes) -> None:
+        self._file, self._size = file, len(file)
+        self._head = file.at(0, _AHEAD)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from a place, fewer only where the file ends."""
+        end = offset + size
+        return self._head[offset:end] if end <= len(self._head) else self._file.at(offset, size)
+
+
+def find_parts(file: Bytes) -> list[Part]:
+    """Find the streams of sound in a file.
+
+    Parameters
+    ----------
+    file : Bytes
+        The file.
+
+    Returns
+    -------
+    list of Part
+        In the order in which they are heard; empty where this is no recording in a known format.
+    """
+    file = _Ahead(file)
+    end = len(file)
+    begin = _behind_tags(file, 0)
+    parts = _parts_at(file, begin, end)
+    if not parts:
+        place = _behind_garbage(file, begin)
+        parts = _parts_at(file, place, end) if place is not None else _mpeg(file, begin, min(end, begin + _FAR))
+        if parts and place is None:
+            parts = _mpeg(file, begin, end) if sum(part.duration or 0 for part in parts) > 0.2 else []
+    return parts
+
+
+def _behind_tags(file: Bytes, at: int) -> int:
+    """Pass over ID3 tags."""
+    for _ in range(100):
+        head = file.at(at, 64)
+        if not head.startswith(b"ID3"):
+            break
+        from emovox.audio.packets import tag_length
+
+        if not (length := tag_length(head)):
+            break
+        at += length
+    return at
+
+
+def _behind_garbage(file: Bytes, begin: int) -> int | None:
+    """Find a header of a file that does not begin with one."""
+    head = file.at(begin, _FAR)
+    places = [head.find(mark) for mark in (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\x02")]
+    wav = head.find(b"RIFF")
+    if wav >= 0 and head[wav + 8 : wav + 12] == b"WAVE":
+        places.append(wav)
+    found = [place for place in places if place >= 0]
+    return begin + min(found) if found else None
+
+
+def _parts_at(file: Bytes, begin: int, end: int) -> list[Part]:
+    """Find the streams of a file whose header stands at a place; none where it is not known."""
+    head = file.at(begin, 1024)
+    for offset, mark, label, demuxer in CONTAINERS:
+        if head[offset : offset + len(mark)] == mark:
+            return [_foreign(begin, end, label, demuxer)]
+    if head[:1] == b"\x47" and head[188:189] == b"\x47" and head[376:377] == b"\x47":
+        return [_foreign(begin, end, "mpeg transport stream", "mpegts")]
+    for marks, reader in _READERS:
+        if head.startswith(marks):
+            return reader(file, begin, end)
+    # Behind an ID3 tag there is mostly MPEG audio.
+    if (head[:1] == b"\xff" and head[1:2] >= b"\xe0") or 0 < begin < end:
+        return _mpeg(file, begin, end) or [Part(((begin, end - begin),), "mp3", "mp3", native=True)]
+    return []
+
+
+def _flac(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.packets import flac_parts
+
+    return flac_parts(file, begin, end)
+
+
+def _ogg(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.packets import ogg_parts
+
+    return ogg_parts(file, begin, end) or [Part(((begin, end - begin),), "ogg", "ogg", native=True)]
+
+
+def _mpeg(file: Bytes, begin: int, end: int) -> list[Part]:
+    from emovox.audio.packets import mpeg_parts
+
+    return mpeg_parts(file, begin, end)
+
+
+def _nist(_: Bytes, begin: int, end: int) -> list[Part]:
+    return [Part(((begin, end - begin),), "nist", "nistsphere", native=True, exact=True)]
+
+
+#: Who reads what begins how.
+_READERS: tuple[tuple[tuple[bytes, ...], Callable[[Bytes, int, int], list[Part]]], ...] = (
+    ((b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff"), riff_parts),
+    ((b"fLaC",), _flac),
+    ((b"OggS",), _ogg),
+    ((b"FORM", b"caff", b".snd", b"dns."), headed_parts),
+    ((b"NIST_1A",), _nist),
+)
+
+
+def _foreign(begin: int, end: int, label: str, demuxer: str) -> Part:
+    """Describe a file that only ffmpeg's libraries read."""
+    clocked = demuxer in CLOCKED
+    return Part(((begin, end - begin),), label, demuxer, clocked=clocked, zero=demuxer in FROM_ZERO)
+
+
+def parts_of(file: Bytes, path: str | os.PathLike[str] | None = None) -> tuple[Part, ...]:
+    """Find the streams of sound in a file, see :func:`find_parts`.
+
+    Parameters
+    ----------
+    file : Bytes
+        The file.
+    path : str or path, optional
+        Where it is: its parts are remembered, so that its stretches cost no new search.
+    """
+    if path is None:
+        return tuple(find_parts(file))
+    state = Path(path).stat()
+    return _remembered(_Key(os.fspath(path), state.st_ino, state.st_size, state.st_mtime_ns, file))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A state of a file; the open file itself is no part of it."""
+
+    path: str
+    inode: int
+    size: int
+    changed: int
+    file: Bytes = field(compare=False)
+
+
+@lru_cache(maxsize=8)
+def _remembered(key: _Key) -> tuple[Part, ...]:
+    parts = tuple(find_parts(key.file))
+    object.__setattr__(key, "file", None)  # the cache keeps the key, and must not keep the file
+    return parts
