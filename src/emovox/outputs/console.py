@@ -719,6 +719,7 @@ def to_text(predictions: Sequence[Prediction]) -> list[str]:
 
     Examples
     --------
+    >>> from emovox.types import Prediction
     >>> example = Prediction("a.wav", 0.0, 1.5, "sad", {"sad": 0.75, "happy": 0.25}, 0.75, False, "demo")
     >>> [line.rstrip() for line in to_text([example])]
     ['file       time  emotion  confidence      then', 'a.wav  0.0-1.5 s  sad      ████████░░ 75%  happy 25%']
