@@ -77,6 +77,12 @@ def test_a_seal_is_read_as_metadata(personal_model: Path) -> None:
     assert content == sealed(content[:-83])
 
 
+def test_a_session_keeps_nothing_of_the_lengths_that_it_has_heard(personal_model: Path) -> None:
+    # With plans of memory a process grows by 14 kB with each new length: 184 MB instead of 126 after 4,000 utterances.
+    found = session.open_session(personal_model.read_bytes()).get_session_options()
+    assert (found.enable_mem_pattern, found.intra_op_num_threads) == (False, 1)
+
+
 def test_a_damaged_file_of_the_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHA256SUMS", "speech/silero/silero_vad_16k_sequence.onnx"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

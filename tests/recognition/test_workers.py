@@ -134,11 +134,21 @@ def test_processes_begin_before_there_is_work_and_make_room_for_fresh_ones() -> 
     assert workers.deaths == 0
 
 
+def test_processes_do_not_make_room_for_fresh_ones_at_once() -> None:
+    with Workers(behave, jobs=4, recycled=80) as workers:
+        workers.start()
+        assert [slot.lasts for slot in workers._slots] == [80, 90, 100, 110]
+        workers.close(wait=False)
+
+
 def test_an_idle_process_that_is_killed_costs_no_attempt() -> None:
     with Workers(behave, jobs=1, attempts=1) as workers:
         assert workers.submit(("", 1)).result(timeout=60) == 1
-        os.kill(workers.pids()[0], signal.SIGKILL)
-        time.sleep(0.2)
+        process = workers._slots[0].process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        while not process.gone:
+            time.sleep(0.02)
         assert workers.submit(("", 2)).result(timeout=60) == 2
         assert workers.deaths == 1
 

@@ -31,10 +31,25 @@ def test_every_module_that_a_script_imports_is_there(script: object, client: Tes
 
 def test_a_copy_that_is_still_good_is_not_sent_again(client: TestClient) -> None:
     first = client.get("/main.js")
-    again = client.get("/main.js", headers={"If-None-Match": first.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
-    assert client.get("/main.js", headers={"Accept-Encoding": "identity"}).text == first.text
-    assert first.headers["content-encoding"] == "gzip"
+    for known in (first.headers["etag"], f'"other", W/{first.headers["etag"]}', "*"):
+        again = client.get("/main.js", headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"]), known
+    assert client.get("/main.js", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_what_is_compressed_has_another_tag(client: TestClient) -> None:
+    packed = client.get("/main.js")
+    for wanted in ("identity", "br, gzip;q=0"):
+        plain = client.get("/main.js", headers={"Accept-Encoding": wanted, "If-None-Match": packed.headers["etag"]})
+        assert (plain.status_code, plain.text, "content-encoding" in plain.headers) == (200, packed.text, False), wanted
+    assert packed.headers["content-encoding"] == "gzip"
+
+
+def test_parts_of_files_are_not_sent(client: TestClient) -> None:
+    sample = next(iter(SAMPLES))
+    whole = client.get(f"/{sample}", headers={"Range": "bytes=0-9"})
+    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "none")
+    assert whole.headers["content-length"] == client.head(f"/{sample}").headers["content-length"] > "10"
 
 
 def test_nothing_else_is_served(client: TestClient) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import configparser
 import dataclasses
 import json
+import os
 import re
 import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emovox.cli.listen import serve
-from emovox.errors import InputError
+from emovox.errors import InputError, MissingExtraError, ModelError
 from emovox.serve.contract import RecognitionOptions, StreamOptions
 from emovox.serve.guard import OPEN, SCOPES
+from emovox.serve.jobs import Database
 from emovox.serve.server import _GRACE
+from emovox.serve.server import serve as run
 from emovox.serve.settings import KINDS, Settings, table, variable
 from tests import ROOT
 
@@ -43,7 +47,9 @@ def test_each_setting_is_an_option_and_a_variable() -> None:
     options = {name for one in serve.params for name in one.opts}
     for one in dataclasses.fields(Settings):
         assert f"--{one.name.replace('_', '-')}" in options
-        other = {"data": "x", "database": "x", "host": "::1"}.get(one.name, "debug" if one.name == "log" else None)
+        other = {"data": "x", "database": "postgresql://x/y", "host": "::1"}.get(
+            one.name, "debug" if one.name == "log" else None
+        )
         other = other or ("10.0.0.0/8" if one.name == "webhook_networks" else "77")
         kind: Any = type(one.default)
         found = getattr(Settings.of({}, {variable(one.name): other}), one.name)
@@ -60,11 +66,30 @@ def test_each_setting_is_an_option_and_a_variable() -> None:
         ({"keep": float("nan")}, "keep is nan"),
         ({"log": "loud"}, "expected debug"),
         ({"webhook_networks": "here"}, "expected networks"),
+        ({"database": "mysql://me:secret@there/db"}, "^database is no URL of PostgreSQL: expected postgresql://"),
     ],
 )
 def test_impossible_values_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "error"), [({"model": "nosuch"}, ModelError), ({"asr": "a-model-of-words"}, MissingExtraError)]
+)
+def test_what_workers_could_not_begin_with_is_told_at_once(
+    values: dict[str, str], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(error):
+        run(Settings(data=str(tmp_path), port=0, **values), pytest.fail)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have other permissions")
+def test_nobody_else_reads_the_database_in_a_folder_of_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    Database(Settings(data=str(tmp_path))).close()
+    assert {one.stat().st_mode & 0o077 for one in tmp_path.iterdir()} == {0}
 
 
 def test_a_variable_that_is_no_number_is_refused() -> None:

@@ -308,7 +308,7 @@ class Workers(Generic[Item, Result]):
     attempts : int, default 3
         How often an item is tried whose process is killed: once is no proof that the item did it.
     recycled : int, default 10000
-        Items after which a process makes room for a fresh one.
+        Items after which a process makes room for a fresh one; every process but the first lasts a little longer.
 
     Attributes
     ----------
@@ -476,6 +476,8 @@ class _Slot(Generic[Item, Result]):
 
     def __init__(self, workers: Workers[Item, Result], number: int) -> None:
         self._workers = workers
+        # Processes that have as much to do do not all make room for fresh ones, which take seconds to begin, at once.
+        self.lasts = workers._recycled + workers._recycled * number // (2 * workers.jobs)
         self.process: Process | None = None
         self._future: Future[Result] | None = None
         self._until: float | None = None  # when the item must be done, or must have stopped
@@ -526,7 +528,7 @@ class _Slot(Generic[Item, Result]):
     def _prepare(self) -> None:
         """Get ready for the next item where nobody should have to wait for that."""
         process = self.process
-        if process is not None and process.items >= self._workers._recycled:
+        if process is not None and process.items >= self.lasts:
             process.end()
             self.process = None
         if self._workers._eager and not self._workers._closed.is_set():

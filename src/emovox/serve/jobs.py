@@ -134,6 +134,7 @@ class Database:
         try:
             if self.is_sqlite:
                 settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (settings.folder / "serve.sqlite").touch(mode=0o600)  # sound that waits is for nobody else to read
                 self._engine = sa.create_engine(url, connect_args={"timeout": 60})
                 sa.event.listen(self._engine, "connect", _prepare)
                 sa.event.listen(self._engine, "begin", _begin)

@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from emovox import __version__
-from emovox.errors import EmovoxError, InputError
+from emovox.errors import EmovoxError, InputError, MissingExtraError
 from emovox.model.file import load_card
 from emovox.outputs.pages import sections
 from emovox.serve import contract, routes
@@ -87,13 +87,27 @@ class Asset:
         return None if self.type.startswith("audio/") else gzip.compress(self.data, mtime=0)
 
     def answer(self, request: Request) -> Response:
-        """Answer with the file, or say that the client's copy is still good."""
-        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if self.tag in request.headers.get("if-none-match", ""):
+        """Answer with the file, or say that the client's copy is still good; parts of it are not sent."""
+        packed = self.packed if takes_gzip(request.headers.get("accept-encoding")) else None
+        tag = self.tag if packed is None else f'{self.tag[:-1]}-gzip"'  # other bytes, another tag
+        headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding", "Accept-Ranges": "none"}
+        known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+        if tag in known or known == ["*"]:
             return Response(status_code=304, headers=headers)
-        if self.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(self.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=self.type)
+        if packed is not None:
+            return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=self.type)
         return Response(self.data, headers=headers, media_type=self.type)
+
+
+def takes_gzip(header: str | None) -> bool:
+    """Say whether the header Accept-Encoding allows gzip.
+
+    Examples
+    --------
+    >>> takes_gzip("gzip, br"), takes_gzip("gzip;q=0, br"), takes_gzip(None)
+    (True, False, False)
+    """
+    return contract.accepted(header or "identity", {"gzip": 0, "identity": 1}) == "gzip"
 
 
 def assets() -> list[Asset]:
@@ -509,8 +523,16 @@ def serve(settings: Settings, opened: Callable[[str], None]) -> None:
     ------
     InputError
         The address cannot be used, or is reachable from elsewhere and there is no key.
+    ModelError
+        There is no such model.
+    MissingExtraError
+        Words are to be recognised, and the extra for it is not installed.
     """
     configure(settings.log)
+    if settings.model:
+        load_card(settings.model)  # workers would tell it to clients only
+    if settings.asr and importlib.util.find_spec("faster_whisper") is None:
+        raise MissingExtraError("--asr", "text")
     service = Service(settings)
     if not settings.loopback and not service.keys.exist():
         raise InputError(

@@ -419,6 +419,8 @@ class Settings:
             raise InputError(f"port is {self.port}: expected 0 to 65535")
         if self.log not in ("debug", "info", "warning", "error"):
             raise InputError(f"log is {self.log!r}: expected debug, info, warning or error")
+        if self.database and not re.match(r"postgres(ql)?(\+psycopg)?://", self.database):
+            raise InputError("database is no URL of PostgreSQL: expected postgresql://USER:PASSWORD@HOST/NAME")
         for network in split(self.webhook_networks):
             try:
                 ipaddress.ip_network(network)
