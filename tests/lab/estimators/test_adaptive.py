@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -143,6 +144,24 @@ def test_a_narrow_setting_is_believed_less(model: AdaptiveClassifier, heard: Voi
     assert np.linalg.norm(centres(ungated.stage_, narrow)[0]) / np.linalg.norm(mean) > 0.9
 
 
+def test_answers_follow_the_spread_of_the_setting(model: AdaptiveClassifier, heard: Voices) -> None:
+    X, r = heard[0][:40], model.stage_.width
+    scale = model.stage_.scale.numpy()
+    answers = {}
+    for sharpening in (0.0, 1.0):
+        fitted = copy.copy(model)
+        fitted.options = dataclasses.replace(SMALL, sharpening=sharpening)
+        for variance in (0.3, 1.0, 2.0):
+            known = model.baseline()
+            known[0], known[1 + r : 1 + 2 * r] = 96, variance * scale**2
+            answers[sharpening, variance] = fitted.predict_proba(X, known)
+    for variance in (0.3, 1.0, 2.0):
+        power = (96 * variance + 4) / 100  # a variance is shrunk as by four clips of the population's
+        expected = answers[0.0, variance].astype(float) ** power
+        expected /= expected.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(answers[1.0, variance], expected, atol=1e-5)
+
+
 def test_networks_answer_where_nothing_was_heard_and_the_second_stage_the_more_was(heard: Voices) -> None:
     X, y, speakers = heard
     fitted = AdaptiveClassifier(dataclasses.replace(SMALL, networks=2)).fit(X, y, speakers)
@@ -151,11 +170,12 @@ def test_networks_answer_where_nothing_was_heard_and_the_second_stage_the_more_w
     known = rows[np.arange(len(X)) % 3]
     with torch.inference_mode():
         networks = [torch.softmax(one(torch.from_numpy(X)), dim=1).numpy() for one in fitted.networks_]
-        logits, trust = fitted.stage_(torch.from_numpy(values), torch.from_numpy(known))
+        logits, trust, width = fitted.stage_(torch.from_numpy(values), torch.from_numpy(known))
         stage, share = torch.softmax(logits, dim=1).numpy(), trust.numpy()
     assert not share[0::3].any()
     assert 0 < share[1::3].max() < share[2::3].min() < 1
-    expected = (1 - share) * np.mean(networks, axis=0) + share * stage
+    expected = ((1 - share) * np.mean(networks, axis=0) + share * stage) ** width.numpy()
+    expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(fitted.predict_proba(X, known), expected, atol=1e-5)
     assert not np.allclose(networks[0], networks[1])
 

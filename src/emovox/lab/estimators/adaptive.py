@@ -34,6 +34,7 @@ from emovox.lab.estimators.plain_network import NetworkOptions
 from emovox.lab.estimators.second_stage import SecondStage
 from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 from emovox.lab.threads import single_thread
+from emovox.labels import TINY
 from emovox.model.file import AXES, BASELINE, INPUT, OUTPUT, SAMPLES
 from emovox.types import FeatureSpec, Float32Array
 
@@ -64,6 +65,9 @@ class AdaptiveOptions(Options):
     least_spread : float
         Variance of a setting, relative to the population's, at which half of its offset is believed: a setting heard in
         one mood is narrow, and its mean is the mood's.  0 believes all.
+    sharpening : float
+        Power of a setting's variance, relative to the population's, that log-probabilities are multiplied by where the
+        setting is known: a head is surer, and right more often, where emotions lie far apart.  0 leaves them.
     hidden, networks : int
         Units of a network; networks with different seeds whose answers are averaged.
     max_per_corpus : int
@@ -87,6 +91,7 @@ class AdaptiveOptions(Options):
     absent: Annotated[float, Gt(0), Le(1)] = 0.1
     speaker_clips: Positive = 20.0
     least_spread: NotNegative = 0.42
+    sharpening: NotNegative = 1.0
     hidden: Count = 160
     networks: Count = 2
     max_per_corpus: Count = 1000
@@ -354,6 +359,7 @@ class AdaptiveHead(nn.Module):
         self.register_buffer("matrix", torch.from_numpy(fitted.axes_.matrix))
         self.register_buffer("constant", torch.from_numpy(fitted.axes_.constant))
         self.width = 2 + 4 * len(fitted.axes_.constant)
+        self.sharpening = fitted.adaptive_options.sharpening
 
     def forward(self, heard: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities, shape (n, n_classes), and axes, shape (n, r)."""
@@ -364,9 +370,9 @@ class AdaptiveHead(nn.Module):
     def answer(self, embedding: Tensor, values: Tensor, baseline: Tensor) -> Tensor:
         """Return probabilities of embeddings with these axes and baselines."""
         plain = torch.stack([torch.softmax(network(embedding), dim=1) for network in self.networks]).mean(dim=0)
-        logits, trust = self.stage(values, baseline)
-        probabilities: Tensor = (1 - trust) * plain + trust * torch.softmax(logits, dim=1)
-        return probabilities
+        logits, trust, width = self.stage(values, baseline)
+        mixed = (1 - trust) * plain + trust * torch.softmax(logits, dim=1)
+        return torch.softmax(width**self.sharpening * torch.log(mixed.clamp_min(TINY)), dim=1)
 
 
 class WithoutBaseline(nn.Module):

@@ -56,16 +56,18 @@ class SecondStage(nn.Module):
                 self.layer.weight[:, own] = 0.5 / VIEWS * torch.eye(n_classes)
         self.start = self.layer.weight.detach().clone()
 
-    def forward(self, axes: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
-        """Map axes, (n, r), and baselines, (n, 2 + 4 r), to logits, shape (n, n_classes), and trust, shape (n, 1).
+    def forward(self, axes: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map axes, (n, r), and baselines, (n, 2 + 4 r), to logits, shape (n, n_classes), trust and width, (n, 1).
 
-        Trust in the baseline is 0 where nothing was heard, and approaches 1 with much.
+        Trust in the baseline is 0 where nothing was heard, and approaches 1 with much.  Width is the variance of the
+        setting relative to the population's, 1 where nothing was heard.
         """
         levels = []
         for count, mean, variance in self._levels(baseline):
             known = (count > 0).to(axes.dtype)
             levels += [count, known * (mean - self.shift) / self.scale, variance / self.scale**2]
-        return self.judge((axes - self.shift) / self.scale, torch.cat(levels, dim=1))
+        known_levels = torch.cat(levels, dim=1)
+        return *self.judge((axes - self.shift) / self.scale, known_levels), self._width(known_levels)
 
     def _levels(self, baseline: Tensor) -> list[tuple[Tensor, ...]]:
         """Return count, mean and variance of setting and of speaker."""
@@ -73,22 +75,30 @@ class SecondStage(nn.Module):
         parts = torch.split(baseline, sizes * 2, dim=1)
         return [parts[:3], parts[3:]]
 
+    def _width(self, baseline: Tensor) -> Tensor:
+        (count, _, variance), _ = self._levels(baseline)
+        return _shrunk(variance, count, 1.0)[:, : self.n_classes].mean(dim=1, keepdim=True)
+
     def judge(self, values: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
         """Map standardised axes and baselines to logits and trust."""
         (count, mean, variance), (own_count, own_mean, own_variance) = self._levels(baseline)
         known, own_known = (count > 0).to(values.dtype), (own_count > 0).to(values.dtype)
-        spread = (count * variance + VARIANCE_CLIPS) / (count + VARIANCE_CLIPS)
-        own_spread = (own_count * own_variance + VARIANCE_CLIPS * spread) / (own_count + VARIANCE_CLIPS)
+        spread = _shrunk(variance, count, 1.0)
+        own_spread = _shrunk(own_variance, own_count, spread)
         trust = count / (count + self.log_setting_clips.exp())
         if self.least_spread:
-            width = spread[:, : self.n_classes].mean(dim=1, keepdim=True)
-            trust = trust * torch.sigmoid(SLOPE * torch.log(width / self.least_spread))
+            trust = trust * torch.sigmoid(SLOPE * torch.log(self._width(baseline) / self.least_spread))
         own_trust = own_count / (own_count + self.speaker_clips)
         setting = trust * mean
         speaker = setting + own_trust * (own_mean - setting)
         columns = [values - setting, values - speaker, setting, speaker - setting]
         columns += [torch.log(spread + 0.02), torch.log(own_spread + 0.02), trust, own_trust, known, own_known]
         return self.layer(torch.cat(columns, dim=1)), torch.maximum(trust, own_trust)
+
+
+def _shrunk(variance: Tensor, count: Tensor, above: Tensor | float) -> Tensor:
+    """Shrink the variances of so many clips towards those of the level above."""
+    return (count * variance + VARIANCE_CLIPS * above) / (count + VARIANCE_CLIPS)
 
 
 def _standards(values: Float32Array, setting: NDArray[Any]) -> tuple[Float32Array, Float32Array]:
