@@ -20,6 +20,9 @@ from tests.lab.estimators import voices
 
 SMALL = AdaptiveOptions(components=5, epochs=6, draws=3, batch_size=64, hidden=8, networks=1)
 
+#: Share of the offset of a speaker as varied as the setting that is believed, whatever the number of clips.
+OPEN = 1 / (1 + SMALL.least_own_spread**12)
+
 Voices = tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]]
 
 
@@ -40,14 +43,14 @@ def right(model: AdaptiveClassifier, X: NDArray[np.float32], y: NDArray[np.str_]
     return float((answers == y).mean())
 
 
-def test_a_speakers_neutral_speech_removes_the_voice() -> None:
+def test_a_speakers_neutral_speech_removes_the_voice_where_one_mood_is_believed() -> None:
     rng = np.random.default_rng(0)
     emotion, speakers = np.tile(np.arange(3), 160), np.repeat([f"s{number:02d}" for number in range(20)], 24)
     voice = np.repeat(rng.normal(size=(20, 6)), 24, axis=0)
     X = (2 * np.eye(3, 6)[emotion] + 2 * voice + rng.normal(size=(480, 6)) / 4).astype(np.float32)
     y = np.array(["neutral", "happy", "sad"])[emotion]
     train = speakers < "s15"
-    options = dataclasses.replace(SMALL, components=6, epochs=40, speaker_clips=0.2)
+    options = dataclasses.replace(SMALL, components=6, epochs=40, speaker_clips=0.2, least_own_spread=0.0)
     fitted = AdaptiveClassifier(options).fit(X[train], y[train], speakers[train])
     plain, told = [], []
     for who in np.unique(speakers[~train]):
@@ -117,7 +120,7 @@ def test_more_clips_of_a_speaker_are_believed_more(model: AdaptiveClassifier) ->
         known = np.concatenate([nothing, [count], mean, np.ones(width)]).astype(np.float32)
         setting, speaker = centres(model.stage_, known)
         assert not setting.any()
-        np.testing.assert_allclose(speaker, count / (count + SMALL.speaker_clips) * mean, atol=1e-5)
+        np.testing.assert_allclose(speaker, OPEN * count / (count + SMALL.speaker_clips) * mean, atol=1e-5)
 
 
 def test_a_speaker_is_shrunk_towards_the_setting(model: AdaptiveClassifier) -> None:
@@ -127,7 +130,25 @@ def test_a_speaker_is_shrunk_towards_the_setting(model: AdaptiveClassifier) -> N
     known = np.concatenate([[1e9], there, np.ones(width), [20], voice, np.ones(width)]).astype(np.float32)
     setting, speaker = centres(model.stage_, known)
     np.testing.assert_allclose(setting, there / (1 + np.exp(-6 * np.log(1 / SMALL.least_spread))), rtol=1e-3)
-    np.testing.assert_allclose(speaker, (setting + voice) / 2, atol=1e-5)
+    np.testing.assert_allclose(speaker, setting + OPEN * (voice - setting) / 2, atol=1e-5)
+
+
+def test_a_speaker_of_one_mood_is_believed_less(model: AdaptiveClassifier) -> None:
+    width = model.stage_.width
+    rng = np.random.default_rng(2)
+    there, voice = rng.normal(size=(2, width))
+    believed = []
+    for setting_variance, variance in ((1.0, 1.0), (1.0, 0.1), (0.1, 0.1), (2.0, 0.1)):
+        known = [[200], there, np.full(width, setting_variance), [6], voice, np.full(width, variance)]
+        setting, speaker = centres(model.stage_, np.concatenate(known).astype(np.float32))
+        believed.append(float(np.linalg.norm(speaker - setting) / np.linalg.norm(voice - setting)))
+        # Six clips, and four of the setting's variance; then a logistic of the logarithm of the ratio.
+        shrunk = (200 * setting_variance + 4) / 204
+        ratio = (6 * variance + 4 * shrunk) / 10 / shrunk
+        assert believed[-1] == pytest.approx(6 / 26 / (1 + (SMALL.least_own_spread / ratio) ** 12), rel=1e-3)
+    assert believed[1] < believed[0] / 20
+    assert believed[2] > 0.8 * believed[0]  # narrow, but so is the setting
+    assert believed[3] < believed[1]
 
 
 def test_a_narrow_setting_is_believed_less(model: AdaptiveClassifier, heard: Voices) -> None:

@@ -31,7 +31,7 @@ from emovox.lab.estimators.estimator import Estimator, Options
 from emovox.lab.estimators.graphs import Graph, noise, traced
 from emovox.lab.estimators.neural import WeightedCrossEntropy, class_weights
 from emovox.lab.estimators.plain_network import NetworkOptions
-from emovox.lab.estimators.second_stage import SecondStage
+from emovox.lab.estimators.second_stage import Beliefs, SecondStage
 from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 from emovox.lab.threads import single_thread
 from emovox.labels import TINY
@@ -65,6 +65,9 @@ class AdaptiveOptions(Options):
     least_spread : float
         Variance of a setting, relative to the population's, at which half of its offset is believed: a setting heard in
         one mood is narrow, and its mean is the mood's.  0 believes all.
+    least_own_spread : float
+        Variance of a speaker, relative to the setting's, at which half of the speaker's offset is believed: clips of
+        one mood are narrow.  The variance of few clips is shrunk towards the setting's first.  0 believes all.
     sharpening : float
         Power of a setting's variance, relative to the population's, that log-probabilities are multiplied by where the
         setting is known: a head is surer, and right more often, where emotions lie far apart.  0 leaves them.
@@ -91,6 +94,7 @@ class AdaptiveOptions(Options):
     absent: Annotated[float, Gt(0), Le(1)] = 0.1
     speaker_clips: Positive = 20.0
     least_spread: NotNegative = 0.42
+    least_own_spread: NotNegative = 0.8
     sharpening: NotNegative = 1.0
     hidden: Count = 160
     networks: Count = 2
@@ -247,7 +251,8 @@ class AdaptiveClassifier(Estimator):
         options = self.adaptive_options
         torch.manual_seed(options.seed)
         rng = np.random.default_rng(options.seed)
-        stage = SecondStage(len(self.classes_), options.speaker_clips, options.least_spread, values, clips.setting)
+        beliefs = Beliefs(options.speaker_clips, options.least_spread, options.least_own_spread)
+        stage = SecondStage(len(self.classes_), beliefs, values, clips.setting)
         values = np.asarray((values - stage.shift.numpy()) / stage.scale.numpy(), dtype=np.float32)
         optimiser = torch.optim.AdamW(stage.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
         size = min(options.batch_size, len(clips))

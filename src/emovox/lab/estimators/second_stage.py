@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,20 @@ from emovox.types import Float32Array
 
 #: Clips at which half of a variance is believed.
 VARIANCE_CLIPS = 4.0
-#: Slope of the gate by spread in the logarithm of the variance.
-SLOPE = 6.0
+#: Slopes of the gates by spread in the logarithm of the variance: of a setting, and of a speaker, whose few clips say
+#: less of it, so that shrinkage brings narrow and wide closer together.
+SLOPE, SPEAKER_SLOPE = 6.0, 12.0
 #: Clips at which half of a setting is believed, before training.
 SETTING_CLIPS = 4.5
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """How far baselines are believed; the fields are those of `AdaptiveOptions`."""
+
+    speaker_clips: float
+    least_spread: float
+    least_own_spread: float
 
 
 class SecondStage(nn.Module):
@@ -27,8 +38,8 @@ class SecondStage(nn.Module):
     ----------
     n_classes : int
         Number of classes; there are three axes for each.
-    speaker_clips, least_spread : float
-        Strength and gate, see `AdaptiveOptions`.
+    beliefs : Beliefs
+        Strength and gates.
     values : ndarray of float32, shape (n, r)
         Axes of the training clips.
     setting : ndarray of str, shape (n,)
@@ -38,14 +49,12 @@ class SecondStage(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(
-        self, n_classes: int, speaker_clips: float, least_spread: float, values: Float32Array, setting: NDArray[Any]
-    ) -> None:
+    def __init__(self, n_classes: int, beliefs: Beliefs, values: Float32Array, setting: NDArray[Any]) -> None:
         super().__init__()
         for name, value in zip(("shift", "scale"), _standards(values, setting), strict=True):
             self.register_buffer(name, torch.from_numpy(value))
         self.n_classes, self.width = n_classes, VIEWS * n_classes
-        self.speaker_clips, self.least_spread = speaker_clips, least_spread
+        self.beliefs = beliefs
         self.log_setting_clips = nn.Parameter(torch.tensor(float(np.log(SETTING_CLIPS))))
         self.layer = nn.Linear(6 * self.width + 4, n_classes)
         with torch.no_grad():
@@ -67,7 +76,8 @@ class SecondStage(nn.Module):
             known = (count > 0).to(axes.dtype)
             levels += [count, known * (mean - self.shift) / self.scale, variance / self.scale**2]
         known_levels = torch.cat(levels, dim=1)
-        return *self.judge((axes - self.shift) / self.scale, known_levels), self._width(known_levels)
+        logits, trust = self.judge((axes - self.shift) / self.scale, known_levels)
+        return logits, trust, self._width(self._spreads(known_levels)[0])
 
     def _levels(self, baseline: Tensor) -> list[tuple[Tensor, ...]]:
         """Return count, mean and variance of setting and of speaker."""
@@ -75,20 +85,29 @@ class SecondStage(nn.Module):
         parts = torch.split(baseline, sizes * 2, dim=1)
         return [parts[:3], parts[3:]]
 
-    def _width(self, baseline: Tensor) -> Tensor:
-        (count, _, variance), _ = self._levels(baseline)
-        return _shrunk(variance, count, 1.0)[:, : self.n_classes].mean(dim=1, keepdim=True)
+    def _width(self, spread: Tensor) -> Tensor:
+        """Return the mean variance of the centred axes, shape (n, 1)."""
+        return spread[:, : self.n_classes].mean(dim=1, keepdim=True)
+
+    def _spreads(self, baseline: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shrunk variances of setting and speaker, each of shape (n, r)."""
+        (count, _, variance), (own_count, _, own_variance) = self._levels(baseline)
+        spread = _shrunk(variance, count, 1.0)
+        return spread, _shrunk(own_variance, own_count, spread)
 
     def judge(self, values: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
         """Map standardised axes and baselines to logits and trust."""
-        (count, mean, variance), (own_count, own_mean, own_variance) = self._levels(baseline)
+        (count, mean, _), (own_count, own_mean, _) = self._levels(baseline)
         known, own_known = (count > 0).to(values.dtype), (own_count > 0).to(values.dtype)
-        spread = _shrunk(variance, count, 1.0)
-        own_spread = _shrunk(own_variance, own_count, spread)
+        spread, own_spread = self._spreads(baseline)
         trust = count / (count + self.log_setting_clips.exp())
-        if self.least_spread:
-            trust = trust * torch.sigmoid(SLOPE * torch.log(self._width(baseline) / self.least_spread))
-        own_trust = own_count / (own_count + self.speaker_clips)
+        if self.beliefs.least_spread:
+            trust = trust * torch.sigmoid(SLOPE * torch.log(self._width(spread) / self.beliefs.least_spread))
+        own_trust = own_count / (own_count + self.beliefs.speaker_clips)
+        # Open in training: else the layer learns to answer by the speaker's spread instead, which misleads as much.
+        if self.beliefs.least_own_spread and not self.training:
+            width = self._width(own_spread) / self._width(spread)
+            own_trust = own_trust * torch.sigmoid(SPEAKER_SLOPE * torch.log(width / self.beliefs.least_own_spread))
         setting = trust * mean
         speaker = setting + own_trust * (own_mean - setting)
         columns = [values - setting, values - speaker, setting, speaker - setting]
