@@ -117,6 +117,30 @@ def test_a_model_that_is_right_anyway_need_not_abstain() -> None:
     assert selective.threshold_for(np.full(200, 0.4), np.ones(200), who) == 0.0
 
 
+@given(st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.7, 0.9]), st.booleans(), st.sampled_from("abc")), min_size=1))
+def test_left_out_corpora_exceed_the_target_on_average(rows: list[tuple[float, bool, str]]) -> None:
+    confidence, right, corpora = (list(one) for one in zip(*rows, strict=True))
+    shares: dict[float, float] = {}  # by threshold
+    for threshold in (0.0, 0.21, 0.51, 0.71):  # in steps of 0.01, those that first leave out a value
+        answered = {one: [hit for sure, hit, who in rows if who == one and sure >= threshold] for one in "abc"}
+        means = [np.mean(hits) for hits in answered.values() if len(hits) >= selective.MIN_ANSWERS]
+        shares[threshold] = float(np.mean(means)) if means else 0.0
+    kept = [threshold for threshold, share in shares.items() if share >= 0.7 + selective.MARGIN]
+    assert selective.threshold_for_corpora(confidence, right, corpora, accuracy=0.7) == min(kept, default=None)
+
+
+def test_corpora_left_out_whole_count_alike(rng: Rng) -> None:
+    """A large corpus on which a model is right does not cover for a small one on which it is wrong."""
+    sizes = {"large": 900, "small": 100}
+    corpus = np.repeat(list(sizes), list(sizes.values()))
+    right = np.where(corpus == "large", rng.random(1000) < 0.97, rng.random(1000) < 0.6)
+    rows = pd.DataFrame({"seed": 0, "fold": corpus, "corpus": corpus, "sex": "", "speaker": "", "label": "sad"})
+    rows["predicted"] = np.where(right, "sad", "happy")
+    rows["p_sad"], rows["p_happy"], rows["p_angry"] = np.where(right, 0.8, 0.1), np.where(right, 0.1, 0.8), 0.1
+    assert score(rows, LABELS)["selective"]["threshold"] is None
+    assert score(rows.assign(fold=np.arange(1000) % 2), LABELS)["selective"]["threshold"] is not None  # not whole
+
+
 @pytest.mark.parametrize(
     ("clips", "right", "speakers"),
     [(300, 0.5, 10), (300, 1.0, 1), (20, 1.0, 20)],

@@ -154,10 +154,12 @@ def test_the_model_is_calibrated_by_its_promise(one: Recipe, trained: Trained, d
     plain, known = experiment._calibrating(results)
     assert experiment._temperature(plain) == promise["calibration"]["temperature"]
     assert experiment._temperature(known) == promise["setting"]["calibration"]["temperature"]
-    # The lowest threshold from which on the promise was kept, on the corpora that were left out.
-    selective = promise["setting"]["selective"]
-    kept = [one["threshold"] for one in selective["curve"] if one["accuracy"] >= selective["target"]]
-    assert experiment._threshold(known) == round(min(kept), 2)
+    # The threshold that is meant for new corpora; where there is none, nothing is answered.
+    found = promise["setting"]["selective"]["threshold"]
+    assert experiment._threshold(known) == (1.0 if found is None else found)
+    told = {**promise["setting"], "protocol": promise["protocol"]}
+    for threshold, expected in ((0.62, 0.62), (None, 1.0)):
+        assert experiment._threshold({**told, "selective": {"threshold": threshold}}) == expected
     without = {key: value for key, value in results.items() if key != "promise"}
     assert experiment._temperature(experiment._calibrating(without)[1]) == own["setting"]["calibration"]["temperature"]
     leaking = {**without, "protocol": {"speaker_independent": False}}

@@ -45,7 +45,8 @@ def score(predictions: pd.DataFrame, labels: Sequence[str], *, target: float = s
         are None with a single fold.  Each corpus has its own ``ece`` and ``ece_tempered``.
 
         ``selective`` describes abstention after temperature scaling: the ``target``, the ``threshold`` that meets it
-        for new speakers (`emovox.lab.evaluation.selective.threshold_for`; None if none does), its ``coverage`` and
+        for new speakers (`emovox.lab.evaluation.selective.threshold_for`) or, where several corpora were left out
+        whole, for new corpora (`threshold_for_corpora`; None if none does), its ``coverage`` and
         ``accuracy``, and ``cross_fitted``, the same with temperature and threshold from the other folds, overall and
         for each of ``sexes``, ``corpora`` and ``labels`` (None with a single fold); the ``curve`` of
         `emovox.lab.evaluation.selective.risk_coverage` and its area ``aurc``.
@@ -146,14 +147,14 @@ class _CrossFitted:
 def _cross_fitted(predictions: pd.DataFrame, labels: Sequence[str], target: float) -> _CrossFitted:
     """Fit temperature and threshold of each fold to the other folds."""
     given, truth = probabilities(predictions, labels), _truth(predictions, labels)
-    folds, speakers = predictions["fold"].to_numpy(str), predictions["speaker"].to_numpy(str)
+    folds = predictions["fold"].to_numpy(str)
     tempered, threshold = np.empty_like(given), np.full(len(given), np.inf)
     for fold in np.unique(folds):
         here = folds == fold
         temperature = fit_temperature(given[~here], truth[~here])
         tempered[here] = temper(given[here], temperature)
         others = temper(given[~here], temperature).max(axis=1)
-        found = selective.threshold_for(others, _right(predictions[~here]), speakers[~here], accuracy=target)
+        found = _threshold(predictions[~here], others, target)
         if found is not None:
             threshold[here] = found
     return _CrossFitted(tempered, threshold)
@@ -179,7 +180,7 @@ def _selective(
 ) -> dict[str, Any]:
     """Describe abstention: the threshold of the exported model, and its cross-fitted coverage and accuracy."""
     confidence, right = temper(probabilities(predictions, labels), temperature).max(axis=1), _right(predictions)
-    threshold = selective.threshold_for(confidence, right, predictions["speaker"].to_numpy(str), accuracy=target)
+    threshold = _threshold(predictions, confidence, target)
     unbiased = None
     if held_out:
         unseen = held_out.tempered.max(axis=1)
@@ -203,6 +204,18 @@ def _selective(
         "aurc": selective.aurc(confidence, right),
         "curve": selective.risk_coverage(confidence, right),
     }
+
+
+def _threshold(predictions: pd.DataFrame, confidence: Array, target: float) -> float | None:
+    """Choose a threshold for new speakers or, if corpora were left out whole, for new corpora."""
+    whole = predictions.groupby("corpus")["fold"].nunique()
+    if len(whole) > 1 and whole.max() == 1:
+        return selective.threshold_for_corpora(
+            confidence, _right(predictions), predictions["corpus"].to_numpy(str), accuracy=target
+        )
+    return selective.threshold_for(
+        confidence, _right(predictions), predictions["speaker"].to_numpy(str), accuracy=target
+    )
 
 
 def _truth(predictions: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.intp]:

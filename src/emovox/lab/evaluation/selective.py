@@ -30,6 +30,12 @@ THRESHOLDS: NDArray[np.float64] = np.arange(100) / 100
 #: Coverages of the points of a curve.
 COVERAGES: NDArray[np.float64] = np.arange(20, 0, -1) / 20
 
+#: Share by which left-out corpora have to exceed the target on average: a new one may lie as far below the others.
+MARGIN = 0.05
+
+#: Answered clips of a corpus below which its share of right ones does not count.
+MIN_ANSWERS = 5
+
 Array = NDArray[np.float64]
 
 
@@ -192,6 +198,46 @@ def threshold_for(
             break
         chosen = float(THRESHOLDS[k])
     return chosen
+
+
+def threshold_for_corpora(
+    confidence: ArrayLike, right: ArrayLike, corpora: ArrayLike, *, accuracy: float = TARGET
+) -> float | None:
+    """Choose the smallest threshold at which corpora exceed a target by :data:`MARGIN` on average, each counting alike.
+
+    For answers to corpora that were left out whole.  They differ more than their speakers do, and are too few for a
+    bound that is certain: what all of them keep on average, the next one may miss by far, hence the margin.
+
+    Parameters
+    ----------
+    confidence, right : array_like, shape (n,)
+        As for :func:`risk_coverage`.
+    corpora : array_like of str, shape (n,)
+        Corpus of each clip; one with fewer than :data:`MIN_ANSWERS` answers does not count.
+    accuracy : float, default 0.85
+        Target of the selective accuracy, in (0, 1).
+
+    Returns
+    -------
+    float or None
+        A member of :data:`THRESHOLDS`, or None if no threshold meets the target.
+
+    Examples
+    --------
+    >>> confidence = np.tile([0.9, 0.6], 500)
+    >>> right = np.arange(1000) % np.tile([20, 3], 500) > 0  # 90 % of the sure ones, two thirds of the others
+    >>> threshold_for_corpora(confidence, right, np.repeat(["a", "b"], 500))
+    0.61
+    """
+    given, hits = _checked(confidence, right)
+    _, group = np.unique(np.asarray(corpora).astype(str), return_inverse=True)
+    for threshold in THRESHOLDS:
+        kept = given >= threshold
+        answers, correct = (np.bincount(group[kept], weights) for weights in (None, hits[kept]))
+        enough = answers >= MIN_ANSWERS
+        if enough.any() and (correct[enough] / answers[enough]).mean() >= accuracy + MARGIN:
+            return float(threshold)
+    return None
 
 
 def lower_bound(right: ArrayLike, clips: ArrayLike, level: float = LEVEL) -> float:
