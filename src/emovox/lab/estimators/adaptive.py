@@ -34,8 +34,7 @@ from emovox.lab.estimators.plain_network import NetworkOptions
 from emovox.lab.estimators.second_stage import Beliefs, SecondStage
 from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
 from emovox.lab.threads import single_thread
-from emovox.labels import TINY
-from emovox.model.file import AXES, BASELINE, INPUT, OUTPUT, SAMPLES
+from emovox.model.file import AXES, BASELINE, INPUT, OUTPUT, SAMPLES, TINY
 from emovox.types import FeatureSpec, Float32Array
 
 #: Label of ordinary speech.
