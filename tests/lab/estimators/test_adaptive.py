@@ -61,6 +61,42 @@ def test_a_speakers_neutral_speech_removes_the_voice_where_one_mood_is_believed(
     assert np.mean(told) > np.mean(plain) + 0.2
 
 
+def test_clips_known_to_be_neutral_are_believed_at_once() -> None:
+    rng = np.random.default_rng(0)
+    emotion, speakers = np.tile(np.arange(3), 160), np.repeat([f"s{number:02d}" for number in range(20)], 24)
+    voice = np.repeat(rng.normal(size=(20, 6)), 24, axis=0)
+    X = (2 * np.eye(3, 6)[emotion] + 2 * voice + rng.normal(size=(480, 6)) / 4).astype(np.float32)
+    y = np.array(["neutral", "happy", "sad"])[emotion]
+    train = speakers < "s15"
+    fitted = AdaptiveClassifier(dataclasses.replace(SMALL, components=6)).fit(X[train], y[train], speakers[train])
+    told: dict[bool, list[float]] = {True: [], False: []}
+    for who in np.unique(speakers[~train]):
+        own = speakers == who
+        two = fitted.values(X[own & (y == "neutral")][:2])
+        for neutral, scores in told.items():
+            scores.append(right(fitted, X[own], y[own], fitted.baseline(None, two, neutral=neutral)))
+    assert np.mean(told[True]) > np.mean(told[False]) + 0.1
+
+
+def test_a_negative_count_says_that_a_speaker_was_neutral(model: AdaptiveClassifier, heard: Voices) -> None:
+    X = heard[0]
+    there, two = model.values(X), model.values(X[:2])
+    told, untold = (model.baseline(there, two, neutral=neutral) for neutral in (True, False))
+    (place,) = np.flatnonzero(told != untold)
+    assert (place, told[place], untold[place]) == (len(told) // 2, -2, 2)
+    assert not np.allclose(model.logits(X, told), model.logits(X, untold))
+    np.testing.assert_array_equal(model.baseline(there, neutral=True), model.baseline(there))
+
+
+def test_where_nothing_neutral_was_learned_the_sign_changes_nothing(heard: Voices) -> None:
+    X, y, speakers = heard
+    fitted = AdaptiveClassifier(SMALL).fit(X, np.where(y == "neutral", "calm", y), speakers)
+    assert fitted.neutral_stage_ is None
+    two = fitted.values(X[:2])
+    told, untold = (fitted.baseline(None, two, neutral=neutral) for neutral in (True, False))
+    np.testing.assert_array_equal(fitted.logits(X, told), fitted.logits(X, untold))
+
+
 def test_a_settings_speech_removes_the_microphone() -> None:
     rng = np.random.default_rng(0)
     target, corpora = np.arange(360) % 3, np.repeat(["a", "b", "c"], 120)
@@ -257,6 +293,7 @@ def test_the_graph_is_the_estimator(model: AdaptiveClassifier, heard: Voices, ba
     width = model.values(X).shape[1]
     known = np.abs(rng.normal(size=(40, 2 + 4 * width))).astype(np.float32)
     known[:, [0, 1 + 2 * width]] = rng.choice([0, 1, 5, 60], size=(40, 2))
+    known[::3, 1 + 2 * width] *= -1  # known to be neutral
     for given in (known, np.zeros_like(known)):
         probabilities, values = session.run(None, {"features": X, "baseline": given})
         np.testing.assert_allclose(values, model.values(X), rtol=1e-4, atol=1e-4)

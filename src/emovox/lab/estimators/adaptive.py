@@ -24,12 +24,13 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from emovox.errors import ProtocolError
 from emovox.lab.encoders import embeddings
-from emovox.lab.estimators import axes, plain_network
+from emovox.lab.estimators import axes, neutral_stage, plain_network
 from emovox.lab.estimators.axes import VIEWS, Axes, Clips, balanced
 from emovox.lab.estimators.drawn_baselines import Draws, Virtual, draw, moved
 from emovox.lab.estimators.estimator import Estimator, Options
 from emovox.lab.estimators.graphs import Graph, noise, traced
 from emovox.lab.estimators.neural import WeightedCrossEntropy, class_weights
+from emovox.lab.estimators.neutral_stage import NeutralOptions, NeutralStage
 from emovox.lab.estimators.plain_network import NetworkOptions
 from emovox.lab.estimators.second_stage import Beliefs, SecondStage
 from emovox.lab.ranges import Count, Natural, NotNegative, Positive, Share
@@ -112,7 +113,8 @@ class AdaptiveClassifier(Estimator):
     """Two linear stages over embeddings, with a baseline of the setting and of the speaker where they are known.
 
     A baseline is, for the setting and then for the speaker: the number of clips heard, and mean and variance of their
-    :meth:`values`; a count of 0 says that nothing is known.
+    :meth:`values`; a count of 0 says that nothing is known, and a negative one of the speaker that the clips are
+    known to be neutral.
 
     Parameters
     ----------
@@ -127,6 +129,8 @@ class AdaptiveClassifier(Estimator):
         First stage, fitted to all training clips.
     stage_ : SecondStage
         Second stage.
+    neutral_stage_ : NeutralStage or None
+        What answers for speakers whose clips are known to be neutral; None without neutral clips in training.
     networks_ : list of Network
         Networks that answer where nothing was heard.
 
@@ -219,15 +223,19 @@ class AdaptiveClassifier(Estimator):
         # Users' settings are new, as a corpus is to axes that never heard it.
         several = len(np.unique(clips.corpus)) > 1
         with single_thread():
-            self.stage_ = self._stage(reduced, weight, clips.corpus if several else _speaker_groups(person))
+            seen = self._as_strangers(reduced, weight, clips.corpus if several else _speaker_groups(person))
+            self.stage_ = self._train(*seen)
+            self.neutral_stage_ = self._neutral_stage(*seen)
         return self
 
     def _axes(self, clips: Clips, weight: Float32Array) -> Axes:
         options = self.adaptive_options
         return axes.fit(clips, weight, self._neutral, options.penalty)
 
-    def _stage(self, clips: Clips, weight: Float32Array, group: NDArray[Any]) -> SecondStage:
-        """Train a second stage on clips as they are seen by axes that did not learn from their group."""
+    def _as_strangers(
+        self, clips: Clips, weight: Float32Array, group: NDArray[Any]
+    ) -> tuple[Clips, Float32Array, Float32Array]:
+        """Return clips, their axes as seen by axes that did not learn from their group, and their weights."""
         parts: list[tuple[Clips, Float32Array, Float32Array]] = []
         for one in np.unique(group):
             inside = group == one
@@ -243,7 +251,7 @@ class AdaptiveClassifier(Estimator):
         seen, scores, weighed = zip(*parts, strict=True)
         joined = Clips(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in seen), strict=True)))
         both = np.concatenate(weighed)
-        return self._train(joined, np.concatenate(scores), both / both.mean())
+        return joined, np.concatenate(scores), both / both.mean()
 
     def _train(self, clips: Clips, values: Float32Array, weight: Float32Array) -> SecondStage:
         """Train a second stage; every epoch has its own baselines, and moves to virtual settings."""
@@ -271,6 +279,15 @@ class AdaptiveClassifier(Estimator):
                 schedule.step()
         return stage.eval().requires_grad_(False)
 
+    def _neutral_stage(self, clips: Clips, values: Float32Array, weight: Float32Array) -> NeutralStage | None:
+        """Fit the stage for speakers whose clips are known to be neutral."""
+        if self._neutral is None:
+            return None
+        stage = NeutralStage(self.stage_.scale.numpy(), len(self.classes_))
+        groups = _groups(clips.setting), _groups(clips.speaker)
+        options, seed = NeutralOptions(), self.adaptive_options.seed
+        return neutral_stage.fit(stage, clips, values, weight, groups, self._neutral, options, seed)
+
     def _epochs(self, clips: Clips, values: Float32Array, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Give values and baselines for each epoch."""
         options = self.adaptive_options
@@ -291,16 +308,22 @@ class AdaptiveClassifier(Estimator):
         """Return the axes of clips, shape (n_clips, r)."""
         return self.axes_(X)
 
-    def baseline(self, setting: Float32Array | None = None, speaker: Float32Array | None = None) -> Float32Array:
+    def baseline(
+        self, setting: Float32Array | None = None, speaker: Float32Array | None = None, *, neutral: bool = False
+    ) -> Float32Array:
         """Return the baseline of some clips' values, shape (2 + 4 r,).
 
         Parameters
         ----------
         setting, speaker : ndarray of float32, shape (n_clips, r), optional
             Values of what was heard of the setting and of the speaker.
+        neutral : bool, default False
+            Whether the clips of the speaker are known to be neutral.
         """
         width = VIEWS * len(self.classes_)
-        return np.concatenate([_statistics(one, width) for one in (setting, speaker)])
+        there, voice = (_statistics(one, width) for one in (setting, speaker))
+        voice[0] *= -1 if neutral else 1
+        return np.concatenate([there, voice])
 
     def logits(self, X: Float32Array, baseline: Float32Array | None = None) -> NDArray[np.float64]:
         """Compute the logarithms of the probabilities, shape (n_clips, n_classes).
@@ -359,7 +382,8 @@ class AdaptiveHead(nn.Module):
 
     def __init__(self, embedder: nn.Module, fitted: AdaptiveClassifier) -> None:
         super().__init__()
-        self.embedder, self.stage, self.networks = embedder, fitted.stage_, nn.ModuleList(fitted.networks_)
+        self.embedder, self.networks = embedder, nn.ModuleList(fitted.networks_)
+        self.stage, self.neutral_stage = fitted.stage_, fitted.neutral_stage_
         self.register_buffer("matrix", torch.from_numpy(fitted.axes_.matrix))
         self.register_buffer("constant", torch.from_numpy(fitted.axes_.constant))
         self.width = 2 + 4 * len(fitted.axes_.constant)
@@ -373,10 +397,17 @@ class AdaptiveHead(nn.Module):
 
     def answer(self, embedding: Tensor, values: Tensor, baseline: Tensor) -> Tensor:
         """Return probabilities of embeddings with these axes and baselines."""
+        half = self.width // 2
+        there, count, voice = baseline[:, :half], baseline[:, half : half + 1], baseline[:, half + 1 :]
+        baseline = torch.cat([there, count.abs(), voice], dim=1)
         plain = torch.stack([torch.softmax(network(embedding), dim=1) for network in self.networks]).mean(dim=0)
         logits, trust, width = self.stage(values, baseline)
         mixed = (1 - trust) * plain + trust * torch.softmax(logits, dim=1)
-        return torch.softmax(width**self.sharpening * torch.log(mixed.clamp_min(TINY)), dim=1)
+        ordinary = torch.softmax(width**self.sharpening * torch.log(mixed.clamp_min(TINY)), dim=1)
+        if self.neutral_stage is None:
+            return ordinary
+        # A negative count says that the speaker's clips are known to be neutral.
+        return torch.where(count < 0, self.neutral_stage.answer(values, baseline, plain), ordinary)
 
 
 class WithoutBaseline(nn.Module):

@@ -275,7 +275,8 @@ def _known(
             if (of_setting and not len(there)) or (of_speaker and not len(voice)):
                 continue
             rows = own & ~(heard & of_setting) & ~(enrolled & of_speaker)
-            baseline = model.baseline(there if of_setting else None, voice if of_speaker else None)
+            # Who is enrolled is enrolled with neutral clips, see `enrolment`.
+            baseline = model.baseline(there if of_setting else None, voice if of_speaker else None, neutral=of_speaker)
             found[name][rows] = model.predict_proba(X[rows], baseline)
     return {name: answers for name, answers in found.items() if not np.isnan(answers).all()}
 
