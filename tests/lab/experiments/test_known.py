@@ -94,8 +94,8 @@ def test_answers_are_those_of_the_models_baselines(one: Recipe, data: Data) -> N
         voice = model.values(X[[clip for clip in enrolled if speakers[clip] == speakers[row]]])
         baselines: dict[str, NDArray[np.float32]] = {
             "setting": model.baseline(there),
-            "enrolled": model.baseline(None, voice),
-            "setting_enrolled": model.baseline(there, voice),
+            "enrolled": model.baseline(None, voice, neutral=True),
+            "setting_enrolled": model.baseline(there, voice, neutral=True),
         }
         for name, baseline in baselines.items():
             hidden = (row in heard and name != "enrolled") or (row in enrolled and name != "setting")
