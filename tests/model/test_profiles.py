@@ -329,12 +329,22 @@ def without(key: str) -> str:
     return json.dumps(values)
 
 
-def test_a_profile_of_the_version_before_has_no_voice(tmp_path: Path) -> None:
+def test_profiles_of_the_versions_before_lack_what_came_later(tmp_path: Path) -> None:
     plain = dataclasses.asdict(ANNA)
-    before = {key: value for key, value in plain.items() if key not in ("voice", "encoder")} | {"format_version": 2}
-    (tmp_path / "anna.json").write_text(json.dumps(before))
-    assert profiles.read(tmp_path / "anna.json") == ANNA
-    assert ANNA.voice is None
+    for version, later in ((2, ("voice", "encoder", "neutral")), (3, ("neutral",))):
+        before = {key: value for key, value in plain.items() if key not in later} | {"format_version": version}
+        (tmp_path / "anna.json").write_text(json.dumps(before))
+        assert profiles.read(tmp_path / "anna.json") == ANNA
+    assert (ANNA.voice, ANNA.neutral) == (None, False)
+
+
+def test_neutral_speech_has_a_negative_count() -> None:
+    neutral, plain = (dataclasses.replace(ANNA, neutral=one).statistics for one in (True, False))
+    width = len(ANNA.mean)
+    assert (neutral.packed()[0], plain.packed()[0]) == (-ANNA.count, ANNA.count)
+    np.testing.assert_array_equal(neutral.packed()[1:], plain.packed()[1:])
+    assert len(plain.packed()) == 1 + 2 * width
+    assert [one.merged(other).neutral for one in (neutral, plain) for other in (neutral, plain)] == [True, *[False] * 3]
 
 
 @pytest.mark.parametrize(
@@ -351,10 +361,13 @@ def test_a_profile_of_the_version_before_has_no_voice(tmp_path: Path) -> None:
         (without("kind"), "'kind' is missing"),
         (without("format_version"), "'format_version' is missing"),
         (changed(colour="red"), "'colour' is no key of it"),
-        (changed(format_version=1), "has profile format 1, expected 3: an older emovox made it; enrol again"),
+        (changed(format_version=1), "has profile format 1, expected 4: an older emovox made it; enrol again"),
         (json.dumps({"format_version": 1, "name": "anna", "embedding": [1.0]}), "an older emovox made it; enrol again"),
-        (changed(format_version=4), "has profile format 4, expected 3: upgrade"),
+        (changed(format_version=5), "has profile format 5, expected 4: upgrade"),
         (changed(voice=[1.0]), "its voice is not whole"),
+        (changed(neutral=1), "'neutral' is 1, not bool"),
+        (without("neutral"), "'neutral' is missing"),
+        (changed(kind="setting", neutral=True), "a setting has no mood"),
         (changed(voice=[], encoder="cam++ 1"), "its voice is not whole"),
         (changed(voice=[math.nan], encoder="cam++ 1"), "not a finite number"),
         (changed(voice="deep"), "'voice' is .* not list or NoneType"),

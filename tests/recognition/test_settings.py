@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from emovox import EmotionRecognizer, InputError, Timeline, TimelineOptions
+from emovox.errors import ProfileError
 from emovox.features import sets
 from emovox.model import file as model_file
 from emovox.model import profiles
@@ -191,6 +192,19 @@ def test_what_can_be_read_only_once_is_refused(model: Model) -> None:
 
 def variant(tmp_path: Path, **card: Any) -> Model:
     return model_file.load(export_personal(tmp_path / "variant.onnx", seed=0, **card))
+
+
+def test_neutral_speech_is_told_to_the_model_and_has_a_threshold_of_its_own(tmp_path: Path, talk: Float32Array) -> None:
+    model = variant(tmp_path, threshold=0.0, known_threshold=0.0, neutral_threshold=1.0)
+    recognizer = EmotionRecognizer(model)
+    clips = [(speech(4, 5), 16000)]
+    known, other = (recognizer.enroll("anna", clips, voice=False, neutral=neutral) for neutral in (True, False))
+    assert dataclasses.replace(known, neutral=False) == other
+    answers = [EmotionRecognizer(model, speaker=one).predict((talk, 16000)) for one in (known, other)]
+    assert [one.abstained for one in answers] == [True, False]
+    assert answers[0].probabilities != answers[1].probabilities
+    with pytest.raises(ProfileError, match="makes no difference between neutral and other speech"):
+        EmotionRecognizer(variant(tmp_path)).enroll("anna", clips, neutral=True)
 
 
 def test_what_is_known_has_a_threshold_of_its_own(tmp_path: Path, talk: Float32Array) -> None:

@@ -337,12 +337,14 @@ def _list_profiles(kind: Subject) -> None:
 @argument("name", metavar="NAME", required=False, help="What to call the speaker.")
 @argument("sources", metavar="AUDIO...", nargs=-1, help="Ordinary speech: files, folders, quoted patterns, or -.")
 @option("--setting", metavar="NAME", help="The speaker belongs to this setting: see emovox adapt.")
+@option("--neutral", is_flag=True, help="The speech is known to be neutral: it is believed at once.")
 @option("--no-voice", is_flag=True, help="Take no voice print: --speakers will not find this speaker by name.")
 @profile_options
 def enroll(
     name: str | None,
     sources: tuple[str, ...],
     setting: str | None,
+    neutral: bool,
     no_voice: bool,
     model: str | None,
     out: Path | None,
@@ -356,6 +358,7 @@ def enroll(
     --------
     - `emovox enroll anna calm-1.wav calm-2.wav`
     - `emovox enroll anna calm.wav --setting office`
+    - `emovox enroll anna read-1.wav read-2.wav --neutral`
     - `emovox predict call.wav --speaker anna`
     - `emovox enroll --list`
     - `emovox enroll --remove anna`
@@ -370,7 +373,11 @@ def enroll(
         if name is None:
             raise InputError("--setting says where a speaker was recorded: name the speaker, or leave it out")
         setting = profiles.read(profiles.known(setting, "setting")).name
-    asked.do(lambda recognizer, who, given, told: recognizer.enroll(who, given, setting, voice=voice, progress=told))
+    asked.do(
+        lambda recognizer, who, given, told: recognizer.enroll(
+            who, given, setting, voice=voice, neutral=neutral, progress=told
+        )
+    )
 
 
 @command()

@@ -54,6 +54,9 @@ class ModelCard:
         A prediction whose confidence is lower is an abstention.  0 never abstains.
     known_threshold : float or None
         The same where a baseline of setting or speaker is known; None: `threshold`.
+    neutral_threshold : float or None
+        The same where the speaker's clips are known to be neutral; None: the model makes no difference between such
+        clips and others.
     shortest : float
         Seconds of speech in an utterance below which the answer is an abstention; 0 answers any.
     corpora : tuple of CorpusSummary
@@ -111,6 +114,7 @@ class ModelCard:
     training_digest: str = ""
     known_threshold: float | None = None
     shortest: float = 0.0
+    neutral_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not self.labels and not self.dimensions:

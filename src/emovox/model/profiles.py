@@ -91,6 +91,8 @@ class Statistics:
         Utterances heard; 0: nothing is known.
     mean, variance : ndarray of float64, shape (r,)
         Of their axes, see :class:`emovox.model.file.Model`; the variance is divided by `count`.
+    neutral : bool
+        Whether the utterances are known to be neutral: those of a speaker only.
 
     Examples
     --------
@@ -103,6 +105,7 @@ class Statistics:
     count: int
     mean: Float64Array
     variance: Float64Array
+    neutral: bool = False
 
     @classmethod
     def of(cls, axes: ArrayLike) -> Statistics:
@@ -129,18 +132,20 @@ class Statistics:
             return self
         share, apart = other.count / count, other.mean - self.mean
         variance = (1 - share) * self.variance + share * other.variance + share * (1 - share) * apart**2
-        return Statistics(count, self.mean + share * apart, variance)
+        return Statistics(count, self.mean + share * apart, variance, self.neutral and other.neutral)
 
     def packed(self) -> Float32Array:
-        """Return one level of a model's input ``baseline``, shape (1 + 2 r,)."""
-        return np.concatenate([[self.count], self.mean, self.variance]).astype(np.float32)
+        """Return one level of a model's input ``baseline``, shape (1 + 2 r,): the count is negative where `neutral`."""
+        count = -self.count if self.neutral else self.count
+        return np.concatenate([[count], self.mean, self.variance]).astype(np.float32)
 
 
 #: What a profile can be of.
 Subject: TypeAlias = Literal["speaker", "setting"]
 #: Version of the file's structure; a file with another one is refused.
-FORMAT_VERSION = 3
-_VOICELESS = 2  # the one before, of which files are read
+FORMAT_VERSION = 4
+#: Earlier versions of which files are read, and what they lack.
+_EARLIER: dict[int, dict[str, Any]] = {2: {"voice": None, "encoder": None, "neutral": False}, 3: {"neutral": False}}
 #: Least speech that makes the baseline of a speaker, in seconds: a short sentence.
 LEAST_SPEECH = 1.0
 #: Least that makes the baseline of a setting: seconds of speech, or as many recordings.
@@ -179,6 +184,8 @@ class Profile:
         The voice print of a speaker, by which it is found again among others; None where none was taken.
     encoder : str or None
         Who took it, see :data:`emovox.speech.diarization.NAME`.
+    neutral : bool
+        Whether the speech of a speaker is known to be neutral.
     created : str
         Date, ISO 8601.
     software : str
@@ -204,6 +211,7 @@ class Profile:
     setting: str | None = None
     voice: tuple[float, ...] | None = None
     encoder: str | None = None
+    neutral: bool = False
     created: str = ""
     software: str = ""
     format_version: int = FORMAT_VERSION
@@ -228,6 +236,8 @@ class Profile:
             return "its mean and variance do not fit"
         if self.kind == "setting" and self.setting is not None:
             return "a setting belongs to no other"
+        if self.kind == "setting" and self.neutral:
+            return "a setting has no mood"
         if (self.voice is None) != (self.encoder is None) or self.voice == ():
             return "its voice is not whole"
         return ""
@@ -240,7 +250,7 @@ class Profile:
     @property
     def statistics(self) -> Statistics:
         """Count, mean and variance, as arrays."""
-        return Statistics(self.count, np.array(self.mean), np.array(self.variance))
+        return Statistics(self.count, np.array(self.mean), np.array(self.variance), self.neutral)
 
 
 def baseline(
@@ -286,6 +296,21 @@ def _require_fit(profile: Profile, model: Model, kind: str) -> None:
         )
 
 
+def require_neutral(model: Model) -> None:
+    """Make sure that a model makes use of speech that is known to be neutral.
+
+    Raises
+    ------
+    ProfileError
+        It does not: such speech would be believed no more than other.
+    """
+    if model.card.neutral_threshold is None:
+        raise ProfileError(
+            f"model {model.card.name!r} makes no difference between neutral and other speech of a speaker: enrol "
+            "without --neutral (neutral=True), or train it anew"
+        )
+
+
 def require_kind(profile: Profile, kind: str) -> None:
     """Make sure that a profile is of a speaker, or of a setting.
 
@@ -311,6 +336,7 @@ def build(
     setting: str | None = None,
     voice: Float32Array | None = None,
     encoder: str | None = None,
+    neutral: bool = False,
 ) -> Profile:
     """Make a profile of what a model heard.
 
@@ -332,6 +358,8 @@ def build(
         The setting that a speaker was recorded in.
     voice, encoder : ndarray of float32 and str, optional
         The voice print of a speaker, and who took it.
+    neutral : bool, default False
+        Whether the speech of a speaker is known to be neutral; see :func:`require_neutral`.
 
     Returns
     -------
@@ -366,6 +394,7 @@ def build(
         setting=setting and check_name(setting, "setting"),
         voice=None if voice is None else tuple(voice.astype(np.float32).tolist()),
         encoder=encoder,
+        neutral=neutral,
         created=datetime.date.today().isoformat(),
         software=__version__,
     )
@@ -560,8 +589,8 @@ def read(path: Path) -> Profile:
         why = (str(error).splitlines() or [type(error).__name__])[0][:80]
         raise ProfileError(f"{path} is not a profile ({why}): enrol again") from error
     version = values.get("format_version") if isinstance(values, dict) else None
-    if version == _VOICELESS and isinstance(version, int):
-        values, version = {"voice": None, "encoder": None, **values, "format_version": FORMAT_VERSION}, FORMAT_VERSION
+    if isinstance(version, int) and version in _EARLIER:
+        values, version = {**_EARLIER[version], **values, "format_version": FORMAT_VERSION}, FORMAT_VERSION
     if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
         older = version < FORMAT_VERSION
         raise ProfileError(
@@ -588,6 +617,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "setting": (str, type(None)),
     "voice": (list, type(None)),
     "encoder": (str, type(None)),
+    "neutral": (bool,),
     "created": (str,),
     "software": (str,),
     "format_version": (int,),
@@ -602,7 +632,7 @@ def _complaint(values: Any) -> str:
         key = min(wrong)
         return f"{key!r} is missing" if key in _KINDS else f"{key!r} is no key of it"
     for key, kinds in _KINDS.items():
-        if not isinstance(values[key], kinds) or isinstance(values[key], bool):
+        if not isinstance(values[key], kinds) or isinstance(values[key], bool) is not (kinds == (bool,)):
             return f"{key!r} is {json.dumps(values[key])[:20]}, not {' or '.join(kind.__name__ for kind in kinds)}"
     # A comparison with NaN is never true, and larger whole numbers are no floats.
     numbers = [values[key] for key in ("seconds", "clips", "count")]

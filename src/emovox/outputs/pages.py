@@ -132,6 +132,8 @@ def _abstains(card: ModelCard) -> str:
     parts = [f"below a confidence of {card.threshold:.2f}"] if card.threshold else []
     if card.known_threshold:
         parts.append(f"with a setting or speaker known below {card.known_threshold:.2f}")
+    if card.neutral_threshold:
+        parts.append(f"with clips of the speaker known to be neutral below {card.neutral_threshold:.2f}")
     if card.shortest:
         parts.append(f"below {card.shortest:g} s of speech")
     return ", ".join(parts) or "never by itself"

@@ -369,6 +369,7 @@ class EmotionRecognizer:
         setting: Profile | str | None = None,
         *,
         voice: bool = True,
+        neutral: bool = False,
         jobs: int | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Profile:
@@ -384,6 +385,9 @@ class EmotionRecognizer:
             The stored setting that the speaker belongs to: whoever names the speaker takes it along.
         voice : bool, default True
             Whether to take a voice print, by which :class:`emovox.TimelineOptions` names speakers that are `enrolled`.
+        neutral : bool, default False
+            Whether you know that all of it is neutral.  Such speech is believed at once, which helps much; what is said
+            to be neutral and is not misleads as much.
         jobs : int, optional
             How many recordings are heard at a time; the default is one a processor core.
         progress : callable, optional
@@ -401,10 +405,14 @@ class EmotionRecognizer:
         AudioError, NoSpeechError
             A recording cannot be used, or nobody speaks in it.
         ProfileError
-            There is less than a second of speech in all, or a name is not possible.
+            There is less than a second of speech in all, a name is not possible, or the model makes no use of
+            `neutral`.
         """
+        if neutral:
+            profiles.require_neutral(self._model)
         belongs = setting.name if isinstance(setting, Profile) else setting
-        return self._learnt("speaker", name, sources, jobs, progress, analysis.refuse, belongs, voice=voice)
+        more = {"voice": voice, "neutral": neutral}
+        return self._learnt("speaker", name, sources, jobs, progress, analysis.refuse, belongs, **more)
 
     def adapt(
         self,
@@ -446,12 +454,13 @@ class EmotionRecognizer:
         setting: str | None = None,
         *,
         voice: bool = False,
+        neutral: bool = False,
     ) -> Profile:
         """Make a profile; what must fail fails before the first recording is read."""
         self._model.require_baseline()
         name, setting = check_name(name, kind), setting and check_name(setting, "setting")
         heard = analysis.of_many(self._voice, self._whole, sources, jobs, left_out, progress, prints=voice)
-        return profiles.build(kind, name, self._model, setting=setting, **heard)
+        return profiles.build(kind, name, self._model, setting=setting, neutral=neutral, **heard)
 
     @property
     def _whole(self) -> TimelineOptions:

@@ -78,8 +78,8 @@ class Voice:
     gate : GateOptions
         How sure to be that somebody speaks.
     thresholds : tuple of float
-        Confidence in [0, 1] under which an answer is an abstention, where nothing is known of setting and speaker, and
-        where something is.
+        Confidence in [0, 1] under which an answer is an abstention, where nothing is known of setting and speaker,
+        where something is, and where the speaker's clips are known to be neutral.
     speaker : Profile or None
         What the speaker's voice is ordinarily like, where that is known.
     setting : Setting or None
@@ -90,7 +90,7 @@ class Voice:
 
     model: Model
     gate: GateOptions
-    thresholds: tuple[float, float]
+    thresholds: tuple[float, float, float]
     speaker: Profile | None = None
     setting: Setting | None = None
     baseline: Float32Array | None = None
@@ -110,8 +110,9 @@ class Voice:
         known = model.card.threshold if model.card.known_threshold is None else model.card.known_threshold
         if threshold is not None and not 0 <= threshold <= 1:
             raise InputError(f"threshold is {threshold}: expected a confidence from 0 to 1")
-        both = (model.card.threshold, known) if threshold is None else (threshold, threshold)
-        found = cls(model, gate, both, speaker)
+        neutral = known if model.card.neutral_threshold is None else model.card.neutral_threshold
+        own = (model.card.threshold, known, neutral) if threshold is None else (threshold,) * 3
+        found = cls(model, gate, own, speaker)
         if speaker or setting:
             found = replace(found, baseline=profiles.baseline(model, setting, speaker))
         return replace(found, setting=Setting(setting.name, setting.count)) if setting else found
@@ -126,6 +127,8 @@ class Voice:
     @property
     def threshold(self) -> float:
         """Confidence under which an answer is an abstention."""
+        if self.speaker is not None and self.speaker.neutral:
+            return self.thresholds[2]
         return self.thresholds[self.baseline is not None]
 
     @property

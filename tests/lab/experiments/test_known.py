@@ -151,9 +151,10 @@ def test_the_model_is_calibrated_by_its_promise(one: Recipe, trained: Trained, d
     }
     assert (own["enrolled"]["clips"], own["setting"]["clips"], own["setting_enrolled"]["speaker_clips"]) == (2, 10, 2)
     results = {"protocol": {"name": "speaker-2", "speaker_independent": True}, **own, "promise": promise}
-    plain, known = experiment._calibrating(results)
+    plain, known, neutral = experiment._calibrating(results)
     assert experiment._temperature(plain) == promise["calibration"]["temperature"]
     assert experiment._temperature(known) == promise["setting"]["calibration"]["temperature"]
+    assert experiment._temperature(neutral) == promise["enrolled"]["calibration"]["temperature"]
     # The threshold that is meant for new corpora; where there is none, nothing is answered.
     found = promise["setting"]["selective"]["threshold"]
     assert experiment._threshold(known) == (1.0 if found is None else found)

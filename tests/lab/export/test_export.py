@@ -415,24 +415,33 @@ def test_encoder_and_head_become_one_graph(
         assert output.axes is None
 
 
-@pytest.mark.parametrize(("temperature", "known_temperature"), [(1.3, 1.3), (1.3, 2.1)])
-def test_a_baseline_has_a_temperature_of_its_own(
-    temperature: float, known_temperature: float, clips: tuple[NDArray[np.float32], NDArray[np.str_]], tmp_path: Path
+@pytest.mark.parametrize(("temperature", "known", "neutral"), [(1.3, 1.3, 1.3), (1.3, 2.1, 0.7), (1.3, 1.3, 0.7)])
+def test_baselines_and_neutral_clips_have_temperatures_of_their_own(
+    temperature: float,
+    known: float,
+    neutral: float,
+    clips: tuple[NDArray[np.float32], NDArray[np.str_]],
+    tmp_path: Path,
 ) -> None:
     X, y = clips
     options = AdaptiveOptions(components=10, epochs=3, draws=2, hidden=8)
     speakers = np.tile(["ann", "bob", "cem"], 60)
     fitted = families.fit(families.build("adaptive", options), TrainingSet(X, y, speakers))
     path = tmp_path / "model.onnx"
-    model = export(fitted, card(), path, X[:4], temperature=temperature, known_temperature=known_temperature)
+    heats = {"temperature": temperature, "known_temperature": known, "neutral_temperature": neutral}
+    model = export(fitted, card(), path, X[:4], **heats)
     estimator: Any = fitted.named_steps["model"]
     order = [list(fitted.classes_).index(label) for label in LABELS]
-    known = estimator.baseline(estimator.values(X[:30]), estimator.values(X[30:33]))
-    plain = temper(estimator.predict_proba(X), temperature)[:, order]
-    told = temper(estimator.predict_proba(X, known), known_temperature)[:, order]
+    values = estimator.values(X)
     assert (model.takes_baseline, model.takes_samples, model.axes_width) == (True, False, 9)
-    np.testing.assert_allclose(model.run(X).probabilities, plain, atol=TOLERANCE)
-    np.testing.assert_allclose(model.run(X, baseline=known).probabilities, told, atol=TOLERANCE)
+    for baseline, heat in (
+        (estimator.baseline(), temperature),
+        (estimator.baseline(values[:30], values[30:33]), known),
+        (estimator.baseline(values[:30], values[30:33], neutral=True), neutral),
+        (estimator.baseline(None, values[30:33], neutral=True), neutral),
+    ):
+        expected = temper(estimator.predict_proba(X, baseline), heat)[:, order]
+        np.testing.assert_allclose(model.run(X, baseline=baseline).probabilities, expected, atol=TOLERANCE)
     np.testing.assert_allclose(model.run(X).axes, estimator.values(X), rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
 
 

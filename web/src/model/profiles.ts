@@ -6,8 +6,8 @@ import type { Model } from "./file.ts";
 
 /** Version of the file's structure that is written: it has no voice prints. */
 const FORMAT_VERSION = 2;
-/** Versions that are read: Python's have voice prints, which nothing is done with here. */
-const READ = [2, 3];
+/** Versions that are read: Python's have voice prints, which nothing is done with here, and tell neutral speech. */
+const READ = [2, 3, 4];
 /** Least speech that makes the baseline of a speaker, in seconds. */
 const LEAST_SPEECH = 1;
 /** Least that makes the baseline of a setting: seconds of speech, or as many recordings. */
@@ -28,6 +28,7 @@ export interface Profile {
   mean: number[];
   variance: number[];
   setting: string | null;
+  neutral?: boolean;
   created: string;
   software: string;
   format_version: number;
@@ -45,7 +46,9 @@ export function statisticsOf(profile: Profile, model: Model, kind: Subject): Sta
   requireBaseline(model);
   const wrong = complaint(profile, model, kind);
   if (wrong) throw new ProfileError(`profile '${profile.name}' ${wrong}: make it again`);
-  return new Statistics(profile.count, profile.mean, profile.variance);
+  // A negative count says to the model that the speech is known to be neutral.
+  const count = profile.neutral ? -profile.count : profile.count;
+  return new Statistics(count, profile.mean, profile.variance);
 }
 
 function complaint(profile: Profile, model: Model, kind: Subject): string {

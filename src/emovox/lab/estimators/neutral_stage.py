@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from emovox.lab.estimators.axes import Clips, logistic
 from emovox.lab.estimators.drawn_baselines import Draws, Heard, draw
 from emovox.lab.estimators.second_stage import SETTING_CLIPS
-from emovox.labels import TINY
+from emovox.model.file import TINY
 from emovox.types import Float32Array
 
 #: Part of the networks in the logarithms where the setting is not known: they know the training corpora best.

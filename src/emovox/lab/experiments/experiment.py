@@ -209,7 +209,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
     corpora = summaries(data)
     restricted = any("NC" in corpus.licence for corpus in corpora)
     licences = ", ".join(sorted({corpus.licence for corpus in corpora}))
-    calibration, known = _calibrating(results)
+    calibration, known, neutral = _calibrating(results)
     kept = ("uar", "wa", "macro_f1", "precision", "recall", "sd_folds", "sd_seeds", "interval", "n")
     return ModelCard(
         name=recipe.name,
@@ -218,6 +218,7 @@ def model_card(recipe: Recipe, data: Data, results: Mapping[str, Any]) -> ModelC
         features=data.spec,
         threshold=_threshold(calibration),
         known_threshold=_threshold(known) if known else None,
+        neutral_threshold=_threshold(neutral) if neutral else None,
         corpora=corpora,
         licence=("non-commercial use only; " if restricted else "") + f"inherited from the training data: {licences}",
         evaluation={
@@ -255,14 +256,16 @@ def text_card(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _calibrating(results: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return the scores that a model is calibrated by: nothing known, and a setting (or else a speaker) known.
+def _calibrating(results: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+    """Return the scores that a model is calibrated by: nothing, a setting, and neutral clips of the speaker known.
 
-    Each has its ``protocol``; the second is empty for models without baselines.
+    Each has its ``protocol``; those of what nobody measured are empty.  Neutral clips are without a setting: with one,
+    more answers are right.
     """
     source = results.get("promise", results)
-    known = source.get("setting", source.get("enrolled", {}))
-    return source, {**known, "protocol": source["protocol"]} if known else {}
+    neutral = source.get("enrolled", {})
+    known = source.get("setting", neutral)
+    return source, *({**one, "protocol": source["protocol"]} if one else {} for one in (known, neutral))
 
 
 def _threshold(scores: Mapping[str, Any]) -> float:
@@ -318,7 +321,7 @@ def _export(
     pipeline: Any, card: ModelCard, path: Path, recipe: Recipe, data: Data, results: Mapping[str, Any]
 ) -> Model:
     """Export one model, calibrated by the temperatures of predictions for held-out speakers."""
-    calibration, known = _calibrating(results)
+    calibration, known, neutral = _calibrating(results)
     return export(
         pipeline,
         card,
@@ -326,6 +329,7 @@ def _export(
         data.X[:: max(1, len(data.X) // 64)],
         temperature=_temperature(calibration),
         known_temperature=_temperature(known),
+        neutral_temperature=_temperature(neutral),
         int8=recipe.export.int8,
         clips=shown_clips(data) if recipe.export.int8 else (),
     )

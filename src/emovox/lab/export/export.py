@@ -61,21 +61,28 @@ class Calibration:
     ----------
     order : tuple of int
         Index of the class of the estimator for each output.
-    temperature, known_temperature : float
-        Temperatures without and with a baseline of setting or speaker, see `emovox.types.temper`.
+    temperature, known_temperature, neutral_temperature : float
+        Temperatures without and with a baseline of setting or speaker, and with clips of the speaker that are known to
+        be neutral, see `emovox.types.temper`.
     """
 
     order: tuple[int, ...]
     temperature: float = 1.0
     known_temperature: float = 1.0
+    neutral_temperature: float = 1.0
 
     def __call__(self, probabilities: NDArray[np.floating], given: Arrays) -> NDArray[np.floating]:
         """Calibrate probabilities, shape (n, n_classes), for given inputs."""
-        known = np.zeros(len(probabilities), dtype=bool)
+        heat = np.full((len(probabilities), 1), self.temperature)
         if BASELINE in given:
-            known = np.abs(given[BASELINE]).max(axis=1) > 0
-        plain, better = (temper(probabilities, one) for one in (self.temperature, self.known_temperature))
-        return np.asarray(np.where(known[:, np.newaxis], better, plain)[:, list(self.order)])
+            baseline = given[BASELINE]
+            heat[np.abs(baseline).max(axis=1) > 0] = self.known_temperature
+            heat[baseline[:, baseline.shape[1] // 2] < 0] = self.neutral_temperature
+        found = np.empty_like(probabilities)
+        for one in np.unique(heat):
+            rows = heat[:, 0] == one
+            found[rows] = temper(probabilities[rows], float(one))
+        return found[:, list(self.order)]
 
 
 def export(
@@ -86,6 +93,7 @@ def export(
     *,
     temperature: float = 1.0,
     known_temperature: float = 1.0,
+    neutral_temperature: float = 1.0,
     int8: bool = False,
     clips: Sequence[Float32Array] = (),
 ) -> Model:
@@ -107,6 +115,8 @@ def export(
         Temperature of the calibration, see `emovox.types.temper`.
     known_temperature : float, default 1.0
         Temperature with a baseline of setting or speaker.
+    neutral_temperature : float, default 1.0
+        Temperature where the clips of the speaker are known to be neutral.
     int8 : bool, default False
         Quantise the encoder to 8 bits, see :func:`quantise`.
     clips : sequence of ndarray of float32, shape (t,), optional
@@ -127,7 +137,8 @@ def export(
     model = learner(pipeline)
     order = tuple(list(pipeline.classes_).index(label) for label in card.labels)
     graph = graph_of(pipeline, card.features)
-    calibration = Calibration(order, temperature * graph.temperature, known_temperature * graph.temperature)
+    heats = (one * graph.temperature for one in (temperature, known_temperature, neutral_temperature))
+    calibration = Calibration(order, *heats)
     if card.text:
         card = dataclasses.replace(card, text={**card.text, **model.card_text(temperature)})
     return _write(graph, calibration, card, path, example, int8, clips)
@@ -346,25 +357,25 @@ def finish(graph: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
             for index, name in enumerate(names):
                 if name == OUTPUT:
                     names[index] = "raw_probabilities"
-    taken = {one.name for one in body.input}
+    taken = {one.name: one for one in body.input}
     constants: dict[str, NDArray[Any]] = {
         "order": np.array(calibration.order, dtype=np.int64),
         "tiny": np.array(TINY, dtype=np.float32),
         "temperature": np.array(calibration.temperature, dtype=np.float32),
     }
     temperature = "temperature"
-    if BASELINE in taken and calibration.known_temperature != calibration.temperature:
-        constants["known_temperature"] = np.array(calibration.known_temperature, dtype=np.float32)
-        constants["nothing"], constants["last_axis"] = np.array(0, dtype=np.float32), np.array([1], dtype=np.int64)
+    several = {calibration.temperature, calibration.known_temperature, calibration.neutral_temperature}
+    if BASELINE in taken and len(several) > 1:
         temperature = "temperature_of_each"
-        body.node.extend(
-            [
-                helper.make_node("Abs", [BASELINE], ["baseline_sizes"]),
-                helper.make_node("ReduceMax", ["baseline_sizes", "last_axis"], ["baseline_size"], keepdims=1),
-                helper.make_node("Greater", ["baseline_size", "nothing"], ["something_known"]),
-                helper.make_node("Where", ["something_known", "known_temperature", "temperature"], [temperature]),
-            ]
-        )
+        width = taken[BASELINE].type.tensor_type.shape.dim[1].dim_value
+        constants |= {
+            "known_temperature": np.array(calibration.known_temperature, dtype=np.float32),
+            "neutral_temperature": np.array(calibration.neutral_temperature, dtype=np.float32),
+            "nothing": np.array(0, dtype=np.float32),
+            "last_axis": np.array([1], dtype=np.int64),
+            "speaker_place": np.array([width // 2], dtype=np.int64),
+        }
+        body.node.extend(_heats(temperature))
     body.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     body.node.extend(
         [
@@ -382,3 +393,16 @@ def finish(graph: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
     del body.value_info[:]
     onnx.checker.check_model(finished)
     return finished
+
+
+def _heats(output: str) -> list[onnx.NodeProto]:
+    """Return the nodes that choose a temperature for each row by what its baseline says."""
+    return [
+        helper.make_node("Abs", [BASELINE], ["baseline_sizes"]),
+        helper.make_node("ReduceMax", ["baseline_sizes", "last_axis"], ["baseline_size"], keepdims=1),
+        helper.make_node("Greater", ["baseline_size", "nothing"], ["something_known"]),
+        helper.make_node("Where", ["something_known", "known_temperature", "temperature"], ["usual_temperature"]),
+        helper.make_node("Gather", [BASELINE, "speaker_place"], ["speaker_count"], axis=1),
+        helper.make_node("Less", ["speaker_count", "nothing"], ["said_neutral"]),
+        helper.make_node("Where", ["said_neutral", "neutral_temperature", "usual_temperature"], [output]),
+    ]
