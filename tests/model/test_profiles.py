@@ -338,15 +338,6 @@ def test_profiles_of_the_versions_before_lack_what_came_later(tmp_path: Path) ->
     assert (ANNA.voice, ANNA.neutral) == (None, False)
 
 
-def test_neutral_speech_has_a_negative_count() -> None:
-    neutral, plain = (dataclasses.replace(ANNA, neutral=one).statistics for one in (True, False))
-    width = len(ANNA.mean)
-    assert (neutral.packed()[0], plain.packed()[0]) == (-ANNA.count, ANNA.count)
-    np.testing.assert_array_equal(neutral.packed()[1:], plain.packed()[1:])
-    assert len(plain.packed()) == 1 + 2 * width
-    assert [one.merged(other).neutral for one in (neutral, plain) for other in (neutral, plain)] == [True, *[False] * 3]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -194,6 +194,14 @@ def variant(tmp_path: Path, **card: Any) -> Model:
     return model_file.load(export_personal(tmp_path / "variant.onnx", seed=0, **card))
 
 
+def test_neutral_speech_has_a_negative_count() -> None:
+    plain = Statistics.of([[0.0, 2.0], [2.0, 2.0]])
+    neutral = dataclasses.replace(plain, neutral=True)
+    np.testing.assert_array_equal(plain.packed(), [2, 1, 2, 1, 0])
+    np.testing.assert_array_equal(neutral.packed(), [-2, 1, 2, 1, 0])
+    assert [one.merged(other).neutral for one in (neutral, plain) for other in (neutral, plain)] == [True, *[False] * 3]
+
+
 def test_neutral_speech_is_told_to_the_model_and_has_a_threshold_of_its_own(tmp_path: Path, talk: Float32Array) -> None:
     model = variant(tmp_path, threshold=0.0, known_threshold=0.0, neutral_threshold=1.0)
     recognizer = EmotionRecognizer(model)
