@@ -428,7 +428,7 @@ def test_baselines_and_neutral_clips_have_temperatures_of_their_own(
     speakers = np.tile(["ann", "bob", "cem"], 60)
     fitted = families.fit(families.build("adaptive", options), TrainingSet(X, y, speakers))
     path = tmp_path / "model.onnx"
-    heats = {"temperature": temperature, "known_temperature": known, "neutral_temperature": neutral}
+    heats: Any = {"temperature": temperature, "known_temperature": known, "neutral_temperature": neutral}
     model = export(fitted, card(), path, X[:4], **heats)
     estimator: Any = fitted.named_steps["model"]
     order = [list(fitted.classes_).index(label) for label in LABELS]
