@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from emovox.outputs.plots import Explanation, Faithfulness, Reason, Trait
     from emovox.recognition.analysis import Results
     from emovox.recognition.explaining import ExplainOptions, explain
-    from emovox.recognition.recognizer import EmotionRecognizer
+    from emovox.recognition.recognizer import AxesExtractor, EmotionRecognizer, FeatureExtractor
     from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognizer
     from emovox.recognition.timeline import (
         Reply,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         WindowOptions,
         read_segments,
     )
-    from emovox.recognition.vectors import AxesExtractor, FeatureExtractor, SpeechFeatures
+    from emovox.recognition.vectors import SpeechFeatures
     from emovox.recognition.voice import Judge
     from emovox.speech.vad import GateOptions, VadOptions
     from emovox.text.fusion import Rule
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 # Importing the package costs nothing: each name is imported when it is first asked for.
 _HOMES = {
     "AudioError": "emovox.errors",
-    "AxesExtractor": "emovox.recognition.vectors",
+    "AxesExtractor": "emovox.recognition.recognizer",
     "Converter": "emovox.audio",
     "CorpusSummary": "emovox.model.file",
     "EmotionRecognizer": "emovox.recognition.recognizer",
@@ -84,7 +84,7 @@ _HOMES = {
     "Explanation": "emovox.outputs.plots",
     "Failure": "emovox.types",
     "Faithfulness": "emovox.outputs.plots",
-    "FeatureExtractor": "emovox.recognition.vectors",
+    "FeatureExtractor": "emovox.recognition.recognizer",
     "FeatureSpec": "emovox.types",
     "GateOptions": "emovox.speech.vad",
     "InputError": "emovox.errors",

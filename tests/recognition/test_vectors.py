@@ -21,7 +21,7 @@ from emovox.features import sets
 from emovox.model import profiles
 from emovox.model.file import load
 from emovox.model.profiles import Statistics
-from emovox.recognition.vectors import AxesExtractor, standardised
+from emovox.recognition.recognizer import AxesExtractor, standardised
 from tests import CLASSIC, EXAMPLES
 
 PLAIN, SLOW = EXAMPLES / "plain.wav", EXAMPLES / "slow.wav"

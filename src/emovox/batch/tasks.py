@@ -25,9 +25,8 @@ from emovox.model.file import DEFAULT, ModelCard, fingerprint_of, load, load_car
 from emovox.model.profiles import AUTO, Profile, composed
 from emovox.outputs.console import json_line
 from emovox.outputs.console import readable as readable_text
-from emovox.recognition.recognizer import EmotionRecognizer
+from emovox.recognition.recognizer import WINDOW, EmotionRecognizer, FeatureExtractor
 from emovox.recognition.timeline import TimelineOptions
-from emovox.recognition.vectors import WINDOW, FeatureExtractor
 from emovox.recognition.workers import Work
 from emovox.speech.vad import GateOptions
 from emovox.types import RATE, Float32Array, Prediction

@@ -28,8 +28,7 @@ from emovox.outputs.commands import Choice, all_of, argument, command, option
 from emovox.outputs.console import Console, Table, Text, csv_line, progress_bars, readable, say, shown
 from emovox.outputs.pages import percent, sections
 from emovox.recognition.analysis import recordings
-from emovox.recognition.recognizer import EmotionRecognizer
-from emovox.recognition.vectors import AxesExtractor, FeatureExtractor, standardised
+from emovox.recognition.recognizer import AxesExtractor, EmotionRecognizer, FeatureExtractor, standardised
 from emovox.storage import cache_folder, cannot_write, replacing, require_writable
 from emovox.types import Float32Array
 
