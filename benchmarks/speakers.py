@@ -1,16 +1,25 @@
 """Who speaks when, and what it does for emotions: conversations built from corpora.
 
     python benchmarks/speakers.py --corpora ../shared/corpora [--only ased nemo] [--count 6] [--json speakers.json]
+    python benchmarks/speakers.py --corpora ../shared/corpora --only ased nemo emodb emospeech --emotions
     python benchmarks/speakers.py --corpora ../shared/corpora --baselines
 
 A conversation of five minutes has two to four speakers of one corpus.  A turn is one to three clips of a speaker, 0.15
 to 0.6 s apart; the next speaker begins after a gap whose logarithm is normal (median 0.35 s), or before the end of the
 turn, so that one tenth of the time with speech has two speakers.  Everything is drawn from a seed.  The reference of a
 clip is its voice without silence and clicks, as in ``conversation.py``; turns of the same speaker are not joined.
-Diarization errors count overlap, with a collar of 0.25 s.  The emotion error is the share of the speaking time of the
-reference that no answer with its emotion covers; where answers have speakers, no answer of the speaker who is mapped to
-its own, and, in a further number, whoever is taken for the speaker.  Emotions that the corpus does not have take no
-part in answers.
+Diarization errors count overlap, with a collar of 0.25 s.
+
+``--emotions`` compares timelines with speakers to timelines without by two measures, each on both sides.  The emotion
+error is the share of the speaking time of the reference that no answer with its emotion covers, whoever is taken for
+the speaker.  The error of emotions with their speaker counts only answers of the speaker who is mapped to the speaker
+of the reference, by the mapping that is best for the diarization; a timeline without speakers is one of a single
+speaker.  The mixed difference takes the speakers of the one side alone: the error with speakers where there are some,
+the error without where there are none.  Emotions that the corpus does not have take no part in answers.
+
+Of the same conversations ``--emotions`` gives the UAR over the clips of the reference: with turns that were found and
+nothing known, with the recording as the setting, and with each speaker that was found as their own, as ``predict
+--speakers auto`` judges.  The answer for a clip is the mean over what was judged while it lasts.
 
 ``--baselines`` does not tell speakers apart but asks what it would be worth: three speakers of a corpus that the
 built-in model never heard, up to 24 clips each, judged against nothing and against what is heard of them.
@@ -18,14 +27,19 @@ built-in model never heard, up to 24 clips each, judged against nothing and agai
 ``--names`` asks how often speakers are named after profiles: of each speaker three clips, neutral where there are, make
 the voice print, nine others of any emotion are what a recording has of them.  A speaker is compared with the prints of
 five, the own among them, or not: a stranger, who must not be named.
+
+``--moods FILE`` computes the three directions in which voices move with emotions, which telling speakers apart leaves
+out: ``src/emovox/speech/speakers/moods.npy``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +54,16 @@ from emovox.audio.preprocess import trim_silence
 from emovox.features import sets
 from emovox.lab.corpora import registry
 from emovox.lab.evaluation import diarization
+from emovox.lab.evaluation.metrics import confusion, uar
+from emovox.lab.evaluation.paired import bootstrap_difference
 from emovox.model import profiles
 from emovox.model.file import Model, load
 from emovox.model.profiles import Statistics
+from emovox.recognition.analysis import turns_of
+from emovox.recognition.streaming import StreamingRecognizer
 from emovox.speech.diarization import LEAST, DiarizationOptions, diarize, voices
-from emovox.types import RATE, Float32Array, Prediction, Waveform
+from emovox.testing import FakeRecognizer
+from emovox.types import RATE, FeatureSpec, Float32Array, Prediction, Segment, Waveform
 
 #: Corpora whose conversations chose the thresholds, and those that are scored: no speaker is in both.
 CHOSEN_ON, SCORED = ("ravdess", "emodb"), ("ased", "nemo", "emospeech")
@@ -55,9 +74,19 @@ FOLDERS = {"emospeech": "emospeech-in"}
 STRANGE, SAME = ("ased", "emospeech"), {"calm": "neutral"}
 #: Names: corpora that chose the threshold, the rest is scored; clips that are enrolled; among how many speakers.
 NAMED_ON, ENROLLED, AMONG, MOST_NAMED = ("ravdess", "nemo", "emodb"), 3, 5, 24
+#: What the directions that belong to emotions are computed from: corpora and how many clips of each.
+MOVED_BY = {"ravdess": 720, "emodb": 400, "nemo": 400}
 THRESHOLDS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 #: Length of a conversation in seconds, conversations of a corpus, share of the speech with two speakers.
 LENGTH, COUNT, OVERLAP = 300.0, 8, 0.1
+#: What ``--emotions`` measures: whoever says it, then with the right speaker; each without speakers and with them.
+EMOTION_ERRORS = (
+    *("emotion error, no speakers", "emotion error, speakers found"),
+    *("error with the speaker, no speakers", "error with the speaker, speakers found"),
+)
+#: Conversations as they are judged: with cuts of their own, then with turns that were found, by what is known.
+JUDGED = ("no speakers", "turns found", "recording as setting", "speakers found")
+APART = TimelineOptions(speakers="auto")
 #: Level of the room below the speech, in dB.
 ROOM = 45.0
 
@@ -146,18 +175,33 @@ def without_silence(samples: Float32Array) -> Float32Array:
     return voice
 
 
-def emotion_error(one: Conversation, found: Sequence[Prediction], *, attributed: bool = True) -> float:
-    """Return the share of the speaking time that no answer with its emotion, and its speaker, covers."""
+def emotion_error(one: Conversation, found: Sequence[Prediction], *, attributed: bool) -> float:
+    """Return the share of the speaking time that no answer with its emotion, and its speaker if that counts, covers."""
     there = {SAME.get(turn.label, turn.label) for turn in one.said}
-    turns = [(part.start, part.end, part.speaker or "") for part in found]
-    pairs = diarization.mapping(one.turns, turns) if any(speaker for *_, speaker in turns) else {}
+    pairs = diarization.mapping(one.turns, [(part.start, part.end, part.speaker or "") for part in found])
     right = 0.0
     for turn in one.said:
-        for part in found:
-            shared = min(turn.end, part.end) - max(turn.start, part.start)
-            if shared > 0 and (part.speaker is None or not attributed or pairs.get(part.speaker) == turn.speaker):
-                right += shared if _among(part, there) == SAME.get(turn.label, turn.label) else 0.0
+        spans = [
+            (max(turn.start, part.start), min(turn.end, part.end))
+            for part in found
+            if (not attributed or pairs.get(part.speaker or "") == turn.speaker)
+            and _among(part, there) == SAME.get(turn.label, turn.label)
+        ]
+        right += covered(spans)
     return 1 - right / sum(turn.end - turn.start for turn in one.said)
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the length of a union of spans; what two of them share counts once, what ends before it begins nothing.
+
+    >>> covered([(0, 2), (1, 3), (5, 4), (6, 7)])
+    4
+    """
+    total, until = 0.0, -np.inf
+    for begin, end in sorted(spans):
+        total += max(0, end - max(begin, until))
+        until = max(until, end)
+    return total
 
 
 def _among(part: Prediction, labels: set[str]) -> str:
@@ -168,51 +212,111 @@ def _among(part: Prediction, labels: set[str]) -> str:
     return max(sums, key=lambda label: sums[label])
 
 
-def measure(name: str, root: Path, seed: int, count: int, *, emotions: bool) -> dict[str, float]:
+def measure(name: str, root: Path, seed: int, count: int, *, streams: bool) -> dict[str, float]:
     """Return errors in percent, and the real-time factor of telling speakers apart."""
-    scores, rows, seconds, length = [], [], 0.0, 0.0
-    recognizer = EmotionRecognizer(threshold=0) if emotions else None
+    ways = ("recording", "number known", *(["stream"] if streams else []))
+    found: dict[str, list[diarization.DiarizationScores]] = {way: [] for way in ways}
+    more, seconds, length = [], 0.0, 0.0
     for one in conversations(name, root, seed, count):
+        there = len({who for *_, who in one.turns})
         begun = time.process_time()
-        found = diarize([Waveform(one.samples)])
+        turns = diarize([Waveform(one.samples)])
         seconds, length = seconds + time.process_time() - begun, length + len(one.samples) / RATE
-        turns = [(turn.start, turn.end, turn.speaker or "") for turn in found]
-        known = diarize([Waveform(one.samples)], DiarizationOptions(count=len({who for *_, who in one.turns})))
-        scores.append(
-            (
-                diarization.score(one.turns, turns),
-                diarization.score(one.turns, [(turn.start, turn.end, turn.speaker or "") for turn in known]),
-                len({speaker for *_, speaker in turns}) - len({who for *_, who in one.turns}),
-            )
-        )
-        if recognizer:
-            sound = one.samples, RATE
-            plain, told = (
-                recognizer.timeline(sound, way).predictions
-                for way in (TimelineOptions(), TimelineOptions(speakers="auto"))
-            )
-            rows.append([emotion_error(one, plain), emotion_error(one, told)])
-            rows[-1].append(emotion_error(one, told, attributed=False))
-    total = sum((own for own, _, _ in scores[1:]), scores[0][0])
-    of_known = sum((own for _, own, _ in scores[1:]), scores[0][1])
-    result = {
-        "diarization error": 100 * total.error,
-        "missed": 100 * total.missed / total.speech,
-        "false": 100 * total.false_alarm / total.speech,
-        "confused": 100 * total.confusion / total.speech,
-        "with the number known": 100 * of_known.error,
-        "speakers too many": float(np.mean([more for *_, more in scores])),
+        more.append(len({turn.speaker for turn in turns}) - there)
+        found["recording"].append(errors(one, turns))
+        found["number known"].append(errors(one, diarize([Waveform(one.samples)], DiarizationOptions(count=there))))
+        if streams:
+            found["stream"].append(errors(one, as_stream(one.samples)))
+    total = {way: sum(scores[1:], scores[0]) for way, scores in found.items()}
+    whole = total["recording"]
+    return {
+        "diarization error": 100 * whole.error,
+        "missed": 100 * whole.missed / whole.speech,
+        "false": 100 * whole.false_alarm / whole.speech,
+        "confused": 100 * whole.confusion / whole.speech,
+        "with the number known": 100 * total["number known"].error,
+        **({"as a stream": 100 * total["stream"].error} if streams else {}),
+        "speakers too many": float(np.mean(more)),
         "real-time factor": seconds / length,
     }
-    if rows:
-        result |= dict(
-            zip(
-                ("emotion error", "with speakers", "with speakers, whoever says it"),
-                (100 * np.mean(rows, axis=0)).tolist(),
-                strict=True,
-            )
-        )
-    return result
+
+
+def errors(one: Conversation, found: Sequence[Segment | Prediction]) -> diarization.DiarizationScores:
+    """Score who was found to speak."""
+    return diarization.score(one.turns, [(turn.start, turn.end, turn.speaker or "") for turn in found])
+
+
+def as_stream(samples: Float32Array) -> list[Prediction]:
+    """Tell speakers apart as they are heard, 0.1 s at a time; emotions are made up."""
+    stream = StreamingRecognizer(FakeRecognizer(), TimelineOptions(speakers="auto")).open(estimates=False)
+    pieces = (samples[at : at + RATE // 10] for at in range(0, len(samples), RATE // 10))
+    events = [*(event for piece in pieces for event in stream.push(piece)), *stream.finish()]
+    return [event.prediction for event in events if event.kind == "result" and event.prediction]
+
+
+def measure_emotions(name: str, root: Path, seed: int, count: int) -> dict[str, float]:
+    """Return errors of emotions, and UAR over clips by what is known of those who speak, in percent."""
+    plain, own = EmotionRecognizer(threshold=0), EmotionRecognizer(threshold=0, setting="auto")
+    labels = sorted({SAME.get(label, label) for label in clips_of(name, root, 1)["label"]})
+    rows: list[list[float]] = []
+    answers: list[list[str]] = []
+    scores: list[diarization.DiarizationScores] = []
+    for one in conversations(name, root, seed, count):
+        sound = one.samples, RATE
+        found = turns_of(audio.as_sound(*sound), APART)
+        scores.append(errors(one, found))
+        with remembering():
+            told = plain.timeline(sound, APART, segments=found).predictions
+            nothing, recording = (who.timeline(sound, segments=found).predictions for who in (plain, own))
+        alone = plain.timeline(sound).predictions
+        rows.append([emotion_error(one, way, attributed=who) for who in (False, True) for way in (alone, told)])
+        for turn in one.said:
+            heard = [said_in(turn, way, labels) for way in (alone, nothing, recording, told)]
+            answers.append([turn.speaker, SAME.get(turn.label, turn.label), *heard])
+    shares = dict(zip(EMOTION_ERRORS, (100 * np.mean(rows, axis=0)).tolist(), strict=True))
+    return {"diarization error": 100 * sum(scores[1:], scores[0]).error} | shares | recalls(answers, labels)
+
+
+def recalls(answers: Sequence[Sequence[str]], labels: Sequence[str]) -> dict[str, float]:
+    """Return the UAR in percent of columns of answers, after speaker and label, and what own baselines gain."""
+    who, true, *ways = np.array(answers).T
+    classes = [*labels, ""]  # the last one are clips without an answer, which are wrong
+    counts = [
+        np.stack([confusion(true[who == one], way[who == one], classes) for one in np.unique(who)]) for way in ways
+    ]
+    result = {f"UAR, {way}": 100 * float(uar(own.sum(axis=0))) for way, own in zip(JUDGED, counts, strict=True)}
+    gain = bootstrap_difference(counts[3], counts[1])
+    assert gain is not None
+    return result | {"gain": 100 * gain.value, "gain at least": 100 * gain.low, "gain at most": 100 * gain.high}
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Compute the features of a window that is judged in several ways once."""
+    compute, known = sets.extract, dict[tuple[str, bytes], Float32Array]()
+
+    def extract(waveform: Waveform, spec: FeatureSpec) -> Float32Array:
+        key = str(spec), hashlib.blake2b(waveform.samples.tobytes()).digest()
+        if key not in known:
+            known[key] = compute(waveform, spec)
+        return known[key]
+
+    sets.extract = extract
+    try:
+        yield
+    finally:
+        sets.extract = compute
+
+
+def said_in(turn: Said, found: Sequence[Prediction], labels: Sequence[str]) -> str:
+    """Return the emotion of what was judged during a clip, weighted by time; nothing where nothing was."""
+    sums = dict.fromkeys(labels, 0.0)
+    for part in found:
+        shared = max(0.0, min(turn.end, part.end) - max(turn.start, part.start))
+        for label, value in part.probabilities.items():
+            if SAME.get(label, label) in sums:
+                sums[SAME.get(label, label)] += shared * value
+    return max(labels, key=lambda label: sums[label]) if any(sums.values()) else ""
 
 
 def measure_baselines(name: str, root: Path, model: Model, speakers: int = 14, clips: int = 24) -> dict[str, float]:
@@ -256,6 +360,22 @@ def measure_baselines(name: str, root: Path, model: Model, speakers: int = 14, c
         "speaker as speaker": uar(lambda together, own: profiles.baseline(model, None, heard(own[1:]))),
         "so far": uar(lambda together, own: profiles.baseline(model, heard([one for one in own[1:] if one < own[0]]))),
     }
+
+
+def moods(root: Path) -> Float32Array:
+    """Return the directions, shape (3, 192), in which voices move most with emotions: of means less the speaker's."""
+    moved: list[Float32Array] = []
+    for name, most in MOVED_BY.items():
+        table = clips_of(name, root, 1)
+        table = table.sample(min(most, len(table)), random_state=0)
+        sounds = [without_silence(audio.read(path).samples)[: 5 * RATE // 2] for path in table["path"]]
+        table = table[[len(one) >= RATE // 2 for one in sounds]].reset_index(drop=True)
+        heard = np.stack([voices(one, [(0, len(one))])[0] for one in sounds if len(one) >= RATE // 2])
+        for _, own in table.groupby("speaker"):
+            mean = heard[own.index].mean(axis=0)
+            moved += [heard[said.index].mean(axis=0) - mean for _, said in own.groupby("label")]
+    found: Float32Array = np.linalg.svd(np.stack(moved), full_matrices=False)[2][:3].astype(np.float32)
+    return found
 
 
 def measure_names(name: str, root: Path, clips: int = 12) -> dict[str, float]:
@@ -303,20 +423,29 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
     parser.add_argument("--count", type=int, default=COUNT, help="conversations of a corpus")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--emotions", action="store_true", help="errors of emotions, too")
+    parser.add_argument("--streams", action="store_true", help="the error where nothing is changed later, too")
+    parser.add_argument("--emotions", action="store_true", help="errors of emotions, and their UAR")
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--names", action="store_true", help="how often speakers who are enrolled are named")
+    parser.add_argument(
+        "--moods", type=Path, metavar="FILE", help="write the directions that belong to emotions, no more"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers here")
     given = parser.parse_args()
-    result = {}
+    if given.moods:
+        np.save(given.moods, moods(given.corpora))
+        return
+    result: dict[str, dict[str, float]] = {}
     names = (*NAMED_ON, "ased", "emospeech", "tess") if given.names else STRANGE if given.baselines else SCORED
     for name in given.only or names:
         if given.names:
             result[name] = measure_names(name, given.corpora)
         elif given.baselines:
             result[name] = measure_baselines(name, given.corpora, load(None))
+        elif given.emotions:
+            result[name] = measure_emotions(name, given.corpora, given.seed, given.count)
         else:
-            result[name] = measure(name, given.corpora, given.seed, given.count, emotions=given.emotions)
+            result[name] = measure(name, given.corpora, given.seed, given.count, streams=given.streams)
         print(name + ": " + ", ".join(f"{key} {value:.3g}" for key, value in result[name].items()), flush=True)
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def test_channels_have_a_timeline_each() -> None:
     assert "channel 1" in found.text
     assert "channel 2" in found.text
     assert len(found.of("g", "seg")) == 2
+
+
+def test_speakers_have_a_row_each_as_they_begin() -> None:
+    who = ("ben", BAD, "ben", None)
+    parts = [prediction("sad", start, start + 1.2, speaker=one, channel=1) for start, one in enumerate(who)]
+    text = written(*parts)
+    picture = re.findall(r'<text y="([\d.]+)">(channel [^<]*)</text>', text)
+    assert [unescape(title) for _, title in picture] == ["channel 1: ben", f"channel 1: {BAD}", "channel 1: others"]
+    places = [float(place) for place, _ in picture]
+    tops = [float(top) for top in re.findall(r'<g transform="translate\(0,([\d.]+)\)"><rect', text)]
+    assert all(place < top < below for place, top, below in zip(places, tops, [*places[1:], np.inf], strict=False))
+    numbers = [int(one["data-number"]) for one in Reader(text).of("g", "seg")]
+    assert numbers == [0, 2, 1, 3]
+    alone = written(*(prediction("sad", start, start + 1, speaker="ben") for start in (0, 1)))
+    assert ">ben</text>" not in alone
 
 
 def test_no_speech_and_no_classes_are_said() -> None:

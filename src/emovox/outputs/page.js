@@ -1,7 +1,8 @@
 "use strict";
 // Everything can be read without this script: it only plays, and shows where it plays.
 const player = document.querySelector("audio");
-const segments = [...document.querySelectorAll(".seg")];
+// In the order of time, whatever row they are in.
+const segments = [...document.querySelectorAll(".seg")].sort((one, other) => one.dataset.number - other.dataset.number);
 const rows = [...document.querySelectorAll("tr[data-start]")];
 const heads = [...document.querySelectorAll(".head")];
 const picture = document.querySelector(".time svg");

@@ -415,7 +415,7 @@ class Page:
     title : str
         What the recording is called.
     predictions : sequence of Prediction
-        All of one recording; those of several channels get a timeline each.
+        All of one recording; channels get a timeline each, and speakers a row of answers each, where they are several.
     duration : float
         Length of the recording in seconds.
     sound : Contour
@@ -544,23 +544,24 @@ def _head(page: Page) -> Iterator[str]:
 
 def _picture(page: Page) -> Iterator[str]:
     """Draw waveform, timeline and probabilities over one axis of time."""
-    channels = sorted({one.channel or 0 for one in page.predictions}) or [0]
-    most = max(sum((one.channel or 0) == channel for one in page.predictions) for channel in channels)
+    lanes = _lanes(page)
+    most = max(len(own) for tier in lanes.values() for own in tier.values())
     scale = Scale(page.duration, max(drawing.WIDTH, min(_WIDEST, _FINGER * most)))
     body = [f"<defs>{drawing.HATCH}</defs>"]
     body.append(f'<g fill-opacity=".6">{drawing.waveform(*_steps(page.sound), scale, _WAVE)}</g>')
     top = float(_WAVE + _GAP)
-    for channel in channels:
-        if channel:
-            body.append(f'<text y="{top + 12:g}">channel {channel}</text>')
-            top += 18
-        parts = [(number, one) for number, one in enumerate(page.predictions) if (one.channel or 0) == channel]
-        body.append(f'<g transform="translate(0,{top:g})">{_timeline(page, parts, scale)}</g>')
-        top += _BAND + _GAP
+    for tier in lanes.values():
+        for title, parts in tier.items():
+            if title:
+                body.append(f'<text y="{top + 12:g}">{escape(shown(title))}</text>')
+                top += 18
+            body.append(f'<g transform="translate(0,{top:g})">{_timeline(page, parts, scale)}</g>')
+            top += _BAND + _GAP
         if page.labels:
-            drawn = drawing.shares([one for _, one in parts], page.labels, scale, _SHARES)
+            own = sorted((part for parts in tier.values() for part in parts), key=lambda part: part[0])
+            drawn = drawing.shares([one for _, one in own], page.labels, scale, _SHARES)
             body.append(f'<g transform="translate(0,{top:g})">{drawn}</g>')
-            top += _SHARES
+            top += _SHARES + _GAP
     body.append(drawing.axis(scale, top))
     body.append(f'<line class="head" y1="0" y2="{top:g}" visibility="hidden"/>')
     more = {"data-duration": f"{page.duration:.6f}"}
@@ -573,9 +574,20 @@ def _picture(page: Page) -> Iterator[str]:
     if any(one.abstained for one in page.predictions):
         yield f"<li>{_swatch('url(#emovox-unsure)', '')}{escape(drawing.UNSURE)}</li>"
     yield (
-        '</ul>\n<p class="quiet">From top to bottom: the sound, the answers, the probability of each emotion. Choose '
-        "an answer to hear it; the arrow keys go from one to the next.</p>\n"
+        '</ul>\n<p class="quiet">From top to bottom: the sound, the answers, the probability of each emotion. Several '
+        "speakers have a row each. Choose an answer to hear it; the arrow keys go from one to the next.</p>\n"
     )
+
+
+def _lanes(page: Page) -> dict[int, dict[str, list[tuple[int, Prediction]]]]:
+    """Return the numbered answers by channel, and there by what their row is called: one a speaker as they begin."""
+    several = len({one.speaker for one in page.predictions}) > 1
+    lanes: dict[int, dict[str, list[tuple[int, Prediction]]]] = {}
+    for number, one in sorted(enumerate(page.predictions), key=lambda part: part[1].channel or 0):
+        about = [f"channel {one.channel}"] if one.channel else []
+        about += [one.speaker or "others"] if several else []
+        lanes.setdefault(one.channel or 0, {}).setdefault(": ".join(about), []).append((number, one))
+    return lanes or {0: {"": []}}
 
 
 def _steps(sound: Contour) -> tuple[list[float], list[float]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,41 @@ def voices(samples: Float32Array, spans: list[tuple[int, int]]) -> Float32Array:
     return unit
 
 
+def without_emotion(voices: Float32Array) -> Float32Array:
+    """Take out of voices what the emotion of who speaks does to them.
+
+    Their part in three directions is left out, in which voices of actors move most with their emotions: principal
+    components of the means by emotion of 43 speakers of three corpora, less the means of the speakers
+    (``python benchmarks/speakers.py --moods``).
+
+    Parameters
+    ----------
+    voices : ndarray of float32, shape (n, 192)
+        From :func:`voices`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 192)
+        Vectors of length 1.
+
+    Source
+    ------
+    A. Solomonoff, C. Quillen and W. M. Campbell, "Channel compensation for SVM speaker recognition", Odyssey 2004:
+    nuisance attribute projection.
+    """
+    moods = _moods()
+    rest = voices - (voices @ moods.T) @ moods
+    unit: Float32Array = rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), _FLOOR)
+    return unit
+
+
+@lru_cache(maxsize=1)
+def _moods() -> Float32Array:
+    """Return orthonormal directions, shape (3, 192)."""
+    found: Float32Array = np.load(_FOLDER / "moods.npy", allow_pickle=False)
+    return found
+
+
 @lru_cache(maxsize=1)
 def _window_and_bands() -> tuple[Float32Array, Float32Array]:
     """Return Povey's window, and the triangles of the bands over the bins of the spectrum."""
@@ -130,8 +165,12 @@ _LEAST = 4000
 _TWO = 4
 #: A change that does not last so many frames, 0.2 s, is none.
 _SHORTEST = 12
-#: Most of a piece that is encoded, in samples: the middle 6 s.
+#: Most of a piece that its voice is taken of, in samples: the middle 6 s.
 _HEARD = 6 * RATE
+#: Windows in which a long piece is heard besides, the step between them at most, and the shortest such piece.
+WINDOW, _APART, _DIVISIBLE = 3 * RATE // 2, RATE // 2, 2 * RATE
+#: A longer piece is two, or more, so that memory has a bound.
+_LONGEST = 15 * RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +187,9 @@ class Piece:
         Number of the utterance; pieces of the same one follow each other without a pause.
     voice : ndarray of float32, shape (192,)
         See :func:`emovox.speech.diarization.voices`.
+    windows : ndarray of float32, shape (n, 192), or None
+        The voice in windows of :data:`WINDOW` samples, evenly spaced from the first to the last that fits; None for a
+        piece of less than 2 s, or of two speakers.
     """
 
     start: int
@@ -155,6 +197,7 @@ class Piece:
     both: bool
     utterance: int
     voice: Float32Array
+    windows: Float32Array | None = None
 
     @property
     def seconds(self) -> float:
@@ -194,8 +237,10 @@ def cut(samples: Float32Array, offset: int, utterances: Sequence[tuple[int, int]
         inner = [int(offset + _CENTRE + (low + change) * _STEP) for change in changes]
         edges = [begin, *(place for place in inner if begin < place < end), end]
         for left, right, kind in zip(edges, edges[1:], kinds, strict=False):
-            voice = _voice(samples, left - offset, right - offset)
-            found.append(Piece(left, right, bool(kind >= _TWO), number, voice))
+            parts = np.linspace(left, right, -(-(right - left) // _LONGEST) + 1).astype(int).tolist()
+            for first, last in pairwise(parts):
+                heard = _heard(samples, first - offset, last - offset, divisible=bool(kind < _TWO))
+                found.append(Piece(first, last, bool(kind >= _TWO), number, *heard))
     return found
 
 
@@ -225,14 +270,31 @@ def _runs(classes: NDArray[np.intp]) -> tuple[list[int], list[int]]:
         kinds[starts[shortest] : starts[shortest] + lengths[shortest]] = kinds[starts[longer]]
 
 
-def _voice(samples: Float32Array, begin: int, end: int) -> Float32Array:
-    """Encode a piece, at least 0.3 s around it and at most the middle of it."""
-    middle = (begin + end) // 2
-    half = min(max(end - begin, LEAST), _HEARD) // 2 + 1
-    part = samples[max(0, middle - half) : middle + half]
+def _heard(samples: Float32Array, begin: int, end: int, *, divisible: bool) -> tuple[Float32Array, Float32Array | None]:
+    """Encode a piece, at least 0.3 s around it and at most the middle of it, and windows of a long one."""
+    middle, half = (begin + end) // 2, max(end - begin, LEAST) // 2 + 1
+    low = max(0, middle - half)
+    part = samples[low : middle + half]
     part = np.pad(part, (0, max(0, LEAST - len(part))))
-    voice: Float32Array = voices(part, [(0, len(part))])[0]
-    return voice
+    spans = [(max(0, middle - low - _HEARD // 2), min(len(part), middle - low + _HEARD // 2))]
+    if divisible and end - begin >= _DIVISIBLE:
+        starts = window_starts(end - begin) + begin - low
+        spans += [(start, start + WINDOW) for start in starts.tolist()]
+    found = voices(part, spans)
+    return found[0], found[1:] if len(found) > 1 else None
+
+
+def window_starts(length: int) -> NDArray[np.intp]:
+    """Return where the windows of a piece of so many samples begin in it.
+
+    Examples
+    --------
+    >>> window_starts(2 * RATE).tolist()
+    [0, 8000]
+    """
+    count = -(-(length - WINDOW) // _APART) + 1
+    found: NDArray[np.intp] = np.linspace(0, length - WINDOW, count).astype(np.intp)
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -365,6 +427,11 @@ class Acquaintances:
     most: int | None = None
     sums: list[Float64Array] = field(default_factory=list)
 
+    @property
+    def means(self) -> Float32Array:
+        """Means of the known voices, each of length 1, shape (n, d)."""
+        return np.stack([one / np.linalg.norm(one) for one in self.sums]).astype(np.float32)
+
     def nearest(self, vector: Float32Array) -> list[tuple[float, int]]:
         """Return similarities with the known voices, the largest first."""
         found = [(float(one @ vector / np.linalg.norm(one)), index) for index, one in enumerate(self.sums)]
@@ -390,7 +457,9 @@ _STRETCH = 10 * RATE
 #: Similarities at which a tree of voices is cut where the number of speakers is known.
 _CUTS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3)
 #: Pieces from this length on, in seconds, make clusters; shorter ones join them.
-_LONG = 0.8
+_LONG = 1.2
+#: Cosine similarity that a change of speaker inside a piece must gain over its windows; how often they are looked for.
+_CHANGE, _ROUNDS = 0.1, 2
 #: Share of the speech of a short recording that makes a speaker.
 _SHARE = 0.1
 
@@ -404,7 +473,8 @@ class DiarizationOptions:
     count : int, optional
         How many speakers there are, if that is known, 1 to 50.
     alike : float
-        Least mean cosine similarity, in [-1, 1], of voices that are one speaker's.
+        Least mean cosine similarity, in [-1, 1], of voices that are one speaker's, whatever their emotions:
+        :func:`emovox.speech.speakers.without_emotion`.
     known : float
         Least cosine similarity, in [-1, 1], with an enrolled voice that gives a speaker its name.
     least : float
@@ -420,7 +490,7 @@ class DiarizationOptions:
     """
 
     count: int | None = None
-    alike: float = 0.35
+    alike: float = 0.4
     known: float = 0.65
     least: float = 6.0
     vad: VadOptions = field(default_factory=lambda: VadOptions(0.3, 0.1, min_speech=0.25, padding=0.0, reach=0.4))
@@ -441,7 +511,7 @@ def diarize(
     """Find who speaks when in a recording.
 
     Utterances are found by voice activity and cut where the speaker changes; the voice of each piece is encoded, and
-    voices that are alike are one speaker.
+    voices that are alike are one speaker.  Pieces are then cut where one of these speakers follows another unnoticed.
 
     Parameters
     ----------
@@ -468,11 +538,11 @@ def diarize(
     found = _pieces(blocks, options.vad)
     if not found:
         return []
-    vectors = np.stack([one.voice for one in found])
-    who = _speakers(found, vectors, options)
-    seconds = np.array([one.seconds for one in found])
+    found, means = _told_apart(found, options)
+    who = _speakers(found, means)
+    voices, seconds = np.stack([one.voice for one in found]), np.array([one.seconds for one in found])
     row, side = np.nonzero(who >= 0)
-    names = _names(centres(vectors[row], seconds[row], who[row, side]), enrolled or {}, options.known)
+    names = _names(centres(voices[row], seconds[row], who[row, side]), enrolled or {}, options.known)
     return turns(found, [[names[one] for one in dict.fromkeys(pair) if one >= 0] for pair in who.tolist()])
 
 
@@ -508,18 +578,61 @@ def _pieces(blocks: Iterable[Waveform], vad: VadOptions) -> list[Piece]:
     return found
 
 
-def _speakers(found: Sequence[Piece], vectors: Float32Array, options: DiarizationOptions) -> NDArray[np.intp]:
+def _told_apart(found: list[Piece], options: DiarizationOptions) -> tuple[list[Piece], Float32Array]:
+    """Cluster voices and cut pieces where the speakers that were found change; return pieces and means of speakers."""
+    means = _means(*_core(found), options)
+    divided = found
+    for _ in range(_ROUNDS if len(means) > 1 else 0):
+        divided = [part for one in found for part in _divided(one, means)]
+        means = _nearest_means(*_core(divided), means)
+    return divided, means
+
+
+def _core(found: Sequence[Piece]) -> tuple[Float32Array, Float64Array]:
+    """Return voices and seconds of the pieces that make clusters: long ones of one speaker, where there are any."""
+    long = [one for one in found if one.seconds >= _LONG and not one.both] or found
+    return without_emotion(np.stack([one.voice for one in long])), np.array([one.seconds for one in long])
+
+
+def _divided(one: Piece, means: Float32Array) -> list[Piece]:
+    """Cut a piece where the speaker that its windows are most like changes: the best path, changes having a price."""
+    if one.windows is None:
+        return [one]
+    path = _path(without_emotion(one.windows) @ means.T)
+    cuts = np.flatnonzero(np.diff(path)) + 1
+    centre = one.start + window_starts(one.end - one.start) + WINDOW // 2
+    edges = [one.start, *((centre[cuts - 1] + centre[cuts]) // 2).tolist(), one.end]
+    if len(edges) == 2:
+        return [one]
+    sums = [part.sum(axis=0) for part in np.split(one.windows, cuts)]
+    return [
+        replace(one, start=begin, end=end, voice=own / np.linalg.norm(own), windows=None)
+        for begin, end, own in zip(edges, edges[1:], sums, strict=False)
+    ]
+
+
+def _path(scores: Float32Array) -> NDArray[np.intp]:
+    """Return the state of each step, by the greatest sum of scores, shape (steps, states), less changes of state."""
+    best, came = scores[0].astype(np.float64), np.zeros(scores.shape, dtype=np.intp)
+    for step in range(1, len(scores)):
+        other = int(best.argmax())
+        stays = best >= best[other] - _CHANGE
+        came[step] = np.where(stays, np.arange(len(best)), other)
+        best = np.where(stays, best, best[other] - _CHANGE) + scores[step]
+    found = np.empty(len(scores), dtype=np.intp)
+    found[-1] = best.argmax()
+    for step in range(len(scores) - 1, 0, -1):
+        found[step - 1] = came[step, found[step]]
+    return found
+
+
+def _speakers(found: Sequence[Piece], means: Float32Array) -> NDArray[np.intp]:
     """Return the speaker of each piece, numbered as they come, and the second one or -1, shape (n, 2)."""
-    seconds = np.array([one.seconds for one in found])
-    both = np.array([one.both for one in found])
-    core = np.flatnonzero((seconds >= _LONG) & ~both)
-    core = core if len(core) else np.arange(len(found))
-    means = _means(vectors[core], seconds[core], options)
-    similar = vectors @ means.T
+    similar = without_emotion(np.stack([one.voice for one in found])) @ means.T
     who = np.full((len(found), 2), -1)
     who[:, 0] = similar.argmax(axis=1)
-    for index in np.flatnonzero(both) if len(means) > 1 else ():
-        who[index] = _pair(found, who[:, 0], similar[index], int(index))
+    for index in [number for number, one in enumerate(found) if one.both and len(means) > 1]:
+        who[index] = _pair(found, who[:, 0], similar[index], index)
     order = {one: number for number, one in enumerate(dict.fromkeys(who[who >= 0].tolist()))} | {-1: -1}
     numbered: NDArray[np.intp] = np.vectorize(order.__getitem__)(who)
     return numbered
@@ -534,7 +647,11 @@ def _means(vectors: Float32Array, seconds: Float64Array, options: DiarizationOpt
     else:
         groups, kept = _so_many(vectors, seconds, options.count), options.count
     longest = np.argsort(-np.bincount(groups, seconds), kind="stable")[:kept]
-    means = centres(vectors, seconds, groups)[longest]
+    return _nearest_means(vectors, seconds, centres(vectors, seconds, groups)[longest])
+
+
+def _nearest_means(vectors: Float32Array, seconds: Float64Array, means: Float32Array) -> Float32Array:
+    """Let every voice join the nearest mean and take means anew, five times."""
     for _ in range(5):
         nearest = (vectors @ means.T).argmax(axis=1)
         _, nearest = np.unique(nearest, return_inverse=True)
@@ -638,13 +755,15 @@ class Listener:
     def heard(self, samples: Float32Array, begin: int) -> list[Segment]:
         """Take the samples of one utterance, which begins so many samples after the stream, and return its turns."""
         found = self._pieces(samples, begin, [(begin, begin + len(samples))])
+        if len(self._names) > 1:
+            found = [part for one in found for part in _divided(one, self._known.means)]
         who = []
         for one in found:
-            new = one.seconds >= _LONG and not one.both
-            index = self._known.meet(one.voice, one.seconds, new=new)
+            new, (voice,) = one.seconds >= _LONG and not one.both, without_emotion(one.voice[np.newaxis])
+            index = self._known.meet(voice, one.seconds, new=new)
             if index == len(self._names):
                 self._names.append(self._name(one.voice))
-            near = [index, *(other for _, other in self._known.nearest(one.voice) if other != index)]
+            near = [index, *(other for _, other in self._known.nearest(voice) if other != index)]
             who.append([self._names[other] for other in near[: 1 + one.both]])
         return turns(found, who)
 

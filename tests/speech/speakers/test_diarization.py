@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,18 @@ import pytest
 from emovox import EmotionRecognizer, StreamingRecognizer, TimelineOptions, audio
 from emovox.errors import InputError
 from emovox.speech import diarization
-from emovox.speech.diarization import OVERLAP, DiarizationOptions, Listener, Piece, diarize, turns
+from emovox.speech.diarization import (
+    OVERLAP,
+    WINDOW,
+    DiarizationOptions,
+    Listener,
+    Piece,
+    _path,
+    diarize,
+    turns,
+    window_starts,
+    without_emotion,
+)
 from emovox.types import RATE, Float32Array, Setting, Waveform
 from tests import EXAMPLES
 
@@ -73,6 +85,37 @@ def test_blocks_of_any_length_are_the_same(conversation: Waveform) -> None:
     samples = conversation.samples
     blocks = [Waveform(samples[at : at + 7777], at / RATE) for at in range(0, len(samples), 7777)]
     assert diarize(blocks) == diarize([conversation])
+
+
+def test_a_change_inside_a_piece_is_found_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    anna, ben = (without_emotion(rng.normal(0, 1, (1, 192)).astype(np.float32))[0] for _ in range(2))
+
+    def heard(start: int, end: int, *, change: int, utterance: int) -> Piece:
+        centres = window_starts((end - start) * RATE) + WINDOW // 2
+        own = np.where(centres[:, np.newaxis] < (change - start) * RATE, anna, ben)
+        windows = (own + rng.normal(0, 0.03, own.shape)).astype(np.float32)
+        mean = windows.mean(axis=0)
+        return Piece(start * RATE, end * RATE, False, utterance, mean / np.linalg.norm(mean), windows)
+
+    pieces = [heard(0, 8, change=8, utterance=0), heard(9, 17, change=9, utterance=1)]
+    pieces.append(heard(18, 26, change=21, utterance=2))
+    monkeypatch.setattr(diarization, "_pieces", lambda blocks, vad: pieces)
+    found = [(one.start, one.end, one.speaker) for one in diarize([])]
+    assert found[:2] == [(0, 8, "speaker 1"), (9, 17, "speaker 2")]
+    (_, change, first), (begin, end, then) = found[2:]
+    assert (first, then, begin, end) == ("speaker 1", "speaker 2", change, 26)
+    assert change == pytest.approx(21, abs=0.3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_path_is_the_best_of_all(seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(0, 0.2, (6, 3)).astype(np.float32)
+    worth = {
+        path: sum(scores[step, one] for step, one in enumerate(path)) - 0.1 * sum(a != b for a, b in pairwise(path))
+        for path in product(range(3), repeat=6)
+    }
+    assert tuple(_path(scores).tolist()) == max(worth, key=lambda path: worth[path])
 
 
 def test_a_known_voice_has_its_name(conversation: Waveform, speakers: list[list[Float32Array]]) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import emovox
 from emovox import audio
-from emovox.speech.diarization import LEAST, filter_bank, voices
+from emovox.speech.diarization import LEAST, filter_bank, voices, without_emotion
 from emovox.types import RATE
 from tests import EXAMPLES
 
@@ -61,3 +62,14 @@ def test_a_voice_does_not_depend_on_the_volume() -> None:
 def test_the_shortest_stretch_is_encoded() -> None:
     samples = audio.read(EXAMPLES / "plain.wav").samples[8000 : 8000 + LEAST]
     assert np.isfinite(voices(samples, [(0, LEAST)])).all()
+
+
+def test_nothing_is_left_in_the_directions_of_emotions() -> None:
+    moods = np.load(Path(emovox.__file__).parent / "speech" / "speakers" / "moods.npy")
+    np.testing.assert_allclose(moods @ moods.T, np.eye(3), atol=1e-5)
+    some = np.random.default_rng(0).normal(0, 1, (5, 192)).astype(np.float32)
+    found = without_emotion(some)
+    np.testing.assert_allclose(found @ moods.T, 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    moved = some + np.random.default_rng(1).normal(0, 1, (5, 3)).astype(np.float32) @ moods
+    np.testing.assert_allclose(without_emotion(moved), found, atol=1e-5)
