@@ -55,6 +55,8 @@ def test_pip_installs_what_the_other_tests_take_for_the_light_install(tmp_path: 
     venv.create(tmp_path)
     pip = [sys.executable, "-m", "pip", "--python", str(tmp_path / "bin" / "python"), "--disable-pip-version-check"]
     done = subprocess.run([*pip, "install", "--quiet", str(ROOT)], capture_output=True, text=True, check=False)
+    if done.returncode and "connection" in done.stderr.lower():
+        pytest.skip("pip reaches no index of packages here")
     assert done.returncode == 0, done.stderr
     listed = json_of(*pip, "list", "--format", "json")
     assert {canonicalize_name(one["name"]) for one in listed} == required() | {"emovox"}

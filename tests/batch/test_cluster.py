@@ -18,6 +18,7 @@ from emovox.batch.runs import Run
 from emovox.batch.summary import Log, Report, finish
 from emovox.batch.tasks import PartFormat, Task
 from emovox.errors import InputError
+from tests import size
 from tests.batch import FakeRecipe, content, run
 from tests.batch.conftest import write_tone
 
@@ -66,15 +67,21 @@ def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.long
 def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    for number in range(400):
+    count, each = size((160, 20), (400, 10))  # recordings, and parts of the output between two kills
+    for number in range(count):
         write_tone(tmp_path / "in" / f"{number:03d}.wav", number)
     run(Inputs(str(tmp_path / "in")), tmp_path / "whole")
     over, killed = threading.Event(), list[int]()
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
 
+        def started(process: Any) -> bool:  # who is killed while it starts is not started again
+            return process is not None and bool(process.status.name == "running")
+
         def kill() -> None:
-            while not over.wait(5):
-                if alive := [nanny.pid for nanny in cluster.workers.values() if nanny.pid]:
+            while not over.wait(0.1):  # on a slow machine too something is done between two kills
+                done = len(list((tmp_path / "out" / "parts").glob("*")))
+                alive = [one.process.pid for one in cluster.workers.values() if started(one.process)]
+                if alive and done >= each * (len(killed) + 1):
                     killed.append(alive[len(killed) % len(alive)])
                     os.kill(killed[-1], signal.SIGKILL)
 
@@ -83,6 +90,6 @@ def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path: Pat
         done = on(cluster.scheduler_address, Inputs(str(tmp_path / "in")), tmp_path / "out")
         over.set()
         killer.join()
-    assert done.recordings == 400
+    assert done.recordings == count
     assert killed
     assert content(tmp_path / "out") == content(tmp_path / "whole")

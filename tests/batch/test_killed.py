@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from emovox.batch.places import Inputs
-from tests import ROOT
+from tests import ROOT, size
 from tests.batch import content, run
 from tests.batch.conftest import write_tone
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("times", [2, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [2, pytest.param(size(8, 30), marks=pytest.mark.long)])
 def test_killed_at_random_the_bytes_are_those_of_an_undisturbed_run(times: int, tmp_path: Path) -> None:
     for number in range(90 if times > 2 else 30):
         write_tone(tmp_path / "in" / f"{number:02d}.wav", number, seconds=1)

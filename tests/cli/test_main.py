@@ -149,7 +149,8 @@ def test_ctrl_c_is_heard_from_the_beginning() -> None:
     code = f"import sys; sys.path.insert(0, {str(source)!r}); before = set(sys.modules); import emovox.cli.main; "
     code += "print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["__future__", "emovox", "emovox.cli", "emovox.cli.main"]
+    found = set(done.stdout.split()) - {"__future__"}  # there before in a process whose coverage is measured
+    assert found == {"emovox", "emovox.cli", "emovox.cli.main"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")

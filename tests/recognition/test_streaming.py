@@ -24,7 +24,7 @@ from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognize
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.speech.vad import Segment, segments
 from emovox.types import RATE, Float32Array, Prediction, Transcript, Waveform, Word
-from tests import EXAMPLES
+from tests import EXAMPLES, size
 from tests.conftest import speech
 
 
@@ -324,14 +324,15 @@ print(first, resident(), results, stream.heard)
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_hour_takes_the_memory_of_a_minute() -> None:
+def test_long_streams_take_the_memory_of_a_minute() -> None:
     clips = sorted(str(path) for path in EXAMPLES.glob("*.wav"))
-    command = [sys.executable, "-c", HOUR, "3600", *clips]
+    seconds = size(600, 3600)
+    command = [sys.executable, "-c", HOUR, str(seconds), *clips]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     first, last, results, heard = map(float, done.stdout.split())
 
-    assert heard == 3600
-    assert results > 600  # somebody speaks all the time, and all of it is judged
+    assert heard == seconds
+    assert results > seconds / 6  # somebody speaks all the time, and all of it is judged
     assert last - first < 8
 
 

@@ -73,7 +73,7 @@ class Postgres(str):
     def kill(self) -> None:
         """End it as a failure of the machine would, and start it again."""
         os.kill(int((self.folder / "postmaster.pid").read_text("utf-8").split()[0]), signal.SIGKILL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             time.sleep(1.0)  # its processes see that they are alone, and end: until then none can be started
             try:

@@ -39,13 +39,16 @@ def chromium(folder: Path, *, microphone: Path | None = None, **options: Any) ->
         pytest.skip("no Chromium here: install it (Debian's package chromium), or name it in EMOVOX_CHROMIUM")
     hearing = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}"]
     with playwright.sync_playwright() as driver:
-        context = driver.chromium.launch_persistent_context(
-            folder,
-            executable_path=program,
-            args=[*QUIET, ALONE, *(hearing if microphone else [])],
-            permissions=["microphone"],
-            **options,
-        )
+        try:
+            context = driver.chromium.launch_persistent_context(
+                folder,
+                executable_path=program,
+                args=[*QUIET, ALONE, *(hearing if microphone else [])],
+                permissions=["microphone"],
+                **options,
+            )
+        except playwright.Error as error:
+            pytest.skip(f"{program} does not start here: {str(error).splitlines()[0]}")
         context.set_default_timeout(60_000)
         yield context
         context.close()

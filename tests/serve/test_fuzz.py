@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from emovox.serve.service import Service
-from tests import examples
+from tests import examples, size
 from tests.serve import serving
 
 #: Messages of a conversation as it is meant.
@@ -87,6 +86,5 @@ def test_mutated_conversations(folder: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-def test_ten_thousand_mutated_conversations(folder: Path) -> None:
-    """Hold as many as ``EMOVOX_SESSIONS`` says."""
-    conversations(folder, int(os.environ.get("EMOVOX_SESSIONS", "10000")))
+def test_many_mutated_conversations(folder: Path) -> None:
+    conversations(folder, size(2_000, 10_000))

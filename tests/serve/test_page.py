@@ -223,7 +223,7 @@ def test_a_hundred_recordings_at_once(page: Any, tmp_path: Path) -> None:
         files.append(tmp_path / f"{number:03d}.wav")
         soundfile.write(files[-1], synthetic_voice(1.0, pitch=80 + number, seed=number), RATE)
     page.set_input_files("#files", files)
-    page.wait_for_selector(".recordings [data-state=done] >> nth=99", timeout=180_000)
+    page.wait_for_selector(".recordings [data-state=done] >> nth=99", timeout=600_000)
     page.fill("input[type=search]", "04")
     assert page.locator(".recordings li").count() == 11  # 040 to 049, and 004
     page.click("[aria-label='Download all']")
@@ -314,7 +314,7 @@ def test_twenty_recordings_one_cancelled_and_the_page_opened_again(
         page.wait_for_selector(".recordings [data-state=cancelled]")
         page.wait_for_selector(".recordings [data-state=done]")
         page.reload()
-        page.wait_for_selector(".recordings [data-state=done] >> nth=18", timeout=300_000)
+        page.wait_for_selector(".recordings [data-state=done] >> nth=18", timeout=600_000)
         assert page.locator(".recordings [data-state=done]").count() == 19
         assert page.locator(".recordings [data-state=cancelled]").count() == 1
         page.click("[aria-label='Download all']")

@@ -18,7 +18,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests import EXAMPLES
+from tests import EXAMPLES, size
 from tests.serve import Postgres
 
 CLIP = EXAMPLES / "plain.wav"
@@ -135,8 +135,8 @@ def test_beyond_this_machine_a_key_is_needed(tmp_path: Path) -> None:
     assert done.stderr.startswith("emovox: host 0.0.0.0 can be reached from elsewhere and nobody has a key: make one")
 
 
-#: Jobs and kills of the long tests; ``EMOVOX_KILLS`` says other numbers: jobs,kills.
-JOBS, KILLS = (int(one) for one in os.environ.get("EMOVOX_KILLS", "500,50").split(","))
+#: Jobs and kills of the long tests.
+JOBS, KILLS = size((60, 15), (500, 50))
 
 
 def killing(folder: Path, jobs: int, kills: int, *options: str, database: Postgres | None = None) -> None:
@@ -180,12 +180,12 @@ def test_killed_servers_and_workers_lose_no_job_and_finish_none_twice(tmp_path: 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
-def test_fifty_kills_during_five_hundred_jobs(tmp_path: Path) -> None:
+def test_many_kills_during_many_jobs(tmp_path: Path) -> None:
     killing(tmp_path, JOBS, KILLS, "--jobs", "1000")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
-def test_fifty_kills_with_postgres(tmp_path: Path, postgres: Postgres) -> None:
+def test_many_kills_with_postgres(tmp_path: Path, postgres: Postgres) -> None:
     killing(tmp_path, JOBS, KILLS, "--jobs", "1000", database=postgres)

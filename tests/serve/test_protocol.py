@@ -15,6 +15,7 @@ from emovox.serve import server as module
 from emovox.serve.server import Server, configured, listening
 from emovox.serve.service import Service
 from emovox.serve.settings import Settings
+from tests import size
 from tests.serve import SHAPE, Inline
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -206,13 +207,13 @@ def test_idle_and_slow_connections(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_thousand_idle_and_slow_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hundreds_of_idle_and_slow_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
     least, most = 3000, resource.getrlimit(resource.RLIMIT_NOFILE)
     if most[1] != resource.RLIM_INFINITY and most[1] < least:
         pytest.skip(f"only {most[1]} files may be open here, and {least} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, most[0]), most[1]))
     try:
-        crowd(folder, 500, monkeypatch)
+        crowd(folder, size(150, 500), monkeypatch)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, most)

@@ -24,7 +24,7 @@ from emovox.cli.commands import (
     speaker_option,
     threshold_option,
 )
-from emovox.cli.predict import channel_choice, speaker_choice
+from emovox.cli.predict import Judging, channel_choice, speaker_choice
 from emovox.errors import InputError, MissingExtraError
 from emovox.live import sources, state
 from emovox.live.session import (
@@ -48,7 +48,6 @@ from emovox.recognition.streaming import StreamingRecognizer
 from emovox.recognition.timeline import TimelineOptions
 from emovox.serve import settings as table
 from emovox.serve.settings import Settings, split
-from emovox.speech.vad import GateOptions
 from emovox.types import RATE, Waveform
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def listen(**written: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Judging):
     """What one call of the command line asks for: its options, as ``emovox listen --help`` tells them."""
 
     source: str | None
@@ -181,31 +180,11 @@ class Asked:
     form: ListenFormat
     save: Path | None
     save_audio: Path | None
-    model: str | None
-    speaker: str | None
-    setting: str | None
-    threshold: float | None
-    no_gate: bool
-    channels: str
-    speakers: str | None
     window: float
     hop: float
-    text: bool
-    asr: str | None
-    language: str | None
     encoding: str | None
     rate: int
     pcm_channels: int
-
-    def recognizer(self) -> EmotionRecognizer:
-        """Make who judges."""
-        return EmotionRecognizer(
-            self.model,
-            speaker=self.speaker,
-            setting=self.setting,
-            gate=GateOptions(threshold=0) if self.no_gate else None,
-            threshold=self.threshold,
-        )
 
     def state(self, origin: str, recognizer: EmotionRecognizer) -> State:
         """Make the state of the session as it begins."""

@@ -339,18 +339,7 @@ def _list_profiles(kind: Subject) -> None:
 @option("--neutral", is_flag=True, help="The speech is known to be neutral: it is believed at once.")
 @option("--no-voice", is_flag=True, help="Take no voice print: --speakers will not find this speaker by name.")
 @profile_options
-def enroll(
-    name: str | None,
-    sources: tuple[str, ...],
-    setting: str | None,
-    neutral: bool,
-    no_voice: bool,
-    model: str | None,
-    out: Path | None,
-    force: bool,
-    listing: bool,
-    remove: str | None,
-) -> None:
+def enroll(setting: str | None, neutral: bool, no_voice: bool, **written: Any) -> None:
     """Store what a speaker's voice is ordinarily like.
 
     Examples
@@ -367,9 +356,9 @@ def enroll(
     nothing is written.
     """
     voice = not no_voice
-    asked = Asked("speaker", name, sources, model, out, force, listing, remove)
+    asked = Asked("speaker", **written)
     if setting is not None:
-        if name is None:
+        if asked.name is None:
             raise InputError("--setting says where a speaker was recorded: name the speaker, or leave it out")
         setting = profiles.read(profiles.known(setting, "setting")).name
     asked.do(
@@ -383,15 +372,7 @@ def enroll(
 @argument("name", metavar="NAME", required=False, help="What to call the setting.")
 @argument("sources", metavar="AUDIO...", nargs=-1, help="Recordings made there: files, folders, quoted patterns, or -.")
 @profile_options
-def adapt(
-    name: str | None,
-    sources: tuple[str, ...],
-    model: str | None,
-    out: Path | None,
-    force: bool,
-    listing: bool,
-    remove: str | None,
-) -> None:
+def adapt(**written: Any) -> None:
     """Store what a microphone, room and language are ordinarily like.
 
     Examples
@@ -407,7 +388,7 @@ def adapt(
     profile holds numbers and no sound, and works with the model that made it only.
     """
     left_out = LeftOut()
-    asked = Asked("setting", name, sources, model, out, force, listing, remove)
+    asked = Asked("setting", **written)
     asked.do(lambda recognizer, what, given, told: recognizer.adapt(what, given, progress=told, left_out=left_out))
     if left_out.count:
         say(f"emovox: {left_out.count} recordings were left out")

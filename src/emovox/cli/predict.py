@@ -113,7 +113,34 @@ def predict(**written: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Judging:
+    """What `predict` and `listen` are asked alike: by which model, whose voice, where, what is heard, and its words."""
+
+    model: str | None
+    speaker: str | None
+    setting: str | None
+    threshold: float | None
+    no_gate: bool
+    channels: str
+    speakers: str | None
+    text: bool
+    asr: str | None
+    language: str | None
+
+    def recognizer(self, **words: Any) -> EmotionRecognizer:
+        """Make who judges; `words` are the arguments about them."""
+        return EmotionRecognizer(
+            self.model,
+            speaker=self.speaker,
+            setting=self.setting,
+            gate=GateOptions(threshold=0) if self.no_gate else None,
+            threshold=self.threshold,
+            **words,
+        )
+
+
+@dataclass(frozen=True)
+class Asked(Judging):
     """What one call of the command line asks for: its options, as ``emovox predict --help`` tells them."""
 
     sources: tuple[str, ...]
@@ -133,15 +160,11 @@ class Asked:
     channels: str
     jobs: int | None
     segments: Path | None
-    speakers: str | None
     mode: Mode | None
     window: float | None
     hop: float | None
     smooth: float | None
     merge: float | None
-    text: bool
-    asr: str | None
-    language: str | None
     transcript: Path | None
     text_model: str | None
     fuse: bool | None
@@ -166,7 +189,12 @@ class Asked:
         if self.embed and not self.html:
             raise InputError("--embed is about the page of --html: add --html FILE")
         site = None if self.html is None else Place.of(self.html, "--html", ".html", files, one_file=False)
-        recognizer = self._recognizer(words)
+        recognizer = self.recognizer(
+            transcriber=words.transcriber,
+            text_model=words.classifier,
+            fuse=self.fuse,
+            rules=_default_rules() if self.rules else None,
+        )
         pages = Pages(site, self.embed, recognizer.card) if site else None
         cut = cut or (TimelineOptions() if self.explain else None)
         return Work(self, recognizer, words, cut, files, given, Target(form, place, pictures, pages))
@@ -192,19 +220,6 @@ class Asked:
         if self.explain and self.summary:
             raise InputError("--explain and --summary each take the place of the answers: leave one out")
         return cut, given
-
-    def _recognizer(self, words: WordOptions) -> EmotionRecognizer:
-        return EmotionRecognizer(
-            self.model,
-            speaker=self.speaker,
-            setting=self.setting,
-            gate=GateOptions(threshold=0) if self.no_gate else None,
-            threshold=self.threshold,
-            transcriber=words.transcriber,
-            text_model=words.classifier,
-            fuse=self.fuse,
-            rules=_default_rules() if self.rules else None,
-        )
 
 
 def _default_rules() -> Sequence[Rule]:

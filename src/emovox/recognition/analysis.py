@@ -74,8 +74,9 @@ Sources: TypeAlias = Sound | NDArray[Any] | Iterable[Sound | NDArray[Any]]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Results that may wait for an earlier one, for each thread: bounds the memory.
-_AHEAD = 2
+#: For each thread, recordings that are at work or wait for it, and small results that may wait for an earlier one:
+#: that bounds the memory.  While a recording of an hour is heard, the other threads go on.
+_BEGUN, _AHEAD = 2, 16
 
 
 #: A speech recogniser has threads of its own, and need not be safe to share.
@@ -210,7 +211,8 @@ def in_order(work: Callable[[Item, Callable[[], None]], Result], items: Iterable
         Called with an item, and with a function that it calls from time to time: it raises :class:`StoppedError` once
         nobody wants the results any more.
     items : iterable
-        Taken in the calling thread, at most two a thread before their results are.
+        Taken in the calling thread: two a thread are at work or wait for it, and 16 results a thread may wait for an
+        earlier one.
     jobs : int
         Number of threads; with one the work is done in the calling thread.
 
@@ -236,11 +238,14 @@ def in_order(work: Callable[[Item, Callable[[], None]], Result], items: Iterable
         if stopped.is_set():
             raise StoppedError
 
+    free = threading.Semaphore(_BEGUN * jobs)
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(jobs, thread_name_prefix="emovox") as pool:
         try:
             for item in items:
+                free.acquire()
                 waiting.append(pool.submit(work, item, check))
+                waiting[-1].add_done_callback(lambda _: free.release())
                 while waiting and (waiting[0].done() or len(waiting) >= _AHEAD * jobs):
                     yield waiting.popleft().result()
             while waiting:

@@ -308,7 +308,7 @@ class EmotionRecognizer:
         ----------
         sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
             The recordings.  A folder stands for the recordings in it and below, a pattern such as ``calls/*.wav`` for
-            what it matches.  An iterable is taken as it is needed: at most two a thread before their results are.
+            what it matches.  An iterable is taken as it is needed: two a thread are at work or wait.
         jobs : int, optional
             How many are analysed at a time, each in a thread of its own; the default is one a processor core.  Words
             are recognised one recording at a time all the same.
