@@ -6,18 +6,24 @@
     python benchmarks/batch.py kill ../shared/corpora/nemo --times 100 --model tests/data/classic.onnx
     python benchmarks/batch.py kill ../shared/corpora/nemo --times 100 --model tests/data/classic.onnx --dask
     python benchmarks/batch.py cluster ../shared/corpora/nemo --recordings 400 --every 20
+    python benchmarks/batch.py long ../shared/corpora/tess --recordings 100000 --to build/long
 
 Recordings are hard links of real ones.  `rate` compares processor time a recording, which other work on the machine
 changes little, as the difference of two sizes, so that starting is not in it; with the cores to itself the ratio of the
-rates is that of the processor times.
+rates is that of the processor times.  `long` needs idle cores: its rates are by the clock.  It takes the shortest
+recordings; before, after and twice within the batch, which is stopped there by Ctrl-C and goes on, the bare library
+judges a sample on each of as many cores.  The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +35,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+import soundfile
 
 from emovox.batch.places import Entry, Inputs, place
 from emovox.batch.plan import Done, Local, Plan
@@ -47,9 +55,26 @@ for line in open(sys.argv[1]).read().splitlines()[: int(sys.argv[2])]:
 """
 
 
-def link(source: Path, folder: Path, number: int) -> Path:
-    """Fill a folder with hard links of recordings, or copies on another file system."""
+#: The same from when all processes are ready, which tell so by a line and wait for one; how long it takes by the clock.
+BARE_RATE = """
+import sys, time
+from emovox import EmotionRecognizer
+recognizer = EmotionRecognizer()
+files = open(sys.argv[1]).read().splitlines()
+recognizer.predict(files[0])
+print(flush=True), input()
+begin, cpu = time.monotonic(), time.process_time()
+for file in files:
+    recognizer.predict(file)
+print(time.monotonic() - begin, time.process_time() - cpu)
+"""
+
+
+def link(source: Path, folder: Path, number: int, shortest: int | None = None) -> Path:
+    """Fill a folder with hard links of recordings, or of the shortest ones, or copies on another file system."""
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if shortest:
+        found = sorted(found, key=lambda path: soundfile.info(path).duration)[:shortest]
     random.Random(0).shuffle(found)
     folder.mkdir(parents=True)
     for at in range(number):
@@ -304,12 +329,107 @@ def cluster(given: argparse.Namespace, folder: Path) -> None:
     same(folder)
 
 
+class Long:
+    """A long batch by the clock, against the bare library on as many cores, in turns; what is measured is kept.
+
+    Parameters
+    ----------
+    given : argparse.Namespace
+        What was asked for.
+    """
+
+    #: Of how many of the shortest recordings the links are, and how many the bare library judges each time and core.
+    SHORTEST, SAMPLE = 500, 400
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.home, self.jobs, self.recordings, self.part = Path(given.to), given.jobs, given.recordings, given.part
+        self.clips, self.lines = self.home / "clips", self.home / "measured.jsonl"
+        if not (self.home / "linked").exists():
+            shutil.rmtree(self.clips, ignore_errors=True)
+            link(given.source, self.clips, self.recordings, self.SHORTEST)
+            (self.home / "linked").touch()
+
+    def __call__(self) -> None:
+        """Go on to the end, then print the rates."""
+        if not self.lines.exists():
+            self.bare()
+        for share in (1 / 3, 2 / 3, 1.0):
+            if self.parts() < (wanted := math.ceil(share * self.recordings / self.part)):
+                self.batch(wanted)
+                self.bare()
+        found = [json.loads(line) for line in self.lines.read_text().splitlines()]
+        rates = {}
+        for what in ("library", "batch"):
+            of = [one for one in found if one["what"] == what]
+            done, lasted, used = (sum(one[name] for one in of) for name in ("recordings", "seconds", "processor"))
+            rates[what] = done / lasted
+            each = ", ".join(f"{one['recordings'] / one['seconds']:.1f}" for one in of)
+            print(f"| {what} | {done} in {lasted:.0f} s: {rates[what]:.2f} a second ({each}) |")
+            print(f"| {what}, processor time a recording | {1000 * used / done:.2f} ms |")
+        print(
+            f"| rate against the bare library on each of {self.jobs} cores | {rates['batch'] / rates['library']:.1%} |"
+        )
+
+    def parts(self) -> int:
+        """Count the parts that are whole."""
+        folder = self.home / "out" / "parts"
+        return sum(not path.name.endswith(".part") for path in folder.iterdir()) if folder.exists() else 0
+
+    def bare(self) -> None:
+        """Judge a sample by the bare library, in as many processes as cores, which begin together."""
+        files = random.Random(self.parts()).sample(sorted(self.clips.iterdir()), min(self.SAMPLE, self.recordings))
+        listed = self.home / "sample.txt"
+        listed.write_text("\n".join(str(path) for path in files))
+        command = [sys.executable, "-c", BARE_RATE, str(listed)]
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        running: list[Any] = [subprocess.Popen(command, env=alone, **pipes) for _ in range(self.jobs)]
+        for one in running:
+            one.stdout.readline()
+        for one in running:
+            one.stdin.write("\n")
+            one.stdin.flush()
+        found = [[float(number) for number in one.communicate()[0].split()] for one in running]
+        seconds = sum(lasted for lasted, _ in found) / self.jobs
+        self.keep("library", self.jobs * len(files), seconds, sum(used for _, used in found))
+
+    def batch(self, wanted: int) -> None:
+        """Go on with the batch until so many parts are whole."""
+        before, begin, used = self.parts(), time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        options = ("--jobs", str(self.jobs), "--part", str(self.part))
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        running = subprocess.Popen(batch(self.clips, self.home / "out", *options), env=alone)
+        last = wanted * self.part >= self.recordings
+        while running.poll() is None:
+            if not last and self.parts() >= wanted:
+                running.send_signal(signal.SIGINT)
+                running.wait()
+            time.sleep(0.2)
+        seconds, now = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = min(self.recordings, self.part * self.parts()) - min(self.recordings, self.part * before)
+        self.keep("batch", done, seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
+
+    def keep(self, what: str, recordings: int, seconds: float, processor: float) -> None:
+        """Write down what was measured."""
+        with self.lines.open("a") as file:
+            line = {"what": what, "recordings": recordings, "seconds": seconds, "processor": processor}
+            file.write(json.dumps(line) + "\n")
+        print(f"| {what} | {recordings} in {seconds:.1f} s |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, what in {"rate": rate, "memory": memory, "links": links, "kill": kill, "cluster": cluster}.items():
+    for name, what in {
+        "rate": rate,
+        "memory": memory,
+        "links": links,
+        "kill": kill,
+        "cluster": cluster,
+        "long": None,
+    }.items():
         one = commands.add_parser(name)
-        one.set_defaults(function=what)
+        one.set_defaults(function=what or (lambda given, _: Long(given)()))
         if name == "memory":
             one.add_argument("--rows", type=int, default=1_000_000)
             one.add_argument("--format", default="parquet")
@@ -322,7 +442,10 @@ def main() -> None:
             default=[200, 1000] if name == "rate" else 400,
         )
         one.add_argument("--jobs", type=int, default=2)
-        one.add_argument("--part", type=int, default=16)
+        one.add_argument("--part", type=int, default=500 if name == "long" else 16)
+        one.add_argument(
+            "--to", type=Path, default=Path("build/long"), help="long: folder of links, output and figures"
+        )
         one.add_argument("--times", type=int, default=100)
         one.add_argument("--every", type=float, default=20.0)
         one.add_argument("--seed", type=int, default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -12,7 +13,7 @@ from emovox import FeatureExtractor, Segment, TimelineOptions, audio
 from emovox.batch.places import Inputs, place
 from emovox.batch.plan import Plan, stored
 from emovox.batch.runs import Allowance, Shard, TooManyFailuresError
-from emovox.batch.tasks import Output, PartFormat, Task
+from emovox.batch.tasks import Output, PartFormat, Recognition, Task
 from emovox.errors import EmovoxError, InputError, WorkerError, WorkerHungError, WorkerKilledError
 from emovox.features import sets
 from emovox.testing import FakeRecognizer
@@ -262,6 +263,24 @@ def test_embeddings_need_a_model_that_gives_them(tmp_path: Path) -> None:
     run(Inputs(str(EXAMPLES / "plain.wav")), tmp_path, Task(output=Output.EMBEDDINGS))
     wanted = FeatureExtractor("default")(EXAMPLES / "plain.wav")
     assert rows(tmp_path)[0]["embedding"] == pytest.approx(wanted.tolist(), rel=1e-7)
+
+
+@pytest.mark.parametrize("output", [Output.FEATURES, Output.EMBEDDINGS, Output.PREDICTIONS])
+def test_what_cannot_be_read_is_told_in_every_row(output: Output, tmp_path: Path) -> None:
+    whole = (EXAMPLES / "plain.wav").read_bytes()
+    (tmp_path / "short.wav").write_bytes(whole[:60_000])
+    (tmp_path / "list.csv").write_text("file,start,end\nshort.wav,,\nshort.wav,0.5,2.5\nshort.wav,0.2,1.2\n")
+    task = Task(Recognition(gate=False), output=output)
+    run(Inputs(str(tmp_path / "list.csv")), tmp_path / "out", task, form=PartFormat.JSONL)
+    found: list[Any] = [row["unread"] for row in rows(tmp_path / "out")]
+    whole_file, end, inside = found
+    length = soundfile.info(EXAMPLES / "plain.wav").duration
+    assert [(one["start"], one["end"]) for one in whole_file] == [
+        (pytest.approx(1.87, abs=0.01), pytest.approx(length))
+    ]
+    assert end == whole_file
+    assert inside == []
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["partly"] == 2
 
 
 def test_the_summary_counts_what_there_is(calls: Path, tmp_path: Path) -> None:

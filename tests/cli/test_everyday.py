@@ -49,6 +49,22 @@ def test_an_empty_folder_and_a_pattern_without_a_match_end_no_batch(clip: Path, 
             recordings(nothing)
 
 
+def test_what_several_inputs_lead_to_is_taken_once(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    inside, deep = tmp_path / "in" / "a.wav", tmp_path / "in" / "deep" / "b.wav"
+    for path in (inside, deep):
+        path.write_bytes(clip.read_bytes())
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    told: list[str] = []
+    given = [str(tmp_path / "in" / "deep"), str(tmp_path / "link"), str(tmp_path / "in" / "*.wav"), "missing.wav", "-"]
+    assert recordings(given, told.append) == [str(deep), str(tmp_path / "link" / "a.wav"), "missing.wav", "-"]
+    assert told == ["2 recordings are in several of the inputs: taken once"]
+    done = emovox_command("features", tmp_path / "link", inside, "--out", tmp_path / "f.csv")
+    assert done.returncode == 0
+    assert "emovox: 1 recording is in several of the inputs: taken once" in done.stderr
+    assert len((tmp_path / "f.csv").read_text().splitlines()) == 3
+
+
 def test_a_folder_of_results_mirrors_that_of_the_recordings(tmp_path: Path) -> None:
     for place in ("in/a/x.wav", "in/b/x.wav", "in/b/deep/y.wav", "in/b/x.flac"):
         path = tmp_path / place

@@ -24,7 +24,7 @@ from emovox.recognition.streaming import Stream, StreamEvent, StreamingRecognize
 from emovox.recognition.timeline import Timeline, TimelineOptions
 from emovox.speech.vad import Segment, segments
 from emovox.types import RATE, Float32Array, Prediction, Transcript, Waveform, Word
-from tests import EXAMPLES, size
+from tests import EXAMPLES, ROOT, size
 from tests.conftest import speech
 
 
@@ -140,6 +140,12 @@ def test_windows_hold_the_samples_of_their_time(conversation: Float32Array) -> N
     for window in judge.asked:
         first = round(window.start * RATE)
         np.testing.assert_array_equal(window.samples, conversation[first : first + len(window.samples)])
+
+
+def test_the_last_window_ends_with_the_sound_and_not_with_its_last_frame() -> None:
+    judge, sound = Loudness(), audio.read(ROOT / "voices" / "here.ogg").samples
+    run(StreamingRecognizer(judge, TimelineOptions()).open(), [sound])
+    assert max(round(window.start * RATE) + len(window.samples) for window in judge.asked) == len(sound)
 
 
 def test_long_speech_is_cut_where_it_is_quietest() -> None:

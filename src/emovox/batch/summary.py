@@ -93,11 +93,11 @@ def summarise(plan: Plan, place: Place) -> dict[str, Any]:
     speakers: dict[str, Tally] = defaultdict(Tally)
     folders: dict[str, Tally] = defaultdict(Tally)
     answers = "label" in plan.columns
-    wanted = ["id", "file", "duration", "speaker", *(("label", "abstained", "unread") if answers else ())]
+    wanted = ["id", "file", "duration", "speaker", "unread", *(("label", "abstained") if answers else ())]
     for part in range(plan.parts):
         before = None
-        for name, file, duration, speaker, *answer in plan.rows(place, part, wanted):
-            label, abstained, unread = answer or (None, None, None)
+        for name, file, duration, speaker, unread, *answer in plan.rows(place, part, wanted):
+            label, abstained = answer or (None, None)
             if unread not in (None, "", "[]", []):
                 partly.add(name)
             groups = [total, folders[file.rpartition("/")[0] or "."]]

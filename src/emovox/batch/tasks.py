@@ -29,7 +29,7 @@ from emovox.recognition.recognizer import WINDOW, EmotionRecognizer, FeatureExtr
 from emovox.recognition.timeline import TimelineOptions
 from emovox.recognition.workers import Work
 from emovox.speech.vad import GateOptions
-from emovox.types import RATE, Float32Array, Prediction
+from emovox.types import RATE, Float32Array, Prediction, Unread
 
 #: A row of the output, in the order of the task's columns.
 Values: TypeAlias = tuple[Any, ...]
@@ -275,10 +275,15 @@ class Task:
         who = {"speaker": "string", "setting": "string", "channel": "int"}
         where = {"id": "string", "file": "string", "start": "double", "end": "double", "duration": "double"}
         if self.output is Output.FEATURES:
-            return {**where, **who, **dict.fromkeys(sets.feature_names(sets.spec(self.features)), "float")}
+            return {
+                **where,
+                **who,
+                "unread": "json",
+                **dict.fromkeys(sets.feature_names(sets.spec(self.features)), "float"),
+            }
         assert facts is not None
         if self.output is Output.EMBEDDINGS:
-            return {**where, **who, "embedding": "vector"}
+            return {**where, **who, "unread": "json", "embedding": "vector"}
         answer = {"label": "string", "confidence": "double", "abstained": "bool", "model": "string"}
         numbers = [f"p_{label}" for label in facts.card.labels] + [f"d_{name}" for name in facts.card.dimensions]
         said = {"transcript": "string", "words": "json", "linguistic": "json", "fusion": "json", "why": "json"}
@@ -335,8 +340,7 @@ def _judge(task: Task, found: _Judge, entry: Entry, alive: Callable[[], None]) -
         with readable(entry) as source:
             for channel in _channels(task, entry, source):
                 try:
-                    sound = _sound(source, entry, channel)
-                    length, more = found(sound, entry, channel, heard)
+                    length, more = found(_Piece.of(source, entry, channel), heard)
                 except EmovoxError as error:
                     failures.append(Failed(error.code, str(error), channel))
                 else:
@@ -347,8 +351,43 @@ def _judge(task: Task, found: _Judge, entry: Entry, alive: Callable[[], None]) -
     return Outcome(tuple(rows), tuple(failures), seconds)
 
 
-#: Rows of one sound, and how long it is.
-_Judge: TypeAlias = Callable[[Sound, Entry, int | None, Callable[[float], None]], tuple[float, list[Values]]]
+@dataclass(frozen=True)
+class _Piece:
+    """What is judged by itself: a recording, or a stretch or a channel of one.
+
+    Attributes
+    ----------
+    sound : str, path, binary file, Samples or Channel
+        What is heard.
+    entry : Entry
+        Whose piece it is.
+    channel : int or None
+        Which channel; None for all of them, mixed.
+    unread : tuple of Unread
+        What could not be read of a stretch, which is read before it is judged.
+    """
+
+    sound: Sound
+    entry: Entry
+    channel: int | None
+    unread: tuple[Unread, ...] = ()
+
+    @classmethod
+    def of(cls, source: Any, entry: Entry, channel: int | None) -> _Piece:
+        """Take the stretch and the channel of a recording."""
+        sound: Any = source if channel is None else audio.Channel(source, channel)
+        if not entry.start and entry.end is None:
+            return cls(sound, entry, channel)
+        part = audio.read(sound, start=entry.start, end=entry.end)
+        return cls(audio.Samples(part.samples, RATE, entry.file), entry, channel, part.unread)
+
+    def lost(self, unread: Iterable[Unread]) -> list[dict[str, Any]]:
+        """Return in plain values what could not be read, of the stretch or later."""
+        return [dataclasses.asdict(one) for one in (*self.unread, *unread)]
+
+
+#: Rows of one piece, and how long it is.
+_Judge: TypeAlias = Callable[[_Piece, Callable[[float], None]], tuple[float, list[Values]]]
 
 
 def _channels(task: Task, entry: Entry, source: Sound) -> list[int | None]:
@@ -361,15 +400,6 @@ def _channels(task: Task, entry: Entry, source: Sound) -> list[int | None]:
     return [None if task.channels == "mix" else int(task.channels)]
 
 
-def _sound(source: Any, entry: Entry, channel: int | None) -> Sound:
-    """Give the stretch and the channel of a recording."""
-    sound: Any = source if channel is None else audio.Channel(source, channel)
-    if not entry.start and entry.end is None:
-        return sound  # type: ignore[no-any-return]
-    part = audio.read(sound, start=entry.start, end=entry.end)
-    return audio.Samples(part.samples, RATE, entry.file)
-
-
 def _place(entry: Entry, start: float, end: float, duration: float) -> Values:
     """Give the first columns of a row; times count from the beginning of the recording."""
     return entry.id, entry.file, _time(entry.start + start), _time(entry.start + end), _time(duration)
@@ -380,11 +410,11 @@ def _time(seconds: float) -> float:
     return round(seconds, 6)
 
 
-def _answer(task: Task, one: Prediction, entry: Entry, duration: float) -> Values:
+def _answer(task: Task, one: Prediction, piece: _Piece, duration: float) -> Values:
     """Make a row of a prediction."""
-    plain = one.to_dict()
+    plain, entry = one.to_dict(), piece.entry
     setting = entry.setting or (one.setting.name if one.setting else None)
-    who = (one.speaker or entry.speaker, setting, one.channel or entry.channel)
+    who = (one.speaker or entry.speaker, setting, piece.channel)
     numbers = [*one.probabilities.values(), *(one.dimensions or {}).values()]
     said = (
         [plain[name] for name in ("transcript", "words", "linguistic", "fusion", "why")] if task.recipe.spoken else []
@@ -396,7 +426,7 @@ def _answer(task: Task, one: Prediction, entry: Entry, duration: float) -> Value
         *who,
         *numbers,
         *said,
-        plain["unread"],
+        piece.lost(one.unread),
         plain["notes"],
         *([float((one.columns or {}).get("overlap", 0.0))] if task.overlaps else []),
     )
@@ -411,25 +441,21 @@ def _of_entries(recipe: Recipe) -> Callable[[Entry], EmotionRecognizer]:
 
 
 def _prediction(task: Task, recognizers: Callable[[Entry], EmotionRecognizer]) -> _Judge:
-    def judge(
-        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
-    ) -> tuple[float, list[Values]]:
-        one = recognizers(entry).predict(sound, name=entry.file, progress=heard)
-        one = dataclasses.replace(one, channel=channel)
-        return one.end, [_answer(task, one, entry, one.end)]
+    def judge(piece: _Piece, heard: Callable[[float], None]) -> tuple[float, list[Values]]:
+        entry = piece.entry
+        one = recognizers(entry).predict(piece.sound, name=entry.file, progress=heard)
+        return one.end, [_answer(task, one, piece, one.end)]
 
     return judge
 
 
 def _timeline(task: Task, recognizers: Callable[[Entry], EmotionRecognizer]) -> _Judge:
-    def judge(
-        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
-    ) -> tuple[float, list[Values]]:
-        found = recognizers(entry).timeline(sound, task.cut, name=entry.file, progress=heard)
+    def judge(piece: _Piece, heard: Callable[[float], None]) -> tuple[float, list[Values]]:
+        entry = piece.entry
+        found = recognizers(entry).timeline(piece.sound, task.cut, name=entry.file, progress=heard)
         if not found.predictions:
             raise NoSpeechError(f"{entry.file} holds no speech that can be judged in {found.duration:.1f} s")
-        parts = (dataclasses.replace(one, channel=channel) for one in found.predictions)
-        return found.duration, [_answer(task, one, entry, found.duration) for one in parts]
+        return found.duration, [_answer(task, one, piece, found.duration) for one in found.predictions]
 
     return judge
 
@@ -437,19 +463,19 @@ def _timeline(task: Task, recognizers: Callable[[Entry], EmotionRecognizer]) -> 
 def _embedding(task: Task) -> _Judge:
     extractor = FeatureExtractor(task.recipe.model or DEFAULT)
 
-    def judge(
-        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
-    ) -> tuple[float, list[Values]]:
+    def judge(piece: _Piece, heard: Callable[[float], None]) -> tuple[float, list[Values]]:
         found: list[Float32Array] = []
         lengths: list[float] = []
-        end = 0.0
-        for stretch, vector in extractor.stretches(sound):
+        unread: list[Unread] = []
+        end, entry = 0.0, piece.entry
+        for stretch, vector in extractor.stretches(piece.sound, lambda blocks: unread.extend(blocks.unread)):
             found.append(vector)
             lengths.append(stretch.duration)
             end = stretch.end
             heard(end)
         mean = np.average(found, axis=0, weights=lengths).astype(np.float32).tolist()
-        return end, [(*_place(entry, 0.0, end, end), entry.speaker, entry.setting, channel, mean)]
+        who = entry.speaker, entry.setting, piece.channel
+        return end, [(*_place(entry, 0.0, end, end), *who, piece.lost(unread), mean)]
 
     return judge
 
@@ -457,17 +483,16 @@ def _embedding(task: Task) -> _Judge:
 def _features(task: Task) -> _Judge:
     extractor = FeatureExtractor(task.features, window=task.window)
 
-    def judge(
-        sound: Sound, entry: Entry, channel: int | None, heard: Callable[[float], None]
-    ) -> tuple[float, list[Values]]:
+    def judge(piece: _Piece, heard: Callable[[float], None]) -> tuple[float, list[Values]]:
         rows: list[tuple[float, float, list[float]]] = []
-        end = 0.0
-        for stretch, found in extractor.stretches(sound):
+        unread: list[Unread] = []
+        end, entry = 0.0, piece.entry
+        for stretch, found in extractor.stretches(piece.sound, lambda blocks: unread.extend(blocks.unread)):
             values = np.atleast_2d(found).tolist()
             rows += [(*span, one) for span, one in zip(extractor.spans(stretch, found), values, strict=True)]
             end = stretch.end
             heard(end)
-        who = entry.speaker, entry.setting, channel
+        who = entry.speaker, entry.setting, piece.channel, piece.lost(unread)
         return end, [(*_place(entry, start, stop, end), *who, *one) for start, stop, one in rows]
 
     return judge

@@ -271,7 +271,7 @@ class Asked:
         if not self.force:
             profiles.require_free(path)
         recognizer = EmotionRecognizer(self.model)
-        files = recordings(self.sources)
+        files = recordings(self.sources, lambda text: say(f"emovox: {text}"))
         with _progress(files) as told:
             given: Iterator[Sound] = (sys.stdin.buffer if file == "-" else file for file in files)
             profile = learn(recognizer, name, given, told)
@@ -449,7 +449,7 @@ def features(
     import emovox.lab  # noqa: F401 - makes the sets of encoders known
 
     extractor = _extractor(name, window, setting)
-    files, numbers = numbered(recordings(sources), channels)
+    files, numbers = numbered(recordings(sources, lambda text: say(f"emovox: {text}")), channels)
     require_writable(out)
     keys: list[Key] = []
     rows: list[Float32Array] = []

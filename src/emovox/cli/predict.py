@@ -175,7 +175,7 @@ class Asked(Judging):
         cut, given = self._cut()
         if self.summary or self.explain:
             require_plain_format("--summary" if self.summary else "--explain", self.form, self.out)
-        files = recordings(self.sources)
+        files = recordings(self.sources, lambda text: say(f"emovox: {text}"))
         words = WordOptions.wanted(self.text, self.asr, self.language, self.transcript, self.text_model, files)
         if cut and words.given:
             from emovox.text.words import require_times

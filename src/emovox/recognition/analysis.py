@@ -129,8 +129,10 @@ def recordings_in(root: Path) -> list[Path]:
     return [file for file in (*inside, *closed) if not file.name.startswith("._")]
 
 
-def recordings(arguments: Sequence[str]) -> list[str]:
+def recordings(arguments: Sequence[str], tell: Callable[[str], None] = lambda _: None) -> list[str]:
     """Turn files, folders, patterns and ``-`` into a list of recordings.
+
+    What two arguments lead to, by links or because one holds the other, is there once, under the first of its names.
 
     Parameters
     ----------
@@ -138,6 +140,8 @@ def recordings(arguments: Sequence[str]) -> list[str]:
         A folder stands for the audio files in it and below, a pattern such as ``calls/*.wav`` for what it matches.
         What does not exist stays in the list, so that its error is reported beside the others' results; so does a
         folder or pattern that holds no audio file.
+    tell : callable, optional
+        Called with how many recordings several arguments lead to, if there are any.
 
     Returns
     -------
@@ -153,7 +157,7 @@ def recordings(arguments: Sequence[str]) -> list[str]:
     >>> recordings(["missing.wav", "-"])
     ['missing.wav', '-']
     """
-    found: list[str] = []
+    found: list[list[str]] = []
     empty: list[str] = []
     for argument in arguments:
         # Not by pathlib, which raises where a folder may not be entered: it is reported with the recording.
@@ -161,16 +165,31 @@ def recordings(arguments: Sequence[str]) -> list[str]:
             inside = recordings_in(Path(argument))
             if not inside:
                 empty.append(f"no audio file in the folder {argument}: name the files, or another folder")
-            found += map(str, inside) if inside else [argument]
+            found.append([str(one) for one in inside] or [argument])
         elif argument != "-" and glob.has_magic(argument) and not os.path.exists(argument):  # noqa: PTH110
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib has no absolute patterns
             if not matches:
                 empty.append(f"nothing matches {argument}: check the pattern")
-            found += recordings(matches) if matches else [argument]
+            found.append(recordings(matches) if matches else [argument])
         else:
-            found.append(argument)
-    if empty and len(empty) == len(found):
+            found.append([argument])
+    if empty and len(empty) == sum(map(len, found)):
         raise AudioError(empty[0])
+    listed = _once(found) if len(found) > 1 else found[0] if found else []
+    if again := sum(map(len, found)) - len(listed):
+        what = "1 recording is" if again == 1 else f"{again} recordings are"
+        tell(f"{what} in several of the inputs: taken once")
+    return listed
+
+
+def _once(inputs: Sequence[Sequence[str]]) -> list[str]:
+    """Put lists of recordings together, without what an earlier list has, under this name or another."""
+    seen: set[str] = set()
+    found: list[str] = []
+    for names in inputs:
+        real = [name if name == "-" else os.path.realpath(name) for name in names]
+        found += [name for name, one in zip(names, real, strict=True) if one not in seen]
+        seen.update(real)
     return found
 
 

@@ -136,11 +136,11 @@ class History:
         self._begin, self._size = self._begin + count, self._size - count
 
     def stretch(self, begin: int, end: int) -> Waveform:
-        """Return what is known between two places: a copy."""
-        first = max(begin, self._begin)
-        samples = self._samples[first - self._begin : end - self._begin].copy()
-        frames = first // FRAME, -(-end // FRAME)
-        return Waveform(samples, first / RATE, speech=self.speech(*frames) if end <= self.told else None)
+        """Return what is known between two places: a copy; the last frame of a stream may reach beyond its end."""
+        first, last = max(begin, self._begin), min(end, self.end)
+        samples = self._samples[first - self._begin : last - self._begin].copy()
+        frames = first // FRAME, -(-last // FRAME)
+        return Waveform(samples, first / RATE, speech=self.speech(*frames) if last <= self.told else None)
 
     def speech(self, first: int, last: int) -> Float32Array:
         """Return the probabilities of the frames of the stream from number `first` to before `last`: a copy."""

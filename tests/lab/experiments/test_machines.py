@@ -134,13 +134,26 @@ def cluster() -> Iterator[str]:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_run_on_a_cluster_is_that_of_a_run_here(cluster: str, toy_manifest: Path, tmp_path: Path) -> None:
-    written = tmp_path / "toy.toml"
-    written.write_text(recipe.to_toml(recipe.validate(TOY, "toy")))
-    given = ["train", str(written), "-c", f"toy={toy_manifest}", "-j1"]
-    for more in (["-o", str(tmp_path / "here")], ["-o", str(tmp_path / "away"), "--on", cluster]):
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [("train", ("predictions.csv", "recipe.toml")), ("tune", ("best.toml", "tuning.json"))],
+)
+def test_a_run_on_a_cluster_is_that_of_a_run_here(
+    command: str, written: tuple[str, ...], cluster: str, toy_manifest: Path, tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    given = tmp_path / "toy.toml"
+    search = {"trials": 4, "space": {"model.C": [0.1, 9.0]}}
+    given.write_text(recipe.to_toml(recipe.validate({**TOY, "tune": search}, "toy")))
+
+    def done(folder: str, *more: str) -> list[bytes]:
+        arguments = [command, str(given), "-c", f"toy={toy_manifest}", "-j1", "-o", str(tmp_path / folder), *more]
         with suppress(SystemExit):
-            done = CliRunner().invoke(app, [*given, *more])
-        assert done.exit_code == 0, done.output
-    for name in ("predictions.csv", "recipe.toml"):
-        assert (tmp_path / "away" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+            result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return [(tmp_path / folder / name).read_bytes() for name in written]
+
+    with distributed.Client(cluster) as client, distributed.get_task_stream(client) as stream:
+        away = done("away", "--on", cluster)
+    assert len({task["worker"] for task in stream.data}) == 2, "both processes have fitted models"
+    assert away == done("here")

@@ -158,7 +158,8 @@ def _check(corpus: Any, place: Path, quick: bool, jobs: int) -> None:
 
     table = corpus.table
     speakers = table["speaker"][table["speaker"] != ""].nunique()
-    click.echo(f"{corpus.name}: {len(table)} clips, {speakers} speakers, licence {corpus.licence or 'not stated'}")
+    counts = [f"{count} {what}{'s' * (count != 1)}" for count, what in ((len(table), "clip"), (speakers, "speaker"))]
+    click.echo(f"{corpus.name}: {', '.join(counts)}, licence {corpus.licence or 'not stated'}")
     for label, count in table["label"].value_counts().items():
         click.echo(f"  {label}: {count}")
     for note in (*corpus.notes, *_left_out(corpus, place)):
