@@ -121,7 +121,6 @@ def test_enough_commands_ran() -> None:
         "needs a cluster": r"--shard",
         "needs telephone prompts": r"asterisk",
         "needs a microphone": r"emovox listen|arecord",
-        "needs a model that was trained with it": r"--neutral",
         "needs espeak-ng and flite": r"speak\.py",
     }
     assert set(skipped.values()) <= needs.keys()

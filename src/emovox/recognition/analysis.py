@@ -132,7 +132,8 @@ def recordings_in(root: Path) -> list[Path]:
 def recordings(arguments: Sequence[str], tell: Callable[[str], None] = lambda _: None) -> list[str]:
     """Turn files, folders, patterns and ``-`` into a list of recordings.
 
-    What two arguments lead to, by links or because one holds the other, is there once, under the first of its names.
+    What two folders or patterns lead to, by links or because one holds the other, is there once, under the first of its
+    names; who names a file twice gets it twice.
 
     Parameters
     ----------
@@ -175,21 +176,23 @@ def recordings(arguments: Sequence[str], tell: Callable[[str], None] = lambda _:
             found.append([argument])
     if empty and len(empty) == sum(map(len, found)):
         raise AudioError(empty[0])
-    listed = _once(found) if len(found) > 1 else found[0] if found else []
+    listed = _once(arguments, found) if len(found) > 1 else found[0] if found else []
     if again := sum(map(len, found)) - len(listed):
         what = "1 recording is" if again == 1 else f"{again} recordings are"
         tell(f"{what} in several of the inputs: taken once")
     return listed
 
 
-def _once(inputs: Sequence[Sequence[str]]) -> list[str]:
-    """Put lists of recordings together, without what an earlier list has, under this name or another."""
-    seen: set[str] = set()
+def _once(arguments: Sequence[str], inputs: Sequence[Sequence[str]]) -> list[str]:
+    """Put lists of recordings together, without what folders and patterns lead to a second time."""
+    led: set[str] = set()
+    named: set[str] = set()
     found: list[str] = []
-    for names in inputs:
+    for argument, names in zip(arguments, inputs, strict=True):
         real = [name if name == "-" else os.path.realpath(name) for name in names]
-        found += [name for name, one in zip(names, real, strict=True) if one not in seen]
-        seen.update(real)
+        outright = list(names) == [argument]
+        found += [name for name, one in zip(names, real, strict=True) if one not in (led if outright else led | named)]
+        (named if outright else led).update(real)
     return found
 
 

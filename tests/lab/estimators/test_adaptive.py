@@ -214,7 +214,12 @@ def test_answers_follow_the_spread_of_the_setting(model: AdaptiveClassifier, hea
             known[0], known[1 + r : 1 + 2 * r] = 96, variance * scale**2
             answers[sharpening, variance] = fitted.predict_proba(X, known)
     for variance in (0.3, 1.0, 2.0):
-        power = (96 * variance + 4) / 100  # a variance is shrunk as by four clips of the population's
+        known = model.baseline()
+        known[0], known[1 + r : 1 + 2 * r] = 96, variance * scale**2
+        with torch.inference_mode():
+            trust = model.stage_(torch.from_numpy(model.values(X[:1])), torch.from_numpy(known[None]))[1].item()
+        # A variance is shrunk as by four clips of the population's, and followed as far as the setting is believed.
+        power = ((96 * variance + 4) / 100) ** trust
         expected = answers[0.0, variance].astype(float) ** power
         expected /= expected.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(answers[1.0, variance], expected, atol=1e-5)
@@ -232,7 +237,7 @@ def test_networks_answer_where_nothing_was_heard_and_the_second_stage_the_more_w
         stage, share = torch.softmax(logits, dim=1).numpy(), trust.numpy()
     assert not share[0::3].any()
     assert 0 < share[1::3].max() < share[2::3].min() < 1
-    expected = ((1 - share) * np.mean(networks, axis=0) + share * stage) ** width.numpy()
+    expected = ((1 - share) * np.mean(networks, axis=0) + share * stage) ** (width.numpy() ** share)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(fitted.predict_proba(X, known), expected, atol=1e-5)
     assert not np.allclose(networks[0], networks[1])

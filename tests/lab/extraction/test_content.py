@@ -129,7 +129,7 @@ def test_data_check_listens_to_every_corpus_below_a_folder(tmp_path: Path) -> No
     shutil.copy(tmp_path / "t" / "OAF_back_fear.wav", tmp_path / "t" / "YAF_back_fear.wav")
     (tmp_path / "t" / "notes.txt").write_text("x")
     shown = CliRunner().invoke(data, ["check", str(tmp_path), "--jobs", "1"]).stdout
-    assert "ravdess: 1 clips" in shown
+    assert "ravdess: 1 clip," in shown
     assert "tess: 2 clips" in shown
     assert "2 clips hold the same sound as another" in shown
     assert "files of other endings, not looked at: 1 .txt" in shown

@@ -69,8 +69,8 @@ class AdaptiveOptions(Options):
         Variance of a speaker, relative to the setting's, at which half of the speaker's offset is believed: clips of
         one mood are narrow.  The variance of few clips is shrunk towards the setting's first.  0 believes all.
     sharpening : float
-        Power of a setting's variance, relative to the population's, that log-probabilities are multiplied by where the
-        setting is known: a head is surer, and right more often, where emotions lie far apart.  0 leaves them.
+        Power of a setting's variance, relative to the population's, that log-probabilities are multiplied by, as far as
+        the baseline is believed: a head is surer, and right more often, where emotions lie far apart.  0 leaves them.
     hidden, networks : int
         Units of a network; networks with different seeds whose answers are averaged.
     max_per_corpus : int
@@ -403,7 +403,9 @@ class AdaptiveHead(nn.Module):
         plain = torch.stack([torch.softmax(network(embedding), dim=1) for network in self.networks]).mean(dim=0)
         logits, trust, width = self.stage(values, baseline)
         mixed = (1 - trust) * plain + trust * torch.softmax(logits, dim=1)
-        ordinary = torch.softmax(width**self.sharpening * torch.log(mixed.clamp_min(TINY)), dim=1)
+        # As far as the baseline is believed: a setting in one mood is narrow, and says nothing of how far emotions lie.
+        power = torch.pow(width, self.sharpening * trust)
+        ordinary = torch.softmax(power * torch.log(mixed.clamp_min(TINY)), dim=1)
         if self.neutral_stage is None:
             return ordinary
         # A negative count says that the speaker's clips are known to be neutral.
