@@ -1,4 +1,4 @@
-"""Write the networks of `emovox.speech.speakers`, encoder.onnx and turns.onnx, from the published weights.
+"""Write the networks of `emovox.speech.diarization`, encoder.onnx and turns.onnx, from the published weights.
 
 ::
 

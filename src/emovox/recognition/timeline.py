@@ -490,7 +490,7 @@ class TimelineOptions:
         When speech begins and ends; the default hears soft speech and finds boundaries to 8 ms.
     speakers : "auto" or int, optional
         Tell speakers apart: as many as there seem to be, or so many, 1 to 50.  Utterances are cut where the speaker
-        changes, and each judgement has its `speaker`, see :mod:`emovox.speech.speakers`.  Recordings are read twice
+        changes, and each judgement has its `speaker`, see :mod:`emovox.speech.diarization`.  Recordings are read twice
         for it.
     enrolled : tuple of Profile
         Who may be found among the speakers by name: profiles of :meth:`emovox.EmotionRecognizer.enroll`, those without

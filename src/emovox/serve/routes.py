@@ -43,7 +43,8 @@ router = APIRouter()
 
 #: Seconds between looks at a job that somebody watches.
 _LOOK = 0.5
-_HEARTBEAT = 10.0
+#: Seconds after which a stream of events says that it is still there.
+HEARTBEAT = 10.0
 
 JobId = Annotated[str, Path(pattern="^job-[0-9a-f]{24}$", description="Which job.")]
 Before = Annotated[str, Query(pattern=r"^[0-9]{1,12}\.[0-9]{1,9}:job-[0-9a-f]{24}$", description="`next` of a page.")]
@@ -193,7 +194,7 @@ async def _watch(service: Service, owner: str, job: Job) -> AsyncIterator[bytes]
         if now != told:
             yield contract.event("finished" if job.state in FINISHED else "progress", now)
             told, quiet = now, 0.0
-        elif quiet >= _HEARTBEAT:
+        elif quiet >= HEARTBEAT:
             yield b": still here\n\n"
             quiet = 0.0
         if job.state in FINISHED or service.stopping:
@@ -354,10 +355,6 @@ def _prediction(plain: dict[str, Any]) -> Prediction:
         if values[name] is not None:
             values[name] = tuple(map(kind, values[name]))
     return Prediction(**values)
-
-
-#: Seconds after which a stream of events says that it is still there.
-HEARTBEAT = 10.0
 
 
 @router.post("/v1/predict", **contract.operation("predict", "Judge one recording", contract.PREDICT))

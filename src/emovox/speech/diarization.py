@@ -474,7 +474,7 @@ class DiarizationOptions:
         How many speakers there are, if that is known, 1 to 50.
     alike : float
         Least mean cosine similarity, in [-1, 1], of voices that are one speaker's, whatever their emotions:
-        :func:`emovox.speech.speakers.without_emotion`.
+        :func:`emovox.speech.diarization.without_emotion`.
     known : float
         Least cosine similarity, in [-1, 1], with an enrolled voice that gives a speaker its name.
     least : float

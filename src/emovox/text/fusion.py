@@ -254,7 +254,7 @@ class Pool:
         return weight
 
     def beside(self, temperature: float) -> Self:
-        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.types.temper`."""
+        """Return the equivalent pool for acoustic probabilities tempered by :func:`emovox.model.file.temper`."""
         return replace(self, sharpness=self.sharpness / temperature)
 
     @classmethod
@@ -304,7 +304,7 @@ class Mixture(Pool):
     agreement, conflict : float
         Prior weights of these cases, relative to voice and words that are independent.
     temperature : float
-        Temperature of the acoustic probabilities and of the result, see :func:`emovox.types.temper`.
+        Temperature of the acoustic probabilities and of the result, see :func:`emovox.model.file.temper`.
 
     Notes
     -----

@@ -295,7 +295,7 @@ class LateFusionClassifier(Estimator):
     held_out_ : ndarray, shape (n_clips, n_classes)
         Calibrated probabilities of the training clips, predicted with their speakers held out.
     temperature_ : float
-        Calibration of the acoustic model, see `emovox.types.temper`.
+        Calibration of the acoustic model, see `emovox.model.file.temper`.
     pool_ : Pool
         Fitted weights of the words.
     """

@@ -35,7 +35,7 @@ class Graph:
     reference : callable
         Function from the inputs of the graph to its outputs, both by name.
     temperature : float
-        Temperature to apply to the probabilities, see `emovox.types.temper`.
+        Temperature to apply to the probabilities, see `emovox.model.file.temper`.
     origin : str
         Name of the reference in messages.
     """

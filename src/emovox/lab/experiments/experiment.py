@@ -259,8 +259,8 @@ def text_card(recipe: Recipe) -> dict[str, Any]:
 def _calibrating(results: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
     """Return the scores that a model is calibrated by: nothing, a setting, and neutral clips of the speaker known.
 
-    Each has its ``protocol``; those of what nobody measured are empty.  Neutral clips are without a setting: with one,
-    more answers are right.
+    Each has its ``protocol``; those of what nobody measured are empty.  Neutral clips are without a setting: the model
+    has one threshold for them, whether a setting is known besides or not.
     """
     source = results.get("promise", results)
     neutral = source.get("enrolled", {})

@@ -63,7 +63,7 @@ class Calibration:
         Index of the class of the estimator for each output.
     temperature, known_temperature, neutral_temperature : float
         Temperatures without and with a baseline of setting or speaker, and with clips of the speaker that are known to
-        be neutral, see `emovox.types.temper`.
+        be neutral, see `emovox.model.file.temper`.
     """
 
     order: tuple[int, ...]
@@ -112,7 +112,7 @@ def export(
     example : ndarray of float32, shape (n, n_features), Sequences, or Inputs
         Real features for the parity check; n is at least 2.
     temperature : float, default 1.0
-        Temperature of the calibration, see `emovox.types.temper`.
+        Temperature of the calibration, see `emovox.model.file.temper`.
     known_temperature : float, default 1.0
         Temperature with a baseline of setting or speaker.
     neutral_temperature : float, default 1.0
