@@ -28,6 +28,13 @@ HEAVY = (
     "optuna",
     "fastapi",
     "sqlalchemy",
+    "starlette",
+    "prometheus_client",
+    "uvicorn",
+    "pyarrow",
+    "dask",
+    "fsspec",
+    "av",
 )
 
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from emovox import EmotionRecognizer
+from emovox.cli.commands import COMMANDS
 from emovox.lab.experiments import experiment, recipe
 from tests import ROOT
 from tests.conftest import ANY_SOUND
@@ -115,3 +116,23 @@ def test_training_there_says_what_to_install(python: Path) -> None:
     done = subprocess.run([python, "-m", "emovox", "train", "ravdess-ann"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'emovox[train]'" in done.stderr
+
+
+def test_every_command_has_its_help_there(python: Path) -> None:
+    code = (
+        "import sys\nfrom emovox.cli.commands import COMMANDS\nfrom emovox.cli.main import run\n"
+        "for name in COMMANDS:\n"
+        "    sys.argv = ['emovox', name, '--help']\n"
+        "    try:\n        run()\n"
+        "    except SystemExit as end:\n        print(name, end.code, file=sys.stderr)\n"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    assert dict(line.split() for line in done.stderr.splitlines()) == dict.fromkeys(COMMANDS, "0")
+
+
+def test_what_needs_another_extra_says_which(python: Path) -> None:
+    for arguments, extra in ((("serve",), "serve"), (("listen", "--device", "99"), "live")):
+        done = subprocess.run([python, "-m", "emovox", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert f"pip install 'emovox[{extra}]'" in line

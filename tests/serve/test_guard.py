@@ -11,9 +11,9 @@ import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from emovox.errors import InputError
-from emovox.serve.guard import Keys
+from emovox.serve.guard import JsonLines, Keys
 from emovox.serve.jobs import Database
-from emovox.serve.settings import JsonLines, Settings
+from emovox.serve.settings import Settings
 from tests.serve import refused, serving, wav
 
 

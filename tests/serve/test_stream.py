@@ -15,9 +15,10 @@ from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketT
 from starlette.websockets import WebSocketDisconnect
 
 from emovox import EmotionRecognizer, StreamingRecognizer, TimelineOptions
+from emovox.serve.guard import Metrics
 from emovox.serve.pool import Ask, Judge, Judged, Terms, Workers
 from emovox.serve.service import Service, Streams
-from emovox.serve.settings import Metrics, Settings
+from emovox.serve.settings import Settings
 from emovox.types import Waveform
 from tests import EXAMPLES
 from tests.serve import refused, serving

@@ -1,29 +1,33 @@
-"""Nobody gets in: keys, limits, and what every request passes."""
+"""Nobody gets in: keys, limits, what every request passes; and what an operator sees of it: counters and a log."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import hashlib
 import hmac
 import ipaddress
+import json
 import logging
 import re
 import secrets
+import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emovox.errors import InputError, did_you_mean
 from emovox.serve.jobs import AWAY, KEYS, Database
-from emovox.serve.settings import MEDIA_TYPE, Metrics, Problem, Settings, place_of, split
+from emovox.serve.settings import MEDIA_TYPE, Problem, Settings, place_of, split
 
 #: What a key may allow.
 SCOPES = {
@@ -590,3 +594,90 @@ class Rates:
             self._buckets.popitem(last=False)
         wait = 0.0 if tokens >= 1 else (1 - tokens) * _MINUTE / quota
         return Allowance(allowed, quota, int(tokens), wait)
+
+
+#: What a log line may tell beside its time, level and text.
+_FIELDS = (
+    "request_id",
+    "method",
+    "route",
+    "status",
+    "ms",
+    "key",
+    "code",
+    "session",
+    "job",
+    "recording",
+    "reason",
+    "seconds",
+)
+
+
+class Metrics:
+    """The numbers of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self.requests = Counter(
+            "emovox_requests", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self.latency = Histogram(
+            "emovox_request_seconds",
+            "Seconds from a request to the end of its answer",
+            ["route"],
+            buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+            registry=registry,
+        )
+        self.audio = Counter("emovox_audio_seconds", "Seconds of sound judged", ["kind"], registry=registry)
+        self.factor = Histogram(
+            "emovox_real_time_factor",
+            "Seconds of waiting and judging for each second of sound",
+            ["kind"],
+            buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+            registry=registry,
+        )
+        self.streams = Gauge("emovox_streams", "Live streams that are open", registry=registry)
+        self.jobs = Counter(
+            "emovox_recordings_of_jobs", "Recordings of jobs that are done", ["state"], registry=registry
+        )
+        self._queue = Gauge("emovox_queue", "Requests that wait for a worker", ["pool"], registry=registry)
+        self._deaths = Gauge("emovox_worker_deaths", "Worker processes that died", ["pool"], registry=registry)
+
+    def watch(self, pool: str, waiting: Callable[[], float], deaths: Callable[[], float]) -> None:
+        """Ask for the state of a pool whenever the metrics are read."""
+        self._queue.labels(pool).set_function(waiting)
+        self._deaths.labels(pool).set_function(deaths)
+
+    def judged(self, kind: str, seconds: float, took: float) -> None:
+        """Count a recording or stretch that was judged."""
+        self.audio.labels(kind).inc(seconds)
+        if seconds > 0:
+            self.factor.labels(kind).observe(took / seconds)
+
+    def text(self) -> bytes:
+        """Write all of them in the format of Prometheus."""
+        return generate_latest(self._registry)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, text, and the fields that were given with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line; of an exception its type alone, since its message may hold a name."""
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
+        line |= {name: getattr(record, name) for name in _FIELDS if getattr(record, name, None) is not None}
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__name__
+        return json.dumps(line)
+
+
+def configure(level: str) -> None:
+    """Send the log of the service, and what the HTTP server warns of, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name, least in (("emovox", level), ("uvicorn", "warning")):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(least.upper())

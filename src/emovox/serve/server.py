@@ -35,11 +35,11 @@ from emovox.model.file import load_card
 from emovox.outputs.pages import sections
 from emovox.serve import contract, routes
 from emovox.serve.contract import RecognitionOptions, StreamOptions, mistakes, prediction_schemas
-from emovox.serve.guard import Guard, call_of, require
+from emovox.serve.guard import Guard, call_of, configure, require
 from emovox.serve.jobs import AWAY
 from emovox.serve.routes import REASONS
 from emovox.serve.service import Service, service_of
-from emovox.serve.settings import BY_STATUS, KINDS, MEDIA_TYPE, Problem, Settings, configure, split
+from emovox.serve.settings import BY_STATUS, KINDS, MEDIA_TYPE, Problem, Settings, split
 
 #: Media types of the files of the page.
 TYPES = {

@@ -26,10 +26,10 @@ from emovox.recognition.streaming import StreamEvent, StreamingRecognizer
 from emovox.recognition.timeline import Timeline
 from emovox.recognition.voice import Memory
 from emovox.serve.contract import JobOptions, Profiles, StreamOptions, parsed
-from emovox.serve.guard import Keys, call_of
+from emovox.serve.guard import Keys, Metrics, call_of
 from emovox.serve.jobs import ATTEMPTS, AWAY, Claim, Database, Jobs, Webhooks
 from emovox.serve.pool import Ask, Judge, Judged, Machines, Pool, Prepare, Task, Terms, Voices, Workers
-from emovox.serve.settings import Metrics, Part, Problem, Settings, kept
+from emovox.serve.settings import Part, Problem, Settings, kept
 from emovox.types import Float32Array, Prediction, Waveform
 
 if TYPE_CHECKING:
