@@ -42,8 +42,8 @@ from emovox.types import JOINT, FeatureSpec, Float32Array, Waveform
 
 #: Largest difference between a probability of the file and of the estimator.
 TOLERANCE = 1e-5
-#: Largest difference between axes of both, relative to the largest axis.  No softmax squashes them, so the rounding of a
-#: whole encoder in 32 bits shows in full.
+#: Largest difference between axes of both, relative to the largest axis.  No softmax squashes them, so the rounding
+#: of a whole encoder in 32 bits shows in full.
 AXES_TOLERANCE = 1e-4
 #: Largest mean difference between the probabilities of a graph and of its quantised form.
 INT8_TOLERANCE = 0.02
