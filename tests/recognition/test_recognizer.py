@@ -40,6 +40,14 @@ def test_every_built_in_model_works() -> None:
     assert (found["intensity"].dimensions or {}).keys() == {"intensity"}
 
 
+def test_a_recogniser_shows_what_it_judges_by(recognizer: EmotionRecognizer) -> None:
+    assert repr(recognizer) == f"<EmotionRecognizer default, threshold {recognizer.threshold:.2f}>"
+    assert (
+        repr(EmotionRecognizer(setting="auto", threshold=0.5))
+        == "<EmotionRecognizer default, setting auto, threshold 0.50>"
+    )
+
+
 def test_the_card_of_the_built_in_model_is_honest(recognizer: EmotionRecognizer) -> None:
     card = recognizer.card
     assert len(card.labels) == 8

@@ -329,6 +329,9 @@ class Model:
             self._shuffled[seed] = Model(shuffled(self.content, seed), f"{self._source}, shuffled")
         return self._shuffled[seed]
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.card.name}: {', '.join(self.card.labels) or 'dimensions'}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._origin is None:
             return Model, (self._content, self._source)

@@ -127,6 +127,11 @@ class EmotionRecognizer:
         known = self.setting if isinstance(self.setting, Profile) else None
         self._voice = Voice.of(self._model, self.gate, threshold, self.speaker, known)
 
+    def __repr__(self) -> str:
+        known = {"setting": self.setting, "speaker": self.speaker}
+        named = [f"{what} {getattr(one, 'name', one)}" for what, one in known.items() if one is not None]
+        return f"<{type(self).__name__} {', '.join([self.card.name, *named, f'threshold {self.threshold:.2f}'])}>"
+
     def predict(
         self,
         source: Sound | NDArray[Any],
