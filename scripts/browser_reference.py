@@ -86,16 +86,20 @@ def judged(recognizer: EmotionRecognizer, path: str, recording: str) -> dict[str
 def learnt(recognizer: EmotionRecognizer, paths: list[str], folder: Path) -> dict[str, Any]:
     """Return what recordings say of their setting: as a profile, and as parts of one recording that is its own."""
     profile = recognizer.adapt("room", paths)
+    speaker = recognizer.enroll("anna", paths[:1], voice=False, neutral=True)
     pause = np.zeros(RATE, dtype=np.float32)
     whole = str(folder / "whole.wav")
     sound = np.concatenate([part for path in paths for part in (audio.read(path).samples, pause)])
     soundfile.write(whole, sound, RATE, subtype="FLOAT")
+    told = [EmotionRecognizer(speaker=speaker, setting=one) for one in (None, profile)]
     alone = EmotionRecognizer(setting="auto")
     stream = StreamingRecognizer(alone).open(whole)
     events = stream.push(sound) + stream.finish()
     return {
         "profile": dataclasses.asdict(profile),
         "known": EmotionRecognizer(setting=profile).predict(paths[0]).to_dict(),
+        "speaker": dataclasses.asdict(speaker),
+        "neutral": [known.predict(paths[-1]).to_dict() for known in told],
         "file": whole,
         "auto": alone.timeline(whole).to_dict()["predictions"],
         "adapting": [one.prediction.to_dict() for one in events if one.kind == "result" and one.prediction],

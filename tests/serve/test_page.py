@@ -187,13 +187,17 @@ def test_a_voice_is_known_after_three_steps_and_can_be_forgotten(page: Any) -> N
     page.fill("dialog input", "anna")
     page.keyboard.press("Enter")
     page.set_input_files("dialog input[type=file]", [EXAMPLES / "plain.wav", EXAMPLES / "slow.wav"])
+    page.check("dialog input[type=checkbox]")
+    assert violations(page) == []
     page.click("dialog .actions button.main")
+    assert "all of it neutral" in page.inner_text("dialog")
     assert page.is_disabled("dialog .actions button.main")  # nobody has agreed yet
     page.check("dialog input[type=checkbox]")
     assert violations(page) == []
     page.click("dialog .actions button.main")
     page.wait_for_selector(".profiles strong")
     assert page.inner_text(".profiles strong") == "anna"
+    assert "of neutral speech" in page.inner_text(".profiles li")
     assert page.locator("[name=speaker] option").all_text_contents() == ["Unknown", "anna"]
     page.click("[aria-label='Delete anna']")
     page.wait_for_selector(".profiles strong", state="detached")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ def test_a_speaker_is_the_profile_of_the_command_line(
         found = client.post("/v1/predict?speaker=anna", files={"file": ("plain.wav", CLIPS[0].read_bytes())}).json()
         own = EmotionRecognizer(recognizer._model, speaker=want).predict(str(CLIPS[0]), name="plain.wav")
         assert found["predictions"] == [json.loads(json.dumps(own.to_dict()))]
+        known = client.post("/v1/speakers", files=files, data={"name": "anna", "neutral": "true", "replace": "true"})
+        assert known.json()["neutral"] is True
+        assert profiles.find("anna") == dataclasses.replace(want, neutral=True)
         (tmp_path / "profiles" / "ben.json").write_text("{")
         rows = client.get("/v1/speakers").json()["speakers"]
         assert rows[1] == {"name": "ben", "problem": "profile_unusable"}

@@ -88,7 +88,7 @@ export class LocalEngine {
     return this.#profiles.all(kind).map((one) => (one.fingerprint === fingerprint ? one : { ...one, problem: "another model" }));
   }
 
-  async enrol(kind, name, files) {
+  async enrol(kind, name, files, options) {
     const emovox = await this.loaded.catch((error) => Promise.reject(asEngineError(error)));
     return told(async () => {
       const clips = [];
@@ -96,7 +96,7 @@ export class LocalEngine {
         const { channels, rate } = await decode(one.blob, one.name);
         clips.push({ samples: channels, rate, name: one.name });
       }
-      const profile = await emovox.enrol(kind.slice(0, -1), name, clips);
+      const profile = await emovox.enrol(kind.slice(0, -1), name, clips, options);
       this.#profiles.put(kind, profile);
       return profile;
     });

@@ -5,7 +5,7 @@ import { EmovoxError, fromPlain, InputError } from "./errors.ts";
 import type { ModelCard } from "./model/card.ts";
 import type { Profile, Subject } from "./model/profiles.ts";
 import type { Answer, Calls, Name, Question } from "./protocol.ts";
-import type { Clip, RecordingOptions, StreamRequest, TimelineRequest } from "./recognition/recognizer.ts";
+import type { Clip, EnrolOptions, RecordingOptions, StreamRequest, TimelineRequest } from "./recognition/recognizer.ts";
 import type { Timeline } from "./recognition/timeline.ts";
 import type { StreamEvent } from "./recognition/utterances.ts";
 import type { Prediction } from "./types.ts";
@@ -94,8 +94,9 @@ export class Emovox {
   }
 
   /** Learn what a speaker's voice, or a setting, is ordinarily like; the sound is not kept. */
-  enrol(kind: Subject, name: string, clips: Clip[], telling: Telling = {}): Promise<Profile> {
-    return this.#line.call("enrol", { kind, name, clips }, telling);
+  enrol(kind: Subject, name: string, clips: Clip[], options: EnrolOptions & Telling = {}): Promise<Profile> {
+    const [telling, plain] = parted(options);
+    return this.#line.call("enrol", { kind, name, clips, options: plain }, telling);
   }
 
   /** End the worker. */

@@ -7,7 +7,7 @@ export { configure, Emovox, LiveStream, type Options, recognize, type Telling } 
 export { AudioError, EmovoxError, InputError, ModelError, NoSpeechError, ProfileError } from "./errors.ts";
 export type { ModelCard } from "./model/card.ts";
 export type { Profile, Subject } from "./model/profiles.ts";
-export type { Clip, Known, RecordingOptions, StreamRequest, TimelineRequest } from "./recognition/recognizer.ts";
+export type { Clip, EnrolOptions, Known, RecordingOptions, StreamRequest, TimelineRequest } from "./recognition/recognizer.ts";
 export { summarise, type Summary, type Timeline, type TimelineOptions } from "./recognition/timeline.ts";
 export type { StreamEvent } from "./recognition/utterances.ts";
 export type { VadOptions } from "./speech/vad.ts";

@@ -4,7 +4,7 @@ import type { Sound } from "./audio/convert.ts";
 import type { PlainError } from "./errors.ts";
 import type { ModelCard } from "./model/card.ts";
 import type { Profile, Subject } from "./model/profiles.ts";
-import type { Clip, RecordingOptions, StreamRequest, TimelineRequest } from "./recognition/recognizer.ts";
+import type { Clip, EnrolOptions, RecordingOptions, StreamRequest, TimelineRequest } from "./recognition/recognizer.ts";
 import type { Timeline } from "./recognition/timeline.ts";
 import type { StreamEvent } from "./recognition/utterances.ts";
 import type { Runtime } from "./session.ts";
@@ -22,7 +22,7 @@ export interface Calls {
   open: { ask: Setup; answer: { card: ModelCard; fingerprint: string } };
   recognize: { ask: { sound: Sound; rate: number; options: RecordingOptions }; answer: Prediction };
   timeline: { ask: { sound: Sound; rate: number; options: TimelineRequest }; answer: Timeline };
-  enrol: { ask: { kind: Subject; name: string; clips: Clip[] }; answer: Profile };
+  enrol: { ask: { kind: Subject; name: string; clips: Clip[]; options: EnrolOptions }; answer: Profile };
   begin: { ask: StreamRequest; answer: number };
   push: { ask: { stream: number; sound: Sound; estimates?: boolean | undefined }; answer: StreamEvent[] };
   finish: { ask: { stream: number }; answer: { events: StreamEvent[]; heard: number } };

@@ -41,7 +41,7 @@ const handlers: Handlers = {
   },
   recognize: ({ sound, rate, options }, watch) => opened().recognize(sound, rate, options, watch),
   timeline: ({ sound, rate, options }, watch) => opened().timeline(sound, rate, options, watch),
-  enrol: ({ kind, name, clips }, watch) => opened().enrol(kind, name, clips, watch),
+  enrol: ({ kind, name, clips, options }, watch) => opened().enrol(kind, name, clips, options, watch),
   async begin(options) {
     streams.set(++streamCount, opened().stream(options));
     return streamCount;

@@ -79,7 +79,15 @@ export interface Judgement {
 /** What Python says of recordings: ways to cut, what is learnt of them together, and of each. */
 export interface Everything {
   cuts: Record<string, object>;
-  learnt?: { profile: Profile; known: Judgement; file: string; auto: Judgement[]; adapting: Judgement[] };
+  learnt?: {
+    profile: Profile;
+    known: Judgement;
+    speaker: Profile;
+    neutral: Judgement[];
+    file: string;
+    auto: Judgement[];
+    adapting: Judgement[];
+  };
   found: Reference[];
 }
 

@@ -319,7 +319,8 @@ def _list_profiles(kind: Subject) -> None:
             damaged.append(error)
             continue
         model = f"{one.model} ({one.fingerprint[:8]})"
-        row = [name, model, str(one.clips), f"{one.seconds:.1f} s", one.created]
+        speech = f"{one.seconds:.1f} s{' neutral' if one.neutral else ''}"
+        row = [name, model, str(one.clips), speech, one.created]
         table.add_row(*row, *([one.setting or ""] if further else []))
     if table.row_count:
         Console().print(table)

@@ -32,7 +32,7 @@ class FakeModel(Model):
             raise InputError(f"labels {list(labels)}, answer {answer!r}: expected two labels or more, and one of them")
         self._labels, self._answer, self._origin = tuple(labels), answer, None
         self._content, self._source = repr((self._labels, answer)).encode(), "a fake model"
-        self.card = ModelCard("fake", "fake", self._labels, samples_spec({}))
+        self.card = ModelCard("fake", "fake", self._labels, samples_spec({}), neutral_threshold=0.0)
         self.inputs = {SAMPLES: self.card.features}
         self._shapes, self.levels = {SAMPLES: [None, None]}, {SAMPLES: "samples"}
         self.takes_samples, self.takes_vectors, self.takes_baseline = True, False, True

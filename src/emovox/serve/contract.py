@@ -768,20 +768,20 @@ _PROFILE_NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
 def profile_operations(kind: Subject) -> dict[str, dict[str, Any]]:
-    """Describe the routes about profile_operations of speakers or settings."""
+    """Describe the routes about profiles of speakers or settings."""
     properties: dict[str, Any] = {
         "file": {"type": "array", "items": _BINARY, "minItems": 1},
         "name": _PROFILE_NAME,
         "replace": {"type": "boolean"},
     }
     if kind == "speaker":
-        properties["setting"] = _PROFILE_NAME
+        properties |= {"setting": _PROFILE_NAME, "voice": {"type": "boolean"}, "neutral": {"type": "boolean"}}
     form = {"type": "object", "required": ["file", "name"], "properties": properties}
     body = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     tag = f"{kind}s"
     gone = {204: {"description": "It is gone."}}
     return {
-        "list": _profile_route("Anything", "The profile_operations.", tag=tag),
+        "list": _profile_route("Anything", "The profiles.", tag=tag),
         "create": _profile_route(
             "Anything", "The profile.", *UNJUDGED, "exists", status=201, requestBody=body, tag=tag
         ),

@@ -395,6 +395,8 @@ class Learn:
         Seconds of sound of one that are taken at most.
     voice : bool
         Whether to take a voice print of a speaker.
+    neutral : bool
+        Whether all speech of the speaker is known to be neutral.
     """
 
     kind: Subject
@@ -403,6 +405,7 @@ class Learn:
     setting: str | None = None
     longest: float = float("inf")
     voice: bool = True
+    neutral: bool = False
 
     def run(self, bench: Bench, tell: Tell) -> tuple[Profile, list[str]]:
         """Return the profile, and what is wrong with recordings of a setting that were left out."""
@@ -416,8 +419,8 @@ class Learn:
         with ExitStack() as stack:
             sounds = [stack.enter_context(upload.opened()) for upload in self.uploads]
             if self.kind == "speaker":
-                learnt = recognizer.enroll(self.name, sounds, self.setting, voice=self.voice, jobs=1, progress=heard)
-                return learnt, left_out
+                more = {"voice": self.voice, "neutral": self.neutral}
+                return recognizer.enroll(self.name, sounds, self.setting, jobs=1, progress=heard, **more), left_out
             found = recognizer.adapt(
                 self.name, sounds, jobs=1, progress=heard, left_out=lambda error: left_out.append(str(error))
             )

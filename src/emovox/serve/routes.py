@@ -550,6 +550,7 @@ class SpeakerOptions(SettingOptions):
 
     setting: str | None = Field(None, max_length=64, description="The setting that the speaker belongs to.")
     voice: bool = Field(True, description="Take a voice print, by which the option speakers finds the speaker by name.")
+    neutral: bool = Field(False, description="All of the speech is known to be neutral: it is believed at once.")
 
 
 _OPTIONS: dict[Subject, type[SettingOptions]] = {"speaker": SpeakerOptions, "setting": SettingOptions}
@@ -557,7 +558,7 @@ _OPTIONS: dict[Subject, type[SettingOptions]] = {"speaker": SpeakerOptions, "set
 
 def _plain(profile: Profile) -> dict[str, Any]:
     """Describe a profile; its numbers stay here."""
-    names = ("name", "model", "clips", "seconds", "created", *(("setting",) if profile.kind == "speaker" else ()))
+    names = ("name", "model", "clips", "seconds", "created", *(("setting", "neutral") * (profile.kind == "speaker")))
     return {name: getattr(profile, name) for name in names}
 
 
@@ -616,13 +617,15 @@ async def _learnt(request: Request, kind: Subject) -> tuple[Profile, list[str]]:
     async with received(request, files=_RECORDINGS[kind]) as got:
         options: SettingOptions = parsed(_OPTIONS[kind], got.options)
         name = check_name(options.name, kind)
-        belongs, voice = (options.setting, options.voice) if isinstance(options, SpeakerOptions) else (None, False)
-        if belongs:
-            belongs = (await asyncio.to_thread(profiles.find, belongs, "setting")).name
+        asked: dict[str, Any] = {}
+        if isinstance(options, SpeakerOptions):
+            asked = options.model_dump(include={"setting", "voice", "neutral"})
+        if asked.get("setting"):
+            asked["setting"] = (await asyncio.to_thread(profiles.find, asked["setting"], "setting")).name
         if not options.replace and name in await asyncio.to_thread(profiles.names, kind):
             raise Problem("exists", f"there is a {kind} {name!r}: add replace, or delete it first")
         uploads = tuple(Upload(part.content, part.name) for part in got.parts)
-        task = Learn(kind, name, uploads, belongs, service.settings.seconds, voice)
+        task = Learn(kind, name, uploads, longest=service.settings.seconds, **asked)
         found: tuple[Profile, list[str]] = await service.judge(task, kind="enrol")
     await asyncio.to_thread(profiles.save, found[0])
     return found

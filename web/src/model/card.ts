@@ -13,9 +13,13 @@ export interface ModelCard {
   /** Order of the network's output. */
   labels: string[];
   features: { set: string; version: number; dimension: number; preprocess: PreprocessOptions };
-  /** A prediction whose confidence is lower is an abstention; `known_threshold` where a baseline is known. */
+  /**
+   * A prediction whose confidence is lower is an abstention; `known_threshold` where a baseline is known,
+   * `neutral_threshold` where a speaker's speech is known to be neutral.
+   */
   threshold: number;
   known_threshold: number | null;
+  neutral_threshold: number | null;
   /** Seconds of speech below which the answer is an abstention; 0 answers any. */
   shortest: number;
   dimensions: string[];
@@ -46,6 +50,7 @@ export function cardOf(metadata: Record<string, string>, source: string): ModelC
       `model card format ${String(card["format_version"])}, expected ${FORMAT_VERSION}: take the emovox that made it`,
     );
   }
-  const defaults = { threshold: 0, known_threshold: null, shortest: 0, dimensions: [], corpora: [], evaluation: {} };
+  const thresholds = { threshold: 0, known_threshold: null, neutral_threshold: null };
+  const defaults = { ...thresholds, shortest: 0, dimensions: [], corpora: [], evaluation: {} };
   return { ...defaults, ...card };
 }

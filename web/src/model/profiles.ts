@@ -4,9 +4,9 @@ import { ModelError, ProfileError } from "../errors.ts";
 import { Statistics } from "./baselines.ts";
 import type { Model } from "./file.ts";
 
-/** Version of the file's structure that is written: it has no voice prints. */
-const FORMAT_VERSION = 2;
-/** Versions that are read: Python's have voice prints, which nothing is done with here, and tell neutral speech. */
+/** Version of the file's structure that is written: that of Python, but that no voice prints are taken. */
+const FORMAT_VERSION = 4;
+/** Versions that are read. */
 const READ = [2, 3, 4];
 /** Least speech that makes the baseline of a speaker, in seconds. */
 const LEAST_SPEECH = 1;
@@ -28,6 +28,10 @@ export interface Profile {
   mean: number[];
   variance: number[];
   setting: string | null;
+  /** A speaker's voice print and who took it: Python's, which nothing is done with here. */
+  voice?: number[] | null;
+  encoder?: string | null;
+  /** Whether the speech of a speaker is known to be neutral. */
   neutral?: boolean;
   created: string;
   software: string;
@@ -70,14 +74,24 @@ export function requireBaseline(model: Model): void {
   }
 }
 
+/** Make sure that a model makes use of a speaker's speech that is known to be neutral. */
+export function requireNeutral(kind: Subject, model: Model): void {
+  if (kind === "setting") throw new ProfileError("a setting has no mood: leave out neutral");
+  if (model.card.neutral_threshold === null) {
+    throw new ModelError(
+      `model '${model.card.name}' makes no difference between neutral and other speech of a speaker: leave out neutral`,
+    );
+  }
+}
+
 /** Make a profile of what a model heard in `clips` recordings with so many seconds of speech. */
 export function build(
   kind: Subject,
   name: string,
   model: Model,
-  heard: { statistics: Statistics; clips: number; seconds: number },
+  heard: { statistics: Statistics; clips: number; seconds: number; neutral: boolean },
 ): Profile {
-  const { statistics, clips, seconds } = heard;
+  const { statistics, clips, seconds, neutral } = heard;
   if (!/^[\p{L}\p{M}\p{N}_-]+$/u.test(name) || name === "auto") {
     throw new ProfileError(`a ${kind} cannot be called '${name}': use letters, digits, - and _`);
   }
@@ -103,6 +117,9 @@ export function build(
     mean: statistics.mean.map(Math.fround),
     variance: statistics.variance.map(Math.fround),
     setting: null,
+    voice: null,
+    encoder: null,
+    neutral,
     created: new Date().toISOString().slice(0, 10),
     software: model.card.software,
     format_version: FORMAT_VERSION,

@@ -5,7 +5,7 @@ import { EmovoxError, InputError } from "../errors.ts";
 import { Statistics } from "../model/baselines.ts";
 import type { ModelCard } from "../model/card.ts";
 import { Model } from "../model/file.ts";
-import { build, type Profile, requireBaseline, type Subject } from "../model/profiles.ts";
+import { build, type Profile, requireBaseline, requireNeutral, type Subject } from "../model/profiles.ts";
 import { openSession, type Session } from "../session.ts";
 import { gateThreshold } from "../speech/gate.ts";
 import type { Prediction, Segment } from "../types.ts";
@@ -67,6 +67,12 @@ export interface Clip {
   name?: string;
 }
 
+/** What is known of the recordings for a profile. */
+export interface EnrolOptions {
+  /** Whether all speech of a speaker is known to be neutral: it is believed at once. Never of a setting. */
+  neutral?: boolean;
+}
+
 /** Recognises emotions with the model of the package. */
 export class Recognizer {
   readonly #model: Model;
@@ -125,8 +131,16 @@ export class Recognizer {
   }
 
   /** Learn what a speaker's voice, or a setting, is ordinarily like; the sound is not kept. */
-  async enrol(kind: Subject, name: string, clips: readonly Clip[], watch: Watch = {}): Promise<Profile> {
+  async enrol(
+    kind: Subject,
+    name: string,
+    clips: readonly Clip[],
+    options: EnrolOptions = {},
+    watch: Watch = {},
+  ): Promise<Profile> {
+    const neutral = options.neutral ?? false;
     requireBaseline(this.#model);
+    if (neutral) requireNeutral(kind, this.#model);
     const axes: Float32Array[] = [];
     let seconds = 0;
     for (const one of clips) {
@@ -136,7 +150,7 @@ export class Recognizer {
       axes.push(...found.axes);
     }
     const statistics = Statistics.of(axes, this.#model.axesWidth);
-    return build(kind, name, this.#model, { statistics, clips: clips.length, seconds });
+    return build(kind, name, this.#model, { statistics, clips: clips.length, seconds, neutral });
   }
 
   /** Bring a recording to 16 kHz, and say who judges it: where it is its own setting, it is heard twice. */

@@ -30,8 +30,11 @@ export interface VoiceSetup {
   network: Session;
   /** Smallest probability of speech that is judged. */
   gate: number;
-  /** Confidence under which an answer is an abstention, where nothing is known of setting and speaker, and where something is. */
-  thresholds: readonly [number, number];
+  /**
+   * Confidence under which an answer is an abstention: where nothing is known of setting and speaker, where something is,
+   * and where the speaker's speech is known to be neutral.
+   */
+  thresholds: readonly [number, number, number];
   speaker: Profile | null;
   setting: Setting | null;
   baseline: Float32Array | null;
@@ -59,8 +62,10 @@ export class Voice implements Judge {
     known: { threshold: number | null; speaker: Profile | null; setting: Profile | null },
   ): Voice {
     const { speaker, setting } = known;
-    const own = [model.card.threshold, model.card.known_threshold ?? model.card.threshold] as const;
-    const thresholds = known.threshold === null ? own : ([known.threshold, known.threshold] as const);
+    const { threshold, known_threshold, neutral_threshold } = model.card;
+    const something = known_threshold ?? threshold;
+    const own = [threshold, something, neutral_threshold ?? something] as const;
+    const thresholds = known.threshold === null ? own : ([known.threshold, known.threshold, known.threshold] as const);
     const levels = [setting && statisticsOf(setting, model, "setting"), speaker && statisticsOf(speaker, model, "speaker")] as const;
     return new Voice({
       model,
@@ -86,7 +91,8 @@ export class Voice implements Judge {
   }
 
   get threshold(): number {
-    return this.#setup.thresholds[this.#setup.baseline ? 1 : 0];
+    const { thresholds, speaker, baseline: known } = this.#setup;
+    return thresholds[speaker?.neutral ? 2 : known ? 1 : 0];
   }
 
   async assess(window: Waveform, name: string, running = false): Promise<Prediction | null> {

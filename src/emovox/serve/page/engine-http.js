@@ -105,10 +105,10 @@ export class HttpEngine {
     return (await this.#json(`v1/${kind}`))[kind];
   }
 
-  async enrol(kind, name, files) {
+  async enrol(kind, name, files, { neutral = false } = {}) {
     const form = new FormData();
     for (const one of files) form.append("file", one.blob, one.name);
-    form.append("options", JSON.stringify({ name, replace: true }));
+    form.append("options", JSON.stringify({ name, replace: true, ...(neutral && { neutral }) }));
     return (await this.#call("POST", `v1/${kind}`, form)).json();
   }
 

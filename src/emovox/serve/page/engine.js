@@ -34,9 +34,10 @@
  * @property {(known: Set<string>) => Promise<object[]>} remembered Recordings elsewhere that the page does not know:
  *   [{token, name, created (ms), duration, state: "running" | "done" | "failed", error?}].
  * @property {(token: string) => Promise<object>} result The result of one of them.
- * @property {(kind: string) => Promise<{name: string, clips?: number, seconds?: number, created?: string, problem?: string}[]>}
- *   profiles
- * @property {(kind: string, name: string, files: {name: string, blob: Blob}[]) => Promise<object>} enrol
+ * @property {(kind: string) => Promise<{name: string, clips?: number, seconds?: number, neutral?: boolean, created?: string,
+ *   problem?: string}[]>} profiles
+ * @property {(kind: string, name: string, files: {name: string, blob: Blob}[], options?: {neutral?: boolean}) => Promise<object>}
+ *   enrol Learn a voice or a setting; `neutral`: all speech is known to be neutral.
  * @property {(kind: string, name: string) => Promise<void>} unenrol
  * @property {(key: string, keep: boolean) => void} [authorise] Take the user's key; `keep` beyond this tab.
  * @property {() => boolean} [authorised] Whether there is a key.

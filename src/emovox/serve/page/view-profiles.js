@@ -56,7 +56,7 @@ export class ProfilesView {
     }
     this.onNames(kind, found.filter((one) => !one.problem).map((one) => one.name));
     const rows = found.map((one) =>
-      h("li", h("strong", one.name), h("span.quiet", one.problem ? "cannot be read" : `${count(one.clips ?? one.heard ?? 0, "recording")}, ${span(one.seconds ?? 0)} of speech`),
+      h("li", h("strong", one.name), h("span.quiet", one.problem ? "cannot be read" : `${count(one.clips ?? one.heard ?? 0, "recording")}, ${span(one.seconds ?? 0)} of ${one.neutral ? "neutral " : ""}speech`),
         button("trash", `Delete ${one.name}`, () => this.remove(kind, one.name), { quiet: true })),
     );
     list.replaceChildren(...(rows.length ? rows : [h("li.quiet", "There are none yet.")]));
@@ -75,6 +75,7 @@ export class ProfilesView {
 class Wizard {
   files = [];
   name = "";
+  neutral = false;
   step = 0;
 
   constructor(page, kind) {
@@ -117,6 +118,7 @@ class Wizard {
       draw();
     } });
     draw();
+    const neutral = h("input", { type: "checkbox", checked: this.neutral, onchange: () => (this.neutral = neutral.checked) });
     return [
       h("ul.what", this.about.what.map((text) => h("li", text))),
       h("div.buttons", button("add", "Choose files", () => input.click()), this.about.recordable && this.#recording(draw)),
@@ -124,6 +126,7 @@ class Wizard {
       this.meter?.element,
       this.meter?.told,
       list,
+      this.kind === "speakers" && h("label.check", neutral, "All of it is neutral: read or said without emotion. It is believed at once, so leave this out where you are not sure."),
       h("div.actions", button(null, "Back", () => this.go(0)), next),
     ];
   }
@@ -167,7 +170,7 @@ class Wizard {
       wrong.textContent = "";
       keep.textContent = "One moment ...";
       try {
-        await this.page.engine.enrol(this.kind, this.name, this.files);
+        await this.page.engine.enrol(this.kind, this.name, this.files, { neutral: this.neutral });
         announce(`${this.name} is known now.`);
         this.box.close();
         await this.page.load(this.kind);
@@ -178,8 +181,9 @@ class Wizard {
       }
     }, { kind: "main", disabled: true });
     const who = this.kind === "speakers" ? "This person has" : "These people have";
+    const sound = `${count(this.files.length, "recording")}${this.neutral ? ", all of it neutral" : ""}`;
     return [
-      h("dl", h("dt", "Name"), h("dd", this.name), h("dt", "Sound"), h("dd", count(this.files.length, "recording"))),
+      h("dl", h("dt", "Name"), h("dd", this.name), h("dt", "Sound"), h("dd", sound)),
       h("p.quiet.small", "A profile of that name is replaced. The sound is forgotten as soon as it was heard."),
       h("label.check", agree, `${who} agreed to it.`),
       wrong,
