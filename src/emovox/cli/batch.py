@@ -40,7 +40,7 @@ class Batch(Group):
 
 @click.group("batch", cls=Batch)
 def batch() -> None:
-    """Judge very many recordings; the same command goes on where it stopped.
+    """Analyse very many recordings; the same command resumes an interrupted run.
 
     Examples
     --------
@@ -49,14 +49,16 @@ def batch() -> None:
     - `emovox batch status out/`
     - `emovox batch merge out/ emotions.csv`
 
-    `emovox batch INPUT OUTPUT` is short for `emovox batch run INPUT OUTPUT`, whose help tells the options.
+    `emovox batch INPUT OUTPUT` is short for `emovox batch run INPUT OUTPUT`; its --help lists the options.
     """
 
 
 _machines = all_of(
-    option("--jobs", "-j", type=int, metavar="N", section="Machines", help="Processes; one a processor core."),
     option(
-        "--shard", metavar="I/N", section="Machines", help="Do each N-th part only, from the I-th: one of N machines."
+        "--jobs", "-j", type=int, metavar="N", section="Machines", help="Number of processes; default one per core."
+    ),
+    option(
+        "--shard", metavar="I/N", section="Machines", help="Process every N-th part from the I-th: one of N machines."
     ),
     option(
         "--on", metavar="ADDRESS", section="Machines", help="Dask scheduler, such as tcp://host:8786: [cluster] extra."
@@ -67,7 +69,7 @@ _machines = all_of(
         metavar="SECONDS",
         default=PATIENCE,
         section="Machines",
-        help="Silence after which a recording counts as hanging.",
+        help="Time without progress after which a recording counts as hanging.",
     ),
 )
 _what = all_of(
@@ -83,26 +85,24 @@ _what = all_of(
     setting_option,
     option("--profiles", is_flag=True, help="The manifest's columns speaker and setting name stored profiles."),
     option("--no-gate", is_flag=True, help="Judge any sound, speech or not."),
-    option(
-        "--channels", metavar="mix|each|1|2", default="mix", help="Mix them (default), judge each by itself, or one."
-    ),
+    option("--channels", metavar="mix|each|1|2", default="mix", help="Mix (default), each separately, or one."),
     option("--set", "-s", "features", metavar="NAME", help="Feature set of --output features; prosodic."),
 )
 _words = all_of(
     recognition_options,
-    option("--text-model", metavar="MODEL", section="Words", help="Judge the words' emotion, too: a folder or hub id."),
-    option(
-        "--fuse/--no-fuse", default=None, section="Words", help="Whether words take part; the default is the model's."
-    ),
+    option("--text-model", metavar="MODEL", section="Words", help="Classifier of the words: a folder or hub id."),
+    option("--fuse/--no-fuse", default=None, section="Words", help="Fuse words and voice; default by the model."),
     option("--rules", is_flag=True, section="Words", help="Apply the decision rules."),
 )
 _how_far = all_of(
-    option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N recordings only."),
-    option("--dry-run", is_flag=True, help="Check everything and say what would be done."),
-    option("--retry-failed", is_flag=True, help="Try again what failed before."),
-    option("--max-errors", metavar="N|P%", help="Stop where more recordings fail, or a larger share."),
-    option("--part", type=click.IntRange(min=1), metavar="N", default=PART_SIZE, help="Recordings in a part."),
-    option("--format", "-f", "form", type=Choice(PartFormat), metavar="FORMAT", help="Of parts: parquet or jsonl."),
+    option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N recordings."),
+    option("--dry-run", is_flag=True, help="Check everything and print what would be done."),
+    option("--retry-failed", is_flag=True, help="Retry recordings that failed before."),
+    option("--max-errors", metavar="N|P%", help="Stop if more recordings fail, in number or percent."),
+    option("--part", type=click.IntRange(min=1), metavar="N", default=PART_SIZE, help="Recordings per part."),
+    option(
+        "--format", "-f", "form", type=Choice(PartFormat), metavar="FORMAT", help="Format of parts: parquet or jsonl."
+    ),
     option(
         "--progress",
         type=Choice(Telling),
@@ -123,7 +123,7 @@ _how_far = all_of(
 @timeline_options
 @_words
 def run(source: str, output: str, **given: Any) -> None:
-    """Judge very many recordings; the same command goes on where it stopped.
+    """Analyse very many recordings; the same command resumes an interrupted run.
 
     Examples
     --------
@@ -305,7 +305,7 @@ def _conclude(plan: Plan, where: Place, shard: Shard) -> None:
 @argument("output", metavar="OUTPUT", help="Folder or URL.")
 @option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(output: str, as_json: bool) -> None:
-    """Say how far the run of an output is.
+    """Show the progress of a run.
 
     Examples
     --------
@@ -342,10 +342,12 @@ def _running(where: Place) -> list[dict[str, Any]]:
 
 @command()
 @argument("output", metavar="OUTPUT", help="Folder or URL.")
-@argument("target", metavar="TARGET", help="File, or folder for formats with a file a recording.")
-@option("--format", "-f", "form", type=Choice(Merged), metavar="FORMAT", help="The default is by the name of TARGET.")
+@argument("target", metavar="TARGET", help="File; a folder for formats with one file per recording.")
+@option(
+    "--format", "-f", "form", type=Choice(Merged), metavar="FORMAT", help="By default from the extension of TARGET."
+)
 def merge(output: str, target: str, form: Merged | None) -> None:
-    """Put all parts of an output into one table, or a track for each recording.
+    """Merge all parts into one table, or one track per recording.
 
     Examples
     --------
@@ -373,9 +375,9 @@ _tool = option("--tool", "-t", type=Choice(Tool), metavar="TOOL", required=True,
 @argument("output", metavar="OUTPUT", help="Folder or URL with predictions or timelines.")
 @argument("target", metavar="TARGET", help="JSON file for Label Studio, else a folder.")
 @_tool
-@option("--url", metavar="PREFIX", default="", help="What Label Studio puts before paths: '/data/local-files/?d='.")
+@option("--url", metavar="PREFIX", default="", help="Prefix of paths in Label Studio, such as /data/local-files/?d=.")
 def export_(output: str, target: str, tool: Tool, url: str) -> None:
-    """Write answers for a program in which people correct them.
+    """Export answers to an annotation program.
 
     Examples
     --------
@@ -389,11 +391,11 @@ def export_(output: str, target: str, tool: Tool, url: str) -> None:
 
 
 @command("import")
-@argument("source", metavar="SOURCE", help="What Label Studio exports as JSON, or the folder of tracks.")
+@argument("source", metavar="SOURCE", help="JSON export of Label Studio, or the folder of tracks.")
 @argument("target", metavar="TABLE", help="CSV file to write.")
 @_tool
 def import_(source: str, target: str, tool: Tool) -> None:
-    """Read corrected answers into a table that `emovox train` learns from.
+    """Import corrected answers as a manifest for `emovox train`.
 
     Examples
     --------

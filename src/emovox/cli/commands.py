@@ -11,28 +11,28 @@ from emovox import __version__
 from emovox.outputs.commands import Choice, Group, Home, all_of, option
 
 _RECOGNISE = {
-    "predict": Home("emovox.cli.predict", "Say which emotion each recording expresses, and how sure that is."),
-    "listen": Home("emovox.cli.listen", "Hear a microphone or a pipe, and say what emotion it is."),
-    "enroll": Home("emovox.cli.models", "Store what a speaker's voice is ordinarily like."),
-    "adapt": Home("emovox.cli.models", "Store what a microphone, room and language are ordinarily like."),
-    "batch": Home("emovox.cli.batch", "Judge very many recordings; the same command goes on where it stopped."),
+    "predict": Home("emovox.cli.predict", "Recognise the emotion that each recording expresses, with its probability."),
+    "listen": Home("emovox.cli.listen", "Recognise emotions live, from a microphone or a pipe."),
+    "enroll": Home("emovox.cli.models", "Store a profile of a speaker's ordinary voice."),
+    "adapt": Home("emovox.cli.models", "Store a profile of a setting: microphone, room and language."),
+    "batch": Home("emovox.cli.batch", "Analyse very many recordings; the same command resumes an interrupted run."),
     "features": Home("emovox.cli.models", "Write acoustic features as CSV or Parquet."),
     "models": Home("emovox.cli.models", "List the models in the package, or show a model's card."),
-    "cache": Home("emovox.cli.models", "Show what is kept on disk, and clear it."),
+    "cache": Home("emovox.cli.models", "Show what is stored on disk, and delete it."),
 }
 _SERVE = {
-    "serve": Home("emovox.cli.listen", "Answer over HTTP and WebSocket until Ctrl-C."),
-    "keys": Home("emovox.cli.listen", "Make, list and revoke keys of the service."),
+    "serve": Home("emovox.cli.listen", "Run the HTTP and WebSocket service until Ctrl-C."),
+    "keys": Home("emovox.cli.listen", "Create, list and revoke API keys of the service."),
 }
 _LAB = {
-    "train": Home("emovox.lab.commands.train", "Evaluate a recipe, then fit it and write a model and a report."),
-    "tune": Home("emovox.lab.commands.tune", "Search the settings of a recipe, and score what is found."),
-    "evaluate": Home("emovox.lab.commands.evaluate", "Score a model on whole corpora."),
-    "dimensions": Home(
-        "emovox.lab.commands.dimensions", "Train intensity, arousal and the like beside the classes of a model."
+    "train": Home(
+        "emovox.lab.commands.train", "Evaluate a recipe, then fit it on all data and write a model and a report."
     ),
-    "compare": Home("emovox.lab.commands.compare", "Rank runs, test every pair, and write a page about it."),
-    "data": Home("emovox.lab.commands.data", "Know, download and check corpora."),
+    "tune": Home("emovox.lab.commands.tune", "Search the hyper-parameters of a recipe, and score the result."),
+    "evaluate": Home("emovox.lab.commands.evaluate", "Score a model on other corpora."),
+    "dimensions": Home("emovox.lab.commands.dimensions", "Train dimensions such as arousal or intensity for a model."),
+    "compare": Home("emovox.lab.commands.compare", "Rank runs, test every pair, and write a report."),
+    "data": Home("emovox.lab.commands.data", "List, download, check and repair corpora."),
 }
 
 #: The sub-commands by name: the module holds the command of that name.
@@ -64,20 +64,20 @@ app = Commands(
 app = click.version_option(__version__, message="emovox %(version)s", help="Print the version and stop.")(app)
 
 model_option = option("--model", "-m", metavar="MODEL", help="Model file, run folder or built-in name.")
-speaker_option = option("--speaker", "-s", metavar="NAME", help="Whose voice it is: see emovox enroll.")
-setting_option = option("--setting", metavar="NAME|auto", help="Microphone and room: see emovox adapt; or auto.")
+speaker_option = option("--speaker", "-s", metavar="NAME", help="Stored speaker profile: see emovox enroll.")
+setting_option = option("--setting", metavar="NAME|auto", help="Stored setting (see emovox adapt), or auto.")
 threshold_option = option(
     "--threshold",
     type=float,
     metavar="0..1",
-    help="Confidence that an answer needs; 0 never abstains.",
+    help="Least confidence of an answer; 0 never abstains.",
 )
 channels_option = option(
-    "--channels", metavar="mix|each|N", default="mix", help="Mix them (default), take each by itself, or one."
+    "--channels", metavar="mix|each|N", default="mix", help="Mix (default), each separately, or one."
 )
 #: Options of speech recognition.
 recognition_options = all_of(
-    option("--text", is_flag=True, section="Words", help="Recognise the words, too: needs the [text] extra."),
+    option("--text", is_flag=True, section="Words", help="Transcribe the speech: needs the [text] extra."),
     option(
         "--asr",
         metavar="MODEL",
@@ -88,7 +88,7 @@ recognition_options = all_of(
         "--language",
         metavar="CODE",
         section="Words",
-        help="What is spoken, such as en; the default is detected.",
+        help="Language, such as en; by default detected.",
     ),
 )
 #: Options of predict about words.
@@ -99,19 +99,19 @@ word_options = all_of(
         type=click.Path(path_type=Path),
         metavar="FILE",
         section="Words",
-        help="What is said in one recording: text, JSON, VTT or SRT.",
+        help="Transcript of one recording: text, JSON, VTT, SRT.",
     ),
     option(
         "--text-model",
         metavar="MODEL",
         section="Words",
-        help="Judge the words' emotion, too: a folder or hub id.",
+        help="Classifier of the words: a folder or hub id.",
     ),
     option(
         "--fuse/--no-fuse",
         default=None,
         section="Words",
-        help="Whether words take part; the default is the model's.",
+        help="Fuse words and voice; default by the model.",
     ),
     option("--rules", is_flag=True, section="Words", help="Apply the decision rules, and explain every change."),
 )
@@ -130,13 +130,13 @@ timeline_options = all_of(
         type=click.Path(path_type=Path),
         metavar="FILE",
         section="Timeline",
-        help="Judge these: .csv, .tsv (start, end) or .rttm.",
+        help="Judge given segments: .csv, .tsv or .rttm.",
     ),
     option(
         "--speakers",
         metavar="WHO",
         section="Timeline",
-        help="Tell speakers apart: auto, how many, or an .rttm.",
+        help="Separate speakers: auto, a number or an .rttm.",
     ),
     option(
         "--mode",
@@ -148,10 +148,10 @@ timeline_options = all_of(
     *(
         option(name, type=float, metavar="SECONDS", section="Timeline", help=text)
         for name, text in {
-            "--window": "Longest stretch judged at once; 6.",
-            "--hop": "Length of an interval; 1.",
-            "--smooth": "Time constant of smoothing; 0.",
-            "--merge": "Join equal neighbours with such a pause at most.",
+            "--window": "Longest segment; default 6.",
+            "--hop": "Length of an interval; default 1.",
+            "--smooth": "Time constant of smoothing; default 0.",
+            "--merge": "Join equal neighbours over pauses up to this.",
         }.items()
     ),
 )

@@ -66,10 +66,10 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 
 
 @command()
-@argument("source", metavar="[-]", required=False, help="Raw PCM or WAV on standard input, not a microphone.")
-@option("--device", "-d", metavar="NUMBER|NAME", help="Which microphone: see --list-devices.")
+@argument("source", metavar="[-]", required=False, help="Read WAV or raw PCM from standard input.")
+@option("--device", "-d", metavar="NUMBER|NAME", help="Microphone: see --list-devices.")
 @option("--list-devices", is_flag=True, help="List the microphones and stop.")
-@option("--check", "only_check", is_flag=True, help="Check the sound for 5 s, say what to do and stop.")
+@option("--check", "only_check", is_flag=True, help="Check the sound for 5 s, give advice and stop.")
 @option(
     "--format",
     "-f",
@@ -77,7 +77,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
     type=Choice(ListenFormat),
     metavar="FORMAT",
     default=ListenFormat.TABLE,
-    help="table (default) for people; json: an event a line.",
+    help="table (default) or json, one event a line.",
 )
 @option(
     "--save",
@@ -85,18 +85,18 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
     metavar="FILE",
     help="Keep the timeline: .json, .csv, .vtt, .srt, .TextGrid, .rttm or .txt (Audacity).",
 )
-@option("--save-audio", type=click.Path(path_type=Path), metavar="FILE", help="Keep the sound too, as .wav.")
+@option("--save-audio", type=click.Path(path_type=Path), metavar="FILE", help="Save the sound as .wav.")
 @model_option
 @speaker_option
 @setting_option
 @threshold_option
-@option("--no-gate", is_flag=True, help="Judge any sound that passes for speech at first.")
+@option("--no-gate", is_flag=True, help="Judge any sound, speech or not.")
 @channels_option
 @option(
     "--speakers",
     metavar="auto|N",
     section="Timeline",
-    help="Tell speakers apart as they are heard: auto, or how many at most.",
+    help="Separate speakers: auto, or their largest number.",
 )
 @option(
     "--window",
@@ -104,7 +104,7 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
     metavar="SECONDS",
     default=TimelineOptions.window,
     section="Timeline",
-    help="Seconds judged at once at most.",
+    help="Longest segment.",
 )
 @option(
     "--hop",
@@ -117,9 +117,9 @@ _CODES = ", ".join(ENCODINGS).replace("s16le", "s16le (default)")
 @recognition_options
 @option("--encoding", metavar="NAME", section=_PIPE, help=_CODES)
 @option("--rate", type=int, metavar="HZ", default=RATE, section=_PIPE, help="Sampling rate.")
-@option("--pcm-channels", type=int, metavar="N", default=1, section=_PIPE, help="How many channels there are.")
+@option("--pcm-channels", type=int, metavar="N", default=1, section=_PIPE, help="Number of channels.")
 def listen(**written: Any) -> None:
-    """Hear a microphone or a pipe, and say what emotion it is.
+    """Recognise emotions live, from a microphone or a pipe.
 
     Examples
     --------
@@ -306,7 +306,7 @@ def _meaning(one: dataclasses.Field[Any]) -> str:
 @command()
 @_options()
 def serve(**given: Any) -> None:
-    """Answer over HTTP and WebSocket until Ctrl-C.
+    """Run the HTTP and WebSocket service until Ctrl-C.
 
     Examples
     --------
@@ -348,7 +348,7 @@ def _place() -> Decorator:
 
 @click.group("keys", cls=Group)
 def keys() -> None:
-    """Make, list and revoke keys of the service.
+    """Create, list and revoke API keys of the service.
 
     Examples
     --------
@@ -367,17 +367,17 @@ def _opened(data: str | None, database: str | None) -> Keys:
 
 
 @command()
-@argument("name", metavar="NAME", help="Whose key it is.")
-@option("--scopes", metavar="LIST", default="", help="What it allows, with commas; the default is all.")
+@argument("name", metavar="NAME", help="Name of its owner.")
+@option("--scopes", metavar="LIST", default="", help="Comma-separated scopes; default all.")
 @option("--rate", type=int, metavar="N", help="Requests a minute; the default is that of the server.")
 @option("--streams", type=int, metavar="N", help="Live streams at a time; the default is that of the server.")
 @option("--jobs", type=int, metavar="N", help="Unfinished jobs; the default is that of the server.")
-@option("--days", type=float, metavar="N", help="Days until it ends; the default is never.")
+@option("--days", type=float, metavar="N", help="Days until it expires; default never.")
 @_place()
 def create(
     name: str, scopes: str, days: float | None, data: str | None, database: str | None, **limits: int | None
 ) -> None:
-    """Make a key and print it, once: only its digest is stored.
+    """Create a key and print it once: only its digest is stored.
 
     Examples
     --------
@@ -406,10 +406,10 @@ def list_keys(data: str | None, database: str | None) -> None:
 
 
 @command()
-@argument("ids", metavar="ID...", nargs=-1, required=True, help="Keys, by their ids.")
+@argument("ids", metavar="ID...", nargs=-1, required=True, help="Ids of keys.")
 @_place()
 def revoke(ids: tuple[str, ...], data: str | None, database: str | None) -> None:
-    """Revoke keys: within two seconds no server takes them any more.
+    """Revoke keys: every server refuses them within two seconds.
 
     Examples
     --------

@@ -34,12 +34,12 @@ from emovox.types import Float32Array
 
 
 @command()
-@argument("model", metavar="[MODEL]", required=False, help="Show the whole card of this model file or name.")
+@argument("model", metavar="[MODEL]", required=False, help="Show the full card of this model.")
 @option("--json", "as_json", is_flag=True, help="Print cards as JSON.")
 def models(model: str | None, as_json: bool) -> None:
     """List the models in the package, or show a model's card.
 
-    A card tells data, licence, intended use, protocol and scores.
+    A card states data, licence, intended use, protocol and scores.
 
     Examples
     --------
@@ -147,19 +147,17 @@ def kept() -> Iterator[Kept]:
 
 
 @command()
-@option(
-    "--clear", type=Choice(Kind), metavar="WHAT", help="Delete features, transcripts, content (digests), or all three."
-)
+@option("--clear", type=Choice(Kind), metavar="WHAT", help="Delete features, transcripts, content (digests) or all.")
 def cache(clear: Kind | None) -> None:
-    """Show what is kept on disk, and clear it.
+    """Show what is stored on disk, and delete it.
 
     Examples
     --------
     - `emovox cache`
     - `emovox cache --clear transcripts`
 
-    Features and digests of recordings are kept by training, transcripts by predict --text; no sound is. Profiles of
-    voices are listed, and deleted by name: emovox enroll --remove NAME.
+    Training stores features and digests of recordings, predict --text stores transcripts; no sound is stored. Profiles
+    of voices are listed, and deleted by name: emovox enroll --remove NAME.
     """
     if clear:
         for one in kept():
@@ -218,7 +216,7 @@ profile_options = all_of(
         metavar="FILE",
         help="Write to this file instead of the folder of profiles.",
     ),
-    option("--force", is_flag=True, help="Replace a profile that exists already."),
+    option("--force", is_flag=True, help="Replace an existing profile."),
     option("--list", "listing", is_flag=True, help="List the stored profiles."),
     option("--remove", metavar="NAME", help="Delete a stored profile."),
 )
@@ -334,14 +332,14 @@ def _list_profiles(kind: Subject) -> None:
 
 
 @command()
-@argument("name", metavar="NAME", required=False, help="What to call the speaker.")
+@argument("name", metavar="NAME", required=False, help="Name of the speaker.")
 @argument("sources", metavar="AUDIO...", nargs=-1, help="Ordinary speech: files, folders, quoted patterns, or -.")
 @option("--setting", metavar="NAME", help="The speaker belongs to this setting: see emovox adapt.")
-@option("--neutral", is_flag=True, help="The speech is known to be neutral: it is believed at once.")
-@option("--no-voice", is_flag=True, help="Take no voice print: --speakers will not find this speaker by name.")
+@option("--neutral", is_flag=True, help="The speech is known to be neutral: few clips suffice.")
+@option("--no-voice", is_flag=True, help="Store no voice print: --speakers cannot name this speaker.")
 @profile_options
 def enroll(setting: str | None, neutral: bool, no_voice: bool, **written: Any) -> None:
-    """Store what a speaker's voice is ordinarily like.
+    """Store a profile of a speaker's ordinary voice.
 
     Examples
     --------
@@ -370,11 +368,11 @@ def enroll(setting: str | None, neutral: bool, no_voice: bool, **written: Any) -
 
 
 @command()
-@argument("name", metavar="NAME", required=False, help="What to call the setting.")
+@argument("name", metavar="NAME", required=False, help="Name of the setting.")
 @argument("sources", metavar="AUDIO...", nargs=-1, help="Recordings made there: files, folders, quoted patterns, or -.")
 @profile_options
 def adapt(**written: Any) -> None:
-    """Store what a microphone, room and language are ordinarily like.
+    """Store a profile of a setting: microphone, room and language.
 
     Examples
     --------
@@ -420,12 +418,12 @@ def adapt(**written: Any) -> None:
     "-w",
     type=float,
     metavar="SECONDS",
-    help="Seconds of a row, longer recordings get several; 60, of default and axes 6.",
+    help="Window of a row; default 60, of default and axes 6.",
 )
 @option(
     "--setting",
     metavar="NAME|auto",
-    help="Tell how far from ordinary: axes in a setting of emovox adapt; auto: any set, in the recordings given.",
+    help="Standardise: axes by a setting of emovox adapt; auto: any set by the given recordings.",
 )
 @channels_option
 def features(
@@ -442,7 +440,7 @@ def features(
 
     Rows are keyed by file, start and end in seconds, and by channel where channels are named; frame-level sets give one
     row a frame. A recording of more than one and a half windows is cut into windows, and one of digital silence is
-    left out. Where one cannot be read, or not whole, the exit code is 2. With --setting the mean of the setting is
+    left out. If a recording cannot be read in full, the exit code is 2. With --setting the mean of the setting is
     subtracted from each column, and the difference divided by its standard deviation.
     """
     if out.suffix not in (".csv", ".parquet"):

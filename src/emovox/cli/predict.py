@@ -71,23 +71,23 @@ LONG = 120.0
     help="json, csv, vtt, srt, textgrid, rttm or audacity.",
 )
 @option("--out", "-o", metavar="FILE|FOLDER/", help="Write to a file, or one a recording into a folder.")
-@option("--plot", metavar="FILE|FOLDER/", help="Draw sound and answers: .png, .svg or .pdf.")
-@option("--html", metavar="FILE|FOLDER/", help="Write a page to look at and to listen to.")
-@option("--embed", is_flag=True, help="Put the sound into that page, not beside it.")
+@option("--plot", metavar="FILE|FOLDER/", help="Plot waveform and answers: .png, .svg or .pdf.")
+@option("--html", metavar="FILE|FOLDER/", help="Write an HTML page with player and timeline.")
+@option("--embed", is_flag=True, help="Embed the sound in the HTML page.")
 @option("--timeline", "-t", is_flag=True, help="Answer segment by segment.")
-@option("--explain", is_flag=True, help="Tell why instead: when, bands, voice and words.")
-@option("--summary", is_flag=True, help="Shares of time, changes, strongest moments instead.")
+@option("--explain", is_flag=True, help="Explain answers: moments, bands, voice and words.")
+@option("--summary", is_flag=True, help="Print shares, transitions and peaks instead.")
 @model_option
 @speaker_option
 @setting_option
 @threshold_option
 @option("--no-gate", is_flag=True, help="Analyse any sound, speech or not.")
 @channels_option
-@option("--jobs", "-j", type=int, metavar="N", help="Recordings at a time; one a processor core.")
+@option("--jobs", "-j", type=int, metavar="N", help="Recordings in parallel; default one per core.")
 @timeline_options
 @word_options
 def predict(**written: Any) -> None:
-    """Say which emotion each recording expresses, and how sure that is.
+    """Recognise the emotion that each recording expresses, with its probability.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def predict(**written: Any) -> None:
     - `emovox predict meeting.mp3 --timeline --out meeting.vtt --setting auto`
     - `cat call.mp3 | emovox predict - --format json`
 
-    What cannot be analysed, or judged with its words, is told on standard error, and the exit code is 2.
+    Recordings that cannot be analysed are reported on standard error, and the exit code is 2.
     """
     asked = Asked(**written)
     work = asked.work()

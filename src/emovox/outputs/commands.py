@@ -310,8 +310,10 @@ def _names(option: click.Option) -> str:
 
 
 def _default(option: click.Option) -> str:
-    """Tell the default where there is one that the text does not tell."""
+    """Return the default in brackets, or nothing if there is none or the text states it."""
     if option.is_flag or not isinstance(option.default, str | int | float) or "default" in (option.help or ""):
+        return ""
+    if option.default == "":
         return ""
     shown = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
     return f" (default {shown})"

@@ -261,7 +261,7 @@ def setting(default: Any, help: str, *, least: float | None = None, section: str
     return field(default=default, metadata={"help": help, "least": least, "section": section})
 
 
-_LIMITS, _PRIVACY = "Limits", "Who may call"
+_LIMITS, _PRIVACY = "Limits", "Access"
 #: Settings that the help page leaves out; the documentation has them.
 RARE = "Rarer limits"
 
@@ -287,7 +287,7 @@ class Settings:
     database: str = setting("", "URL of a PostgreSQL database instead of SQLite in the data folder.")
     model: str = setting("", "Model file, run folder or built-in name that judges by default.")
     asr: str = setting("", "Whisper model for words: a folder, a name or a hub id.")
-    workers: int = setting(0, "Processes that judge; 0 is one a processor core.", least=0)
+    workers: int = setting(0, "Processes for recognition; 0: one per core.", least=0)
     job_workers: int = setting(0, "Processes for jobs, at low priority; 0 is as many as workers.", least=0)
     on: str = setting("", "Dask scheduler for the work of jobs, such as tcp://host:8786: [cluster] extra.")
     log: str = setting("info", "Least level of the log on standard error: debug, info, warning or error.")

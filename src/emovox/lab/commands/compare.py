@@ -22,12 +22,12 @@ from emovox.outputs.console import Console, Table, say
 @option(
     "--separate",
     is_flag=True,
-    help="Set runs of other protocols, labels or clips apart, instead of refusing them all.",
+    help="Show runs with other protocols, labels or clips in separate sections, instead of refusing them.",
 )
-@option("--latency/--no-latency", default=True, help="Measure how long each model takes, here and now.")
+@option("--latency/--no-latency", default=True, help="Measure the latency of each model on this machine.")
 @json_option("comparison.json")
 def compare(run: tuple[str, ...], out: Path | None, separate: bool, latency: bool, as_json: bool) -> None:
-    """Rank runs, test every pair, and write a page about it.
+    """Rank runs, test every pair, and write a report.
 
     Examples
     --------

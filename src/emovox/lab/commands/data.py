@@ -19,7 +19,7 @@ from emovox.outputs.console import Console, Table, progress_bars, shown
 
 @click.group("data", cls=Group)
 def data() -> None:
-    """Know, download and check corpora.
+    """List, download, check and repair corpora.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def _cards() -> Mapping[str, Any]:
 
 
 @data.command("list", cls=Command)
-@option("--open", "only_open", is_flag=True, help="Only corpora that anyone may use for anything, commerce included.")
+@option("--open", "only_open", is_flag=True, help="Only corpora that may be used for any purpose, commercial included.")
 @option("--language", "-l", metavar="CODE", help="Only corpora of a language, such as de.")
 @json_option("a list of objects")
 def list_corpora(only_open: bool, language: str | None, as_json: bool) -> None:
@@ -74,7 +74,7 @@ def list_corpora(only_open: bool, language: str | None, as_json: bool) -> None:
 @argument("name", metavar="NAME", help="Name of a corpus, as in emovox data list.")
 @json_option("an object")
 def info(name: str, as_json: bool) -> None:
-    """Tell all that is known of a corpus: who may use it, where it is, what is wrong with it, which splits leak.
+    """Print the card of a corpus: licence, source, known faults, splits that leak.
 
     Examples
     --------
@@ -129,11 +129,11 @@ def _told(card: Any) -> Iterator[str]:
     type=click.Path(path_type=Path),
     help="Folder of a corpus or of several, or a manifest.",
 )
-@option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content.")
-@option("--quick", is_flag=True, help="Look at names and tables only; listen to nothing.")
+@option("--corpus", "-c", "name", metavar="NAME", help="Name of the corpus; by default detected from the content.")
+@option("--quick", is_flag=True, help="Check names and tables only, without reading clips.")
 @jobs_option
 def check(folder: Path, name: str | None, quick: bool, jobs: int) -> None:
-    """Read a corpus, compare it with what its authors published, and listen to every clip.
+    """Read every clip of a corpus, and compare it with the published description.
 
     Examples
     --------

@@ -17,22 +17,21 @@ from emovox.storage import require_writable
 
 _copy = all_of(
     argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a copy, or of several."),
-    option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content."),
+    option("--corpus", "-c", "name", metavar="NAME", help="Name of the corpus; by default detected from the content."),
     jobs_option,
-    json_option("an object, or a list where there are several corpora"),
+    json_option("an object (a list for several corpora)"),
 )
 
 
 @click.command("download", cls=Command)
 @argument("name", metavar="NAME", help="Name of a corpus, as in emovox data list.")
-@option("--to", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Where to; the default is data/NAME.")
-@option("--accept", "licence", metavar="LICENCE", help="Accept its licence, in the words of emovox data info; once.")
+@option("--to", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Target folder; default data/NAME.")
+@option("--accept", "licence", metavar="LICENCE", help="Accept the licence, by its name in emovox data info.")
 @option("--keep", is_flag=True, help="Keep the archives, for repairs without network.")
 def download(name: str, folder: Path | None, licence: str | None, keep: bool) -> None:
     """Download a corpus from its authors, verify and unpack it.
 
-    An interrupted download goes on with the same command. Corpora behind a form or a login cannot be downloaded: the
-    command tells how to get them.
+    The same command resumes an interrupted download. For corpora behind a form or a login it prints how to get them.
 
     Examples
     --------
@@ -57,10 +56,10 @@ def download(name: str, folder: Path | None, licence: str | None, keep: bool) ->
 
 @click.command("verify", cls=Command)
 @_copy
-@option("--record", is_flag=True, help="Write down what is there now, to compare with later.")
+@option("--record", is_flag=True, help="Record the present state, to compare with later.")
 @click.pass_context
 def verify(context: click.Context, folder: Path, name: str | None, jobs: int, as_json: bool, record: bool) -> None:
-    """Compare a copy with its index, recording by recording, and listen to all of them.
+    """Compare every recording of a copy with the index of the corpus.
 
     The index is the one recorded in the folder, else that of the package, which knows names and, of some corpora,
     durations; else the corpus's own tables. Of a folder above several corpora it verifies each. Exits with 1 if
@@ -90,12 +89,12 @@ def verify(context: click.Context, folder: Path, name: str | None, jobs: int, as
 
 @click.command("repair", cls=Command)
 @_copy
-@option("--accept", "licence", metavar="LICENCE", help="Accept its licence, in the words of emovox data info; once.")
+@option("--accept", "licence", metavar="LICENCE", help="Accept the licence, by its name in emovox data info.")
 @click.pass_context
 def repair(
     context: click.Context, folder: Path, name: str | None, jobs: int, as_json: bool, licence: str | None
 ) -> None:
-    """Bring back what a copy lacks or has damaged, out of its archives, which are downloaded if they are not there.
+    """Restore missing or damaged recordings of a copy from the corpus's archives.
 
     Of a folder above several corpora it repairs each. Exits with 1 if something stays missing or damaged.
 
@@ -133,7 +132,7 @@ def repair(
 @argument(
     "folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder of a corpus or of several, or a manifest."
 )
-@option("--corpus", "-c", "name", metavar="NAME", help="Its name; the default is to guess from the content.")
+@option("--corpus", "-c", "name", metavar="NAME", help="Name of the corpus; by default detected from the content.")
 @option(
     "--out",
     "-o",
@@ -141,14 +140,14 @@ def repair(
     type=click.Path(path_type=Path),
     default=Path("audit"),
     show_default=True,
-    help="Where the page goes.",
+    help="Folder of the report.",
 )
 @jobs_option
 @json_option("the findings")
 def audit(folder: Path, name: str | None, out: Path, jobs: int, as_json: bool) -> None:
-    """Measure every clip of a corpus, and write a page: copies, leaks, balance, clipped, silent, band-limited clips.
+    """Measure every clip of a corpus and write a report of copies, leaks, imbalance and faulty clips.
 
-    Of a folder above several corpora it audits each; the pages go into a folder for each.
+    In a folder with several corpora each is audited, with its report in a folder of its own.
 
     Examples
     --------

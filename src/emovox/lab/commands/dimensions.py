@@ -18,20 +18,20 @@ from emovox.outputs.console import progress_bars, say
 @corpus_option(required=True)
 @option("--name", "-n", "names", multiple=True, required=True, metavar="COLUMN", help="Dimension; repeat for several.")
 @option("--out", "-o", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Model file to write.")
-@option("--alone", is_flag=True, help="Leave out the classes: a file of 54 kB.")
+@option("--alone", is_flag=True, help="Write the dimensions only, without classes: 54 kB.")
 @jobs_option
 @json_option("the scores")
 def dimensions(
     model: str, corpus: tuple[str, ...], names: tuple[str, ...], out: Path, alone: bool, jobs: int, as_json: bool
 ) -> None:
-    """Train intensity, arousal and the like beside the classes of a model.
+    """Train dimensions such as arousal or intensity for a model.
 
     Examples
     --------
     - `emovox dimensions default -c ravdess=data/ravdess -n intensity -o my.onnx`
     - `emovox dimensions default -c mine=a.csv -n arousal -n valence -o mine.onnx`
 
-    The columns hold numbers; intensity may be normal, medium or strong. Empty cells are not known.
+    The columns hold numbers; intensity may be normal, medium or strong. Empty cells are unknown values.
     """
     import_training()
     from emovox.lab.experiments import dimensions as experiment

@@ -30,7 +30,7 @@ from emovox.outputs.formats import write_csv
 def evaluate(
     model: str, corpus: tuple[str, ...], out: Path | None, setting: str | None, jobs: int, as_json: bool
 ) -> None:
-    """Score a model on whole corpora.
+    """Score a model on other corpora.
 
     Examples
     --------

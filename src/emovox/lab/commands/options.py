@@ -14,7 +14,9 @@ from emovox.errors import InputError, MissingExtraError
 from emovox.outputs.commands import Decorator, argument, option
 
 recipe_argument = argument("name", metavar="RECIPE", help="Name of a recipe in the package, or a TOML file.")
-jobs_option = option("--jobs", "-j", type=int, metavar="N", default=-1, help="Processes; the default is one a core.")
+jobs_option = option(
+    "--jobs", "-j", type=int, metavar="N", default=-1, help="Number of processes; default one per core."
+)
 
 
 on_option = option("--on", metavar="ADDRESS", help="Fit on a Dask cluster: tcp://host:8786; [cluster] extra.")
@@ -39,7 +41,7 @@ def machines(address: str | None) -> Iterator[Any]:
 
 def corpus_option(*, required: bool) -> Decorator:
     """Declare where the corpora lie."""
-    text = "Where a corpus lies; repeatable."
+    text = "Folder or manifest of a corpus; repeatable."
     return option("--corpus", "-c", metavar="NAME=DIR", multiple=True, required=required, help=text)
 
 

@@ -12,9 +12,9 @@ from emovox.outputs.console import say
 
 @click.command("sample", cls=Command)
 @argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder to make; it must not exist yet.")
-@option("--seed", type=int, metavar="N", default=0, help="Another one gives other clips of the same speakers.")
+@option("--seed", type=int, metavar="N", default=0, help="Seed of the clips; the speakers stay the same.")
 def sample(folder: Path, seed: int) -> None:
-    """Write a small labelled corpus of synthetic voices, with manifest and recipe, to learn training with.
+    """Write a small corpus of synthetic voices with manifest and recipe, for the tutorial.
 
     Examples
     --------

@@ -29,12 +29,12 @@ from emovox.outputs.console import Console, Table, progress_bars, say
 @recipe_argument
 @corpus_option(required=False)
 @folder_option("Run folder; the default is runs/RECIPE-DATE-TIME.")
-@option("--protocol", "-p", metavar="NAME", help="Evaluate otherwise than the recipe says.")
+@option("--protocol", "-p", metavar="NAME", help="Evaluate by this protocol instead of the recipe's.")
 @option("--seed", type=int, metavar="N", multiple=True, help="Seed of the model; repeat it for a mean over seeds.")
 @set_option("model.epochs=50")
 @jobs_option
 @on_option
-@option("--keep-folds", is_flag=True, help="Keep each fold's model too, as folds/NAME.onnx.")
+@option("--keep-folds", is_flag=True, help="Also write each fold's model, as folds/NAME.onnx.")
 @json_option("metrics.json")
 def train(
     name: str,
@@ -48,7 +48,7 @@ def train(
     keep_folds: bool,
     as_json: bool,
 ) -> None:
-    """Evaluate a recipe, then fit it and write a model and a report.
+    """Evaluate a recipe, then fit it on all data and write a model and a report.
 
     Examples
     --------

@@ -34,13 +34,13 @@ from emovox.outputs.console import Console, Table, progress_bars, say
     metavar="URL",
     help="Database of the trials, default OUT/study.db; machines that share one share the work.",
 )
-@option("--trials", "-n", type=int, metavar="N", help="Trials of each search.")
-@option("--timeout", type=float, metavar="SECONDS", help="After this a search starts no other trial.")
+@option("--trials", "-n", type=int, metavar="N", help="Trials per search.")
+@option("--timeout", type=float, metavar="SECONDS", help="Time after which a search starts no more trials.")
 @option(
     "--outer",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Search only for the first so many test parts; 0 gives no honest score.",
+    help="Search only for the first N test parts; 0 gives no outer score.",
 )
 @set_option("tune.inner=loso")
 @jobs_option
@@ -59,9 +59,9 @@ def tune(
     on: str | None,
     as_json: bool,
 ) -> None:
-    """Search the settings of a recipe, and score what is found.
+    """Search the hyper-parameters of a recipe, and score the result.
 
-    The recipe's [tune] table says what is searched; the score is that of speakers that the search never saw.
+    The recipe's [tune] table defines the search space. The outer score is of speakers that the search has not seen.
 
     Examples
     --------
