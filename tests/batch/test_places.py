@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +169,85 @@ def test_an_object_store_as_input_and_output(s3: Flaky, calls: Path, tmp_path: P
     assert len(where.names("logs")) == 2
     with pytest.raises(InputError, match="make the bucket or folder first"):
         place("s3://nowhere/out").write("a", b"")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def azure(patched: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run Azurite, Microsoft's emulator; the environment points to it."""
+    pytest.importorskip("adlfs")
+    program = shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("no azurite-blob here: npm install --global azurite")
+    port = free_port()
+    command = [program, "--blobPort", str(port), "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+    account = f"http://127.0.0.1:{port}/devstoreaccount1"
+    # The key is not secret: Microsoft documents it for all emulators.
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    parts = f"AccountName=devstoreaccount1;AccountKey={key};BlobEndpoint={account};"
+    patched.setenv("AZURE_STORAGE_CONNECTION_STRING", f"DefaultEndpointsProtocol=http;{parts}")
+    try:
+        for _ in range(300):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield "az://calls"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@contextmanager
+def google(patched: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run an emulator of Google's storage; the environment points to it."""
+    pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    port = free_port()
+    server = emulator.create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    patched.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    try:
+        yield "gs://calls"
+    finally:
+        server.stop()
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # those of the emulators and the libraries that reach them
+@pytest.mark.parametrize("store", [azure, google])
+def test_other_clouds_as_input_and_output(
+    store: Callable[[pytest.MonkeyPatch], AbstractContextManager[str]],
+    calls: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with store(monkeypatch) as url:
+        files, bucket = places.filesystem(url)
+        files.mkdir(bucket)
+        for path in calls.rglob("*.wav"):
+            files.pipe_file(f"{bucket}/in/{path.relative_to(calls).as_posix()}", path.read_bytes())
+        found = [one.id for one in Inputs(f"{url}/in")]
+        assert found == sorted(one.id for one in Inputs(str(calls)))
+        assert [one.id for one in Inputs(f"{url}/in/b/*.wav")] == [
+            f"calls/in/{one}" for one in found if one[:2] == "b/"
+        ]
+        where = place(f"{url}/out")
+        done = run(Inputs(f"{url}/in"), where)
+        assert (done.recordings, done.failed) == (7, 2)
+        assert run(Inputs(f"{url}/in"), where).recordings == 0
+        run(Inputs(f"{url}/in"), tmp_path)
+        for name, data in content(tmp_path).items():
+            assert where.read(name) == data, name
+        where.remove("summary.json")
+        assert where.read("summary.json") is None
 
 
 @pytest.fixture
