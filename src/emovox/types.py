@@ -1,4 +1,4 @@
-"""Labels and the decision over them; sounds, judgements and their parts as plain values."""
+"""Labels, the decision rule, and the value types of sounds and predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SYNONYMS: dict[str, str] = {
 
 
 def as_seen(text: str) -> str:
-    """Return a text as its reader sees it, so that texts that look the same are the same.
+    """Normalise a text so that texts that look the same compare equal.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ TOO_SHORT = "too little speech"
 
 
 def too_short(one: Prediction) -> bool:
-    """Tell whether an answer is an abstention because there was too little speech."""
+    """Return whether an answer is an abstention because there was too little speech."""
     return any(line.startswith(TOO_SHORT) for line in one.why or ())
 
 
@@ -127,12 +127,12 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Unread:
-    """A stretch of a recording that cannot be read.
+    """A part of a recording that cannot be read.
 
     Attributes
     ----------
     start, end : float
-        The stretch, in seconds from the beginning of the recording; both the same where its length is not known.
+        In seconds from the beginning of the recording; equal if the length is unknown.
     reason : str
         What is wrong, in a few words.
 
@@ -160,12 +160,12 @@ class Waveform:
     samples : ndarray of float32, shape (n_samples,)
         Finite values, nominally in [-1, 1].
     start : float
-        Where this stretch begins in its recording, in seconds.
+        Position of the first sample in the recording, in seconds.
     unread : tuple of Unread
-        Parts of it that could not be read and are silence here, or missing at its end.
+        Parts that could not be read: they are silence in `samples`, or missing at the end.
     speech : ndarray of float32, shape (n_frames,), or None
-        Probability of speech, in [0, 1], of each frame of 512 samples that this stretch touches; the frames count from
-        the beginning of the recording.  None where voice activity detection has not heard it.
+        Probability of speech, in [0, 1], of each frame of 512 samples that the waveform touches; frames are aligned
+        with the beginning of the recording. None before voice activity detection.
     """
 
     samples: Float32Array
@@ -180,26 +180,26 @@ class Waveform:
 
     @property
     def end(self) -> float:
-        """Where this stretch ends in its recording, in seconds."""
+        """Position of the end in the recording, in seconds."""
         return self.start + self.duration
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """What must be done to a waveform before a model sees it; a model file carries it.
+    """Preprocessing and features that a model needs; stored in the model file.
 
     Attributes
     ----------
     set : str
         Name of the feature set, for example ``"classic193"``.
     version : int
-        Version of the set's arithmetic.  It rises whenever the numbers change.
+        Version of the set, increased whenever its numbers change.
     dimension : int
-        Number of features (a vector a clip, or a vector a frame).
+        Number of features per clip, or per frame.
     parameters : mapping
-        Parameters of the set, complete (defaults written out).
+        All parameters of the set, defaults included.
     preprocess : mapping
-        Preprocessing options, complete (see `emovox.audio.preprocess.PreprocessOptions`).
+        All preprocessing options, see `emovox.audio.preprocess.PreprocessOptions`.
     """
 
     set: str
@@ -210,7 +210,7 @@ class FeatureSpec:
 
     @classmethod
     def joint(cls, parts: Mapping[str, FeatureSpec]) -> FeatureSpec:
-        """Put the front ends of several models into one, which :meth:`parts` takes apart again.
+        """Combine the front ends of several models into one; :meth:`parts` is the inverse.
 
         Examples
         --------
@@ -222,7 +222,7 @@ class FeatureSpec:
         return cls(JOINT, 1, sum(part.dimension for part in parts.values()), plain)
 
     def parts(self) -> dict[str, FeatureSpec]:
-        """Return the front ends by name: this one alone, without a name, unless it is a joint one."""
+        """Return the front ends by name; one that is not joint has the empty name."""
         if self.set != JOINT:
             return {"": self}
         return {name: FeatureSpec(**part) for name, part in self.parameters.items()}
@@ -230,16 +230,16 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class Word:
-    """A word that was said.
+    """A spoken word.
 
     Attributes
     ----------
     text : str
-        As written in the transcript, punctuation with it.
+        The word as in the transcript, with punctuation.
     start, end : float
-        When, in seconds from the beginning of the recording.
+        In seconds from the beginning of the recording.
     confidence : float
-        Probability of the word by the speech recogniser, in [0, 1]; 1 for a transcript that was given.
+        Probability of the word by the speech recogniser, in [0, 1]; 1 for a given transcript.
     """
 
     text: str
@@ -250,20 +250,20 @@ class Word:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in a recording or a stretch of one.
+    """Transcript of a recording or a part of one.
 
     Attributes
     ----------
     text : str
-        All of it, with punctuation; empty where nothing was understood.
+        The full text, with punctuation; empty if nothing was recognised.
     words : tuple of Word
-        The words with their times; empty where the times are not known.
+        The words with their times; empty if the times are unknown.
     language : str or None
-        Two-letter code (ISO 639-1), ``"en"`` for English; None where it is not known.
+        Two-letter code (ISO 639-1), ``"en"`` for English; None if unknown.
     confidence : float
-        Mean probability of the words, in [0, 1]; 0 where there are none, 1 for a transcript that was given.
+        Mean probability of the words, in [0, 1]; 0 without words, 1 for a given transcript.
     speech : float or None
-        Seconds of speech in the recording, by voice activity detection; None where nobody measured.
+        Duration of speech in the recording in seconds, by voice activity detection; None if not measured.
     """
 
     text: str
@@ -275,21 +275,21 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a recording that is to be judged: a turn of a diarization, a row of an annotation.
+    """A given segment of a recording to judge, such as a turn of a diarization or a row of an annotation.
 
     Attributes
     ----------
     start, end : float
         In seconds from the beginning of the recording.
     speaker : str or None
-        Who speaks; None where it is not known.
+        Name of the speaker; None if unknown.
     columns : mapping of str to str
-        What else is known about it, carried along into the prediction.
+        Further columns of the annotation, copied to the prediction.
 
     Raises
     ------
     InputError
-        It begins before the recording, or does not end after it begins.
+        The start is negative, or the end is not after the start.
 
     Examples
     --------
@@ -314,14 +314,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Setting:
-    """The setting against which an answer was made.
+    """The setting whose baseline was used for an answer.
 
     Attributes
     ----------
     name : str
-        Of its profile; ``"auto"`` where the recordings at hand were their own setting.
+        Name of its profile; ``"auto"`` if it was estimated from the given recordings.
     heard : int
-        How many utterances of it had been heard.
+        Number of utterances that the baseline was computed from.
     """
 
     name: str
@@ -330,52 +330,52 @@ class Setting:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The emotion of one stretch of one recording.
+    """The predicted emotion of a recording or a segment of one.
 
     Attributes
     ----------
     file : str
         Where the sound came from.
     start, end : float
-        The stretch, in seconds from the beginning of the recording.
+        In seconds from the beginning of the recording.
     label : str
         Most probable emotion; empty for a model that has dimensions only.
     probabilities : mapping of str to float
-        One for each of the model's labels, in the model's order; they sum to 1.
+        Probability of each label of the model, in the model's order; they sum to 1.
     confidence : float
         Probability of `label`, in [0, 1].
     abstained : bool
-        The confidence is below the model's threshold, or there is too little speech (`why` tells): treat the answer
-        as "don't know".
+        Whether the answer is "don't know": the confidence is below the threshold, or there is too little speech (see
+        `why`).
     model : str
         Name of the model.
     speaker : str or None
-        Who speaks; None where it is not known.
+        Name of the speaker; None if unknown.
     transcript : str or None
-        What was said; None where nobody listened to the words, or the words could not be had (`why` tells).
+        Transcript; None if words were not requested, or transcription failed (see `why`).
     words : tuple of Word or None
         The words with their times.
     linguistic : mapping of str to float or None
         Linguistic features by name (see `emovox.text.words`).
     fusion : mapping or None
-        How voice and words were put together, where they were.
+        Details of the fusion of voice and words; None without fusion.
     why : tuple of str or None
-        What there is to explain about the answer, a line each.
+        Remarks that explain the answer, one line each.
     baseline : str or None
         Name of the speaker's profile whose baseline was used (see `emovox.model.profiles`); None where none was.
     channel : int or None
-        Which channel of the recording was judged, the first is 1; None where all of them were mixed into one.
+        Channel of the recording, counted from 1; None if all channels were mixed.
     dimensions : mapping of str to float or None
         Emotion dimensions by name, for example ``"arousal"``, on the model's scale (nominally from -1 to 1, 0 is
         neutral); None for a model that has none.
     unread : tuple of Unread
-        Stretches of the recording that cannot be read, and take no part in the answer; empty where all was heard.
+        Parts of the recording that cannot be read and are excluded; empty if all was read.
     notes : tuple of str
-        What there is to say about the recording: a channel that was turned over, channels with different voices.
+        Remarks on the recording: a channel whose polarity was inverted, channels with different voices.
     columns : mapping of str to str or None
-        What came with a segment that was given, see :class:`Segment`; None where none was, or nothing came with it.
+        Further columns of a given :class:`Segment`; None without any.
     setting : Setting or None
-        Which setting's baseline was used; None where none was.
+        Setting whose baseline was used; None if none was.
     """
 
     file: str
@@ -410,7 +410,7 @@ class Prediction:
     def to_row(self) -> dict[str, Any]:
         """Return plain values by the names of columns: ``p_<label>`` for a probability, ``d_<name>`` for a dimension.
 
-        What came with a segment that was given stands at the end, as ``given_<name>`` where the name is taken.
+        Columns of a given segment come last, as ``given_<name>`` if the name is taken.
 
         Examples
         --------
@@ -432,7 +432,7 @@ class Prediction:
         return row | {f"given_{name}" if name in row else name: value for name, value in more}
 
     def to_frame(self) -> DataFrame:
-        """Return a table of pandas with one row, see :meth:`to_row`.
+        """Return a pandas data frame with one row, see :meth:`to_row`.
 
         Raises
         ------
@@ -450,16 +450,16 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A recording that could not be analysed, among others that could.
+    """A recording that could not be analysed, in the results of many.
 
     Attributes
     ----------
     file : str
         Where the sound came from.
     error : str
-        One line that says why and what to do.
+        Message of one line: the reason and the remedy.
     kind : str
-        Name of the exception's class, for programs: ``"NoSpeechError"`` where nobody speaks.
+        Name of the exception's class, for example ``"NoSpeechError"``.
     """
 
     file: str
@@ -472,7 +472,7 @@ class Failure:
 
 
 def to_frame(results: Iterable[Any]) -> DataFrame:
-    """Return results as a table of pandas, one row a prediction, a segment of a timeline or a failure.
+    """Return results as a pandas data frame, one row per prediction, segment of a timeline or failure.
 
     Parameters
     ----------
@@ -482,7 +482,7 @@ def to_frame(results: Iterable[Any]) -> DataFrame:
     Returns
     -------
     DataFrame
-        The columns are those of :meth:`Prediction.to_row`, and ``error``, which is missing where all went well.
+        The columns are those of :meth:`Prediction.to_row`, and ``error``, which is missing for predictions.
 
     Raises
     ------
@@ -511,7 +511,7 @@ def _rows(results: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 
 def frame(rows: list[dict[str, Any]], *last: str) -> DataFrame:
-    """Make a table of pandas from rows; some columns stand at the end.
+    """Make a pandas data frame from rows, with some columns last.
 
     Raises
     ------

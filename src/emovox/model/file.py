@@ -1,4 +1,4 @@
-"""The model file, one ONNX graph with its card inside, and the decision over what it says."""
+"""Model files (one ONNX graph with its card) and the decision on their output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """One corpus that a model was trained on, as its card tells it."""
+    """A training corpus, as described in a model card."""
 
     name: str
     licence: str
@@ -37,28 +37,27 @@ class CorpusSummary:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is, made by training and carried inside the model file.
+    """Description of a model, written by training and stored in the model file.
 
     Attributes
     ----------
     name : str
-        Short name, for people.
+        Short name.
     family : str
         ``"ann"``, ``"mlp"``, ``"svm"``, ...
     labels : tuple of str
-        Class order of the network's output: the only place where it is stated.  Empty only for a model that has
-        dimensions instead.
+        Labels in the order of the output. Empty for a model that predicts dimensions only.
     features : FeatureSpec
-        The front end that this model needs.
+        Preprocessing and features that the model needs.
     threshold : float
-        A prediction whose confidence is lower is an abstention.  0 never abstains.
+        Confidence in [0, 1] below which a prediction is an abstention; 0 never abstains.
     known_threshold : float or None
-        The same where a baseline of setting or speaker is known; None: `threshold`.
+        The threshold with a baseline of setting or speaker; None: `threshold`.
     neutral_threshold : float or None
-        The same where the speaker's clips are known to be neutral; None: the model makes no difference between such
-        clips and others.
+        The threshold with clips of the speaker that are known to be neutral; None: the model does not distinguish
+        them.
     shortest : float
-        Seconds of speech in an utterance below which the answer is an abstention; 0 answers any.
+        Duration of speech in seconds below which the answer is an abstention; 0 disables this.
     corpora : tuple of CorpusSummary
         Training data with licences.
     licence : str
@@ -66,13 +65,13 @@ class ModelCard:
     evaluation : mapping
         Protocol and scores: ``protocol``, ``folds``, ``seed``, ``uar``, ``wa``, ``macro_f1``, ...
     recipe : mapping
-        The recipe that made the model, complete.
+        The complete training recipe.
     text : mapping
-        What a model that fuses voice and words needs to be told of the words, empty for others: ``columns`` (names of
-        the numbers), ``version``, ``transcriber`` (whose transcripts it was trained on; it is not inside the file),
+        Linguistic input of a model that fuses voice and words, empty for others: ``columns`` (names of the features),
+        ``version``, ``transcriber`` (speech recogniser of the training transcripts, not part of the file),
         ``language``.
     intended_use, limitations : str
-        Prose for whoever deploys the model.
+        Intended use and limitations, as text.
     software : str
         Version of emovox that wrote the file.
     created : str
@@ -82,11 +81,11 @@ class ModelCard:
     format_version : int
         Version of this structure.
     dimensions : tuple of str
-        Names of the emotion dimensions that the network predicts besides or instead of classes, for example
-        ``("arousal", "valence")``, in the order of its output ``dimensions``; empty for most models.
+        Names of the emotion dimensions that the model predicts in addition to or instead of classes, for example
+        ``("arousal", "valence")``, in the order of its output ``dimensions``.
     training_digest : str
-        What tells whether a clip was trained on: the first 4 bytes of a digest of the sound of each training clip,
-        sorted, in Base64; empty where it is not known.  No recording can be had from it.
+        Digests that identify training clips: the first 4 bytes of a digest of the sound of each, sorted, in Base64;
+        empty if unknown. No recording can be reconstructed from it.
 
     Raises
     ------
@@ -126,12 +125,12 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelCard:
-        """Rebuild a card from :meth:`to_dict`'s values.
+        """Build a card from the values of :meth:`to_dict`.
 
         Raises
         ------
         ModelError
-            The values are of another format, or are not a card at all.
+            The values are of another format version, or are not a card.
         """
         version = values.get("format_version")
         if version != FORMAT_VERSION:
@@ -173,17 +172,17 @@ _Shapes = dict[str, list[Any]]
 
 @dataclass(frozen=True, eq=False)
 class ModelOutput:
-    """What a model says of n clips.
+    """Output of a model for n clips.
 
     Attributes
     ----------
     probabilities : ndarray of float32, shape (n, n_classes)
-        Calibrated probabilities in the order of ``card.labels``; rows sum to 1.  Without columns where a model has no
+        Calibrated probabilities in the order of ``card.labels``; rows sum to 1. No columns for a model without
         classes.
     dimensions : ndarray of float32, shape (n, n_dimensions), or None
-        Emotion dimensions in the order of ``card.dimensions``; None where a model has none.
+        Emotion dimensions in the order of ``card.dimensions``; None for a model without.
     axes : ndarray of float32, shape (n, r), or None
-        What baselines of settings and speakers are statistics of; None where a model takes no baseline.
+        Axes, of which baselines hold mean and variance; None for a model without baselines.
     """
 
     probabilities: Float32Array
@@ -194,39 +193,38 @@ class ModelOutput:
 class Model:
     """A model from feature vectors, frames or samples to class probabilities, emotion dimensions or both.
 
-    A graph of samples has the input ``samples``, shape (n, t), with both dimensions free.  A graph of any kind may have
-    a second output ``axes``, shape (n, r), and then the input ``baseline``, shape (n, 2 + 4 r): what is known of the
-    setting and then of the speaker, of each the number of recordings heard and mean and variance of their axes; a
-    number of 0 says that nothing is known.  It may have the input ``words``, shape (n, w), what is known of the words;
-    zeros say that nothing is.
+    A graph on samples has the input ``samples``, shape (n, t), with both dimensions free. Any graph may have a second
+    output ``axes``, shape (n, r), and then the input ``baseline``, shape (n, 2 + 4 r): for the setting and then the
+    speaker, the number of utterances and mean and variance of their axes; a number of 0 means unknown. It may have the
+    input ``words``, shape (n, w), linguistic features; zeros mean unknown.
 
     Parameters
     ----------
     content : bytes or Path
-        An ONNX file as :mod:`emovox.lab.export.export` writes it, or the path of one inside the package, which is read
-        faster.  Nothing in it is executed but its graph, and a graph given as bytes cannot refer to other files.
+        Content of an ONNX file written by :mod:`emovox.lab.export.export`, or the path of a file in the package, which
+        loads faster. Loading executes no code, and a graph given as bytes cannot refer to other files.
     source : str
-        Where it came from, for messages.
+        Origin of the content, for error messages.
     origin : str, optional
-        Path or built-in name that :func:`load` finds it by again: the model then pickles as that name with its
-        fingerprint, and otherwise as the whole file.
+        Path or built-in name for :func:`load`: the model is then pickled as this name and its fingerprint, otherwise
+        as the whole file.
 
     Attributes
     ----------
     card : ModelCard
-        What the model is.
+        Model card.
     inputs : mapping of str to FeatureSpec
-        The graph's inputs by name, and the front end of each; a stack has several.
+        Inputs of the graph by name, with the front end of each; a stack has several.
     levels : mapping of str to str
-        What each of them takes: ``"clip"``, one vector a clip; ``"frame"``, one a frame; or ``"samples"``.
+        Kind of each input: ``"clip"``, one vector per clip; ``"frame"``, one per frame; or ``"samples"``.
     takes_samples, takes_vectors, takes_baseline : bool
-        What the graph's inputs are: samples; one vector a clip; a baseline of setting and speaker besides.
+        Whether the graph has an input of samples, of one vector per clip, and of a baseline of setting and speaker.
     words_width : int
-        Width of the words vector, 0 where the graph takes no words.
+        Width of the words vector; 0 if the graph takes no words.
     axes_width : int
-        Number of axes, r; 0 where the graph has none.
+        Number of axes, r; 0 if the graph has none.
     fingerprint : str
-        SHA-256 of the file: tells whether a baseline was made with this very model.  Computed when it is asked for.
+        SHA-256 of the file, by which a baseline identifies its model. Computed on first access.
 
     Raises
     ------
@@ -338,12 +336,12 @@ class Model:
         return _again, (self._origin, self.fingerprint)
 
     def require_baseline(self) -> None:
-        """Make sure that the model can use a baseline.
+        """Raise an error if the model takes no baseline.
 
         Raises
         ------
         ModelError
-            It cannot.
+            The model takes no baseline.
         """
         if not self.takes_baseline:
             raise ModelError(
@@ -362,13 +360,13 @@ class Model:
         Parameters
         ----------
         inputs : ndarray of float32, or mapping of str to ndarray of float32
-            For each of `inputs` what its front end computes, not standardised, for the scaler is inside: features of
-            shape (n, n_features); of clips of one length, frames of shape (n, n_frames, n_features) or samples of
-            shape (n, n_samples), 0.3 s at least.  A model with a single input takes the array alone.
+            Output of the front end for each of `inputs`, not standardised (the scaler is in the graph): features of
+            shape (n, n_features), or for clips of equal length frames of shape (n, n_frames, n_features) or samples of
+            shape (n, n_samples), at least 0.3 s. A model with a single input also takes the array itself.
         baseline : ndarray of float32, shape (n, 2 + 4 r) or (2 + 4 r,), optional
-            What is known of setting and speaker, see :func:`emovox.model.profiles.baseline`; the default is nothing.
+            Baseline of setting and speaker, see :func:`emovox.model.profiles.baseline`; by default unknown.
         words : ndarray of float32, shape (n, w) or (w,), optional
-            What is known of the words, see :attr:`words_width`; the default is nothing.
+            Linguistic features, of :attr:`words_width` columns; by default unknown.
 
         Returns
         -------
@@ -511,7 +509,7 @@ def load(model: str | Path | None = None) -> Model:
     Raises
     ------
     ModelError
-        There is no such file or name, or the file cannot be used.
+        The file or name does not exist, or the file cannot be used.
 
     Examples
     --------
@@ -524,7 +522,7 @@ def load(model: str | Path | None = None) -> Model:
 
 
 def load_card(model: str | Path | None = None) -> ModelCard:
-    """Read the card of a model without the model: it takes a millisecond, and the graph is not looked at.
+    """Read the card of a model without loading its graph, which takes a millisecond.
 
     Parameters
     ----------
@@ -538,7 +536,7 @@ def load_card(model: str | Path | None = None) -> ModelCard:
     Raises
     ------
     ModelError
-        There is no such file or name, or it holds no card.
+        The file or name does not exist, or the file has no card.
 
     Examples
     --------
@@ -568,7 +566,7 @@ def fingerprint_of(model: str | Path | None = None) -> str:
     Raises
     ------
     ModelError
-        There is no such file or name.
+        The file or name does not exist.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Baselines of settings and speakers: statistics of what was heard, and the profiles that keep them."""
+"""Baselines of settings and speakers: statistics of their utterances, and the profiles that store them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com",
 
 
 def check_name(name: str, kind: str = "speaker") -> str:
-    """Make sure that a name can be a file's name everywhere, and return it in Unicode's composed form (NFC).
+    """Check that a name is a valid file name on every system, and return it in Unicode's composed form (NFC).
 
     Raises
     ------
     ProfileError
-        It cannot, or it is a setting's and means something else.
+        The name is not valid, or is reserved.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def check_name(name: str, kind: str = "speaker") -> str:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can be a name: nothing in it can be taken for a path."""
+    """Return whether a text is a valid name, without anything that could be a path."""
     text = composed(text)
     fitting = 0 < len(text) <= _LONGEST and len(text.encode("utf-8", "replace")) <= _LONGEST_BYTES
     if not fitting or text.lower() in _RESERVED:
@@ -72,7 +72,7 @@ def composed(text: str) -> str:
 
 
 def default_folder() -> Path:
-    """Return the folder of the user's profiles, or what the environment variable EMOVOX_PROFILES says."""
+    """Return the folder of the user's profiles, or that of the environment variable EMOVOX_PROFILES."""
     if "EMOVOX_PROFILES" in os.environ:
         return Path(os.environ["EMOVOX_PROFILES"])
     if sys.platform == "darwin":
@@ -83,16 +83,17 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Count, mean and variance of the axes of the utterances that were heard: one level of a baseline.
+    """Count, mean and variance of the axes of utterances: one level of a baseline.
 
     Attributes
     ----------
     count : int
-        Utterances heard; 0: nothing is known.
+        Number of utterances; 0: unknown.
     mean, variance : ndarray of float64, shape (r,)
-        Of their axes, see :class:`emovox.model.file.Model`; the variance is divided by `count`.
+        Mean and variance of their axes, see :class:`emovox.model.file.Model`; the variance is the sum of squares
+        divided by `count`.
     neutral : bool
-        Whether the utterances are known to be neutral: those of a speaker only.
+        Whether the utterances are known to be neutral (of a speaker only).
 
     Examples
     --------
@@ -109,7 +110,7 @@ class Statistics:
 
     @classmethod
     def of(cls, axes: ArrayLike) -> Statistics:
-        """Compute the statistics of some utterances' axes, shape (n, r)."""
+        """Compute the statistics of the axes of utterances, shape (n, r)."""
         rows = np.asarray(axes, dtype=np.float64)
         if not len(rows):
             return cls.nothing(rows.shape[1])
@@ -117,11 +118,11 @@ class Statistics:
 
     @classmethod
     def nothing(cls, width: int) -> Statistics:
-        """Return the statistics of no utterances, of so many axes."""
+        """Return the statistics of no utterances, with the given number of axes."""
         return cls(0, np.zeros(width), np.zeros(width))
 
     def merged(self, other: Statistics) -> Statistics:
-        """Return the statistics of both together, as if all utterances had been heard at once.
+        """Return the statistics of the utterances of both.
 
         Source
         ------
@@ -158,32 +159,32 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Profile:
-    """What a setting or the voice of a speaker is ordinarily like, as one model hears it.  There is no sound in it.
+    """Profile of a setting or of a speaker's ordinary voice, valid for one model. It contains no sound.
 
     Attributes
     ----------
     kind : {"speaker", "setting"}
-        What it is about: a person's voice; or microphone, room and language.
+        A person's voice, or microphone, room and language.
     name : str
-        What it is called: letters and digits of any script, ``-`` and ``_``.
+        Letters and digits of any script, ``-`` and ``_``.
     model : str
-        Name of the model that heard it.
+        Name of the model.
     fingerprint : str
-        Digest of that model's file: no other model understands the numbers.
+        SHA-256 of the model file; the numbers are valid for this model only.
     clips : int
         Number of recordings.
     seconds : float
-        How long their utterances were together.
+        Total duration of their utterances in seconds.
     count : int
         Number of utterances.
     mean, variance : tuple of float
-        Of the utterances' axes, see :class:`emovox.model.profiles.Statistics`.
+        Mean and variance of the utterances' axes, see :class:`emovox.model.profiles.Statistics`.
     setting : str or None
-        Name of the setting that a speaker was recorded in, which is taken along; None where it is not known.
+        Name of the setting in which a speaker was recorded, which is used with the profile; None if unknown.
     voice : tuple of float or None
-        The voice print of a speaker, by which it is found again among others; None where none was taken.
+        Voice print of a speaker, by which the speaker is identified; None if none was stored.
     encoder : str or None
-        Who took it, see :data:`emovox.speech.diarization.NAME`.
+        Encoder of the voice print, see :data:`emovox.speech.diarization.NAME`.
     neutral : bool
         Whether the speech of a speaker is known to be neutral.
     created : str
@@ -196,7 +197,7 @@ class Profile:
     Raises
     ------
     ProfileError
-        A name is not possible as a file name, or the numbers are not those of a baseline.
+        The name is not valid, or the numbers are not those of a baseline.
     """
 
     kind: Subject
@@ -244,7 +245,7 @@ class Profile:
 
     @property
     def again(self) -> str:
-        """What to do where the profile cannot be used."""
+        """Remedy for error messages about the profile."""
         return f"make it again with emovox {COMMAND[self.kind]} {self.name} AUDIO"
 
     @property
@@ -256,14 +257,14 @@ class Profile:
 def baseline(
     model: Model, setting: Profile | Statistics | None = None, speaker: Profile | Statistics | None = None
 ) -> Float32Array:
-    """Make the input ``baseline`` of a model, float32 of shape (2 + 4 r,): what is known of setting and speaker.
+    """Build the input ``baseline`` of a model, float32 of shape (2 + 4 r,), from setting and speaker.
 
     Parameters
     ----------
     model : Model
-        What takes it; r is its `axes_width`.
+        The model; r is its `axes_width`.
     setting, speaker : Profile or Statistics, optional
-        What was heard; the default is nothing.
+        Profile or statistics of each; by default unknown.
 
     Raises
     ------
@@ -297,12 +298,12 @@ def _require_fit(profile: Profile, model: Model, kind: str) -> None:
 
 
 def require_neutral(model: Model) -> None:
-    """Make sure that a model makes use of speech that is known to be neutral.
+    """Raise an error if a model does not support speech that is known to be neutral.
 
     Raises
     ------
     ProfileError
-        It does not: such speech would be believed no more than other.
+        The model treats such speech as any other.
     """
     if model.card.neutral_threshold is None:
         raise ProfileError(
@@ -312,7 +313,7 @@ def require_neutral(model: Model) -> None:
 
 
 def require_kind(profile: Profile, kind: str) -> None:
-    """Make sure that a profile is of a speaker, or of a setting.
+    """Raise an error if a profile is of the other kind.
 
     Raises
     ------
@@ -338,26 +339,26 @@ def build(
     encoder: str | None = None,
     neutral: bool = False,
 ) -> Profile:
-    """Make a profile of what a model heard.
+    """Build a profile from the statistics of utterances.
 
     Parameters
     ----------
     kind : {"speaker", "setting"}
-        What was heard.
+        Kind of the profile.
     name : str
-        What to call it.
+        Name of the profile.
     model : Model
-        What heard it.
+        The model that computed the axes.
     heard : Statistics
-        Of the axes of the utterances.
+        Statistics of the axes of the utterances.
     clips : int
         Number of recordings.
     seconds : float
-        How long the utterances were together.
+        Total duration of the utterances in seconds.
     setting : str, optional
-        The setting that a speaker was recorded in.
+        The setting in which a speaker was recorded.
     voice, encoder : ndarray of float32 and str, optional
-        The voice print of a speaker, and who took it.
+        Voice print of a speaker, and name of its encoder.
     neutral : bool, default False
         Whether the speech of a speaker is known to be neutral; see :func:`require_neutral`.
 
@@ -406,12 +407,12 @@ def folder_of(kind: Subject) -> Path:
 
 
 def stored(name: str, kind: Subject = "speaker") -> Path:
-    """Return where the profile of a speaker or setting is kept, or would be.
+    """Return the path at which the profile of a speaker or setting is or would be stored.
 
     Raises
     ------
     ProfileError
-        The name is not possible.
+        The name is not valid.
     """
     return folder_of(kind) / f"{check_name(name, kind)}.json"
 
@@ -430,12 +431,12 @@ def find(name: str | os.PathLike[str], kind: Subject = "speaker") -> Profile:
     name : str or path
         Name in the user's folder, or path of a profile.
     kind : {"speaker", "setting"}, default "speaker"
-        What it must be of.
+        Expected kind.
 
     Raises
     ------
     ProfileError
-        There is none, or it cannot be used.
+        The profile does not exist, or cannot be used.
     """
     text = os.fspath(name)  # what is not possible as a name has a suffix or a folder: it is a path
     there = os.path.exists(text)  # noqa: PTH110 - pathlib raises where a folder may not be entered
@@ -448,7 +449,7 @@ def find(name: str | os.PathLike[str], kind: Subject = "speaker") -> Profile:
 def given(
     speaker: Profile | str | os.PathLike[str] | None, setting: Profile | str | os.PathLike[str] | None
 ) -> tuple[Profile | None, Profile | str | None]:
-    """Find profiles by name or path, and the setting that a speaker belongs to where none is named or ``"auto"``.
+    """Read profiles by name or path; without a setting, use the one that the speaker belongs to.
 
     Returns
     -------
@@ -458,7 +459,7 @@ def given(
     Raises
     ------
     ProfileError
-        A profile is not there, or is of the other kind.
+        A profile does not exist, or is of the other kind.
     """
     who = _given(speaker, "speaker")
     if setting == AUTO:
@@ -480,12 +481,12 @@ def _given(one: Profile | str | os.PathLike[str] | None, kind: Subject) -> Profi
 
 
 def remove(name: str, kind: Subject = "speaker") -> Path:
-    """Delete a profile from the user's folder, and return where it was.
+    """Delete a profile from the user's folder, and return its path.
 
     Raises
     ------
     ProfileError
-        There is none, or it cannot be deleted.
+        The profile does not exist, or cannot be deleted.
     """
     path = known(name, kind)
     try:
@@ -496,7 +497,7 @@ def remove(name: str, kind: Subject = "speaker") -> Path:
 
 
 def known(name: str, kind: Subject = "speaker") -> Path:
-    """Return where a profile is kept; where there is none, a ProfileError tells the nearest name."""
+    """Return the path of an existing profile; otherwise raise a ProfileError with the nearest name."""
     path, there = stored(name, kind), names(kind)
     if composed(name) not in there:
         what = "profile" if kind == "speaker" else kind
@@ -508,12 +509,12 @@ def known(name: str, kind: Subject = "speaker") -> Path:
 
 
 def require_free(path: Path) -> None:
-    """Make sure that a new profile would replace nothing, before any recording is read for it.
+    """Raise an error if a new profile would replace a file; called before recordings are read.
 
     Raises
     ------
     ProfileError
-        There is a file or folder already, or no telling.
+        A file or folder exists, or its existence cannot be determined.
     """
     try:
         taken = path.exists()
@@ -535,12 +536,12 @@ def save(profile: Profile, path: Path) -> None:
     profile : Profile
         What to write.
     path : Path
-        Where; :func:`stored` is where ``--speaker`` and ``--setting`` look for a name.
+        Target path; ``--speaker`` and ``--setting`` look for names at :func:`stored`.
 
     Raises
     ------
     ProfileError
-        It cannot be written there; nothing is left behind.
+        The file cannot be written; no partial file is left.
 
     Examples
     --------
@@ -563,7 +564,7 @@ def save(profile: Profile, path: Path) -> None:
 
 
 def read(path: Path) -> Profile:
-    """Read a profile strictly: nothing is guessed and nothing is left out.
+    """Read a profile strictly, without defaults for missing values.
 
     Parameters
     ----------
@@ -577,7 +578,7 @@ def read(path: Path) -> Profile:
     Raises
     ------
     ProfileError
-        There is no such file, it is not a profile, or it is one of another format.
+        The file does not exist, is not a profile, or has another format version.
     """
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -643,7 +644,7 @@ def _complaint(values: Any) -> str:
 
 
 def voices() -> tuple[Profile, ...]:
-    """Return the stored speakers who have a voice print; what cannot be read is told by ``emovox enroll --list``."""
+    """Return the stored speakers with a voice print; unreadable profiles are skipped."""
     found = []
     for name in names():
         with suppress(ProfileError):

@@ -40,17 +40,17 @@ _FEW = 3
 
 @dataclass(frozen=True)
 class Reason:
-    """A stretch of time, a band of frequencies or a word, and what it does for the answer.
+    """A piece of time, a frequency band or a word, and its weight in an answer.
 
     Attributes
     ----------
     start, end : float
         Seconds from the beginning of the recording; Hz for a band.
     weight : float
-        By how much the log-odds of the answer fall when this is left out: natural units, 0 is nothing, and less than 0
-        speaks against the answer.
+        Loss of log-odds of the answer when this part is left out, in natural units; negative if the part speaks
+        against the answer.
     text : str
-        The word; empty for anything else.
+        The word; empty for time and bands.
     """
 
     start: float
@@ -61,18 +61,18 @@ class Reason:
 
 @dataclass(frozen=True)
 class Trait:
-    """Something about the voice that is out of the ordinary.
+    """An unusual trait of the voice.
 
     Attributes
     ----------
     name : str
-        Of the trait: ``"pitch"``, ``"loudness"``, ``"tempo"``, ...
+        Name of the trait: ``"pitch"``, ``"loudness"``, ``"tempo"``, ...
     value, ordinary : float
-        Here, and ordinarily, in `unit`.
+        Measured and reference value, in `unit`.
     unit : str
-        Of both.
+        Unit of both.
     deviation : float
-        The difference in standard deviations of what is ordinary.
+        The difference in standard deviations of the reference.
     text : str
         The difference in words: ``"12 semitones above ordinary pitch"``.
     """
@@ -87,7 +87,7 @@ class Trait:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How well an explanation predicts what the model does, measured on the sound itself.
+    """Faithfulness of an explanation: how well it predicts the model's answers to modified sound.
 
     A quarter, half and three quarters of the time are cut out, or a third and two thirds of the bands, the parts with
     the highest weights first (deletion), or only as much of those is kept (insertion); the areas are mean probabilities
@@ -96,9 +96,9 @@ class Faithfulness:
     Attributes
     ----------
     deletion, insertion : float
-        Areas of the explanation, in [0, 1]: the lower and the higher the better.
+        Areas of the explanation, in [0, 1]: a low deletion and a high insertion are better.
     random : tuple of float
-        The area of each random order, which is the same either way.
+        The area of each random order, for which deletion and insertion are the same.
 
     Source
     ------
@@ -117,15 +117,16 @@ class Faithfulness:
 
     @property
     def score(self) -> float:
-        """How far the area under the deletion curve lies below that of random orders: 1 at best, 0 is no better."""
+        """Relative distance of the deletion area below that of random orders: 1 at best, 0 is no better."""
         mean = float(np.mean(self.random))
         return 1 - self.deletion / mean if mean else 0.0
 
     @property
     def better(self) -> bool:
-        """Whether it can be told apart from random orders.
+        """Whether the explanation is distinguishable from random orders.
 
-        They lie between deletion and insertion on average, and less far from one another than these two do.
+        That is so if random orders lie between deletion and insertion on average, and scatter less than these two
+        differ.
         """
         gap, spread = self.insertion - self.deletion, max(self.random) - min(self.random)
         return self.deletion < float(np.mean(self.random)) < self.insertion and gap > spread
@@ -133,14 +134,14 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a stretch of a recording got its answer.
+    """Explanation of the answer for a segment of a recording.
 
     Attributes
     ----------
     file : str
         The recording.
     start, end : float
-        The stretch, in seconds from the beginning of the recording.
+        The segment, in seconds from the beginning of the recording.
     label : str
         The answer that is explained.
     confidence : float
@@ -148,21 +149,20 @@ class Explanation:
     model : str
         Name of the model.
     times, bands, words : tuple of Reason
-        What each piece of the time, each band of frequencies and each word does for the answer; no words where none
-        took part.
+        Weight of each piece of time, each frequency band and each word; no words if none took part.
     traits : tuple of Trait
-        What is out of the ordinary in the voice.
+        Unusual traits of the voice.
     against : str
-        What is ordinary: whose voice, and how much of it.
+        Reference of the traits: whose speech, and how much.
     faithfulness : Faithfulness or None
-        Of the times; None where it was not measured, or there is too little sound for it.
+        Faithfulness of `times`; None if it was not measured, or there is too little sound.
     alike : float or None
-        Correlation of the times' weights with those of the same model with its weights shuffled, absolute, the mean of
-        several; None where there is too little sound for it.
+        Absolute correlation of the weights of `times` with those from the same model with shuffled parameters,
+        averaged over several shuffles; None if there is too little sound.
     abstained : bool
         Whether the answer is "don't know": `label` is only the most probable one.
     faithfulness_of_bands : Faithfulness or None
-        Of the bands; None where it was not measured.
+        Faithfulness of `bands`; None if it was not measured.
     """
 
     file: str
@@ -183,7 +183,7 @@ class Explanation:
 
     @property
     def trusted(self) -> bool:
-        """Whether what it says of the time is better than random orders and depends on what the model has learnt."""
+        """Whether `times` is better than random orders and depends on the model's parameters."""
         found, alike = self.faithfulness, self.alike
         return found is not None and found.better and alike is not None and alike < ALIKE
 
@@ -203,7 +203,7 @@ class Explanation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; the keys are the attributes, and what is computed of them."""
+        """Return plain values, ready for JSON; the keys are the attributes and properties."""
         plain = dataclasses.asdict(self)
         for key in ("faithfulness", "faithfulness_of_bands"):
             found = getattr(self, key)
@@ -213,7 +213,7 @@ class Explanation:
 
 
 def strongest(parts: Sequence[Reason], few: int = _FEW) -> list[tuple[Reason, float]]:
-    """Return the parts that speak most for the answer, and their shares of all that does; neighbours become one.
+    """Return the parts with the largest weights and their shares of all positive weight; neighbours are merged.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def strongest(parts: Sequence[Reason], few: int = _FEW) -> list[tuple[Reason, fl
 
 
 def lines(explanation: Explanation) -> Iterator[tuple[str, str]]:
-    """Give what an explanation says, a subject and a sentence each."""
+    """Yield the lines of an explanation: a subject and a sentence each."""
     if explanation.times:
         said = [f"{one.start:.1f} to {one.end:.1f} s ({share:.0%})" for one, share in strongest(explanation.times)]
         yield "when", ", ".join(said) or "no stretch by itself"
@@ -262,7 +262,7 @@ def _of_bands(found: Faithfulness | None) -> str:
 
 
 def title(explanation: Explanation) -> str:
-    """Say what is explained, in a line."""
+    """Return the heading of an explanation."""
     span = f"{clock(explanation.start)} to {clock(explanation.end)}"
     said = drawing.answer(explanation.label, explanation.abstained)
     return f"{shown(explanation.file)}, {span}: {shown(said)} {explanation.confidence:.0%}, because"
@@ -273,7 +273,7 @@ AXES = ("valence", "arousal")
 
 
 def has_plane(predictions: Sequence[Prediction]) -> bool:
-    """Say whether all predictions have valence and arousal.
+    """Return whether all predictions have valence and arousal.
 
     Examples
     --------
@@ -285,7 +285,7 @@ def has_plane(predictions: Sequence[Prediction]) -> bool:
 
 
 def draw_plane(predictions: Sequence[Prediction], title: str) -> Figure:
-    """Draw the predictions of a recording as points on the plane, joined in the order of time.
+    """Draw the predictions of a recording as points in the valence-arousal plane, joined in order of time.
 
     Larger points lasted longer; the colour is the time, from dark to light.
     """

@@ -1,4 +1,4 @@
-"""Leaving out parts of a window, in time and in frequency, and asking the model again."""
+"""Explanations by occlusion: leave out parts of a window in time and frequency, and run the model again."""
 
 from __future__ import annotations
 
@@ -205,17 +205,17 @@ _UTTERANCES = 8
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """How much of a recording is explained, and how carefully.
+    """Options of :func:`explain`.
 
     Attributes
     ----------
     moments : int, default 3
-        Segments that are explained, 1 or more: the strongest answer of each emotion first.
+        Number of segments to explain, at least 1: the strongest answer of each emotion first.
     orders : int, default 4
-        Random orders that the explanation is compared with, which takes most of the time; 0 leaves its faithfulness
-        unmeasured.
+        Number of random orders that the explanation is compared with, which takes most of the time; with 0
+        faithfulness is not measured.
     seed : int, default 0
-        Of the random orders and of the shuffled weights.
+        Seed of the random orders and of the shuffled weights.
 
     Raises
     ------
@@ -242,26 +242,26 @@ def explain(
     rate: float | None = None,
     ordinary: Sequence[Sound] = (),
 ) -> tuple[Explanation, ...]:
-    """Explain the answers that a recording gets, or the strongest of them.
+    """Explain the strongest answers of a recording, by occlusion.
 
-    A stretch of time or a band of frequencies is as important as the answer loses log-odds when it is left out; words
-    likewise, where words took part.  ``docs/explanations.md`` tells how, and how well it works.
+    The importance of a piece of time, a frequency band or a word is the loss of log-odds of the answer when it is left
+    out. ``docs/explanations.md`` describes the method and its evaluation.
 
     Parameters
     ----------
     recognizer : EmotionRecognizer
-        Who answers; with ``setting="auto"`` the recording is its own setting.
+        The recogniser; with ``setting="auto"`` the recording is its own setting.
     source : str, path, bytes, binary file, array, or pair of array and rate
         The recording; it is read several times.
     predictions : sequence of Prediction, optional
-        What is to be explained, segments of one recording; the default is its timeline.
+        Predictions to explain, segments of the recording; the default is its timeline.
     options : ExplainOptions, optional
-        How much is explained, and how carefully.
+        Number of segments, and how faithfulness is measured.
     rate : float, optional
         Sampling rate of an array in Hz.
     ordinary : sequence of recordings, optional
-        Three or more of the speaker's ordinary utterances; the default is what else the speaker says in this recording,
-        and where that is too little, neutral speech of many people.
+        At least three ordinary utterances of the speaker, as the reference of voice traits; the default is the
+        speaker's other utterances in this recording, or if there are too few, neutral speech of many people.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def explain(
     AudioError
         The recording cannot be read.
     InputError
-        The model has no emotions but dimensions only.
+        The model predicts dimensions only.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The recogniser: one recording, a timeline, many at once; profiles; and what gives features instead of answers."""
+"""The recogniser: single recordings, timelines, many recordings in parallel, profiles; extractors of features."""
 
 from __future__ import annotations
 
@@ -49,44 +49,46 @@ class EmotionRecognizer:
     model : path, str or Model, optional
         Model file, run folder or name of a built-in model, or a model already read; the default is the built-in model.
     windows : WindowOptions, optional
-        How long recordings are cut.
+        How long recordings are divided into windows.
     speaker : Profile, str or path, optional
-        Whose voice it is: a profile from :meth:`enroll`, the name of a stored one, or its path; the default is not
-        known.  The setting that the profile names is taken along.
+        Profile of the speaker: the result of :meth:`enroll`, the name of a stored profile, or its path; by default the
+        speaker is unknown. If the profile belongs to a setting, that setting is used too.
     setting : Profile, str or path, optional
-        Microphone, room and language: a profile from :meth:`adapt`, the name of a stored one, or its path; the default
-        is not known.  ``"auto"`` takes the recordings at hand as their own setting: files are heard twice, all of
-        one call together; a stream knows what it has heard so far.  Fewer than three utterances are none.
+        Profile of microphone, room and language: the result of :meth:`adapt`, the name of a stored profile, or its
+        path; by default the setting is unknown. ``"auto"`` estimates the setting from the given recordings: files are
+        read twice, and all recordings of one call count together; a stream uses what it has heard so far. At least
+        three utterances are needed.
     gate : GateOptions, optional
-        How sure to be that somebody speaks: windows without speech take no part, and a recording without any is
-        refused.  ``GateOptions(threshold=0)`` analyses everything.
+        Options of the speech gate: windows without speech are excluded, and a recording without any speech is refused.
+        ``GateOptions(threshold=0)`` analyses everything.
     threshold : float, optional
-        Confidence in [0, 1] under which an answer is an abstention, 0 for never; the default is the model's own.
+        Confidence in [0, 1] below which an answer is an abstention; 0 never abstains. The default is the model's own
+        threshold.
     transcriber : Transcriber, optional
-        Who recognises the words, for example ``WhisperTranscriber()``; the default is nobody.  Where words cannot be
-        had the voice is judged all the same, and the prediction's `why` says so.
+        Speech recogniser, for example ``WhisperTranscriber()``; by default there is none. If transcription fails, the
+        voice alone is judged, and the prediction's `why` says so.
     text_model : TextClassifier, optional
-        A classifier that judges the emotion of the words as well, for ``text_<label>`` in `linguistic`.
+        Classifier of the emotion of the words, which adds ``text_<label>`` to `linguistic`.
     fuse : bool, optional
-        Whether words that were heard take part in the answer: by the model's own fusion where it has one, else by the
-        gated pool that comes with emovox.  Otherwise they are only reported.  The default is True for a model that was
-        trained with words and False for the others: that pool rests on an assumption about people, not on people.
+        Whether words take part in the answer: by the model's own fusion if it has one, else by the gated mixture in
+        the package. Otherwise they are only reported. The default is True for models that were trained with words and
+        False for others, because the gated mixture rests on an assumption that was not measured on people.
     rules : sequence of Rule, optional
-        Decision rules over voice and words, for example :data:`emovox.text.fusion.DEFAULT`; the default is those of the
-        model's recipe, which mostly has none.
+        Decision rules on voice and words, for example :data:`emovox.text.fusion.DEFAULT`; the default is the rules of
+        the model's recipe, if any.
 
     Attributes
     ----------
     card : ModelCard
-        What the model is: its labels, training data, licence and scores.
+        Model card: labels, training data, licence and scores.
 
     Raises
     ------
     ModelError
-        The model cannot be read, it needs features that this version does not compute, or a speaker or setting is given
-        and it takes no baseline.
+        The model cannot be read, needs features that this version does not compute, or takes no baseline although a
+        speaker or setting is given.
     ProfileError
-        A profile is not there, or was made with another model.
+        A profile does not exist, or was made with another model.
     InputError
         The threshold is out of its range.
 
@@ -141,10 +143,9 @@ class EmotionRecognizer:
         transcript: Transcript | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
-        """Recognise one recording of any length, in memory that does not grow with it.
+        """Recognise the emotion of one recording of any length, in constant memory.
 
-        The answer is that of its utterances, see :meth:`timeline`: the mean of their probabilities, weighted by
-        duration.
+        The probabilities are the mean of those of its utterances (see :meth:`timeline`), weighted by duration.
 
         Parameters
         ----------
@@ -153,9 +154,9 @@ class EmotionRecognizer:
         rate : float, optional
             Sampling rate of an array in Hz.
         name : str, optional
-            What the prediction calls the recording; the default is its path.
+            Name of the recording in the prediction; the default is its path.
         transcript : Transcript, optional
-            What is said in it, if that is known: used instead of the transcriber.
+            Known transcript, used instead of the transcriber.
         progress : callable, optional
             Called with the seconds analysed so far.
 
@@ -169,7 +170,7 @@ class EmotionRecognizer:
             The recording cannot be read, is shorter than 0.1 s or holds digital silence only; an array comes without
             its rate.
         NoSpeechError
-            Nobody speaks in it.
+            The recording contains no speech.
 
         Examples
         --------
@@ -181,17 +182,17 @@ class EmotionRecognizer:
         return self.alone(self._analysis.predict, source, rate, progress, name=name, transcript=transcript)
 
     def predict_array(self, samples: NDArray[Any], rate: float, name: str = "<array>") -> Prediction:
-        """Recognise samples in memory as :meth:`predict`, which takes them as well: this older name gives a warning."""
+        """Recognise samples in memory: deprecated, use :meth:`predict`."""
         warnings.warn("predict_array is called predict: predict(samples, rate=rate)", DeprecationWarning, stacklevel=2)
         return self.predict(samples, rate=rate, name=name)
 
     @property
     def threshold(self) -> float:
-        """Confidence under which an answer is an abstention, by what is known at the beginning."""
+        """Confidence below which an answer is an abstention, given the profiles in use."""
         return self._voice.threshold
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
-        """Judge one window of a recording or stream; with ``setting="auto"`` as if nothing was known of the setting.
+        """Judge one window of a recording or stream; ``setting="auto"`` has no effect here.
 
         Parameters
         ----------
@@ -200,17 +201,17 @@ class EmotionRecognizer:
         name : str
             What the prediction calls the recording.
         running : bool, default False
-            Whether this is an estimate while somebody speaks: neither the gate nor the transcriber is asked.
+            Whether this is an estimate during an utterance, without speech gate and transcriber.
 
         Returns
         -------
         Prediction or None
-            None where there is nothing to judge: nobody speaks, or it is silent or shorter than 0.1 s.
+            None if there is no speech, digital silence, or less than 0.1 s of sound.
         """
         return self._analysis.assess(self._voice, self._voice, window, name, running=running)
 
     def for_stream(self, *, speakers: bool = False) -> Judge:
-        """Return the judge of a stream that begins: itself, or one that learns of its setting, or of its `speakers`."""
+        """Return the judge of a new stream: this one, or one that adapts to its setting or `speakers`."""
         everybody = self._analysis.learner(self._voice) if self.setting == AUTO else self
         learns = speakers and self._voice.may_learn
         own = partial(self._analysis.learner, self._voice) if learns else lambda: self
@@ -228,32 +229,33 @@ class EmotionRecognizer:
         progress: Callable[[float], None] | None = None,
         tell: Callable[[StreamEvent], None] | None = None,
     ) -> Timeline:
-        """Recognise a recording of any length segment by segment, in memory that does not grow with it.
+        """Recognise the emotion of each segment of a recording of any length, in constant memory.
 
         Parameters
         ----------
         source, rate, name, progress
             As for :meth:`predict`.
         options : TimelineOptions, optional
-            How it is cut and judged.
+            How the recording is divided and judged.
         transcript : Transcript, optional
-            What is said in it, with the times of the words, if that is known: used instead of the transcriber.
+            Known transcript with times of the words, used instead of the transcriber.
         segments : sequence of Segment or pair of float, optional
-            What is to be judged, in seconds, each by itself: as an utterance is, heard with 0.1 s on either side, and
-            if it is longer than the window, cut where speech is least probable.  :func:`emovox.read_segments` reads
-            them from files.  The default is what voice activity detection finds.
+            Segments to judge, in seconds, instead of the utterances that voice activity detection finds. Each is
+            judged like an utterance: with 0.1 s of context on either side, and cut where speech is least probable if
+            it is longer than the window. :func:`emovox.read_segments` reads them from files.
         tell : callable, optional
-            Called with each event of the stream that the recording is, as soon as it is certain: the judgements of
-            the voice, before they are merged and before words are put to them.
+            Called with each stream event as soon as it is certain. These judgements are of the voice alone, before
+            segments are merged and words are added.
 
         Returns
         -------
         Timeline
-            Without any segment where nobody speaks. Where voice activity finds no utterance but the speech gate hears
-            somebody, as in a short scream or whisper, windows of one length are judged. With a transcriber, which hears
-            the recording as a whole, each has its words, those whose middle lies in it; they take part in its answer as
-            for :meth:`predict`. A stream of the same samples gives exactly the same answers of the voice, see
-            :class:`emovox.recognition.streaming.StreamingRecognizer`; its words are recognised utterance by utterance.
+            Empty if there is no speech. If voice activity detection finds no utterance but the speech gate accepts the
+            sound, as for a short scream or whisper, windows of fixed length are judged. With a transcriber, which
+            processes the recording as a whole, each segment has the words whose middle lies in it; they take part in
+            its answer as for :meth:`predict`. A stream of the same samples gives exactly the same answers of the
+            voice, see :class:`emovox.recognition.streaming.StreamingRecognizer`; its words are recognised utterance by
+            utterance.
 
         Raises
         ------
@@ -281,13 +283,13 @@ class EmotionRecognizer:
         name: str | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Give the segments of :meth:`timeline` while the recording is read, each as soon as it is certain.
+        """Yield the segments of :meth:`timeline` while the recording is read, each as soon as it is certain.
 
         Yields
         ------
         Prediction
-            Those of the timeline, one behind what is certain.  `unread` and `notes` are what is known by then, of the
-            last one all.  With a transcriber they come when all has been heard.
+            The segments of the timeline, delayed by one. `unread` and `notes` hold what is known so far, those of the
+            last segment everything. With a transcriber, all segments come at the end of the recording.
 
         Examples
         --------
@@ -307,24 +309,25 @@ class EmotionRecognizer:
         progress: Callable[[int, float], None] | None = None,
         rate: float | None = None,
     ) -> Results[Prediction]:
-        """Recognise many recordings side by side; one that fails becomes a Failure and the rest go on.
+        """Recognise many recordings in parallel; a recording that fails becomes a Failure among the results.
 
         Parameters
         ----------
         sources : str, path, bytes, binary file, array, pair of array and rate, or iterable of them
-            The recordings.  A folder stands for the recordings in it and below, a pattern such as ``calls/*.wav`` for
-            what it matches.  An iterable is taken as it is needed: two a thread are at work or wait.
+            The recordings. A folder stands for all recordings in it and its subfolders, a pattern such as
+            ``calls/*.wav`` for the files that match. An iterable is consumed lazily: at most two recordings per thread
+            are in work or waiting.
         jobs : int, optional
-            How many are analysed at a time, each in a thread of its own; the default is one a processor core.  Words
-            are recognised one recording at a time all the same.
+            Number of threads, each analysing one recording at a time; the default is one per processor core.
+            Transcription is serial.
         names : iterable of str or None, optional
-            What the predictions call them, one for each.
+            Names of the recordings in the predictions.
         transcripts : iterable of Transcript or None, optional
-            What is said in them, one for each.
+            Known transcripts of the recordings.
         progress : callable, optional
             Called, in the threads, with the number of a recording, from 0, and the seconds of it analysed so far.
         rate : float, optional
-            Sampling rate of the arrays in Hz; everything else tells its own.
+            Sampling rate of arrays in Hz; files have their own.
 
         Returns
         -------
@@ -357,16 +360,16 @@ class EmotionRecognizer:
         progress: Callable[[int, float], None] | None = None,
         rate: float | None = None,
     ) -> Results[Timeline]:
-        """Make the timelines of many recordings side by side, as :meth:`predict_many`.
+        """Compute the timelines of many recordings in parallel, as :meth:`predict_many`.
 
         Parameters
         ----------
         sources, jobs, names, transcripts, progress, rate
             As for :meth:`predict_many`.
         options : TimelineOptions, optional
-            How they are cut and judged.
+            How the recordings are divided and judged.
         segments : iterable of sequences of Segment, optional
-            What is to be judged in each, as for :meth:`timeline`.
+            Segments of each recording to judge, as for :meth:`timeline`.
 
         Returns
         -------
@@ -388,25 +391,25 @@ class EmotionRecognizer:
         jobs: int | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Profile:
-        """Learn what a speaker's voice is ordinarily like, for `speaker`; the sound itself is not kept.
+        """Compute a speaker's profile from ordinary speech; it stores numbers, no sound.
 
         Parameters
         ----------
         name : str
-            The speaker: letters and digits of any script, ``-`` and ``_``.
+            Name of the speaker: letters and digits of any script, ``-`` and ``_``.
         sources : str, path, bytes, binary file, pair of array and rate, or iterable of them
             Recordings of ordinary speech, or folders or patterns of them: two short sentences, or up to a minute.
         setting : Profile or str, optional
-            The stored setting that the speaker belongs to: whoever names the speaker takes it along.
+            The stored setting that the speaker belongs to; it is used whenever the speaker's profile is.
         voice : bool, default True
-            Whether to take a voice print, by which :class:`emovox.TimelineOptions` names speakers that are `enrolled`.
+            Whether to store a voice print, by which :class:`emovox.TimelineOptions` identifies `enrolled` speakers.
         neutral : bool, default False
-            Whether you know that all of it is neutral.  Such speech is believed at once, which helps much; what is said
-            to be neutral and is not misleads as much.
+            Whether all of the speech is known to be neutral. The profile then has full weight after a few clips, which
+            improves answers much; if the speech is in fact not neutral, it worsens them as much.
         jobs : int, optional
-            How many recordings are heard at a time; the default is one a processor core.
+            Number of recordings analysed in parallel; the default is one per processor core.
         progress : callable, optional
-            Called, in the threads, with the number of recordings heard so far and the seconds analysed.
+            Called, in the threads, with the number of recordings and the seconds analysed so far.
 
         Returns
         -------
@@ -418,10 +421,10 @@ class EmotionRecognizer:
         ModelError
             The model takes no baseline.
         AudioError, NoSpeechError
-            A recording cannot be used, or nobody speaks in it.
+            A recording cannot be read, or contains no speech.
         ProfileError
-            There is less than a second of speech in all, a name is not possible, or the model makes no use of
-            `neutral`.
+            There is less than a second of speech in total, the name has other characters, or the model does not
+            support `neutral`.
         """
         if neutral:
             profiles.require_neutral(self._model)
@@ -438,14 +441,14 @@ class EmotionRecognizer:
         progress: Callable[[int, float], None] | None = None,
         left_out: Callable[[EmovoxError], None] | None = None,
     ) -> Profile:
-        """Learn what a setting (microphone, room, language) is ordinarily like, for `setting`; no sound is kept.
+        """Compute the profile of a setting (microphone, room, language); it stores numbers, no sound.
 
         Parameters
         ----------
         name : str
-            The setting: letters and digits of any script, ``-`` and ``_``.
+            Name of the setting: letters and digits of any script, ``-`` and ``_``.
         sources : str, path, bytes, binary file, pair of array and rate, or iterable of them
-            Unlabelled recordings of it, of any speakers in any moods, as they come: 50 are plenty, 10 help.
+            Unlabelled, unselected recordings of any speakers in any moods: 10 help, 50 are plenty.
         jobs, progress
             As for :meth:`enroll`; so are the exceptions.
         left_out : callable, optional
@@ -454,7 +457,7 @@ class EmotionRecognizer:
         Returns
         -------
         Profile
-            Of three recordings with ten seconds of speech in all at least.
+            Needs at least three recordings, or ten seconds of speech in total.
         """
         return self._learnt("setting", name, sources, jobs, progress, left_out or analysis.refuse)
 
@@ -541,8 +544,8 @@ class FeatureExtractor:
     name : str, default "prosodic"
         A feature set, see :func:`emovox.features.sets.available`.
     window : float, optional
-        Seconds of sound in a row, 0.5 or more; recordings of more than one and a half windows are cut.  The default is
-        60, and 6 for ``default``, which takes 30 at most.
+        Duration in seconds that a row describes, at least 0.5; recordings longer than one and a half windows are cut.
+        The default is 60, and 6 for ``default``, whose largest is 30.
 
     Attributes
     ----------
@@ -552,7 +555,7 @@ class FeatureExtractor:
     Raises
     ------
     FeatureError
-        There is no such set, or the window is out of its range.
+        The set does not exist, or the window is out of its range.
 
     Examples
     --------
@@ -572,12 +575,12 @@ class FeatureExtractor:
 
     @property
     def level(self) -> str:
-        """What a row is about: ``"clip"``, a window of sound, or ``"frame"``."""
+        """What a row describes: ``"clip"``, a window of sound, or ``"frame"``."""
         return sets.get(self._spec.set).level
 
     @property
     def hop(self) -> float:
-        """Seconds from one frame to the next, of a set of frames; they are centred."""
+        """Step in seconds between the centres of frames, of a frame-level set."""
         return float(self._spec.parameters.get("hop_length", 160)) / 16000
 
     @cached_property
@@ -586,32 +589,32 @@ class FeatureExtractor:
         return sets.feature_names(self._spec)
 
     def compute(self, waveform: Waveform) -> Float32Array:
-        """Describe a waveform that is short enough: shape (n_features,), or (n_frames, n_features)."""
+        """Compute the features of one window: shape (n_features,), or (n_frames, n_features)."""
         return sets.extract(waveform, self._spec)
 
     def stretches(
         self, source: Sound, report: Callable[[Any], None] | None = None
     ) -> Iterator[tuple[Waveform, Float32Array]]:
-        """Describe a recording window by window, in memory that does not grow with it.
+        """Compute the features of a recording window by window, in constant memory.
 
         Parameters
         ----------
         source : str, path, bytes, binary file, or pair of array and rate
             The recording.
         report : callable, optional
-            Called at the end with the blocks that were read, which know what could not be and what channels there are.
+            Called at the end with the blocks that were read; they hold the unreadable parts and the channels.
 
         Yields
         ------
         Waveform
             A window with sound in it: digital silence is left out.
         ndarray of float32
-            What :meth:`compute` says of it.
+            Its features, see :meth:`compute`.
 
         Raises
         ------
         AudioError
-            The recording cannot be read, is too short, or silent as a whole.
+            The recording cannot be read, is too short, or is digital silence.
         """
         silent: AudioError | None = None
         heard = False
@@ -630,7 +633,7 @@ class FeatureExtractor:
             raise silent or AudioError(f"{source_name(source)} has no samples: give a recording that is not empty")
 
     def spans(self, stretch: Waveform, found: Float32Array) -> list[tuple[float, float]]:
-        """Tell from when to when each row of what :meth:`compute` says of a stretch goes, in seconds."""
+        """Return start and end in seconds of each row that :meth:`compute` returns for a window."""
         if found.ndim == 1:
             return [(stretch.start, stretch.end)]
         starts = [round(stretch.start + number * self.hop, 6) for number in range(len(found))]
@@ -665,7 +668,7 @@ class FeatureExtractor:
 
 
 class AxesExtractor(FeatureExtractor):
-    """Computes the emotion axes of recordings: the few numbers by which a model knows settings and speakers.
+    """Computes the emotion axes of recordings: the scores by which a model represents settings and speakers.
 
     For each label, there are three linear scores of the embedding, learnt in training: ``setting_angry`` from clips
     less the mean of their setting, ``absolute_angry`` from clips as they are, and ``speaker_angry`` from clips less
@@ -674,20 +677,19 @@ class AxesExtractor(FeatureExtractor):
     Parameters
     ----------
     model : Model, str or path, default "default"
-        Whose axes.
+        Model with axes.
     setting : Profile, str or path, optional
-        A setting from ``emovox adapt``: from every axis the mean of what was heard of it is subtracted, and the
-        difference divided by the standard deviation, so that 0 is ordinary there.  The default gives the axes as
-        they are.
+        A setting from ``emovox adapt``, by whose mean and standard deviation each axis is standardised, so that 0 is
+        ordinary there. By default axes are not standardised.
     window : float, optional
-        Seconds of sound in a row, from 0.5 to 30; the default is 6.
+        Duration in seconds that a row describes, from 0.5 to 30; the default is 6.
 
     Raises
     ------
     ModelError
         The model has no axes.
     ProfileError
-        There is no such setting, or another model heard it.
+        The setting does not exist, or was made with another model.
 
     Examples
     --------
@@ -716,11 +718,11 @@ class AxesExtractor(FeatureExtractor):
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns: point of view and label."""
+        """Names of the columns: kind of axis and label."""
         return tuple(f"{view}_{label}" for view in self.VIEWS for label in sorted(self._model.card.labels))
 
     def compute(self, waveform: Waveform) -> Float32Array:
-        """Describe a waveform of 30 s at most, shape (n_axes,)."""
+        """Compute the axes of a waveform of at most 30 s: shape (n_axes,)."""
         inputs = {name: sets.extract(waveform, spec)[np.newaxis] for name, spec in self._model.inputs.items()}
         output = self._model.run(inputs).axes
         assert output is not None  # a model that takes a baseline has axes
@@ -733,7 +735,7 @@ class AxesExtractor(FeatureExtractor):
 
 
 def standardised(rows: Sequence[Float32Array]) -> Float32Array:
-    """Compare recordings with one another: of each column the mean is 0 then, and the standard deviation 1.
+    """Standardise the columns of recordings to mean 0 and standard deviation 1.
 
     Parameters
     ----------
@@ -742,7 +744,7 @@ def standardised(rows: Sequence[Float32Array]) -> Float32Array:
     Returns
     -------
     ndarray of float32, shape (n_rows, n_features)
-        A column whose values are all the same is 0.
+        A constant column becomes 0.
 
     Examples
     --------

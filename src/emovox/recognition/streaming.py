@@ -1,11 +1,11 @@
-"""Judging sound as it comes: utterances are cut, judged, and given to who speaks them.
+"""Streaming recognition: find utterances, judge them, and assign them to speakers.
 
-A file is a stream whose pieces are its blocks: :meth:`StreamingRecognizer.timeline` is nothing else, so live sound and
-files give the same.  The network of voice activity runs once, here: its probabilities go with every window to the
-speech gate, and with the samples to whoever listens for words.
+A file is processed as a stream of its blocks, see :meth:`StreamingRecognizer.timeline`, so live sound and files give
+the same results. The network of voice activity detection runs once, here: its probabilities go with every window to
+the speech gate, and with the samples to the speech recogniser.
 
-Of the levels of a baseline that of the setting takes what a speaker says: on speakers of corpora that the built-in
-model never heard this gains more than the level of the speaker, see ``python benchmarks/speakers.py``.
+A separated speaker is used as the *setting* level of the baseline, not as the speaker level: on speakers of unseen
+corpora this gains more, see ``python benchmarks/speakers.py``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Who = Callable[[Float32Array, int], Sequence[Segment]]
 
 
 class Event:
-    """What the events of streams and of sessions have in common; each is a dataclass."""
+    """Base class of the events of streams and sessions; each is a dataclass."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; the keys are the attributes.
@@ -62,19 +62,20 @@ class Event:
 
 @dataclass(frozen=True)
 class StreamEvent(Event):
-    """Something that became certain while a stream was heard.
+    """An event of a stream.
 
     Attributes
     ----------
     kind : {"start", "estimate", "result", "end"}
-        Speech begins; what the utterance that is going on sounds like so far; the judgement of an utterance, of a part
-        of a long one, or of an interval, which goes into the timeline; speech ends.
+        ``"start"``: speech begins. ``"estimate"``: running estimate of the current utterance. ``"result"``: judgement
+        of an utterance, of a part of a long one, or of an interval, which goes into the timeline. ``"end"``: speech
+        ends.
     time : float
-        When it happens, in seconds from the beginning of the stream; of a judgement, the end of what it is about.
+        Time of the event in seconds from the beginning of the stream; of a judgement, the end of the judged segment.
     decided : float
-        How much of the stream, in seconds, had been heard when this was certain.
+        Duration of the stream that had been received when the event was certain, in seconds.
     prediction : Prediction or None
-        The judgement of an "estimate" or a "result".
+        The prediction of an "estimate" or a "result"; None for other kinds.
     """
 
     kind: Literal["start", "estimate", "result", "end"]
@@ -552,14 +553,14 @@ _PIECE = 4 * RATE
 
 
 class StreamingRecognizer:
-    """Opens streams that share one recogniser; as many as you like, each used by one thread at a time.
+    """Opens any number of streams that share one recogniser; each stream is used by one thread at a time.
 
     Parameters
     ----------
     recognizer : EmotionRecognizer
-        Who judges; what one learns of a stream, with ``setting="auto"``, stays with that stream.
+        The recogniser; with ``setting="auto"`` each stream estimates a setting of its own.
     options : TimelineOptions, optional
-        How the streams are cut and judged.
+        How the streams are divided and judged.
 
     Examples
     --------
@@ -593,33 +594,33 @@ class StreamingRecognizer:
         Parameters
         ----------
         name : str
-            What its predictions call it.
+            Name of the stream in its predictions.
         rate : float, default 16000
-            Its sampling rate in Hz, a whole number from 1000 to 768000.
+            Sampling rate in Hz, a whole number from 1000 to 768000.
         channels : int, default 1
-            Its number of channels; they are averaged.
+            Number of channels; they are averaged.
         estimates : bool, default True
-            Whether to judge what is going on every `hop` seconds; the timeline needs no such thing.
+            Whether to emit running estimates every `hop` seconds.
         listen : callable, optional
             Called with the stream's next samples, at 16 kHz, and the probabilities of speech of the frames that they
             complete, as :meth:`emovox.text.words.Hearing.hear` takes them.
         channel : int, optional
-            The channel that it is, where each is heard by itself: with the option ``speakers="auto"`` a channel is one
-            speaker's, and nobody is told apart in it.
+            Number of the channel, if channels are processed separately: with the option ``speakers="auto"`` each
+            channel then counts as one speaker.
         pieces : callable, optional
-            Where speakers are told apart, who cuts utterances where the speaker changes and encodes the voices; the
-            default does it here, see :func:`emovox.speech.diarization.cut`.
+            Function that cuts utterances where the speaker changes and encodes the voices; the default is
+            :func:`emovox.speech.diarization.cut`.
 
         Returns
         -------
         Stream
             With the option `speakers` utterances are cut where the speaker changes, and each judgement has its
-            `speaker`, by what was heard so far: nothing is changed later.
+            `speaker`, from the stream so far; it is not revised later.
 
         Raises
         ------
         AudioError
-            There is no such rate, or there are no channels.
+            The rate or the number of channels is invalid.
         """
         judge, who = self.recognizer, self._who(channel, pieces)
         if isinstance(judge, Listener):
@@ -647,20 +648,20 @@ class StreamingRecognizer:
         tell: Callable[[StreamEvent], None] | None = None,
         segments: Sequence[Segment] | None = None,
     ) -> Timeline:
-        """Run a recording through a stream, block by block, and collect what it tells.
+        """Process a recording block by block as a stream, and return its timeline.
 
         Parameters
         ----------
         blocks : iterable of Waveform
             All of the recording in consecutive blocks, see :func:`emovox.audio.blocks`.
         name : str
-            What its predictions call it.
+            Name of the stream in its predictions.
         progress : callable, optional
             Called with the seconds analysed so far.
         listen, tell : callable, optional
             As for :meth:`open`; called with each event as it comes.
         segments : sequence of Segment, optional
-            What is to be judged, each by itself; the default is what voice activity detection finds.
+            Segments to judge; the default is the utterances that voice activity detection finds.
 
         Returns
         -------
@@ -676,7 +677,7 @@ class StreamingRecognizer:
     def each(
         self, blocks: Iterable[Waveform], name: str, progress: Callable[[float], None] | None = None
     ) -> Iterator[Prediction]:
-        """Give the same segments one by one, each as soon as it is certain; what was given is not kept.
+        """Yield the segments of :meth:`timeline` one by one, each as soon as it is certain, without keeping them.
 
         Parameters
         ----------
@@ -694,14 +695,14 @@ class StreamingRecognizer:
 
 
 def collect(events: Iterable[StreamEvent], name: str, duration: float, options: TimelineOptions) -> Timeline:
-    """Make the timeline of a stream from its events.
+    """Build the timeline of a stream from its events.
 
     Parameters
     ----------
     events : iterable of StreamEvent
-        All events, or those of kind "result" at least, in order.
+        All events in order, or at least those of kind "result".
     name : str
-        What the stream is called.
+        Name of the stream.
     duration : float
         Length of the stream in seconds, see :attr:`Stream.heard`.
     options : TimelineOptions
@@ -737,7 +738,7 @@ def _in_order(found: Timeline, segments: Sequence[Segment]) -> Timeline:
 
 
 class Stream:
-    """One stream; :meth:`StreamingRecognizer.open` makes it.
+    """One stream, created by :meth:`StreamingRecognizer.open`.
 
     What is kept of the sound is a window and a pause, however long the stream lasts.
     """
@@ -772,12 +773,12 @@ class Stream:
 
     @property
     def heard(self) -> float:
-        """How much of the stream has been heard, in seconds."""
+        """Duration of the stream so far, in seconds."""
         return self._samples / RATE
 
     @property
     def speaking(self) -> bool:
-        """Whether speech has started and not ended, by the events given so far."""
+        """Whether the last event of speech was its start."""
         return self._activity.speaking
 
     @property
@@ -788,7 +789,7 @@ class Stream:
         return self._converter
 
     def push(self, samples: ArrayLike) -> list[StreamEvent]:
-        """Take the next samples and tell what became certain.
+        """Process the next samples and return the events that became certain.
 
         Parameters
         ----------
@@ -813,7 +814,7 @@ class Stream:
         return self._take(self._to_mono.push(samples))
 
     def finish(self) -> list[StreamEvent]:
-        """End the stream and tell what is left to tell; further calls tell nothing."""
+        """End the stream and return the remaining events; further calls return none."""
         if self._finished:
             return []
         self._finished = True
@@ -822,7 +823,7 @@ class Stream:
     def events(
         self, blocks: Iterable[Waveform], progress: Callable[[float], None] | None = None
     ) -> Iterator[StreamEvent]:
-        """Take a whole recording, block by block, and tell what becomes certain.
+        """Process a whole recording block by block and yield the events.
 
         Parameters
         ----------

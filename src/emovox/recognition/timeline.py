@@ -1,4 +1,4 @@
-"""Timelines: segments, what each speaker says, traits in a voice's own terms, and segments that are given."""
+"""Timelines: given segments, summaries by speaker, voice traits relative to ordinary speech."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speaking:
-    """What one speaker says in a recording.
+    """Talk time and emotions of one speaker in a recording.
 
     Attributes
     ----------
     seconds : float
-        Talk time: length of the segments together.
+        Talk time: total duration of the segments.
     share : float
-        Of the talk time of all, in [0, 1].
+        Share of the talk time of all speakers, in [0, 1].
     segments : int
         Number of segments.
     emotions : mapping of str to float
-        Share of the talk time of each label that occurs, the largest first.  What is not sure enough counts by its most
-        probable label.
+        Share of the talk time of each label that occurs, the largest first. Abstentions count by their most probable
+        label.
     transitions : mapping of (str, str) to int
-        How often one label of the speaker was followed by another one of the speaker, the most frequent first.
+        Counts of transitions from one label of the speaker to the speaker's next, the most frequent first.
     """
 
     seconds: float
@@ -73,11 +73,11 @@ class Reply:
     Attributes
     ----------
     speaker, label : str
-        Who speaks first, and how.
+        First speaker and emotion.
     next_speaker, next_label : str
-        Who follows, and how.
+        Next speaker and emotion.
     count : int
-        How often.
+        Number of occurrences.
     """
 
     speaker: str
@@ -88,7 +88,7 @@ class Reply:
 
 
 def by_speaker(parts: Sequence[Prediction]) -> dict[str, Speaking]:
-    """Sum up what each speaker says, who speaks most first; nothing where fewer than two speakers are known.
+    """Summarise each speaker, by descending talk time; empty if fewer than two speakers are known.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def _speaking(said: Sequence[Prediction], total: float) -> Speaking:
 
 
 def replies(parts: Sequence[Prediction]) -> tuple[Reply, ...]:
-    """Count who follows whom with what, the most frequent first; segments of the same speaker are no replies."""
+    """Count replies between different speakers, the most frequent first."""
     counts = Counter(
         (one.speaker, one.label, then.speaker, then.label)
         for one, then in pairwise(sorted(parts, key=lambda part: part.start))
@@ -166,16 +166,16 @@ KINDS: Mapping[str, _Kind] = {
 
 @dataclass(frozen=True)
 class Ordinary:
-    """What is ordinary: of one voice, or of many.
+    """Reference values of voice traits, of one voice or of many.
 
     Attributes
     ----------
     about : str
-        Whose voice, and how much of it.
+        Description of the reference: whose speech, and how much.
     means : mapping of str to float
-        By the name of the trait.
+        Mean by name of the trait.
     deviations : mapping of str to float
-        Standard deviations, likewise.
+        Standard deviation by name of the trait.
     """
 
     about: str
@@ -184,7 +184,7 @@ class Ordinary:
 
 
 def measured(waveform: Waveform) -> dict[str, float]:
-    """Measure the traits of a stretch of speech, by name.
+    """Measure the voice traits of a segment of speech, by name.
 
     Examples
     --------
@@ -198,9 +198,9 @@ def measured(waveform: Waveform) -> dict[str, float]:
 
 
 def of_voice(utterances: Iterable[Mapping[str, float]], about: str) -> Ordinary | None:
-    """Say what is ordinary for one voice, by the traits of some utterances; None where they are too few.
+    """Return the reference values of one voice from the traits of its utterances; None if there are too few.
 
-    How far a voice goes from one utterance to the next is taken from the many voices of the corpora.
+    The spread between utterances of one voice is taken from the speakers of the corpora.
     """
     found = list(utterances)
     if len(found) < LEAST:
@@ -210,7 +210,7 @@ def of_voice(utterances: Iterable[Mapping[str, float]], about: str) -> Ordinary 
 
 
 def of_people() -> Ordinary:
-    """Say what is ordinary in neutral speech of many speakers, see ``scripts/population.py``.
+    """Return the reference values of neutral speech of many speakers, see ``scripts/population.py``.
 
     Examples
     --------
@@ -224,7 +224,7 @@ def of_people() -> Ordinary:
 
 
 def compared(found: Mapping[str, float], ordinary: Ordinary) -> tuple[Trait, ...]:
-    """Return the traits that are out of the ordinary, the most unusual first."""
+    """Return the unusual traits, the most unusual first."""
     traits = []
     for name, mean in ordinary.means.items():
         difference = found[name] - mean
@@ -301,7 +301,7 @@ class SegmentFile:
     path : Path
         The file.
     rows : tuple
-        Its segments.
+        Segments of the file.
     """
 
     path: Path
@@ -316,12 +316,12 @@ class SegmentFile:
             The recording.  Segments that name none belong to every one; others to that of this path (relative to the
             file of segments, or to the working folder), name, or name without ending, with ``_`` for blanks in RTTM.
         channel : int, optional
-            Which channel is judged, where segments of several are given.
+            Channel whose segments are returned, if the file has several.
 
         Raises
         ------
         InputError
-            There is none.
+            The file has no segment of this recording.
         """
         name = os.fsdecode(file)
         found = [row for row in self.rows if not row.recording or self._is(row.recording, name)]
@@ -349,7 +349,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def read_segments(path: str | os.PathLike[str]) -> SegmentFile:
-    r"""Read segments that are to be judged.
+    r"""Read given segments from a file.
 
     Parameters
     ----------
@@ -449,14 +449,14 @@ _TOUCH = 1e-5
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """How a recording is cut.
+    """How a recording is divided into windows.
 
     Attributes
     ----------
     duration : float
-        Longest stretch that is judged at once, in seconds, 0.3 to 30: about the length of the utterances the models
-        were trained on.  Longer utterances are cut, see :class:`emovox.TimelineOptions`.  Where no utterance is found,
-        windows of this length are judged, a rest shorter than half of it with the window before.
+        Longest segment that is judged as a whole, in seconds, 0.3 to 30: about the length of the utterances that
+        models are trained on. Longer utterances are cut, see :class:`emovox.TimelineOptions`. If no utterance is
+        found, windows of this length are judged; a remainder shorter than half of it is joined to the window before.
     """
 
     duration: float = 6.0
@@ -464,37 +464,37 @@ class WindowOptions:
 
 @dataclass(frozen=True)
 class TimelineOptions:
-    """How sound that goes on, a stream or a long recording, is cut and judged.
+    """How a stream or a long recording is divided and judged.
 
     Attributes
     ----------
     mode : {"utterance", "interval"}, default "utterance"
-        A judgement for each utterance that the voice activity detector finds, or for each interval of `hop` seconds
-        in which somebody speaks.
+        One judgement per utterance found by voice activity detection, or per interval of `hop` seconds that contains
+        speech.
     window : float, default 6.0
-        Longest stretch that is judged at once, in seconds, 0.3 to 30.  A longer utterance is cut where speech is
-        least probable in the second half of the window.  An interval is judged by the `window` seconds up to its end.
+        Longest segment that is judged as a whole, in seconds, 0.3 to 30. A longer utterance is cut where speech is
+        least probable in the second half of the window. An interval is judged by the `window` seconds up to its end.
     hop : float, default 1.0
-        Seconds from one judgement to the next, 0.1 up to `window`: the length of an interval; within an utterance,
-        the time between running estimates.
+        Step in seconds, from 0.1 to `window`: the length of an interval, or the time between running estimates within
+        an utterance.
     smoothing : float, default 0.0
-        Time constant of exponential smoothing of the probabilities, in seconds: what was judged so long before counts
-        1/e.  0 smooths nothing.
+        Time constant of exponential smoothing of the probabilities, in seconds: a judgement of that age has the weight
+        1/e. 0 disables smoothing.
     merge : float, optional
-        Equal neighbours with a pause of at most so many seconds between them become one segment of the timeline; the
-        default is to keep every segment as it was judged.
+        Largest pause in seconds over which neighbouring segments of the same label are merged; by default none are
+        merged.
     min_segment : float, default 0.0
-        A segment of the timeline that is shorter, in seconds, takes the judgement of the longer of the neighbours that
-        it touches, or reaches over a pause that `merge` allows.
+        Shortest segment of the timeline in seconds. A shorter one takes the judgement of its longer neighbour, if it
+        touches it or the pause between them is within `merge`.
     vad : VadOptions
-        When speech begins and ends; the default hears soft speech and finds boundaries to 8 ms.
+        Options of voice activity detection; the defaults detect soft speech and resolve boundaries to 8 ms.
     speakers : "auto" or int, optional
-        Tell speakers apart: as many as there seem to be, or so many, 1 to 50.  Utterances are cut where the speaker
-        changes, and each judgement has its `speaker`, see :mod:`emovox.speech.diarization`.  Recordings are read twice
-        for it.
+        Separate speakers: ``"auto"`` estimates their number, a number from 1 to 50 sets it; by default speakers are
+        not separated. Utterances are cut where the speaker changes, and each judgement has its `speaker`, see
+        :mod:`emovox.speech.diarization`. Recordings are read twice.
     enrolled : tuple of Profile
-        Who may be found among the speakers by name: profiles of :meth:`emovox.EmotionRecognizer.enroll`, those without
-        a voice print take no part.  A speaker who is not enough like any of them has a number.
+        Profiles of :meth:`emovox.EmotionRecognizer.enroll` by which speakers are identified; profiles without a voice
+        print are ignored. A speaker who is not similar enough to any of them gets a number.
 
     Raises
     ------
@@ -543,7 +543,7 @@ WHOLE = TimelineOptions()
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a recording expresses, segment by segment: a sequence of its predictions.
+    """The predictions of a recording segment by segment: a sequence.
 
     Attributes
     ----------
@@ -552,10 +552,10 @@ class Timeline:
     duration : float
         Length of the recording in seconds.
     predictions : tuple of Prediction
-        In order of time, not overlapping; empty where nobody speaks.  Of segments that were given, one for each, which
+        In order of time, not overlapping; empty if there is no speech. For given segments there is one each, and they
         may overlap.
     unjudged : tuple of Segment
-        Segments that were given, and in which there is nothing to judge: nobody speaks, or they lie beyond the end.
+        Given segments without speech, or beyond the end of the recording.
 
     Examples
     --------
@@ -590,7 +590,7 @@ class Timeline:
         return self.predictions[index]
 
     def summary(self) -> Summary:
-        """Say what there was how much of, what followed what, and when each emotion was strongest."""
+        """Return the share, the transitions and the strongest moment of each emotion."""
         return summarise(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -602,7 +602,7 @@ class Timeline:
         }
 
     def to_frame(self) -> DataFrame:
-        """Return a table of pandas, one row a segment, see :meth:`emovox.Prediction.to_row`.
+        """Return a pandas data frame with one row per segment, see :meth:`emovox.Prediction.to_row`.
 
         Raises
         ------
@@ -620,7 +620,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Summary:
-    """A recording in a few numbers.
+    """Summary statistics of a timeline.
 
     Attributes
     ----------
@@ -629,24 +629,24 @@ class Summary:
     duration : float
         Length of the recording in seconds.
     judged : float
-        Seconds in segments of the timeline.
+        Total duration of the segments in seconds.
     segments : int
         Number of segments.
     abstained : float
-        Share of the judged time in which the model was not sure enough, in [0, 1].
+        Share of the judged time in which the model abstains, in [0, 1].
     share : mapping of str to float
-        Share of the judged time of each label that occurs, the largest first; they sum to 1.  What is not sure enough
-        counts by its most probable label.
+        Share of the judged time of each label that occurs, the largest first; they sum to 1. Abstentions count by
+        their most probable label.
     transitions : mapping of (str, str) to int
-        How often one label was followed by another one, the most frequent first.
+        Counts of transitions from one label to another, the most frequent first.
     strongest : mapping of str to Prediction
-        For each label that occurs, the segment in which it was most probable.
+        Segment with the largest probability of each label that occurs.
     dimensions : mapping of str to float or None
-        Emotion dimensions, their mean over the judged time; None for a model that has none.
+        Mean of each emotion dimension over the judged time; None for a model without dimensions.
     speakers : mapping of str to Speaking
-        What each speaker says, who speaks most first; empty where fewer than two are known.
+        Talk time and emotions of each speaker, by descending talk time; empty if fewer than two are known.
     replies : tuple of Reply
-        Who follows whom with what, the most frequent first.
+        Replies between speakers, the most frequent first.
     """
 
     file: str
@@ -662,7 +662,7 @@ class Summary:
     replies: tuple[Reply, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; transitions become a list of objects, speakers stand where there are."""
+        """Return plain values, ready for JSON; transitions become a list of objects."""
         plain = {name: getattr(self, name) for name in ("file", "duration", "judged", "segments", "abstained")}
         return {
             **plain,
@@ -720,7 +720,7 @@ def join_rest(blocks: Iterable[Waveform], shortest: float) -> Iterator[Waveform]
 
 
 def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: float) -> Prediction:
-    """Average judgements: their probabilities, and their emotion dimensions where there are any.
+    """Average predictions: probabilities and emotion dimensions.
 
     Parameters
     ----------
@@ -734,8 +734,8 @@ def blended(parts: Sequence[Prediction], weights: Sequence[float], threshold: fl
     Returns
     -------
     Prediction
-        The last one with the mean and what is decided by it.  An abstention for too little speech remains one only
-        where all are.
+        The last prediction with the mean, and label, confidence and abstention by it. It abstains for too little
+        speech only if all parts do.
 
     Examples
     --------
@@ -772,7 +772,7 @@ def _mean_dimensions(parts: Sequence[Prediction], weights: Sequence[float]) -> d
 
 
 def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple[Prediction, ...]:
-    """Let segments that are too short join a neighbour, then equal neighbours each other.
+    """Join short segments to a neighbour, then merge equal neighbours.
 
     Parameters
     ----------
@@ -799,9 +799,9 @@ def tidied(predictions: Iterable[Prediction], options: TimelineOptions) -> tuple
 
 
 def tidying(predictions: Iterable[Prediction], options: TimelineOptions) -> Iterator[Prediction]:
-    """Do the same while they come: each is given as soon as nothing that follows can change it.
+    """Yield the result of :func:`tidied` incrementally: each segment as soon as nothing that follows can change it.
 
-    What waits is the segment before and, with `merge`, those that are equal so far.
+    Held back are the previous segment and, with `merge`, the equal ones so far.
     """
     reach = _TOUCH + (options.merge or 0.0)
     parts = _supported(predictions, reach, options.min_segment) if options.min_segment else iter(predictions)
@@ -876,7 +876,7 @@ _BESIDE_BARS = 43
 
 
 def summary_lines(summary: Summary, width: int = 80) -> Iterator[Text | Table]:
-    """Describe a recording on a terminal: shares of time, strongest moment of each emotion, what follows what.
+    """Format a summary for a terminal: shares of time, strongest moments, transitions.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Features and embeddings of recordings as a step of scikit-learn's pipelines.
+"""A scikit-learn transformer of recordings to features or embeddings.
 
-Only who asks for the step imports this module: scikit-learn takes a second and 100 MB.
+This module is imported only when it is used: scikit-learn takes a second and 100 MB.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ except ImportError:
 
 
 class SpeechFeatures(TransformerMixin, BaseEstimator):
-    """Transforms recordings into features or embeddings, as a step of scikit-learn's pipelines.
+    """Transforms recordings into features or embeddings, as a step of a scikit-learn pipeline.
 
     Nothing is learnt from the data, so that features may be computed before the folds of a cross-validation;
     ``Pipeline(..., memory=FOLDER)`` keeps them from one fit to the next.
@@ -32,13 +32,13 @@ class SpeechFeatures(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     features : str, default "prosodic"
-        A feature set of one vector a recording, see :class:`emovox.FeatureExtractor`.
+        A clip-level feature set, see :class:`emovox.FeatureExtractor`.
     window : float, optional
-        Seconds that are described at once; a longer recording gets the mean, weighted by duration.
+        Window in seconds; a longer recording gets the mean over its windows, weighted by duration.
     rate : float, optional
         Sampling rate in Hz of recordings that are arrays.
     jobs : int, optional
-        How many are described at a time; the default is one a processor core.
+        Number of recordings processed in parallel; the default is one per processor core.
 
     Raises
     ------
@@ -72,12 +72,12 @@ class SpeechFeatures(TransformerMixin, BaseEstimator):
         self.jobs = jobs
 
     def fit(self, X: Iterable[Sound | NDArray[Any]], y: object = None) -> SpeechFeatures:
-        """Check the parameters; there is nothing to learn.
+        """Check the parameters; nothing is fitted.
 
         Raises
         ------
         FeatureError
-            There is no such set, or it gives frames instead of one vector a recording.
+            The set does not exist, or is a frame-level set.
         """
         self._described()
         return self
@@ -88,7 +88,7 @@ class SpeechFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : iterable of str, path, bytes, array, or pair of array and rate
-            The recordings; a matrix holds one in each row, a table of one column a path in each.
+            The recordings: a matrix with one recording per row, or a table with one column of paths.
 
         Returns
         -------

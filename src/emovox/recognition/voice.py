@@ -1,4 +1,4 @@
-"""One window to one judgement: gate, features, model, answer; and what the words add, where they are asked for."""
+"""From one window to one prediction: speech gate, features, model, decision, and fusion with words."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ _ROUNDING = 1e-5
 
 
 class Judge(Protocol):
-    """What a stream asks of a recogniser: :class:`emovox.EmotionRecognizer` is one."""
+    """Protocol of what judges the windows of a stream, such as :class:`emovox.EmotionRecognizer`."""
 
     @property
     def threshold(self) -> float:
-        """Confidence under which an answer is an abstention."""
+        """Confidence below which an answer is an abstention."""
         ...
 
     def assess(self, window: Waveform, name: str, *, running: bool = False) -> Prediction | None:
-        """Judge one window; None where nobody speaks in it."""
+        """Judge one window; None if it contains no speech."""
         ...
 
 
 @runtime_checkable
 class Listener(Protocol):
-    """A recogniser that has a judge of its own for each stream, because it learns while it listens."""
+    """A recogniser with a judge of its own for each stream, because it adapts to the stream."""
 
     def for_stream(self, *, speakers: bool = False) -> Judge: ...  # noqa: D102
 
 
 @runtime_checkable
 class Acquainted(Protocol):
-    """A judge that has another one for each speaker, who is judged against what that voice is ordinarily like."""
+    """A judge with another one for each speaker, whose baseline is that speaker's speech."""
 
     def for_speaker(self, speaker: str | None) -> Judge: ...  # noqa: D102
 
@@ -76,16 +76,16 @@ class Voice:
     model : Model
         Features to probabilities.
     gate : GateOptions
-        How sure to be that somebody speaks.
+        Options of the speech gate.
     thresholds : tuple of float
         Confidence in [0, 1] under which an answer is an abstention, where nothing is known of setting and speaker,
         where something is, and where the speaker's clips are known to be neutral.
     speaker : Profile or None
-        What the speaker's voice is ordinarily like, where that is known.
+        Profile of the speaker, if known.
     setting : Setting or None
         The setting that is known.
     baseline : ndarray or None
-        What the model takes of both; None where nothing is known.
+        Input of the model for both; None if nothing is known.
     """
 
     model: Model
@@ -99,7 +99,7 @@ class Voice:
     def of(
         cls, model: Model, gate: GateOptions, threshold: float | None, speaker: Profile | None, setting: Profile | None
     ) -> Voice:
-        """Make a judge of what is known at the beginning; without a threshold the model's own are used.
+        """Build a judge with the given profiles; without a threshold those of the model are used.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Voice:
 
     @property
     def threshold(self) -> float:
-        """Confidence under which an answer is an abstention."""
+        """Confidence below which an answer is an abstention."""
         if self.speaker is not None and self.speaker.neutral:
             return self.thresholds[2]
         return self.thresholds[self.baseline is not None]
@@ -173,7 +173,7 @@ class Voice:
         return prediction, None if output.axes is None else output.axes[0]
 
     def refusal(self, window: Waveform, name: str, *, gate: bool = True) -> AudioError | None:
-        """Say why there is nothing to judge in a window."""
+        """Return why a window cannot be judged."""
         try:
             audio.require_signal(window, name)
         except AudioError as error:
@@ -192,9 +192,9 @@ class Voice:
 
 
 def speech_in(window: Waveform) -> float:
-    """Return how much speech there is in a window, in seconds.
+    """Return the duration of speech in a window, in seconds.
 
-    Where voice activity detection has not heard it, or takes none of it for speech (a scream, say), all of it counts.
+    If voice activity detection did not run, or finds no speech (in a scream, for example), the whole window counts.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def speech_in(window: Waveform) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What the judge of a stream that is its own setting remembers; it pickles, so that judges may take turns.
+    """State of the judge of a stream that is its own setting; it can be pickled.
 
     Attributes
     ----------
@@ -223,12 +223,12 @@ class Memory:
 
 
 class Adapting:
-    """The judge of one stream that is its own setting: what it has judged so far is what it knows.
+    """The judge of one stream that is its own setting: its baseline is what it has judged so far.
 
     Parameters
     ----------
     voice : Voice
-        Who judges where little has been heard.
+        Judge for the beginning, until enough has been heard.
 
     Attributes
     ----------
@@ -333,7 +333,7 @@ class Recording:
         return judged
 
     def whole(self, timeline: Timeline) -> Prediction:
-        """Make one answer of a timeline: the mean of its judgements, weighted by duration.
+        """Aggregate a timeline to one prediction: the mean of its judgements, weighted by duration.
 
         Raises
         ------
@@ -411,7 +411,7 @@ def fused(
     seen: Sequence[Waveform] | None,
     weights: Sequence[float],
 ) -> Prediction:
-    """Put voice and words together.
+    """Fuse the predictions of voice and words.
 
     Parameters
     ----------
