@@ -57,7 +57,7 @@ def read(path: Path, name: str) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError:
         raise InputError(f"{name} is not UTF-8 text: save it as UTF-8") from None
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror}") from None
+        raise InputError(f"cannot read {name} ({error.strerror}): check the path") from None
     head = text.lstrip().partition("\n")[0]
     comma = ";" if ";" in head and "," not in head else ","
     found = rows(text, "\t" if path.suffix.lower() == ".tsv" else comma, name)

@@ -407,7 +407,7 @@ def _rttm(path: Path) -> Iterator[_Row]:
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InputError(f"cannot read {path} ({error.strerror}): check the path") from None
     for number, line in enumerate(text.splitlines(), 1):
         fields: Sequence[str] = line.split()
         if not fields or fields[0] != "SPEAKER":  # comments, and lines about speakers or words
