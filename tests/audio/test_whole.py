@@ -78,6 +78,15 @@ def replaced(content: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
     return content[:at] + new + content[at + len(new) :]
 
 
+def two_chunks(content: bytes) -> bytes:
+    """Return a WAV file with its samples in two chunks."""
+    at = content.index(b"data")
+    size = int.from_bytes(content[at + 4 : at + 8], "little")
+    samples, half = content[at + 8 : at + 8 + size], size // 768 * 384
+    parts = (b"data" + len(one).to_bytes(4, "little") + one for one in (samples[:half], samples[half:]))
+    return content[:at] + b"".join(parts) + content[at + 8 + size :]
+
+
 def flac_total(content: bytes, frames: int) -> bytes:
     packed = int.from_bytes(content[18:26], "big") >> 36 << 36 | frames
     return content[:18] + packed.to_bytes(8, "big") + content[26:]
@@ -97,6 +106,8 @@ WHOLE: list[tuple[str, Defect, tuple[str, ...], float]] = [
     ("garbage before", lambda x: b"\x01\x02junk" * 50 + x, ("wav", "flac", *MP3S, "ogg", "opus"), 1),
     ("joined", lambda x: x + x, ("wav", "flac", "flac24", *MP3S, "aac", *OGGS), 2),
     ("joined, tags between", lambda x: x + APE + ID3 + x, ("mp3", "vbr", "cbr", "mp2"), 2),
+    ("samples in two chunks", two_chunks, WAVS, 1),
+    ("a text without its padding", lambda x: x.replace(b"data", b"LIST\x07\0\0\0INFOabcdata", 1), WAVS, 1),
     ("size 0", lambda x: replaced(x, b"data", 4, bytes(4)), WAVS, 1),
     ("size too small", lambda x: replaced(x, b"data", 4, (8000).to_bytes(4, "little")), WAVS, 1),
     ("size unknown", lambda x: replaced(x, b"data", 4, b"\xff\xff\xff\xff"), WAVS, 1),

@@ -9,7 +9,7 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _BLOCKS = frozenset({2, 0x11, 0x31})
 
 #: Chunks that may follow the samples, and marks of tags that other programs append.
 _CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"smpl", b"fact", b"PEAK", b"_PMX", b"afsp", b"JUNK")
+#: Chunks that stand right behind a text of odd length where a program left out the byte that fills it up.
+_UNPADDED = (b"fmt ", b"data", *_CHUNKS)
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS", b"RIFF", b"fLaC", b"OggS")
 
 #: A tail of zeros shorter than this many bytes pads a file to the size of a block.
@@ -92,6 +94,7 @@ def riff_parts(file: Bytes, begin: int, end: int) -> list[Part]:
             break
         stop, following = _end(file, sound, end)
         parts.append(_part(sound, begin, stop))
+        parts += _further(file, sound, stop, end)
         if following is None:
             return parts
         begin = following
@@ -101,6 +104,19 @@ def riff_parts(file: Bytes, begin: int, end: int) -> list[Part]:
     # ffmpeg believes the size of a text and takes as much memory, 4 GB and half a minute of a file of 8 kB.
     told = all(at + size <= end + 1 for name, at, size in _chunks(file, begin + 12, end, big) if name != b"data")
     return [Part(((begin, end - begin),), "wav", "wav" if told else "", native=True)]
+
+
+def _further(file: Bytes, sound: _Sound, stop: int, end: int) -> Iterator[Part]:
+    """Yield further chunks of samples in the same file, which some recorders begin after a pause."""
+    if sound.w64 or not _chunks_lead(file, stop, end, sound.big):
+        return
+    for name, at, size in _chunks(file, stop + stop % 2, end, sound.big):
+        if name in (b"RIFF", b"RIFX", b"RF64"):
+            return
+        if name == b"data":
+            one = replace(sound, begin=at, size=size)
+            # A header of its own: the part begins at its samples.
+            yield _part(one, at, min(at + size, end), alone=True)
 
 
 def _look(file: Bytes, begin: int, end: int) -> _Sound | None:
@@ -144,7 +160,9 @@ def _chunks(file: Bytes, at: int, end: int, big: bool) -> Iterator[tuple[bytes, 
             return
         size = int.from_bytes(head[4:], "big" if big else "little")
         yield head[:4], at + 8, size
-        at += 8 + size + size % 2
+        at += 8 + size
+        if size % 2 and file.at(at, 4) not in _UNPADDED:
+            at += 1
 
 
 def _end(file: Bytes, sound: _Sound, end: int) -> tuple[int, int | None]:
@@ -219,11 +237,12 @@ def _without_tail(file: Bytes, sound: _Sound, end: int) -> int:
     return end
 
 
-def _part(sound: _Sound, begin: int, stop: int) -> Part:
-    """Describe a stream whose samples end at `stop`."""
+def _part(sound: _Sound, begin: int, stop: int, *, alone: bool = False) -> Part:
+    """Describe a stream whose samples end at `stop`; one that is `alone` has no header before it."""
     size, byte_rate = stop - sound.begin, sound.byte_rate
     unknown = any(sound.size in sizes for sizes in _PLACEHOLDERS) or sound.size == 0
-    right = size == sound.size
+    # Readers look for chunks at even places only.
+    right = size == sound.size and not alone and (sound.begin - begin) % 2 == 0
     seconds = size / byte_rate if byte_rate else None
     losses: tuple[Loss, ...] = ()
     if not (right or unknown) and size < sound.size and byte_rate:
