@@ -12,6 +12,7 @@ import pytest
 from emovox import audio
 from emovox.batch.places import Entry, Inputs, readable, rows
 from emovox.errors import AudioError, InputError
+from emovox.outputs.formats import read
 from tests.batch.conftest import write_tone
 
 
@@ -29,6 +30,24 @@ one,a/call0.wav,,,Eve,,31,sad
 two,a/call0.wav,0.1,0.25,Eve,1,31,happy
 three,/elsewhere/x.wav,,,,2,,
 """
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'file,note\na.wav,"Well\nb.wav,Well\n',
+        'file,note\n\na.wav,"Well"\n,\nb.wav,"so, so"\n',
+        "file\tnote\na.wav\tx\r\nb.wav\ty\r\n",
+        'file,note\na.wav,"Well,\nno"\nb.wav,\n',
+        "\ufefffile;note\na.wav;x\nb.wav;y",
+    ],
+)
+def test_every_recording_of_a_manifest_is_found_whatever_its_quotes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert [Path(one.file).name for one in Inputs(str(path))] == ["a.wav", "b.wav"]
+    table = read(path, "calls.csv")
+    assert [cells[0] for _, cells in table] == ["file", "a.wav", "b.wav"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])

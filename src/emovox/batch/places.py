@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, TypeVar, cast
 from emovox.audio.reading import Source
 from emovox.errors import AudioError, EmovoxError, InputError, MissingExtraError
 from emovox.outputs.console import from_csv_cell
+from emovox.outputs.formats import delimiter, line_cells
 from emovox.recognition.analysis import AUDIO_SUFFIXES, walk
 from emovox.storage import cannot_write, replacing
 
@@ -689,17 +690,34 @@ def _of_csv(file: BinaryIO, source: str, suffix: str) -> Iterator[Row]:
 
 def _of_lines(text: io.TextIOWrapper, source: str, suffix: str) -> Iterator[Row]:
     head = text.readline()
-    comma = "\t" if suffix == ".tsv" else ";" if ";" in head and "," not in head else ","
+    comma = delimiter(head, suffix)
     header = next(csv.reader([head], delimiter=comma), [])
-    known = _known([name.strip() for name in header], source)
-    reader = csv.reader(text, delimiter=comma)
-    for cells in reader:
+    known, width = _known([name.strip() for name in header], source), len(header)
+    # As emovox.outputs.formats.rows, in memory that does not grow: a quote that is never closed swallows no row.
+    plain = all(len(line_cells(line, comma, width)) == width for line in text if line.strip())
+    text.seek(0)
+    text.readline()
+    for number, cells in _by_line(text, comma, width) if plain else _by_csv(text, comma):
         if not any(cells):
             continue
-        where = f"line {reader.line_num + 1} of {source}"
-        if len(cells) != len(header):
-            raise InputError(f"{where} has {len(cells)} cells, its header {len(header)}: quote cells with {comma!r}")
+        where = f"line {number} of {source}"
+        if len(cells) != width:
+            raise InputError(f"{where} has {len(cells)} cells, its header {width}: quote cells with {comma!r}")
         yield _row(where, known, (from_csv_cell(cell) for cell in cells))
+
+
+def _by_line(text: io.TextIOWrapper, comma: str, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of the lines after the header."""
+    for number, line in enumerate(text, 2):
+        if line.strip():
+            yield number, line_cells(line, comma, width)
+
+
+def _by_csv(text: io.TextIOWrapper, comma: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows after the header, cells of which may hold line breaks, and the line in which each ends."""
+    reader = csv.reader(text, delimiter=comma)
+    for cells in reader:
+        yield reader.line_num + 1, cells
 
 
 def _of_json(file: BinaryIO, source: str) -> Iterator[Row]:

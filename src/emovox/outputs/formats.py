@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, name: str) -> list[tuple[int, list[str]]]:
-    """Read a table of text: CSV, with commas or semicolons, or TSV, by the ending.
+    """Read a table of text: CSV or TSV, see :func:`delimiter`.
 
     Parameters
     ----------
@@ -59,9 +59,21 @@ def read(path: Path, name: str) -> list[tuple[int, list[str]]]:
     except OSError as error:
         raise InputError(f"cannot read {name} ({error.strerror}): check the path") from None
     head = text.lstrip().partition("\n")[0]
-    comma = ";" if ";" in head and "," not in head else ","
-    found = rows(text, "\t" if path.suffix.lower() == ".tsv" else comma, name)
+    found = rows(text, delimiter(head, path.suffix), name)
     return [(number, [from_csv_cell(cell) for cell in cells]) for number, cells in found]
+
+
+def delimiter(head: str, suffix: str = "") -> str:
+    r"""Return what stands between the cells of a table: a tab in a .tsv file, else what the first line has.
+
+    Examples
+    --------
+    >>> delimiter("file,label"), delimiter("file;label"), delimiter("file\tlabel"), delimiter("file", ".tsv")
+    (',', ';', '\t', '\t')
+    """
+    if suffix.lower() == ".tsv":
+        return "\t"
+    return next((mark for mark in ",;\t" if mark in head), ",")
 
 
 def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
@@ -84,7 +96,7 @@ def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
     -------
     list of (int, list of str)
         Number of the line in which the row ends, from 1, and its cells without outer blanks, as many in every row;
-        lines of blanks are left out.  The first row is the header.
+        rows without any text are left out.  The first row is the header.
 
     Raises
     ------
@@ -101,15 +113,14 @@ def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
     lines = [(number, line) for number, line in enumerate(re.split("\r\n|\r|\n", text), 1) if line.strip()]
     if not lines:
         return []
-    first = _line_cells(lines[0][1], delimiter)
-    width = len(first)
-    by_line = [(number, _line_cells(line, delimiter, width)) for number, line in lines]
+    width = len(line_cells(lines[0][1], delimiter))
+    by_line = [(number, line_cells(line, delimiter, width)) for number, line in lines]
     short = next(((number, cells) for number, cells in by_line if len(cells) != width), None)
     if short is None:
-        return by_line
+        return [one for one in by_line if any(one[1])]
     whole = _as_csv(text, delimiter)
     if whole and all(len(cells) == width for _, cells in whole):
-        return whole
+        return [one for one in whole if any(one[1])]
     number, cells = short
     raise InputError(
         f"line {number} of {name} has {len(cells)} cells, its header {width}: "
@@ -117,7 +128,7 @@ def rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
     )
 
 
-def _line_cells(line: str, delimiter: str, width: int | None = None) -> list[str]:
+def line_cells(line: str, delimiter: str, width: int | None = None) -> list[str]:
     """Split one line: by the rules of CSV, or at every delimiter where the quotes of the line are none of CSV."""
     plain = [cell.strip() for cell in line.split(delimiter)]
     quoted = _as_csv(line, delimiter)
