@@ -24,7 +24,7 @@ from emovox.cli.commands import (
     speaker_option,
     threshold_option,
 )
-from emovox.cli.predict import Judging, channel_choice, speaker_choice
+from emovox.cli.predict import RecognitionOptions, channel_choice, speaker_choice
 from emovox.errors import InputError, MissingExtraError
 from emovox.live import sources, state
 from emovox.live.session import (
@@ -129,10 +129,10 @@ def listen(**written: Any) -> None:
     - `arecord -f S16_LE -r 16000 | emovox listen -`
     - `ffmpeg -i talk.mp4 -f wav - | emovox listen - --format json`
 
-    Keys: m marks a moment, q or Ctrl-C ends; all is kept then and the exit code is 0. Where the sound fails, what was
-    heard until then is kept and the exit code is 2. No sound is stored without --save-audio.
+    Keys: m marks a moment, q or Ctrl-C ends; everything is saved and the exit code is 0. If the device fails, the
+    results so far are saved and the exit code is 2. No sound is stored without --save-audio.
     """
-    asked = Asked(**written)
+    asked = ListenOptions(**written)
     if asked.list_devices:
         _print_devices()
         return
@@ -170,8 +170,8 @@ def listen(**written: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Asked(Judging):
-    """What one call of the command line asks for: its options, as ``emovox listen --help`` tells them."""
+class ListenOptions(RecognitionOptions):
+    """The options of one call, see ``emovox listen --help``."""
 
     source: str | None
     device: str | None

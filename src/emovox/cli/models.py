@@ -18,7 +18,7 @@ import click
 from emovox import audio
 from emovox.audio import Sound
 from emovox.cli.commands import channels_option, model_option
-from emovox.cli.predict import Told, numbered
+from emovox.cli.predict import FailureReport, numbered
 from emovox.errors import EmovoxError, InputError, MissingExtraError, ProfileError
 from emovox.features import sets
 from emovox.model import profiles
@@ -223,8 +223,8 @@ profile_options = all_of(
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for: a profile to make, or the list of them, or one to remove.
+class ProfileOptions:
+    """The options of `enroll` and `adapt`: a profile to make, the list of profiles, or one to remove.
 
     Attributes
     ----------
@@ -248,7 +248,7 @@ class Asked:
     remove: str | None
 
     def do(self, learn: Learn) -> None:
-        """Do what was asked for."""
+        """Carry out the command."""
         command = profiles.COMMAND[self.kind]
         asked = [self.listing, self.remove is not None, self.name is not None]
         if sum(asked) != 1 or (self.name is not None and not self.sources):
@@ -264,7 +264,7 @@ class Asked:
             self._make(self.name, learn)
 
     def _make(self, name: str, learn: Learn) -> None:
-        """Make one profile; what must fail fails before the first recording is read."""
+        """Make one profile; mistakes are found before the first recording is read."""
         path = profiles.stored(name, self.kind) if self.out is None else self.out
         if not self.force:
             profiles.require_free(path)
@@ -355,7 +355,7 @@ def enroll(setting: str | None, neutral: bool, no_voice: bool, **written: Any) -
     nothing is written.
     """
     voice = not no_voice
-    asked = Asked("speaker", **written)
+    asked = ProfileOptions("speaker", **written)
     if setting is not None:
         if asked.name is None:
             raise InputError("--setting says where a speaker was recorded: name the speaker, or leave it out")
@@ -387,7 +387,7 @@ def adapt(**written: Any) -> None:
     profile holds numbers and no sound, and works with the model that made it only.
     """
     left_out = LeftOut()
-    asked = Asked("setting", **written)
+    asked = ProfileOptions("setting", **written)
     asked.do(lambda recognizer, what, given, told: recognizer.adapt(what, given, progress=told, left_out=left_out))
     if left_out.count:
         say(f"emovox: {left_out.count} recordings were left out")
@@ -452,7 +452,7 @@ def features(
     require_writable(out)
     keys: list[Key] = []
     rows: list[Float32Array] = []
-    told = Told(len(files))
+    told = FailureReport(len(files))
     with progress_bars() as progress:
         for done, (file, channel) in enumerate(zip(files, numbers, strict=True), 1):
             source = file if channel is None else audio.Channel(file, channel)

@@ -98,23 +98,23 @@ def predict(**written: Any) -> None:
 
     Recordings that cannot be analysed are reported on standard error, and the exit code is 2.
     """
-    asked = Asked(**written)
-    work = asked.work()
-    if asked.explain:
-        print_explanations(work.results(), work.target.form)
-    elif asked.summary:
-        print_summaries(work.summaries(), work.target.form)
+    options = PredictOptions(**written)
+    run = options.prepare()
+    if options.explain:
+        print_explanations(run.results(), run.target.form)
+    elif options.summary:
+        print_summaries(run.summaries(), run.target.form)
     else:
-        deliver(work.coming(), work.target.form, work.target.place, work.recognizer.card.labels)
-    if work.words.missing:
-        say(f"emovox: {work.words.missing} of {work.told.total} recordings are judged by the voice alone")
-    if work.told.finish() or work.words.missing:
+        deliver(run.incremental(), run.target.form, run.target.place, run.recognizer.card.labels)
+    if run.words.missing:
+        say(f"emovox: {run.words.missing} of {run.report.total} recordings are judged by the voice alone")
+    if run.report.finish() or run.words.missing:
         raise click.exceptions.Exit(2)
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What `predict` and `listen` are asked alike: by which model, whose voice, where, what is heard, and its words."""
+class RecognitionOptions:
+    """Options that `predict` and `listen` share: model, profiles, threshold, channels, speakers and words."""
 
     model: str | None
     speaker: str | None
@@ -128,7 +128,7 @@ class Judging:
     language: str | None
 
     def recognizer(self, **words: Any) -> EmotionRecognizer:
-        """Make who judges; `words` are the arguments about them."""
+        """Create the recogniser; `words` are its arguments about words."""
         return EmotionRecognizer(
             self.model,
             speaker=self.speaker,
@@ -140,8 +140,8 @@ class Judging:
 
 
 @dataclass(frozen=True)
-class Asked(Judging):
-    """What one call of the command line asks for: its options, as ``emovox predict --help`` tells them."""
+class PredictOptions(RecognitionOptions):
+    """The options of one call, see ``emovox predict --help``."""
 
     sources: tuple[str, ...]
     form: Format | None
@@ -152,12 +152,6 @@ class Asked(Judging):
     timeline: bool
     explain: bool
     summary: bool
-    model: str | None
-    speaker: str | None
-    setting: str | None
-    threshold: float | None
-    no_gate: bool
-    channels: str
     jobs: int | None
     segments: Path | None
     mode: Mode | None
@@ -170,8 +164,8 @@ class Asked(Judging):
     fuse: bool | None
     rules: bool
 
-    def work(self) -> Work:
-        """Get everything ready: what must fail fails before the first recording is read."""
+    def prepare(self) -> PredictRun:
+        """Validate the options and prepare the run, so that mistakes are found before the first recording is read."""
         cut, given = self._cut()
         if self.summary or self.explain:
             require_plain_format("--summary" if self.summary else "--explain", self.form, self.out)
@@ -197,10 +191,10 @@ class Asked(Judging):
         )
         pages = Pages(site, self.embed, recognizer.card) if site else None
         cut = cut or (TimelineOptions() if self.explain else None)
-        return Work(self, recognizer, words, cut, files, given, Target(form, place, pictures, pages))
+        return PredictRun(self, recognizer, words, cut, files, given, Target(form, place, pictures, pages))
 
     def _cut(self) -> tuple[TimelineOptions | None, SegmentFile | None]:
-        """Say how recordings are cut, None for not at all, and what segments are given."""
+        """Return the timeline options, None without a timeline, and the given segments."""
         count, turns = speaker_choice(self.speakers)
         if turns and self.segments:
             raise InputError("--speakers FILE and --segments both say what is to be judged: give one of them")
@@ -230,7 +224,7 @@ def _default_rules() -> Sequence[Rule]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where what is found goes: the answers, the pictures, the pages; None where there are none of them."""
+    """Where answers, pictures and pages are written; None for those that are not wanted."""
 
     form: Format
     place: Place | None
@@ -238,12 +232,12 @@ class Target:
     pages: Pages | None
 
 
-class Work:
-    """The recordings of one call, analysed side by side, their results in order."""
+class PredictRun:
+    """One run over the recordings of a call, in parallel, with results in order."""
 
     def __init__(
         self,
-        asked: Asked,
+        options: PredictOptions,
         recognizer: EmotionRecognizer,
         words: WordOptions,
         cut: TimelineOptions | None,
@@ -252,11 +246,11 @@ class Work:
         target: Target,
     ) -> None:
         self.recognizer, self.words, self.cut, self.target = recognizer, words, cut, target
-        self.explain = asked.explain
-        self.sources, self.channels = numbered(files, asked.channels)
-        self.told = Told(len(self.sources))
+        self.explain = options.explain
+        self.sources, self.channels = numbered(files, options.channels)
+        self.report = FailureReport(len(self.sources))
         self.segments = self._segments(given) if given else None
-        self.jobs = 1 if asked.jobs is None and len(self.sources) == 1 else asked.jobs
+        self.jobs = 1 if options.jobs is None and len(self.sources) == 1 else options.jobs
 
     def _segments(self, given: SegmentFile) -> list[list[Segment]]:
         """Find the segments of each recording; one that has none is reported and left out, unless all have none."""
@@ -266,21 +260,21 @@ class Work:
                 found.append(given.of(*one))
                 kept.append(one)
             except InputError as error:
-                if self.told.failures + 1 == self.told.total:
+                if self.report.failures + 1 == self.report.total:
                     raise
-                self.told.failed(one[0], str(error))
+                self.report.failed(one[0], str(error))
         self.sources, self.channels = [name for name, _ in kept], [number for _, number in kept]
         return found
 
-    def coming(self) -> Iterator[Found]:
-        """Yield what is found as it comes: of the timeline of one recording each segment, else each recording."""
+    def incremental(self) -> Iterator[Found]:
+        """Yield results as early as possible: each segment of the timeline of one recording, else each recording."""
         target, words = self.target, self.words.transcriber or self.words.given
         further = words or target.pictures or target.pages or self.segments or self.explain
         one = self.cut is not None and not self.cut.speakers and len(self.sources) == 1 and not further
         return self._streamed() if one and streams(target.form, target.place) else self.results()
 
     def _streamed(self) -> Iterator[Found]:
-        """Yield what is found in one recording segment by segment, in memory that does not grow with it."""
+        """Yield the results of one recording segment by segment, in constant memory."""
         assert self.cut is not None
         with ExitStack() as stack, progress_bars() as progress:
             (source,) = self._opened(stack, again=self.recognizer.setting == AUTO)
@@ -299,12 +293,12 @@ class Work:
                 if last is None:
                     raise _nothing(source_name(source), heard)
             except EmovoxError as error:
-                self.told.failed(source_name(source), str(error))
+                self.report.failed(source_name(source), str(error))
             if last:
-                self.told.read(last.file, last)
+                self.report.read(last.file, last)
 
     def results(self) -> Iterator[Found]:
-        """Yield what is found in each recording as it comes, all its channels together."""
+        """Yield the result of each recording, with all its channels."""
         with ExitStack() as stack:
             each = self._each(stack)
             if any(number is not None for number in self.channels):
@@ -315,7 +309,7 @@ class Work:
                 yield found
 
     def _each(self, stack: ExitStack) -> Iterator[Found]:
-        """Yield what is found in each recording or channel; report what fails and go on."""
+        """Yield the result of each recording or channel; report failures and go on."""
         with progress_bars() as progress:
             bars = Bars(progress, self.sources)
             heard = None if progress is unseen else bars.heard  # it asks each recording how long it is
@@ -328,7 +322,7 @@ class Work:
                     yield self._checked(found, source)
                 except EmovoxError as error:
                     missing = isinstance(found, Failure) and found.kind == MissingExtraError.__name__
-                    self.told.failed(source_name(source), str(error), missing_extra=missing)
+                    self.report.failed(source_name(source), str(error), missing_extra=missing)
                 bars.finished(number)
 
     def summaries(self) -> Iterator[Summary]:
@@ -337,7 +331,7 @@ class Work:
             yield Timeline(one.file, one.duration, one.predictions).summary()
 
     def _opened(self, stack: ExitStack, *, again: bool) -> list[Sound]:
-        """Return the recordings as they are read; standard input is kept where it is read `again`."""
+        """Return the recordings to read; standard input is buffered if it is read `again`."""
         names = [stack.enter_context(standard_input(again)) if name == "-" else name for name in self.sources]
         return [
             name if number is None else audio.Channel(name, number)
@@ -354,7 +348,7 @@ class Work:
         return self.recognizer.predict_many(sources, jobs=self.jobs, transcripts=said, progress=heard)
 
     def _checked(self, one: Prediction | Timeline | Failure, source: Sound) -> Found:
-        """Refuse what has failed; say what is missing of the words, and draw the picture."""
+        """Raise the error of a failure; otherwise report missing words, explain and draw the picture."""
         if isinstance(one, Failure):
             raise EmovoxError(one.error)
         if isinstance(one, Prediction):
@@ -367,7 +361,7 @@ class Work:
         if not found.predictions:
             raise _nothing(found.file, found.duration)
         self.words.check(min(found.predictions, key=lambda one: one.transcript is not None))
-        self.told.read(found.file, found.predictions[0])
+        self.report.read(found.file, found.predictions[0])
         if self.explain:
             from emovox.recognition.explaining import explain
 
@@ -377,7 +371,7 @@ class Work:
         return found
 
     def _picture(self, found: Found) -> Path:
-        """Say where a picture goes; each channel of a recording has its own."""
+        """Return the path of a picture; each channel of a recording has its own."""
         assert self.target.pictures is not None
         path, channel = self.target.pictures.path(found.file), found.predictions[0].channel
         several = channel and sum(name == found.file for name in self.sources) > 1
@@ -389,7 +383,7 @@ def _nothing(file: str, duration: float) -> NoSpeechError:
 
 
 def _together(parts: list[Found]) -> Found:
-    """Put the channels of a recording together."""
+    """Combine the results of the channels of a recording."""
     predictions = tuple(one for part in parts for one in part.predictions)
     first = parts[0].source
     whole = first.source if isinstance(first, audio.Channel) else first
@@ -398,7 +392,7 @@ def _together(parts: list[Found]) -> Found:
 
 
 class Bars:
-    """How far the work is: recordings, where there are several, and seconds of the long ones."""
+    """Progress bars: finished recordings, if there are several, and seconds of the long ones."""
 
     def __init__(self, progress: Callable[[str, float, float | None], None], sources: list[str]) -> None:
         self._progress, self._sources = progress, sources
@@ -408,7 +402,7 @@ class Bars:
         self.finished(-1)
 
     def heard(self, index: int, seconds: float) -> None:
-        """Take note that so many seconds of a recording are done; several threads call this."""
+        """Record the seconds analysed of a recording; called by several threads."""
         with self._lock:
             if index not in self._totals:
                 length = audio.duration(self._sources[index]) if self._sources[index] != "-" else None
@@ -418,14 +412,14 @@ class Bars:
                 self._progress("seconds", round(sum(self._done.values())), round(sum(self._totals.values())))
 
     def finished(self, index: int) -> None:
-        """Take note that all recordings up to one are done."""
+        """Record that all recordings up to an index are finished."""
         if len(self._sources) > 1:
             self._progress("recordings", index + 1, len(self._sources))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in one recording, or the next segment of one that is still read.
+    """The result of one recording, or the next segment of one that is still being read.
 
     Attributes
     ----------
@@ -449,19 +443,15 @@ class Found:
 
 
 def picture_place(plot: str | None, files: Sequence[str]) -> Place | None:
-    """Read the option ``--plot``; what must fail fails before the first recording is read."""
+    """Validate the option ``--plot`` before the first recording is read."""
     place = Place.of(plot, "--plot", ".png", files, one_file=plot is None)
     if place:
-        from emovox.outputs import plots  # it brings the arithmetic of pitch
-
         plots.require(place.target / "picture.png" if place.folder else place.target)
     return place
 
 
 def draw(found: Found, source: Sound, path: Path) -> None:
-    """Draw the picture of one recording, and beside it the plane of valence and arousal, where a model gives them."""
-    from emovox.outputs import plots
-
+    """Draw the picture of one recording and, for a model of valence and arousal, a second one of their plane."""
     plots.write(found.predictions, source, path, found.file, found.explanations)
     say(f"wrote {path}")
     if plots.has_plane(found.predictions):
@@ -472,7 +462,7 @@ def draw(found: Found, source: Sound, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Pages:
-    """Where the pages of ``--html`` go, and what they hold beside the answers.
+    """Where the pages of ``--html`` are written, and what they contain besides the answers.
 
     Attributes
     ----------
@@ -490,7 +480,7 @@ class Pages:
 
     def write(self, found: Found) -> None:
         """Write the page of one recording."""
-        from emovox.outputs import pages, plots
+        from emovox.outputs import pages
 
         path, source = self.place.path(found.file), found.source
         address = pages.inside(source) if self.embed else ""
@@ -513,7 +503,7 @@ class Pages:
 
 @contextmanager
 def standard_input(again: bool) -> Iterator[Source]:
-    """Give standard input as a recording; it is kept where it will be read `again`."""
+    """Provide standard input as a recording, buffered if it is read `again`."""
     if not again:
         yield sys.stdin.buffer
     else:
@@ -523,18 +513,18 @@ def standard_input(again: bool) -> Iterator[Source]:
 
 
 class _Kept(tempfile.SpooledTemporaryFile[bytes]):
-    """Standard input, kept."""
+    """Buffered standard input."""
 
     name = "<stdin>"
 
 
 def streams(form: Format, place: Place | None) -> bool:
-    """Tell whether a timeline can be delivered while it is made: all but what states the length before the segments."""
+    """Return whether a timeline can be written incrementally: in every format whose header needs no duration."""
     return form is not Format.TEXTGRID and not (place and place.folder)
 
 
 def deliver(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
-    """Write results as they come, in one format to one place.
+    """Write results incrementally, in one format to one place.
 
     Parameters
     ----------
@@ -559,7 +549,7 @@ def deliver(found: Iterable[Found], form: Format, place: Place | None, labels: S
 
 
 def _at_the_end(found: Iterable[Found], form: Format, place: Place | None, labels: Sequence[str]) -> None:
-    """Write when all is done, or what there is of it when the user stops."""
+    """Write all results at the end, or those so far when the user interrupts."""
     done: list[Prediction] = []
     duration = 0.0
     try:
@@ -583,7 +573,7 @@ def _save(predictions: Sequence[Prediction], form: Format, path: Path, labels: S
 
 
 class _Printer:
-    """Prints pieces as they come, each whole: the interruption may come at any line of this process."""
+    """Prints pieces incrementally, each completely even if the user interrupts."""
 
     def __init__(self, whole: Callable[[Callable[[], None]], None]) -> None:
         self._whole, self.last = whole, ""
@@ -600,7 +590,7 @@ class _Printer:
 
 
 def _print_json(predictions: Iterator[Prediction]) -> None:
-    """Print a list that is whole wherever the user stops."""
+    """Print a JSON list that is valid wherever the user interrupts."""
     with whole_writes() as whole:
         printer = _Printer(whole)
         try:
@@ -611,7 +601,7 @@ def _print_json(predictions: Iterator[Prediction]) -> None:
 
 
 def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -> None:
-    """Print as results come; a format that holds one recording gets one, and where it states its length, whole."""
+    """Print results incrementally; TextGrid, which states the duration first, recording by recording."""
     with whole_writes() as whole:
         printer = _Printer(whole)
         if form is Format.TEXTGRID:
@@ -625,7 +615,7 @@ def _print_pieces(found: Iterable[Found], form: Format, labels: Sequence[str]) -
 
 
 def require_plain_format(option: str, form: Format | None, out: str | None) -> None:
-    """Refuse what a summary or an explanation cannot be written as, before the first recording is read."""
+    """Refuse formats of summaries and explanations other than table and JSON."""
     if form not in (None, Format.TABLE, Format.JSON):
         raise InputError(f"{option} is a table or json, not {form}: write --format json, or leave out {option}")
     if out is not None:
@@ -633,7 +623,7 @@ def require_plain_format(option: str, form: Format | None, out: str | None) -> N
 
 
 def print_explanations(found: Iterable[Found], form: Format | None) -> None:
-    """Print the explanations of each recording; what came before an interruption is whole."""
+    """Print the explanations of each recording; output before an interruption is complete."""
     if form is Format.JSON:
         print_list(one for each in found for one in each.explanations)
         return
@@ -864,8 +854,8 @@ def numbered(sources: list[str], channels: str) -> tuple[list[str], list[int | N
     return [name for name, _ in both], [number for _, number in both]
 
 
-class Told:
-    """What a command says on standard error of recordings that fail or are read in part, and how many there are.
+class FailureReport:
+    """Reports recordings that fail or are read in part on standard error, and counts them.
 
     Parameters
     ----------
@@ -883,23 +873,23 @@ class Told:
         self._said: set[str] = set()
 
     def failed(self, file: str, error: str, *, missing_extra: bool = False) -> None:
-        """Say what has failed; what is no fault of the recording (an extra, weights) once, and not for each."""
+        """Report a failure; one that is no fault of the recording (a missing extra, weights) only once."""
         self.failures += 1
         if (missing_extra or file not in error) and not self._is_new(error.replace(file, "")):
             return
         say(f"emovox: {error}")
 
-    def read(self, file: str, told: HasNotes) -> None:
-        """Say what could not be read of a recording, and what there is to say about its channels."""
-        for one in told.unread:
+    def read(self, file: str, reading: HasNotes) -> None:
+        """Report unreadable parts of a recording and remarks on its channels."""
+        for one in reading.unread:
             say(f"emovox: {file} cannot be read {one}")
-        self.partly += bool(told.unread)
-        for note in told.notes:
+        self.partly += bool(reading.unread)
+        for note in reading.notes:
             if self._is_new(f"{file}: {note}"):
                 say(f"emovox: {file}: {note}")
 
     def finish(self) -> bool:
-        """Say how many there were; tell whether there were any."""
+        """Report the counts, and return whether there were any."""
         if self.failures:
             say(f"emovox: {self.failures} of {self.total} recordings could not be analysed")
         if self.partly:
@@ -913,14 +903,14 @@ class Told:
 
 
 class HasNotes(Protocol):
-    """What reading a recording has brought up: of blocks and of a prediction."""
+    """Protocol of blocks and predictions: unreadable parts and remarks."""
 
     @property
     def unread(self) -> Sequence[Unread]:
-        """What could not be read."""
+        """Unreadable parts."""
         ...
 
     @property
     def notes(self) -> Sequence[str]:
-        """What there is to say about the channels."""
+        """Remarks on the channels."""
         ...
