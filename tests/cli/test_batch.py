@@ -135,6 +135,12 @@ def test_options_that_do_not_go_together(
         call(clips, tmp_path / "out", "-q", *options)
 
 
+def test_what_is_not_there_is_no_input(call: Call, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no nowhere: give a folder"):
+        call("nowhere", tmp_path / "out", "-q")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_no_output_has_no_status(call: Call, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is no output of emovox batch \(it has no manifest\.json\)"):
         call("status", tmp_path)

@@ -391,8 +391,10 @@ def _entries(source: str) -> Iterator[Entry]:
         yield from _of_folder(Path(source))
     elif glob.has_magic(source) and not Path(source).exists():
         yield from _of_pattern(source)
-    else:
+    elif Path(source).exists():
         yield from _of_file(source, Path(source).name)
+    else:
+        raise InputError(f"there is no {source}: give a folder, pattern, manifest, tar archive or recording")
 
 
 def _of_folder(root: Path, prefix: str = "") -> Iterator[Entry]:
