@@ -26,6 +26,7 @@ def test_open_routes_and_headers_of_every_answer(client: TestClient) -> None:
         assert "default-src 'none'" in policy
         assert "unsafe-inline" not in policy
         assert "access-control-allow-origin" not in found.headers
+    assert [client.head(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]  # as monitors ask
     assert "emovox_requests_total" in client.get("/metrics").text
 
 

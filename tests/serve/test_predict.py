@@ -132,6 +132,7 @@ def test_large_uploads_go_through_a_file_that_is_gone_afterwards(
         (422, "audio_unreadable", {"files": {"file": ("a.wav", b"#EXTM3U\nfile:///etc/passwd\n")}}),
         (422, "options_invalid", {"files": {"file": ("a", b"x")}, "data": {"options": '{"window": 99}'}}),
         (422, "options_invalid", {"files": {"file": ("a", b"x")}, "data": {"options": '{"windo": 1}'}}),
+        (422, "options_invalid", {"files": {"file": ("a", b"x")}, "data": {"options": r'{"name": "a\u0000"}'}}),
         (422, "options_invalid", {"files": {"file": ("a", b"x")}, "data": {"options": '{"model": "../../x"}'}}),
         (422, "options_invalid", {"files": {"file": ("a", b"x")}, "data": {"options": '{"rate": 8000}'}}),
         (404, "not_found", {"files": {"file": ("a", b"x")}, "data": {"options": '{"speaker": "nobody"}'}}),

@@ -125,6 +125,8 @@ def _without(text: str, folder: Path) -> str:
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 #: How many speakers there are.
 Speakers = Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SPEAKERS)]
+#: What answers call a recording; PostgreSQL keeps no text with a NUL in it.
+Called = Annotated[str, Field(max_length=255, pattern=r"^[^\x00]*$")]
 #: The formats that an answer or a result may have.
 Form = Literal["json", "csv", "vtt", "srt", "textgrid", "rttm", "audacity"]
 
@@ -183,7 +185,7 @@ class Cut(Options):
 class RecognitionOptions(Cut):
     """What is asked about a recording."""
 
-    name: str | None = Field(None, max_length=255, description="What answers call it; else its file name.")
+    name: Called | None = Field(None, description="What answers call it; else its file name.")
     timeline: bool = Field(False, description="Answer segment by segment.")
     summary: bool = Field(False, description="Add shares of time, changes and strongest moments; implies timeline.")
     merge: Seconds | None = Field(None, ge=0, le=600, description="Join equal neighbours with such a pause at most.")
@@ -257,7 +259,7 @@ class JobOptions(RecognitionOptions):
 class StreamOptions(Cut):
     """What is asked about a live stream."""
 
-    name: str = Field("<stream>", min_length=1, max_length=255, description="What its answers call it.")
+    name: Called = Field("<stream>", min_length=1, description="What its answers call it.")
     encoding: Literal["s16le", "f32le"] = Field("s16le", description="Sample format of the frames.")
     rate: int = Field(16000, ge=1000, le=768000, description="Sampling rate in Hz.")
     channels: int = Field(1, ge=1, le=2, description="Interleaved channels; they are averaged.")
@@ -487,7 +489,7 @@ def accepted(header: str | None, offered: Mapping[str, Any]) -> str | None:
     Parameters
     ----------
     header : str or None
-        The header Accept; None or empty accepts all.
+        The header Accept; None or empty accepts all. Of two ranges that match, the narrower one counts.
     offered : mapping of str to anything
         Media types, the best first.
 
@@ -502,24 +504,29 @@ def accepted(header: str | None, offered: Mapping[str, Any]) -> str | None:
     'text/vtt'
     >>> accepted("*/*", {"application/json": 0, "text/csv": 1})
     'application/json'
+    >>> accepted("application/json;q=0, */*;q=0.1", {"application/json": 0, "text/csv": 1})
+    'text/csv'
     """
-    ranked: list[tuple[float, int, str]] = []
-    for wanted in (header or "*/*").split(","):
-        name, *parameters = (part.strip().lower() for part in wanted.split(";"))
-        quality = _quality(parameters)
-        for place, one in enumerate(offered):
-            if quality > 0 and (name in (one, "*/*") or (name.endswith("/*") and one.startswith(name[:-1]))):
-                ranked.append((-quality, place, one))
-    return min(ranked)[2] if ranked else None
+    wanted: dict[str, float] = {"": 0.0}
+    for one in (header or "*/*").split(","):
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        wanted[name] = max(_quality(parameters), wanted.get(name, 0.0))
+    ranked = []
+    for place, one in enumerate(offered):
+        named = (name for name in (one, f"{one.partition('/')[0]}/*", "*/*") if name in wanted)
+        quality = wanted[next(named, "")]
+        ranked.append((-quality, place, one))
+    best = min(ranked, default=None)
+    return best[2] if best and best[0] < 0 else None
 
 
 def _quality(parameters: list[str]) -> float:
     for one in parameters:
         if one.startswith("q="):
-            try:
-                return float(one[2:])
-            except ValueError:
-                return 0.0
+            with suppress(ValueError):
+                value = float(one[2:])
+                return value if 0 <= value <= 1 else 0.0
+            return 0.0
     return 1.0
 
 

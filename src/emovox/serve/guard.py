@@ -677,7 +677,7 @@ def configure(level: str) -> None:
     """Send the log of the service, and what the HTTP server warns of, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name, least in (("emovox", level), ("uvicorn", "warning")):
+    for name, least in (("emovox", level), ("uvicorn", "warning"), ("python_multipart", "error")):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least.upper())

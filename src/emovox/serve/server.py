@@ -259,12 +259,14 @@ router = APIRouter()
 _STATE: dict[str, Any] = {"tag": "server", "responses": {200: contract.described(contract.ref("Anything"), "It is.")}}
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", **contract.operation("health", "Is the server alive?", _STATE))
 async def healthz() -> dict[str, str]:
     """Say that the server is alive."""
     return {"status": "ok", "version": __version__}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", **contract.operation("ready", "Can the server judge a recording now?", _STATE))
 async def readyz(request: Request) -> dict[str, str]:
     """Say whether a worker has read its model and the database answers."""
