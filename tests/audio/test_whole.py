@@ -107,6 +107,7 @@ WHOLE: list[tuple[str, Defect, tuple[str, ...], float]] = [
     ("joined", lambda x: x + x, ("wav", "flac", "flac24", *MP3S, "aac", *OGGS), 2),
     ("joined, tags between", lambda x: x + APE + ID3 + x, ("mp3", "vbr", "cbr", "mp2"), 2),
     ("samples in two chunks", two_chunks, WAVS, 1),
+    ("samples in two chunks behind garbage", lambda x: b"garbage" + two_chunks(x), WAVS, 1),
     ("a text without its padding", lambda x: x.replace(b"data", b"LIST\x07\0\0\0INFOabcdata", 1), WAVS, 1),
     ("size 0", lambda x: replaced(x, b"data", 4, bytes(4)), WAVS, 1),
     ("size too small", lambda x: replaced(x, b"data", 4, (8000).to_bytes(4, "little")), WAVS, 1),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,19 @@ def test_every_recording_of_a_manifest_is_found_whatever_its_quotes(text: str, t
     assert [Path(one.file).name for one in Inputs(str(path))] == ["a.wav", "b.wav"]
     table = read(path, "calls.csv")
     assert [cells[0] for _, cells in table] == ["file", "a.wav", "b.wav"]
+
+
+def test_a_manifest_may_come_through_a_pipe_or_from_elsewhere(tmp_path: Path) -> None:
+    text = "file,note\n/a.wav,x\n/b.wav,y\n"
+    path = tmp_path / "calls.csv"
+    os.mkfifo(path)
+    writing = threading.Thread(target=path.write_text, args=(text,))
+    writing.start()
+    assert [one.file for one in Inputs(str(path))] == ["/a.wav", "/b.wav"]
+    writing.join()
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe_file("/entries/calls.csv", text.encode())
+    assert len(list(Inputs("memory://entries/calls.csv"))) == 2
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])

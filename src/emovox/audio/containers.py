@@ -108,9 +108,10 @@ def riff_parts(file: Bytes, begin: int, end: int) -> list[Part]:
 
 def _further(file: Bytes, sound: _Sound, stop: int, end: int) -> Iterator[Part]:
     """Yield further chunks of samples in the same file, which some recorders begin after a pause."""
-    if sound.w64 or not _chunks_lead(file, stop, end, sound.big):
+    start = None if sound.w64 else _leading(file, stop, end, sound.big)
+    if start is None:
         return
-    for name, at, size in _chunks(file, stop + stop % 2, end, sound.big):
+    for name, at, size in _chunks(file, start, end, sound.big):
         if name in (b"RIFF", b"RIFX", b"RF64"):
             return
         if name == b"data":
@@ -176,34 +177,35 @@ def _end(file: Bytes, sound: _Sound, end: int) -> tuple[int, int | None]:
         head = file.at(stated + pad, 12)
         if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
             return stated, stated + pad
-    if _chunks_lead(file, stated, end, sound.big):
-        return stated, _joined_behind(file, stated, end, sound.big)
+    start = _leading(file, stated, end, sound.big)
+    if start is not None:
+        return stated, _joined_behind(file, start, end, sound.big)
     if _is_sound(file, sound, stated, end):
         return _without_tail(file, sound, end), None
     return stated, None
 
 
 def _joined_behind(file: Bytes, at: int, end: int, big: bool) -> int | None:
-    """Find a file that begins behind the chunks after the samples."""
-    for name, body, _ in _chunks(file, at + at % 2, end, big):
+    """Find a file that begins behind the chunks from a place on."""
+    for name, body, _ in _chunks(file, at, end, big):
         if name in (b"RIFF", b"RIFX", b"RF64") and file.at(body, 4) == b"WAVE":
             return body - 8
     return None
 
 
-def _chunks_lead(file: Bytes, at: int, end: int, big: bool) -> bool:
-    """Tell whether chunks lead from a place to the end of the file, or to a file that was joined."""
+def _leading(file: Bytes, at: int, end: int, big: bool) -> int | None:
+    """Find where chunks begin, here or one byte on, that lead to the end of the file or to one that was joined."""
     for start in (at, at + 1):
         last = start
         for name, body, size in _chunks(file, start, end, big):
             if name in (b"RIFF", b"RIFX", b"RF64") and last > start:
-                return True
+                return start
             if not all(32 <= letter < 127 for letter in name):
                 break
             last = body + size + size % 2
             if last in (end, end + 1):
-                return True
-    return False
+                return start
+    return None
 
 
 def _is_sound(file: Bytes, sound: _Sound, at: int, end: int) -> bool:
@@ -232,7 +234,7 @@ def _without_tail(file: Bytes, sound: _Sound, end: int) -> int:
     tail = file.at(reach, end - reach)
     ends = [at for name in _CHUNKS if (at := tail.rfind(name)) >= 0]
     for at in sorted(ends):
-        if _chunks_lead(file, reach + at, end, sound.big):
+        if _leading(file, reach + at, end, sound.big) is not None:
             return reach + at
     return end
 

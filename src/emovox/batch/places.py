@@ -665,7 +665,8 @@ def rows(source: str) -> Iterator[Row]:
         elif suffix in (".jsonl", ".ndjson"):
             yield from _of_json(file, source)
         else:
-            yield from _of_csv(file, source, suffix)
+            with _seekable(file, remote=is_remote(source)) as table:
+                yield from _of_csv(table, source, suffix)
 
 
 @contextmanager
@@ -678,6 +679,19 @@ def _opened_manifest(source: str) -> Iterator[BinaryIO]:
         raise InputError(f"cannot read the manifest {source} ({error.strerror}): check its permissions") from error
     with file:
         yield file
+
+
+@contextmanager
+def _seekable(file: BinaryIO, *, remote: bool) -> Iterator[BinaryIO]:
+    """Give a file that can be read twice: a copy of one that comes through a pipe or from elsewhere."""
+    # Some files of fsspec say that they can seek, and cannot.
+    if file.seekable() and not remote:
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield cast(BinaryIO, copy)
 
 
 def _of_csv(file: BinaryIO, source: str, suffix: str) -> Iterator[Row]:
